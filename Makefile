@@ -1,0 +1,50 @@
+# Every target makes its own .venv on first use; nothing else has to be installed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+REQUEST := Plan a corporate holiday party for 50 people in Seattle on December 15th
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format studio notebooks bench clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/installed ## Plan an event with the offline model: no key, no network
+	@$(BIN)/asterism run event_planning "$(REQUEST)" --model offline --db :memory:
+
+test: $(VENV)/developed ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/developed ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p asterism -p tests
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/developed ## Put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+studio: $(VENV)/developed ## Start the development server of LangGraph Studio
+	$(BIN)/langgraph dev --n-jobs-per-worker 10
+
+notebooks: $(VENV)/developed ## Run the notebooks and keep their outputs
+	$(BIN)/python -m notebooks.run
+
+bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in one run
+	$(BIN)/python -m benchmarks.turns
+
+clean: ## Remove everything that make made
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .langgraph_api
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/developed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/installed

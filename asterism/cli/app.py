@@ -1,0 +1,227 @@
+"""The commands."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from langchain_core.runnables import RunnableConfig
+from platformdirs import user_data_path
+from rich.table import Table
+
+from asterism.cli import output
+from asterism.cli.running import ERRORS, drive
+from asterism.cli.threads import list_threads, origin_of, transcript
+from asterism.errors import AsterismError
+from asterism.graphs.catalog import SHIPPED, open_graph
+from asterism.models import OFFLINE
+from asterism.people import answer_command, apending_requests
+from asterism.runs import is_unfinished
+from asterism.storage import aopen_checkpointer
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__
+)
+
+Model = Annotated[str, typer.Option(envvar="ASTERISM_MODEL", help="provider:model, or offline.")]
+Database = Annotated[
+    str | None, typer.Option("--db", envvar="ASTERISM_DB", help="A sqlite file, or :memory:.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+MEMORY_FILE = ":memory:"
+"""What `--db` names a database that is gone with the process."""
+GraphName = Annotated[str, typer.Argument(help="A shipped graph, or module:attribute.")]
+Out = Annotated[Path | None, typer.Option(help="A folder for the answer and its files.")]
+
+
+@app.command()
+def run(
+    graph: GraphName,
+    request: str,
+    model: Model = OFFLINE,
+    thread: Annotated[str | None, typer.Option(help="Go on with this conversation.")] = None,
+    db: Database = None,
+    as_json: AsJson = False,
+    out: Out = None,
+) -> None:
+    """Run a graph on a request."""
+    thread = thread or uuid.uuid4().hex[:8]
+
+    async def work() -> int:
+        async with aopen_checkpointer(database(db)) as saver:
+            opened = open_graph(graph, model=model, checkpointer=saver)
+            _introduce(model)
+            config = _config(thread, graph, model)
+            given = {"messages": [("user", request)]}
+            with _going_on(thread, kept=db != MEMORY_FILE):
+                outcome = await drive(opened, config, given, ask=not as_json)
+            return output.finish(outcome, thread, as_json=as_json, out=out)
+
+    _exit(work())
+
+
+@app.command()
+def resume(
+    thread: str,
+    answer: Annotated[str | None, typer.Argument(help="The answer; nothing: just go on.")] = None,
+    request_id: Annotated[str | None, typer.Option("--id", help="Which question.")] = None,
+    model: Annotated[str | None, typer.Option(help="Another model than before.")] = None,
+    db: Database = None,
+    as_json: AsJson = False,
+    out: Out = None,
+) -> None:
+    """Answer a question of a thread, or go on with what was stopped."""
+
+    async def work() -> int:
+        async with aopen_checkpointer(database(db)) as saver:
+            graph, used = await origin_of(saver, thread)
+            opened = open_graph(graph, model=model or used, checkpointer=saver)
+            config = _config(thread, graph, model or used)
+            pending = await apending_requests(opened, config)
+            if answer is not None:
+                answers = {request_id: answer} if request_id else answer
+                given: Any = answer_command(pending, answers)
+            else:
+                given = None
+                if pending or not is_unfinished(await opened.aget_state(config)):
+                    what = "waits for an answer" if pending else "has nothing unfinished"
+                    ERRORS.print(f"The thread {thread} {what}.", markup=False)
+                    return output.NEEDS_INPUT if pending else output.FAILED
+            _introduce(model or used)
+            with _going_on(thread, kept=db != MEMORY_FILE):
+                outcome = await drive(opened, config, given, ask=not as_json)
+            return output.finish(outcome, thread, as_json=as_json, out=out)
+
+    _exit(work())
+
+
+@app.command("list")
+def list_graphs(as_json: AsJson = False) -> None:
+    """List the graphs that are shipped."""
+    if as_json:
+        output.print_json({name: shipped.description for name, shipped in SHIPPED.items()})
+        return
+    for name, shipped in SHIPPED.items():
+        typer.echo(f"{name}\n  {shipped.description}\n  asterism run {name} {shipped.example!r}")
+
+
+@app.command()
+def graph(
+    name: GraphName,
+    ascii: Annotated[bool, typer.Option("--ascii", help="Draw with characters.")] = False,
+    xray: Annotated[bool, typer.Option("--xray", help="Show the participants' insides.")] = False,
+) -> None:
+    """Draw a graph, as Mermaid."""
+
+    async def work() -> int:
+        drawing = open_graph(name, model=OFFLINE).get_graph(xray=xray)
+        typer.echo(drawing.draw_ascii() if ascii else drawing.draw_mermaid())
+        return 0
+
+    _exit(work())
+
+
+@app.command()
+def threads(
+    db: Database = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the latest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the threads of a database."""
+
+    async def work() -> int:
+        async with aopen_checkpointer(database(db)) as saver:
+            found = await list_threads(saver, limit)
+        if as_json:
+            output.print_json(found)
+            return 0
+        table = Table("thread", "graph", "status", "when", "request", box=None)
+        for row in found:
+            table.add_row(*(row[key] for key in ("thread", "graph", "status", "when", "request")))
+        ERRORS.print(table) if not found else typer.echo(_text(table))
+        return 0
+
+    _exit(work())
+
+
+@app.command()
+def show(thread: str, db: Database = None, as_json: AsJson = False) -> None:
+    """Show the conversation of a thread."""
+
+    async def work() -> int:
+        async with aopen_checkpointer(database(db)) as saver:
+            name, model = await origin_of(saver, thread)
+            opened = open_graph(name, model=OFFLINE, checkpointer=saver)
+            snapshot = await opened.aget_state(_config(thread, name, model), subgraphs=True)
+        lines = transcript(snapshot)
+        if as_json:
+            output.print_json({"thread": thread, "graph": name, "messages": lines})
+        else:
+            typer.echo("\n\n".join(f"{line['name']}: {line['text']}" for line in lines))
+        return 0
+
+    _exit(work())
+
+
+def database(given: str | None) -> str:
+    """Return the URL of the database: the one given, or a file in the user's data folder."""
+    if given == MEMORY_FILE:
+        return "memory:"
+    if given and "://" in given:
+        return given
+    path = Path(given) if given else user_data_path("asterism") / "threads.db"
+    return f"sqlite:///{path.absolute()}"
+
+
+def _config(thread: str, graph: str, model: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread}, "metadata": {"graph": graph, "model": model}}
+
+
+def _introduce(model: str) -> None:
+    if model == OFFLINE:
+        ERRORS.print(
+            "Offline model: fixed rules instead of a language model, no key needed. "
+            "Choose another with --model.",
+            style="dim",
+        )
+
+
+@contextmanager
+def _going_on(thread: str, *, kept: bool) -> Generator[None]:
+    """Say how to go on when a run breaks off, where what was done is kept."""
+    try:
+        yield
+    except BaseException:
+        if kept:
+            ERRORS.print(f"What was done is kept; go on with: asterism resume {thread}")
+        raise
+
+
+def _exit(work: Coroutine[Any, Any, int]) -> None:
+    """Run a command; every failure becomes one sentence and an exit code."""
+    try:
+        code = asyncio.run(work)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        code = output.STOPPED
+    except AsterismError as error:
+        ERRORS.print(str(error), style="red", markup=False)
+        code = output.FAILED
+    except Exception as error:
+        if os.environ.get("ASTERISM_DEBUG"):
+            raise
+        ERRORS.print(f"{type(error).__name__}: {error}", style="red", markup=False)
+        code = output.FAILED
+    raise typer.Exit(code)
+
+
+def _text(table: Table) -> str:
+    from rich.console import Console
+
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip()

@@ -1,0 +1,100 @@
+"""The board: who works on what while a run goes on, on stderr."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from asterism.plain import as_dict
+
+_MARKS = {"working": "●", "ok": "✓", "waiting": "?", "idle": "·"}
+_LINE = 88
+
+
+@dataclass
+class Row:
+    """One participant on the board."""
+
+    state: str = "idle"
+    doing: str = ""
+
+
+class Board:
+    """Shows the participants live in a terminal, or line by line where there is none."""
+
+    def __init__(self, participants: Mapping[str, str], console: Console) -> None:
+        self._rows = {name: Row() for name in participants}
+        self._console = console
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(self._table(), console=self._console, refresh_per_second=8)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def note(self, path: tuple[str, ...], task: Mapping[str, Any]) -> None:
+        """Take in one event of `stream_mode="tasks"`.
+
+        Args:
+            path: The namespace of the graph in which it happened; `()` is the workflow.
+            task: The payload of the event.
+        """
+        name = path[0].split(":")[0] if path else task["name"]
+        if name == "supervisor" and "result" in task:
+            self._decided(as_dict(task["result"]).get("decision"))
+        elif name in self._rows and path:
+            self._inside(name, task)
+        elif name in self._rows and "result" in task:
+            self._reported(name, task)
+
+    def _decided(self, decision: Any) -> None:
+        fields = as_dict(decision)
+        if name := fields.get("next_agent"):
+            instruction = str(fields.get("instruction") or "")
+            self._set(name, "working", instruction.splitlines()[0] if instruction else "")
+
+    def _inside(self, name: str, task: Mapping[str, Any]) -> None:
+        call = as_dict(as_dict(task.get("input")).get("tool_call"))
+        if "result" not in task and call:
+            self._set(name, "working", f"{call.get('name')} …")
+
+    def _reported(self, name: str, task: Mapping[str, Any]) -> None:
+        reports: list[Any] = as_dict(task["result"]).get("reports") or []
+        if not reports:
+            self._set(name, "waiting" if task.get("interrupts") else "failed", "")
+            return
+        report = as_dict(reports[0])
+        said = str(report["text"] or report.get("error") or "")
+        self._set(name, report["status"], next(iter(said.strip().splitlines()), ""))
+
+    def _set(self, name: str, state: str, doing: str) -> None:
+        self._rows.setdefault(name, Row()).state = state
+        self._rows[name].doing = doing[:_LINE]
+        if self._live:
+            self._live.update(self._table())
+        else:
+            mark = _MARKS.get(state, "✗")
+            self._console.print(f"{mark} {name}: {doing[:_LINE]}", markup=False, highlight=False)
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for name, row in self._rows.items():
+            style = {"ok": "green", "working": "yellow", "idle": "dim"}.get(row.state, "red")
+            mark = Text(_MARKS.get(row.state, "✗"), style=style)
+            table.add_row(mark, Text(name, style="bold"), Text(row.doing, style="dim"))
+        return table

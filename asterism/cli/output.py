@@ -1,0 +1,110 @@
+"""What the command line prints and writes: results, questions, files."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from rich.console import Console
+from rich.markdown import Markdown
+
+from asterism.cli.running import ERRORS, Outcome
+
+NEEDS_INPUT = 3
+"""The exit code when a question is open and nobody is there to answer it."""
+STOPPED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+FAILED = 1
+"""The exit code of every end that is not a result."""
+
+
+def finish(outcome: Outcome, thread: str, *, as_json: bool, out: Path | None) -> int:
+    """Print the result, or what is open, and return the exit code."""
+    values = outcome.snapshot.values
+    if as_json:
+        print_json(summary(outcome, thread))
+    elif outcome.pending:
+        print_json({"thread": thread, "questions": questions(outcome)})
+    elif not outcome.drained:
+        _print_answer(_answer(values))
+    if outcome.drained:
+        ERRORS.print(f"Stopped. Go on with: asterism resume {thread}", markup=False)
+        return STOPPED
+    if outcome.pending:
+        ERRORS.print(f"Answer with: asterism resume {thread} 'your answer'", markup=False)
+        return NEEDS_INPUT
+    if out:
+        for path in write_files(values, out):
+            ERRORS.print(f"wrote {path}", markup=False, highlight=False)
+    status = values.get("status", "completed")
+    if status != "completed":
+        ERRORS.print(f"{status}: {values.get('reason')}", style="yellow", markup=False)
+    return 0 if status in ("completed", "limit") else FAILED
+
+
+def summary(outcome: Outcome, thread: str) -> dict[str, Any]:
+    """Put a run into plain JSON."""
+    values = outcome.snapshot.values
+    structured = values.get("structured_response")
+    return {
+        "thread": thread,
+        "status": values.get("status"),
+        "reason": values.get("reason"),
+        "iterations": values.get("iterations"),
+        "answer": _answer(values) if values.get("status") not in ("running", "waiting") else None,
+        "structured_response": structured.model_dump(mode="json") if structured else None,
+        "reports": values.get("reports") or [],
+        "questions": questions(outcome),
+    }
+
+
+def questions(outcome: Outcome) -> list[dict[str, Any]]:
+    """Put the open questions into plain JSON."""
+    return [
+        {
+            "id": request.id,
+            "participant": request.participant,
+            "path": request.path,
+            "request_type": request.request_type,
+            "prompt": request.prompt,
+            "schema": request.schema,
+        }
+        for request in outcome.pending
+    ]
+
+
+def write_files(values: dict[str, Any], folder: Path) -> list[Path]:
+    """Write the answer and the files that tools made; names cannot leave the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [{"name": "answer.md", "text": _answer(values)}]
+    files += [file for report in values.get("reports") or () for file in report.get("files") or ()]
+    written: list[Path] = []
+    for file in files:
+        name = re.sub(r"[^\w.-]+", "-", Path(file["name"]).name).lstrip(".") or "file"
+        path = folder / name
+        path.write_bytes(
+            file["text"].rstrip("\n").encode() + b"\n"
+            if name.endswith(".md")
+            else file["text"].encode()
+        )
+        written.append(path)
+    return written
+
+
+def print_json(value: Any) -> None:
+    """Print JSON to stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def _answer(values: dict[str, Any]) -> str:
+    messages: list[BaseMessage] = values.get("messages") or []
+    return messages[-1].text if messages else ""
+
+
+def _print_answer(text: str) -> None:
+    if sys.stdout.isatty():
+        Console().print(Markdown(text))
+    else:
+        sys.stdout.write(text + "\n")

@@ -1,0 +1,95 @@
+"""One run from the command line: drive it, show it, ask, stop at a step boundary."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
+from langgraph.types import Command, StateSnapshot
+from rich.console import Console
+from rich.prompt import Prompt
+
+from asterism.cli.board import Board
+from asterism.people import PendingRequest, answer_command, open_requests
+from asterism.runs import Graph
+
+ERRORS = Console(stderr=True, soft_wrap=True)
+"""Where progress and questions go; the result alone goes to stdout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run from the command line stands."""
+
+    snapshot: StateSnapshot
+    pending: list[PendingRequest]
+    drained: bool = False
+    """Whether the user stopped it."""
+
+
+async def drive(graph: Graph, config: RunnableConfig, given: Any, *, ask: bool) -> Outcome:
+    """Run until the end, a question that cannot be asked here, or Ctrl-C.
+
+    Args:
+        graph: The graph, with a checkpointer.
+        config: The thread.
+        given: The request, a command that answers, or None to go on.
+        ask: Whether questions may be asked in the terminal.
+    """
+    while True:
+        drained = await _run(graph, config, given)
+        snapshot = await graph.aget_state(config, subgraphs=True)
+        pending = open_requests(snapshot)
+        if drained or not pending or not (ask and sys.stdin.isatty()):
+            return Outcome(snapshot=snapshot, pending=pending, drained=drained)
+        answers = {request.id: _asked(request) for request in pending}
+        given = answer_command(pending, answers)
+
+
+async def _run(graph: Graph, config: RunnableConfig, given: Command[Any] | Any) -> bool:
+    control = RunControl()
+    participants = getattr(getattr(graph, "facts", None), "participants", {})
+    with Board(participants, ERRORS) as board, _drain_on_interrupt(control):
+        try:
+            events = graph.astream(
+                given, config, stream_mode="tasks", subgraphs=True, control=control
+            )
+            async for path, task in events:
+                board.note(cast(tuple[str, ...], path), cast(dict[str, Any], task))
+        except GraphDrained:
+            return True
+    return False
+
+
+@contextmanager
+def _drain_on_interrupt(control: RunControl) -> Generator[None]:
+    """Let the first Ctrl-C finish the step that is running, and the second one not."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        ERRORS.print("Stopping after this step; press Ctrl-C again to stop at once.")
+        control.request_drain("interrupted")
+
+    try:
+        loop.add_signal_handler(signal.SIGINT, stop)
+    except NotImplementedError:  # Windows has no signal handlers in its event loop
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def _asked(request: PendingRequest) -> str:
+    ERRORS.print(f"\n{request.participant} asks:", style="bold", markup=False)
+    while not (answer := Prompt.ask(request.prompt, console=ERRORS).strip()):
+        ERRORS.print("The answer is empty.")
+    return answer

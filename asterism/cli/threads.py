@@ -1,0 +1,70 @@
+"""The threads of a database: which there are, what they are, what was said."""
+
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import StateSnapshot
+
+from asterism.errors import ConfigurationError
+from asterism.graphs.catalog import open_graph
+from asterism.models import OFFLINE
+
+
+async def list_threads(saver: BaseCheckpointSaver[Any], limit: int) -> list[dict[str, str]]:
+    """List the latest threads, each with its graph, status, time and request."""
+    found: dict[str, dict[str, str]] = {}
+    async for item in saver.alist(None, filter={"source": "input"}):
+        place = item.config.get("configurable") or {}
+        thread = str(place["thread_id"])
+        if place.get("checkpoint_ns") or thread in found:
+            continue
+        if len(found) == limit:
+            break
+        graph = cast(dict[str, Any], item.metadata).get("graph")
+        row = {"thread": thread, "graph": str(graph or "?"), "status": "?", "request": ""}
+        found[thread] = {**row, "when": item.checkpoint["ts"][:16].replace("T", " ")}
+    for row in found.values():  # only now: the saver is locked while it lists
+        if row["graph"] != "?":
+            await _fill(saver, row)
+    return list(found.values())
+
+
+async def _fill(saver: BaseCheckpointSaver[Any], row: dict[str, str]) -> None:
+    try:
+        graph = open_graph(row["graph"], model=OFFLINE, checkpointer=saver)
+    except ConfigurationError:
+        return  # a graph of another project's; the thread is listed all the same
+    config: RunnableConfig = {"configurable": {"thread_id": row["thread"]}}
+    snapshot = await graph.aget_state(config)
+    row["status"] = str(snapshot.values.get("status", "?"))
+    brief = snapshot.values.get("brief") or [""]
+    row["request"] = " ".join(brief[0].split())[:60]
+
+
+async def origin_of(saver: BaseCheckpointSaver[Any], thread: str) -> tuple[str, str]:
+    """Return the graph and the model that a thread was started with.
+
+    Raises:
+        ConfigurationError: There is no such thread, or it was not started from here.
+    """
+    config: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+    saved = await saver.aget_tuple(config)
+    facts = cast(dict[str, Any], saved.metadata) if saved else {}
+    if "graph" not in facts:
+        raise ConfigurationError(
+            f"There is no thread {thread!r} of the command line in this database; "
+            "see: asterism threads"
+        )
+    return facts["graph"], facts.get("model", OFFLINE)
+
+
+def transcript(snapshot: StateSnapshot) -> list[dict[str, str]]:
+    """Return what was said on a thread, oldest first."""
+    return [
+        {
+            "name": message.name or ("you" if message.type == "human" else "supervisor"),
+            "text": message.text,
+        }
+        for message in snapshot.values.get("messages") or ()
+    ]

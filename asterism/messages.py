@@ -1,0 +1,139 @@
+"""Messages: how histories are folded, and how they cross from one thread to another."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+from uuid import NAMESPACE_OID, uuid5
+
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    BaseMessage,
+    BaseMessageChunk,
+    HumanMessage,
+    MessageLikeRepresentation,
+    RemoveMessage,
+    ToolMessage,
+    convert_to_messages,
+)
+from langgraph.graph.message import add_messages
+
+
+def fold_messages(left: list[AnyMessage], writes: Sequence[object]) -> list[AnyMessage]:
+    """Apply writes to a history in order, as `add_messages` would one by one.
+
+    Batching-invariant, as a `DeltaChannel` needs: one call with two writes gives what two
+    calls give. A message without an id gets one that depends only on its place and content,
+    so that reading a stored history again gives the same ids.
+
+    Args:
+        left: The history so far; it is not changed.
+        writes: Each a message or a list of messages, in any form that LangChain reads.
+
+    Returns:
+        A new list.
+    """
+    items = [m for w in writes for m in (cast(list[object], w) if isinstance(w, list) else [w])]
+    if _all_new(left, items):
+        return [*left, *cast(list[AnyMessage], items)]
+    for write in writes:
+        new = convert_to_messages(
+            cast(list[MessageLikeRepresentation], write if isinstance(write, list) else [write])
+        )
+        for place, message in enumerate(new, len(left)):
+            message.id = message.id or _id_of(place, message)
+        left = cast(list[AnyMessage], add_messages(cast(Any, left), cast(Any, new)))
+    return left
+
+
+def _all_new(left: Sequence[BaseMessage], items: Sequence[object]) -> bool:
+    """Whether `items` can just be appended: complete messages with ids of their own."""
+    ids: set[str] = set()
+    for item in items:
+        if (
+            not isinstance(item, BaseMessage)
+            or isinstance(item, RemoveMessage | BaseMessageChunk)
+            or not item.id
+            or item.id in ids
+        ):
+            return False
+        ids.add(item.id)
+    return not any(message.id in ids for message in left)
+
+
+def _id_of(place: int, message: BaseMessage) -> str:
+    return str(uuid5(NAMESPACE_OID, f"{place}|{message.type}|{message.content!r}"))
+
+
+def convert_tool_content_to_text(messages: Iterable[BaseMessage]) -> list[AnyMessage]:
+    """Rewrite tool calls and their results as text, so that a history can cross threads.
+
+    A model that did not make a tool call may not be sent it: providers refuse calls of tools
+    that are not bound, and calls without results. A call becomes a line of its message's
+    text; a result becomes a message of the user's side that names the tool.
+
+    Args:
+        messages: Any history, also one with calls whose results are missing.
+
+    Returns:
+        The same conversation without a tool call, a tool message or a tool content block.
+    """
+    names: dict[str, str] = {}
+    converted: list[AnyMessage] = []
+    for message in messages:
+        if isinstance(message, AIMessage):
+            names.update({call["id"] or "": call["name"] for call in message.tool_calls})
+            if isinstance(message.content, str) and not _has_calls(message):
+                converted.append(message)
+            elif text := _call_text(message):
+                facts = message.response_metadata
+                converted.append(
+                    AIMessage(text, id=message.id, name=message.name, response_metadata=facts)
+                )
+        elif isinstance(message, ToolMessage):
+            name = message.name or names.get(message.tool_call_id, "tool")
+            converted.append(HumanMessage(f"[result of {name}] {message.text}", id=message.id))
+        else:
+            converted.append(cast(AnyMessage, message))
+    return converted
+
+
+def _has_calls(message: AIMessage) -> bool:
+    return bool(message.tool_calls or message.invalid_tool_calls)
+
+
+def _call_text(message: AIMessage) -> str:
+    calls = [
+        f"[call of {call['name']}] {json.dumps(call['args'], ensure_ascii=False, default=str)}"
+        for call in message.tool_calls
+    ]
+    calls += [
+        f"[broken call of {call.get('name')}] {call.get('args')}"
+        for call in message.invalid_tool_calls
+    ]
+    return "\n".join(part for part in (message.text, *calls) if part)
+
+
+def answer_dangling_calls(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
+    """Return results for the tool calls of the last message that have none.
+
+    A process that died between a call and its result leaves such a call behind, and a model
+    refuses a history that holds one.
+    """
+    answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
+    last = next((m for m in reversed(messages) if isinstance(m, AIMessage)), None)
+    return [
+        ToolMessage(
+            "This call was interrupted; whether it took effect is not known.",
+            tool_call_id=call["id"] or "",
+            name=call["name"],
+            status="error",
+        )
+        for call in (last.tool_calls if last else ())
+        if call["id"] not in answered
+    ]
+
+
+def clean_text(text: str) -> str:
+    """Replace what cannot be stored or sent: lone surrogates and null characters."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "�")

@@ -1,0 +1,190 @@
+"""The offline chat model: one reply for one prompt, always the same."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    ToolCall,
+    ToolMessage,
+    UsageMetadata,
+)
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from asterism.offline.arguments import Sources, read_arguments, spoken
+from asterism.offline.routing import NEED, current_request, decide, reported
+
+MODEL_NAME = "offline"
+"""Stands as `model_name` in the metadata of every message that the model writes."""
+
+_ANSWERED = re.compile(r"^Answered: (.*(?:\n(?!Asked: |\n).*)*)", re.M)
+_ASKED = re.compile(r"^Asked: .*(?:\n(?!Answered: ).*)*\nAnswered: .*(?:\n(?!Asked: |\n).*)*", re.M)
+_LABELLED = re.compile(r"^[A-Z][\w ()/-]{0,40}: .*$", re.M)
+_CHARACTERS_PER_TOKEN = 4
+
+
+class OfflineChatModel(BaseChatModel):
+    """Answers by fixed rules, with no key and no network; see `asterism.offline`.
+
+    It routes when it is made to call a tool that has a `next_agent`, fills in any other tool
+    that it is made to call, calls the tools that it may call, and otherwise writes down what
+    the reports say.
+    """
+
+    today: Callable[[], date] = date.today
+    """Tells the date from which a day without a year is the next one."""
+
+    @property
+    def _llm_type(self) -> str:
+        return MODEL_NAME
+
+    def bind_tools(
+        self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
+    ) -> Runnable[Any, AIMessage]:
+        """Bind tools, as the models of providers do."""
+        formatted = [convert_to_openai_tool(tool) for tool in tools]
+        return self.bind(tools=formatted, tool_choice=tool_choice, **kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        message = self._reply(messages, kwargs)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        message = self._reply(messages, kwargs)
+        for word in re.findall(r"\S+\s*|\s+", message.text):
+            chunk = ChatGenerationChunk(message=AIMessageChunk(content=word))
+            if run_manager:
+                run_manager.on_llm_new_token(word, chunk=chunk)
+            yield chunk
+        rest = AIMessageChunk(
+            content="",
+            tool_calls=message.tool_calls,
+            response_metadata=message.response_metadata,
+            usage_metadata=message.usage_metadata,
+        )
+        yield ChatGenerationChunk(message=rest)
+
+    def _reply(self, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> AIMessage:
+        tools = [tool["function"] for tool in options.get("tools") or ()]
+        forced = next((t for t in tools if t["name"] == options.get("tool_choice")), None)
+        if forced is not None:
+            message = self._forced(messages, forced)
+        elif tools:
+            message = self._work(messages, tools)
+        else:
+            message = AIMessage(_write(messages))
+        message.response_metadata = {"model_name": MODEL_NAME, "offline": True}
+        message.usage_metadata = _usage(messages, message)
+        return message
+
+    def _forced(self, messages: Sequence[BaseMessage], tool: Mapping[str, Any]) -> AIMessage:
+        """Call the one tool that has to be called."""
+        properties: dict[str, Any] = tool["parameters"].get("properties") or {}
+        if "next_agent" in properties:
+            system = "\n".join(m.text for m in messages if m.type == "system")
+            args = decide(system, messages, _names(properties["next_agent"]))
+        else:
+            conversation = [m.text for m in reversed(messages) if m.type != "system"]
+            sources = Sources(request=conversation[-1], results=conversation, today=self.today())
+            args, _ = read_arguments(tool["parameters"], sources)
+        return AIMessage("", tool_calls=[_call(tool["name"], args, len(messages))])
+
+    def _work(
+        self, messages: Sequence[BaseMessage], tools: Sequence[Mapping[str, Any]]
+    ) -> AIMessage:
+        """Call the tools whose arguments are known, then write down what they gave."""
+        start = max((i for i, m in enumerate(messages) if isinstance(m, HumanMessage)), default=0)
+        results = [m for m in messages[start:] if isinstance(m, ToolMessage)]
+        called = {call["name"] for m in messages[start:] for call in getattr(m, "tool_calls", ())}
+        sources = self._sources(messages[: start + 1], results)
+        calls: list[ToolCall] = []
+        missing: list[str] = []
+        for tool in tools:
+            if tool["name"] not in called:
+                args, lacking = read_arguments(tool["parameters"], sources)
+                missing += [name for name in lacking if name not in missing]
+                if not lacking:
+                    calls.append(_call(tool["name"], args, len(messages) + len(calls)))
+        if calls:
+            return AIMessage("", tool_calls=calls)
+        if results:
+            return AIMessage("\n\n".join(result.text for result in results))
+        return AIMessage(_ask(missing))
+
+    def _sources(self, messages: Sequence[BaseMessage], results: Sequence[ToolMessage]) -> Sources:
+        request = messages[-1].text if messages else ""
+        earlier = [m.text for m in reversed(messages[:-1]) if isinstance(m, HumanMessage)]
+        return Sources(
+            answers=list(reversed(_ANSWERED.findall(request))),
+            request=_ASKED.sub("", request),
+            results=[result.text for result in reversed(results)],
+            earlier=[_ASKED.sub("", text) for text in earlier],
+            today=self.today(),
+        )
+
+
+def _names(spec: Mapping[str, Any]) -> list[str]:
+    """Find the participants in the schema of `next_agent`."""
+    options = [spec, *(spec.get("anyOf") or ())]
+    return [name for o in options for name in [*(o.get("enum") or ()), o.get("const")] if name]
+
+
+def _call(name: str, args: dict[str, Any], place: int) -> ToolCall:
+    return ToolCall(name=name, args=args, id=f"offline_{name}_{place}", type="tool_call")
+
+
+def _ask(missing: Sequence[str]) -> str:
+    if not missing:
+        return "There is nothing that the tools could do."
+    said = [f"the {spoken(name)}" for name in missing]
+    listed = ", ".join(said[:-1]) + " and " + said[-1] if len(said) > 1 else said[0]
+    return f"{NEED} {listed}. What {'are they' if len(said) > 1 else 'is it'}?"
+
+
+def _write(messages: Sequence[BaseMessage]) -> str:
+    """Write the final answer: the reports of this request, under headings, as they are."""
+    now = current_request(messages)
+    reports = [report for message in now if (report := reported(message))]
+    if not reports:
+        asked = next((m.text for m in reversed(messages) if isinstance(m, HumanMessage)), "")
+        return f"(offline model) There is no tool and no report to answer from. Asked was: {asked}"
+    latest = {report.who: report for report in reports}
+    request = next((m.text for m in now if isinstance(m, HumanMessage) and not reported(m)), "")
+    sections = [
+        f"## {who.replace('_', ' ').capitalize()}\n\n{_as_list(report.text)}"
+        for who, report in latest.items()
+    ]
+    title = f"# {request.strip().splitlines()[0]}" if request.strip() else "# Answer"
+    return "\n\n".join([title, *sections])
+
+
+def _as_list(text: str) -> str:
+    """Make a list of lines `Label: value`: Markdown would run them together."""
+    return _LABELLED.sub(r"- \g<0>", text)
+
+
+def _usage(messages: Sequence[BaseMessage], message: AIMessage) -> UsageMetadata:
+    sent = sum(len(m.text) for m in messages) // _CHARACTERS_PER_TOKEN
+    said = (len(message.text) + sum(len(str(c["args"])) for c in message.tool_calls)) // 4
+    return UsageMetadata(input_tokens=sent, output_tokens=said, total_tokens=sent + said)

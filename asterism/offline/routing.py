@@ -1,0 +1,147 @@
+"""How the offline model routes: each participant that the request concerns, once, in order."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from asterism.offline.reading import labels, stem, words
+
+NEED = "To go on I need"
+"""How the offline model begins to say what is missing."""
+CANNOT = "Cannot "
+"""How a tool says that it was asked for what it has not."""
+
+_REPORT = re.compile(
+    r'^<report from="(?P<who>[^"]+)"(?: status="(?P<status>\w+)")?>\n(?P<text>.*)\n</report>$', re.S
+)
+_BROAD = frozenset(
+    stem(word)
+    for word in (
+        "plan organise organize prepare arrange coordinate create build produce launch design "
+        "develop draft research compare review analyse analyze assess evaluate"
+    ).split()
+)
+_COMMON = frozenset(
+    stem(word)
+    for word in (
+        "the and for with from into that this what which who how are you can please need want "
+        "have has our your its their about give make find tell show some any all one by in on of "
+        "to a an is it be do does me my we us or at as user request task answers works team "
+        "information plan people get use using"
+    ).split()
+)
+_KNOWN_LINES = 24
+"""How many known facts an instruction passes on, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """A report as the offline model reads it."""
+
+    who: str
+    status: str
+    text: str
+
+    @property
+    def open_question(self) -> str | None:
+        """What only the user can say, where the report says that something is missing."""
+        first = self.text.strip()
+        return first if first.startswith((NEED, CANNOT)) else None
+
+
+def reported(message: BaseMessage) -> Reported | None:
+    """Read a report, or return None where a message is none."""
+    match = _REPORT.match(message.text) if isinstance(message, HumanMessage) else None
+    if match is None:
+        return None
+    return Reported(who=match["who"], status=match["status"] or "ok", text=match["text"])
+
+
+def current_request(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return the messages since the last final answer."""
+    start = 0
+    for place, message in enumerate(messages[:-1]):
+        if isinstance(message, AIMessage) and _is_answer(message.text):
+            start = place + 1
+    return [message for message in messages[start:] if message.type != "system"]
+
+
+def decide(system: str, messages: Sequence[BaseMessage], names: Sequence[str]) -> dict[str, Any]:
+    """Choose who works next: the first who is concerned and has not answered yet."""
+    now = current_request(messages)
+    reports: dict[str, Reported] = {}
+    asked = None
+    for message in now:
+        if report := reported(message):
+            reports[report.who] = report
+            asked = report.open_question
+        elif isinstance(message, HumanMessage):
+            asked = None
+            reports = {who: r for who, r in reports.items() if not r.open_question}
+    if asked:
+        return _decision(user_input_needed=True, user_prompt=_as_question(asked))
+    request = next((m.text for m in now if isinstance(m, HumanMessage) and not reported(m)), "")
+    described = descriptions(system, names)
+    for name in concerned(request, described):
+        if name not in reports:
+            instruction = _instruction(described[name], list(reports.values()))
+            return _decision(next_agent=name, instruction=instruction)
+    return _decision()
+
+
+def descriptions(system: str, names: Sequence[str]) -> dict[str, str]:
+    """Find the line of the prompt that describes each participant."""
+    found: dict[str, str] = {}
+    for name in names:
+        match = re.search(rf"^- {re.escape(name)}: (.*)$", system, re.M)
+        found[name] = match[1] if match else name
+    return found
+
+
+def concerned(request: str, described: dict[str, str]) -> list[str]:
+    """Return the participants that a request concerns, in the order of the team.
+
+    A broad request (plan, prepare, compare, ...) concerns all. A narrow one concerns those
+    with whose name or description it shares a word, or all where there is none.
+    """
+    asked = {stem(word) for word in words(request)}
+    if asked & _BROAD:
+        return list(described)
+    shared = [
+        name
+        for name, text in described.items()
+        if (asked & {stem(word) for word in words(f"{name} {text}")}) - _COMMON
+    ]
+    return shared or list(described)
+
+
+def _instruction(description: str, reports: Sequence[Reported]) -> str:
+    """Say what to do, and pass on the facts that are known by name."""
+    lines = [
+        f"{label}: {value}"
+        for report in reports
+        if report.status == "ok" and not report.open_question
+        for label, value in labels(report.text)
+        if "|" not in label
+    ]
+    known = "\n".join(["", "Known so far:", *lines[:_KNOWN_LINES]]) if lines else ""
+    return f"{description}{known}"
+
+
+def _decision(**fields: Any) -> dict[str, Any]:
+    return {"next_agent": None, "user_input_needed": False, **fields}
+
+
+def _as_question(text: str) -> str:
+    return (
+        text if text.rstrip().endswith("?") else f"{text.rstrip()}\n\nWhat should be done instead?"
+    )
+
+
+def _is_answer(text: str) -> bool:
+    """Whether an own message ends a request: neither a decision nor a question."""
+    stripped = text.strip()
+    return bool(stripped) and not stripped.startswith("{") and not stripped.endswith("?")

@@ -1,0 +1,151 @@
+"""Questions to people: what is open on a thread, and the checked way to answer."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command, Interrupt, PregelTask, StateSnapshot
+
+from asterism.errors import AnswerError, NothingPendingError, UnknownRequestError
+from asterism.plain import as_dict
+from asterism.runs import Graph
+
+SUPERVISOR_NODES = ("human",)
+"""The nodes in which the supervisor itself asks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingRequest:
+    """A question that waits for a person."""
+
+    id: str
+    """Names the request in `resume`."""
+    participant: str
+    """Who asks: `"supervisor"` or the id of a participant."""
+    path: str
+    """Where it is asked, from the outermost participant inwards, as in `"team/venue"`."""
+    request_type: str
+    """What kind of answer is wanted: `"question"` wants a text."""
+    prompt: str
+    """The question."""
+    schema: dict[str, Any] | None
+    """The JSON schema of the answer, where the asker gave one."""
+    value: Any
+    """Everything that the asker handed over."""
+
+
+def pending_requests(graph: Graph, config: RunnableConfig) -> list[PendingRequest]:
+    """List the open requests of a thread, at any depth."""
+    return open_requests(graph.get_state(config, subgraphs=True))
+
+
+async def apending_requests(graph: Graph, config: RunnableConfig) -> list[PendingRequest]:
+    """List the open requests of a thread, at any depth."""
+    return open_requests(await graph.aget_state(config, subgraphs=True))
+
+
+def resume(graph: Graph, config: RunnableConfig, answers: Any) -> Any:
+    """Answer open requests and go on.
+
+    Args:
+        graph: The workflow.
+        config: The thread.
+        answers: One value where one request is open, or `{id: value}` for some or all.
+
+    Returns:
+        What `invoke` returns.
+
+    Raises:
+        NothingPendingError: No request is open.
+        UnknownRequestError: An id names no open request.
+        AnswerError: An answer is missing or of the wrong kind. Nothing has run, and every
+            request stays open.
+    """
+    return graph.invoke(answer_command(pending_requests(graph, config), answers), config)
+
+
+async def aresume(graph: Graph, config: RunnableConfig, answers: Any) -> Any:
+    """Answer open requests and go on; see `resume`."""
+    return await graph.ainvoke(
+        answer_command(await apending_requests(graph, config), answers), config
+    )
+
+
+def open_requests(snapshot: StateSnapshot) -> list[PendingRequest]:
+    """List the open requests in a state that was read with `subgraphs=True`."""
+    return [_request(interrupt, path) for interrupt, path in _walk(snapshot.tasks, ())]
+
+
+def answer_command(pending: list[PendingRequest], answers: Any) -> Command[Any]:
+    """Check answers against what is open and make the command that gives them; see `resume`."""
+    if not pending:
+        raise NothingPendingError("Nobody is waiting for an answer on this thread.")
+    by_id = {request.id: request for request in pending}
+    given = as_dict(answers)
+    if given.keys() & by_id.keys() or _looks_like_ids(given):
+        pass
+    elif len(pending) == 1:
+        given = {pending[0].id: answers}
+    else:
+        raise AnswerError(
+            f"{len(pending)} requests are open, so the answers need ids: "
+            f"{{id: value}} with ids of {_listed(pending)}."
+        )
+    if unknown := [key for key in given if key not in by_id]:
+        raise UnknownRequestError(
+            f"No open request has the id {unknown[0]!r}; open are {_listed(pending)}."
+        )
+    for key, value in given.items():
+        _check(by_id[key], value)
+    return Command(resume=dict(given))
+
+
+def _walk(
+    tasks: tuple[PregelTask, ...], path: tuple[str, ...]
+) -> Iterator[tuple[Interrupt, tuple[str, ...]]]:
+    """Yield each open interrupt once, with the nodes that lead to it."""
+    for task in tasks:
+        here = (*path, task.name)
+        if isinstance(task.state, StateSnapshot) and task.state.tasks and task.interrupts:
+            open_ids = {interrupt.id for interrupt in task.interrupts}
+            inner = [f for f in _walk(task.state.tasks, here) if f[0].id in open_ids]
+            yield from inner
+            found = {interrupt.id for interrupt, _ in inner}
+            yield from ((i, here) for i in task.interrupts if i.id not in found)
+        else:
+            yield from ((interrupt, here) for interrupt in task.interrupts)
+
+
+def _request(interrupt: Interrupt, path: tuple[str, ...]) -> PendingRequest:
+    value: Any = interrupt.value
+    fields = as_dict(value)
+    asker = "supervisor" if path[-1] in SUPERVISOR_NODES else path[0]
+    return PendingRequest(
+        id=interrupt.id,
+        participant=asker,
+        path="/".join(path[:-1] if path[-1] in SUPERVISOR_NODES else path),
+        request_type=str(fields.get("request_type") or "question"),
+        prompt=str(fields.get("prompt") or fields.get("question") or value),
+        schema=as_dict(interrupt.response_schema) or None,
+        value=value,
+    )
+
+
+def _looks_like_ids(answers: Mapping[Any, Any]) -> bool:
+    return bool(answers) and all(isinstance(key, str) and len(key) == 32 for key in answers)
+
+
+def _check(request: PendingRequest, value: Any) -> None:
+    """Refuse an answer that the asker could not use."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise AnswerError(f"The answer to {request.prompt!r} is empty.")
+    wanted = (request.schema or {}).get("type")
+    if wanted == "string" and not isinstance(value, str):
+        raise AnswerError(
+            f"The answer to {request.prompt!r} is a {type(value).__name__}; allowed is a text."
+        )
+
+
+def _listed(pending: list[PendingRequest]) -> str:
+    return ", ".join(f"{request.id} ({request.path}: {request.prompt!r})" for request in pending)

@@ -1,0 +1,99 @@
+"""The state of a workflow, and what stands in it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NotRequired
+
+from langchain_core.messages import AnyMessage
+from langgraph.channels import DeltaChannel
+from typing_extensions import TypedDict
+
+from asterism.messages import fold_messages
+
+Status = Literal["running", "completed", "waiting", "limit", "stalled", "failed", "cancelled"]
+"""How a run stands. Only `"running"` and `"waiting"` are not an end."""
+
+ReportStatus = Literal["ok", "empty", "failed", "timeout", "limit", "cancelled"]
+"""How a visit ended. An empty text is never `"ok"`."""
+
+SNAPSHOT_FREQUENCY = 1_000
+"""After how many writes a growing channel is stored whole; in between only what is new is."""
+
+
+class Report(TypedDict):
+    """What came of one visit to a participant: one entry of the answer board."""
+
+    id: str
+    """The handoff that it answers; unique on the thread."""
+    participant: str
+    """Who answered."""
+    round: int
+    """The supervisor's decision that asked for it, counted from 1 in each request."""
+    status: ReportStatus
+    """How the visit ended."""
+    text: str
+    """The answer as it was written, or what was said before the visit failed."""
+    error: NotRequired[str]
+    """What went wrong, as `kind: message`, where something did."""
+    files: NotRequired[list[dict[str, str]]]
+    """Files that its tools made, each with `name`, `media_type` and `text`."""
+
+
+class Decision(TypedDict):
+    """A supervisor's decision as it stands in state: plain JSON, made to be edited."""
+
+    next_agent: str | None
+    user_input_needed: bool
+    user_prompt: str | None
+    instruction: str | None
+    handoff_id: NotRequired[str]
+    """Names the visit that this decision asks for."""
+    end: NotRequired[dict[str, str]]
+    """`status` and `reason` where the run ends for another cause than being complete."""
+
+
+def fold_list(left: list[Any], writes: Sequence[list[Any]]) -> list[Any]:
+    """Append each write's items to a list, in order."""
+    return [*left, *(item for write in writes for item in write)]
+
+
+Messages = Annotated[
+    list[AnyMessage], DeltaChannel(fold_messages, snapshot_frequency=SNAPSHOT_FREQUENCY)
+]
+"""A history of which each checkpoint stores only what is new."""
+
+
+class WorkflowInput(TypedDict):
+    """What a run starts with."""
+
+    messages: Messages
+
+
+class WorkflowOutput(TypedDict):
+    """What a run returns."""
+
+    messages: Messages
+    status: Status
+    reason: str | None
+    iterations: int
+    reports: Annotated[list[Report], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    structured_response: Any
+
+
+class WorkflowState(WorkflowOutput):
+    """Everything that a workflow remembers on its own thread."""
+
+    brief: Annotated[list[str], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    """The request of this run, then the questions and answers that made it clearer."""
+    decision: Decision | None
+    """The decision that is being followed."""
+
+
+class Visit(TypedDict):
+    """What a participant is sent: one focused request."""
+
+    id: str
+    """The handoff; the participant's report and its checkpoints carry it."""
+    participant: str
+    request: str
+    """The user's request, what became clear since, and the supervisor's instruction."""
+    round: int

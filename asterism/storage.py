@@ -1,0 +1,110 @@
+"""Databases by URL, opened with private file modes and a serializer that runs no code."""
+
+import os
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from asterism.errors import StorageError
+
+MEMORY = "memory:"
+"""The URL of a database that is gone with the process."""
+
+_ALLOWED = "sqlite:///path/to/file.db or memory:"
+
+
+def strict_serializer() -> JsonPlusSerializer:
+    """Return a serializer that reads data and messages, and never runs what a row names."""
+    return JsonPlusSerializer(allowed_msgpack_modules=None)
+
+
+@contextmanager
+def open_checkpointer(url: str) -> Generator[BaseCheckpointSaver[str]]:
+    """Open the database of checkpoints at `url` for sync runs.
+
+    Args:
+        url: `sqlite:///path` (a relative path) or `sqlite:////path` (an absolute one), or
+            `memory:`.
+
+    Raises:
+        StorageError: The URL means nothing here, or the file cannot be opened.
+    """
+    path = _sqlite_path(url)
+    if path is None:
+        yield InMemorySaver(serde=strict_serializer())
+        return
+    import sqlite3
+
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    _make_private(path)
+    try:
+        connection = sqlite3.connect(path, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+    try:
+        saver = SqliteSaver(connection, serde=strict_serializer())
+        saver.setup()
+        yield saver
+    finally:
+        connection.close()
+
+
+@asynccontextmanager
+async def aopen_checkpointer(url: str) -> AsyncGenerator[BaseCheckpointSaver[str]]:
+    """Open the database of checkpoints at `url` for async runs; see `open_checkpointer`."""
+    path = _sqlite_path(url)
+    if path is None:
+        yield InMemorySaver(serde=strict_serializer())
+        return
+    import sqlite3
+
+    import aiosqlite
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    _make_private(path)
+    try:
+        connection = await aiosqlite.connect(path)
+        await connection.execute("PRAGMA journal_mode=WAL")
+        await connection.execute("PRAGMA synchronous=NORMAL")
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+    try:
+        saver = AsyncSqliteSaver(connection, serde=strict_serializer())
+        await saver.setup()
+        yield saver
+    finally:
+        await connection.close()
+
+
+def _sqlite_path(url: str) -> Path | None:
+    """Return the file that a URL names, or None for `memory:`."""
+    parts = urlsplit(url)
+    if parts.scheme == "memory":
+        return None
+    if parts.scheme != "sqlite" or parts.netloc or not parts.path.strip("/"):
+        raise StorageError(f"The database {url!r} cannot be opened; allowed: {_ALLOWED}.")
+    return Path(parts.path[1:]).expanduser()
+
+
+def _make_private(path: Path) -> None:
+    """Create the file for its owner alone: what people told the workflow stands in it."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> StorageError:
+    return StorageError(
+        f"The database {str(path)!r} cannot be opened: {error}. Give a file in a folder that "
+        "you may write to, or memory: to store nothing."
+    )

@@ -1,0 +1,276 @@
+"""A chat model that says what its script says, and keeps count."""
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ToolCall,
+    UsageMetadata,
+)
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from asterism.errors import AsterismError
+
+
+class UnexpectedModelCallError(AsterismError, AssertionError):
+    """A scripted model was called more often than its script has replies."""
+
+    code = "unexpected_model_call"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptedReply:
+    """One reply of a script, where a plain text or message does not say enough."""
+
+    text: str = ""
+    tool_calls: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    """Tools to call: name and arguments."""
+    usage: tuple[int, int] | None = None
+    """Input and output tokens. None: the words of the prompt and of the reply are counted."""
+    delay: float = 0.0
+    """Seconds until the reply, or until the error."""
+    error: BaseException | None = None
+    """What is raised instead of a reply, or after `cut_after` chunks of a stream."""
+    cut_after: int | None = None
+    """When streamed: how many chunks come before the error, or before the stream just ends."""
+
+
+Reply = (
+    str
+    | AIMessage
+    | BaseModel
+    | Mapping[str, Any]
+    | BaseException
+    | ScriptedReply
+    | Callable[[list[BaseMessage]], Any]
+)
+"""A text, a message, a structured answer, an error, or a function of the prompt to one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptedCall:
+    """One call that a scripted model got."""
+
+    messages: list[BaseMessage]
+    """The prompt."""
+    tools: list[str]
+    """The names of the tools that were bound."""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What else was bound or passed: `tool_choice`, `response_format`, ..."""
+
+
+class ScriptedChatModel(BaseChatModel):
+    """A chat model for tests: it gives the replies of its script, one per call, in order.
+
+    Works with `bind_tools`, `with_structured_output`, streaming, sync and async. A structured
+    answer (a mapping or a pydantic object) is given as a call of the tool that has to be
+    called, or of the only tool, or as JSON text where there is none.
+
+    Example:
+        ```python
+        model = ScriptedChatModel(script=["Hello", {"next_agent": None}])
+        ...
+        model.assert_finished()
+        ```
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    script: Sequence[Any] = Field(default=())
+    """The replies; see `Reply`."""
+    sleep: Callable[[float], None] = time.sleep
+    """Waits for a reply's delay in sync calls."""
+    asleep: Callable[[float], Any] = asyncio.sleep
+    """Waits for a reply's delay in async calls."""
+
+    _calls: list[ScriptedCall] = PrivateAttr(default_factory=list[ScriptedCall])
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    @property
+    def calls(self) -> list[ScriptedCall]:
+        """The calls so far, also those beyond the script."""
+        return self._calls
+
+    def assert_finished(self) -> None:
+        """Check that every reply was asked for, and none too many.
+
+        Raises:
+            AssertionError: The model was called too often or not often enough.
+        """
+        if len(self._calls) != len(self.script):
+            raise AssertionError(
+                f"the script has {len(self.script)} replies, the model was called "
+                f"{len(self._calls)} times"
+            )
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(
+        self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
+    ) -> Runnable[Any, AIMessage]:
+        """Bind tools, as the models of providers do."""
+        formatted = [convert_to_openai_tool(tool) for tool in tools]
+        return self.bind(tools=formatted, tool_choice=tool_choice, **kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        reply, message = self._next(messages, kwargs)
+        self.sleep(reply.delay) if reply.delay else None
+        return _result(reply, message)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        reply, message = self._next(messages, kwargs)
+        if reply.delay:
+            await self.asleep(reply.delay)
+        return _result(reply, message)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        reply, message = self._next(messages, kwargs)
+        self.sleep(reply.delay) if reply.delay else None
+        for chunk in _chunks(reply, message):
+            if run_manager:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        reply, message = self._next(messages, kwargs)
+        if reply.delay:
+            await self.asleep(reply.delay)
+        for chunk in _chunks(reply, message):
+            if run_manager:
+                await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    def _next(
+        self, messages: list[BaseMessage], options: Mapping[str, Any]
+    ) -> tuple[ScriptedReply, AIMessage]:
+        """Take the next reply of the script and note the call."""
+        tools = [tool["function"]["name"] for tool in options.get("tools") or ()]
+        with self._lock:
+            place = len(self._calls)
+            call = ScriptedCall(messages=list(messages), tools=tools, options=dict(options))
+            self._calls.append(call)
+        if place >= len(self.script):
+            raise UnexpectedModelCallError(
+                f"call {place + 1} of a script of {len(self.script)} replies; the last message "
+                f"of the prompt: {messages[-1].text[:200]!r}"
+            )
+        return _read(self.script[place], messages, tools, options.get("tool_choice"))
+
+
+def _read(
+    given: Any, messages: list[BaseMessage], tools: list[str], choice: object
+) -> tuple[ScriptedReply, AIMessage]:
+    while callable(given) and not isinstance(given, type):
+        given = given(messages)
+    reply = given if isinstance(given, ScriptedReply) else ScriptedReply()
+    if isinstance(given, BaseException):
+        reply, message = ScriptedReply(error=given), AIMessage("")
+    elif isinstance(given, ScriptedReply):
+        calls = [_tool_call(name, args, i) for i, (name, args) in enumerate(given.tool_calls)]
+        message = AIMessage(given.text, tool_calls=calls)
+    elif isinstance(given, AIMessage):
+        message = given.model_copy()
+    elif isinstance(given, str):
+        message = AIMessage(given)
+    else:
+        message = _structured(given, tools, choice)
+    if message.usage_metadata is None:
+        message.usage_metadata = _usage(reply, messages, message)
+    return reply, message
+
+
+def _structured(given: Any, tools: list[str], choice: object) -> AIMessage:
+    if isinstance(given, BaseModel):
+        given = given.model_dump(mode="json")
+    forced = [name for name in tools if name == choice] or tools
+    if len(forced) == 1:
+        return AIMessage("", tool_calls=[_tool_call(forced[0], given, 0)])
+    return AIMessage(json.dumps(given))
+
+
+def _tool_call(name: str, args: Mapping[str, Any], place: int) -> ToolCall:
+    return ToolCall(name=name, args=dict(args), id=f"call_{place}_{time.monotonic_ns()}")
+
+
+def _usage(
+    reply: ScriptedReply, messages: Sequence[BaseMessage], message: AIMessage
+) -> UsageMetadata:
+    words = sum(len(m.text.split()) for m in messages), len(message.text.split())
+    sent, said = reply.usage or words
+    return UsageMetadata(input_tokens=sent, output_tokens=said, total_tokens=sent + said)
+
+
+def _result(reply: ScriptedReply, message: AIMessage) -> ChatResult:
+    if reply.error is not None:
+        raise reply.error
+    return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def _chunks(reply: ScriptedReply, message: AIMessage) -> Iterator[ChatGenerationChunk]:
+    """Cut a message into chunks: a word each, then the tool calls, then the usage."""
+    parts = [AIMessageChunk(content=word) for word in re.findall(r"\S+\s*|\s+", message.text)]
+    parts += [
+        AIMessageChunk(
+            content="",
+            tool_call_chunks=[
+                {
+                    "name": call["name"],
+                    "args": json.dumps(call["args"]),
+                    "id": call["id"],
+                    "index": place,
+                    "type": "tool_call_chunk",
+                }
+            ],
+        )
+        for place, call in enumerate(message.tool_calls)
+    ]
+    for place, part in enumerate(parts):
+        if place == reply.cut_after:
+            if reply.error is not None:
+                raise reply.error
+            return
+        yield ChatGenerationChunk(message=part)
+    if reply.error is not None:
+        raise reply.error
+    last = AIMessageChunk(content="", usage_metadata=message.usage_metadata)
+    yield ChatGenerationChunk(message=last)

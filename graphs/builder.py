@@ -1,0 +1,209 @@
+"""The builder: any set of participants becomes a bidirectional star.
+
+```
+START -> begin -> supervisor -> {participant..., human, finish}
+participant -> supervisor ; human -> supervisor ; finish -> END
+```
+"""
+
+import re
+import warnings
+from typing import Any, Literal, Self
+
+from langchain_core.runnables import Runnable
+from langgraph.cache.base import BaseCache
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.store.base import BaseStore
+from pydantic import BaseModel
+
+from asterism.errors import WorkflowBuildError
+from asterism.graphs.validation import find_faults
+from asterism.graphs.workflow import Workflow, WorkflowFacts
+from asterism.models import ModelLike, resolve_model
+from asterism.nodes.begin import create_begin_node
+from asterism.nodes.deciders import create_supervisor_agent, describe_participants
+from asterism.nodes.finish import Writer, create_finish_node, forwarder, structurer, synthesizer
+from asterism.nodes.human import create_human_node
+from asterism.nodes.kinds import describe, participant_graph
+from asterism.nodes.participant import create_participant_node
+from asterism.nodes.routing import BEGIN, FINISH, HUMAN, SUPERVISOR
+from asterism.nodes.supervisor import (
+    Decider,
+    DeciderFunction,
+    SupervisorInput,
+    create_supervisor_node,
+)
+from asterism.state import Visit, WorkflowInput, WorkflowOutput, WorkflowState
+
+Finish = Literal["synthesize", "forward"] | type[BaseModel]
+"""How the answer is written: by the model, as the last report, or as a pydantic model."""
+
+
+class SupervisorWorkflowBuilder:
+    """Builds a supervisor workflow out of participants, in any order of calls.
+
+    Args:
+        name: What the workflow is called.
+        id: A name for programs. None: the name in lower case with hyphens.
+        description: What it is for; a workflow that is a participant is described by it.
+        max_iterations: How many decisions one request may take; then the run ends with what
+            there is and `status="limit"`.
+        max_repairs: How often the model is asked again after a decision that is not valid.
+        model: A chat model, a `"provider:model"` name, or `"offline"`. It decides, writes
+            the answer, and serves the participants that have no model of their own.
+        prompt: Further instructions for the supervisor.
+        finish: `"synthesize"` lets the model write the answer (without a model: as
+            `"forward"`), `"forward"` hands on the last report byte for byte, a pydantic model
+            is filled in and returned as `structured_response`.
+        fallback: What happens when no decision is valid within the bound: `"ask_user"`,
+            `"finish"` or a participant. None: `RoutingError` is raised.
+
+    Example:
+        ```python
+        workflow = (
+            SupervisorWorkflowBuilder("Trip", model="openai:gpt-5-mini")
+            .participants(flights=flights_graph, visa=check_visa)
+            .build(checkpointer=saver)
+        )
+        ```
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        id: str | None = None,
+        description: str | None = None,
+        max_iterations: int = 30,
+        max_repairs: int = 2,
+        model: ModelLike | None = None,
+        prompt: str | None = None,
+        finish: Finish = "synthesize",
+        fallback: str | None = None,
+    ) -> None:
+        self._name = name
+        self._id = id or re.sub(r"[^\w]+", "-", name.strip().lower()).strip("-")
+        self._description = description
+        self._limits = {"max_iterations": max_iterations, "max_repairs": max_repairs}
+        self._model = model
+        self._prompt = prompt
+        self._finish: Finish = finish
+        self._fallback = fallback
+        self._manager: Decider | DeciderFunction | Runnable[Any, Any] | None = None
+        self._participants: list[tuple[str, Any]] = []
+
+    def participants(self, **by_id: Any) -> Self:
+        """Add participants, each under its id.
+
+        A participant is a compiled graph, an agent, a Runnable, a chat model, a sync or async
+        function of messages, another workflow, or a `Participant`.
+        """
+        self._participants.extend(by_id.items())
+        return self
+
+    def with_participants(self, **by_id: Any) -> Self:
+        """Add participants: another name for `participants`."""
+        return self.participants(**by_id)
+
+    def with_manager(self, decider: Decider | DeciderFunction | Runnable[Any, Any]) -> Self:
+        """Let `decider` decide rather than the model: a rule, a classifier, a person."""
+        self._manager = decider
+        return self
+
+    def build(
+        self,
+        checkpointer: BaseCheckpointSaver[Any] | bool | None = None,
+        store: BaseStore | None = None,
+        cache: BaseCache[Any] | None = None,
+    ) -> Workflow:
+        """Check everything and compile the star.
+
+        Args:
+            checkpointer: Where threads are stored. Without one nothing is remembered, and
+                nobody can be asked.
+            store: The long-term store that nodes and tools are given.
+            cache: The cache for nodes that have a cache policy.
+
+        Raises:
+            WorkflowBuildError: Every fault that was found, each with the way out.
+        """
+        faults = find_faults(
+            participants=self._participants,
+            model=self._model,
+            has_manager=self._manager is not None,
+            limits=dict(self._limits),
+            finish=self._finish,
+            fallback=self._fallback,
+        )
+        if faults:
+            raise WorkflowBuildError(self._name, faults)
+        descriptions = {name: _description(name, thing) for name, thing in self._participants}
+        star = self._star(descriptions)
+        facts = WorkflowFacts(
+            id=self._id,
+            description=self._description,
+            participants=descriptions,
+            response_format=self._finish if isinstance(self._finish, type) else None,
+        )
+        compiled = star.compile(checkpointer, cache=cache, store=store, name=self._name)
+        return Workflow.of(compiled, facts)
+
+    def _star(self, descriptions: dict[str, str]) -> StateGraph[Any, Any, Any, Any]:
+        star: StateGraph[Any, Any, Any, Any] = StateGraph(
+            WorkflowState, input_schema=WorkflowInput, output_schema=WorkflowOutput
+        )
+        star.add_node(BEGIN, create_begin_node())
+        star.add_node(
+            SUPERVISOR,
+            create_supervisor_node(
+                self._decider(descriptions),
+                descriptions,
+                max_iterations=self._limits["max_iterations"],
+                max_repairs=self._limits["max_repairs"],
+                fallback=self._fallback,
+            ),
+            input_schema=SupervisorInput,
+            destinations=(*descriptions, HUMAN, FINISH),
+        )
+        for name, thing in self._participants:
+            graph = participant_graph(name, thing, self._model)
+            node = create_participant_node(name, graph)
+            star.add_node(name, node, input_schema=Visit)
+            star.add_edge(name, SUPERVISOR)
+        star.add_node(HUMAN, create_human_node())
+        star.add_node(FINISH, create_finish_node(self._writer()))
+        star.add_edge(START, BEGIN)
+        star.add_edge(BEGIN, SUPERVISOR)
+        star.add_edge(HUMAN, SUPERVISOR)
+        star.add_edge(FINISH, END)
+        return star
+
+    def _decider(
+        self, descriptions: dict[str, str]
+    ) -> Decider | DeciderFunction | Runnable[Any, Any]:
+        if self._manager is not None or self._model is None:
+            assert self._manager is not None
+            return self._manager
+        block = describe_participants(descriptions)
+        return create_supervisor_agent(self._model, block, prompt=self._prompt)
+
+    def _writer(self) -> Writer:
+        if self._finish == "forward" or self._model is None:
+            return forwarder()
+        model = resolve_model(self._model)
+        if isinstance(self._finish, type):
+            return structurer(model, self._finish)
+        return synthesizer(model)
+
+
+def _description(name: str, thing: object) -> str:
+    """Describe a participant, and warn where there is nothing to go by."""
+    found = describe(thing)
+    if found is None:
+        warnings.warn(
+            f"The participant {name!r} has no description, so the supervisor knows only its "
+            "name. Give it one: Participant(runs=..., description='...').",
+            stacklevel=3,
+        )
+    return found or name

@@ -1,0 +1,14 @@
+"""The graphs that `langgraph.json` names: compiled without storage, which the server brings.
+
+The model is the one that the environment variable `ASTERISM_MODEL` names; without it, the
+offline model.
+"""
+
+import os
+
+from asterism.graphs.event_planning import create_event_planning
+from asterism.models import OFFLINE
+
+MODEL = os.environ.get("ASTERISM_MODEL", OFFLINE)
+
+event_planning = create_event_planning(MODEL).build()

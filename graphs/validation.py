@@ -1,0 +1,114 @@
+"""What can be wrong with the parts of a workflow, all of it found at once."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from asterism.decisions import normal_name
+from asterism.errors import ModelNotFoundError
+from asterism.models import ModelLike, resolve_model
+from asterism.nodes.kinds import Participant, fault_of
+from asterism.nodes.routing import RESERVED
+
+NAME_LIMIT = 64
+"""The longest id of a participant; providers refuse longer names."""
+
+_NAME = re.compile(r"[^\W\d_][\w-]*")
+
+
+def find_faults(
+    *,
+    participants: Sequence[tuple[str, Any]],
+    model: ModelLike | None,
+    has_manager: bool,
+    limits: dict[str, object],
+    finish: object,
+    fallback: str | None,
+) -> list[str]:
+    """Return every fault, each with the culprit, what is allowed and the way out."""
+    names = [name for name, _ in participants]
+    return [
+        *_team_faults(names),  # 1. somebody is there, nobody twice
+        *(fault for name in names for fault in _name_faults(name)),  # 2. names that work
+        *_kind_faults(participants, model),  # 3. things that can take part
+        *_model_faults(participants, model, has_manager=has_manager),  # 4. models that exist
+        *(fault for limit, value in limits.items() for fault in _limit_faults(limit, value)),  # 5.
+        *_finish_faults(finish, model),  # 6. an end that can be reached
+        *_fallback_faults(fallback, names),  # 7. a fallback that exists
+    ]
+
+
+def _team_faults(names: Sequence[str]) -> Iterator[str]:
+    if not names:
+        yield "there are no participants; add some with .participants(name=thing)"
+    counts = Counter(normal_name(name) for name in names)
+    for name, count in counts.items():
+        if count > 1:
+            same = [given for given in names if normal_name(given) == name]
+            yield (
+                f"the participants {', '.join(map(repr, same))} have the same name; "
+                "names are compared without case and white space"
+            )
+
+
+def _name_faults(name: str) -> Iterator[str]:
+    if normal_name(name) in RESERVED:
+        yield (
+            f"the participant name {name!r} is reserved for the workflow's own node; "
+            f"reserved are {', '.join(sorted(RESERVED))}"
+        )
+    elif not _NAME.fullmatch(name) or len(name) > NAME_LIMIT:
+        yield (
+            f"the participant name {name!r} is not allowed; use a letter, then letters, "
+            f"digits, '_' and '-', at most {NAME_LIMIT} characters"
+        )
+
+
+def _kind_faults(participants: Sequence[tuple[str, Any]], model: ModelLike | None) -> Iterator[str]:
+    for name, thing in participants:
+        if fault := fault_of(thing, model):
+            yield f"the participant {name!r} {fault}"
+
+
+def _model_faults(
+    participants: Sequence[tuple[str, Any]], model: ModelLike | None, *, has_manager: bool
+) -> Iterator[str]:
+    if model is None and not has_manager:
+        yield (
+            "nobody decides; give the builder a model (model='openai:gpt-5-mini', or "
+            "model='offline' to try it without a key) or a decider with .with_manager(decider)"
+        )
+    named = [("the workflow", model)] + [
+        (f"the participant {name!r}", thing.model)
+        for name, thing in participants
+        if isinstance(thing, Participant)
+    ]
+    for owner, given in named:
+        if isinstance(given, str):
+            try:
+                resolve_model(given)
+            except ModelNotFoundError as error:
+                yield f"the model of {owner}: {error}"
+
+
+def _limit_faults(limit: str, value: object) -> Iterator[str]:
+    least = 0 if limit == "max_repairs" else 1
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        yield f"{limit} is {value!r}; it must be a whole number of at least {least}"
+
+
+def _finish_faults(finish: object, model: ModelLike | None) -> Iterator[str]:
+    if isinstance(finish, type) and issubclass(finish, BaseModel):
+        if model is None:
+            yield f"finish={finish.__name__} is filled in by a model; give the builder a model"
+    elif finish not in ("synthesize", "forward"):
+        yield f"finish is {finish!r}; allowed: 'synthesize', 'forward' or a pydantic model"
+
+
+def _fallback_faults(fallback: str | None, names: Sequence[str]) -> Iterator[str]:
+    if fallback is not None and fallback not in ("ask_user", "finish", *names):
+        allowed = ", ".join(["'ask_user'", "'finish'", *map(repr, names)])
+        yield f"fallback is {fallback!r}; allowed: None, {allowed}"

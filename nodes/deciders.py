@@ -1,0 +1,120 @@
+"""The default decider: a chat model that answers with a `SupervisorDecision`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from asterism.decisions import SupervisorDecision, decision_schema
+from asterism.models import ModelLike, resolve_model
+from asterism.nodes.view import SPEAKER, SupervisorView, conversation
+from asterism.prompts import render
+
+_TOOL = SupervisorDecision.__name__
+
+
+class ModelDecider:
+    """Asks a chat model for a decision.
+
+    The schema goes to the model as a tool that it has to call, which nearly every provider
+    offers; a model without tools is asked for the same object as JSON text. The answer is
+    handed on unread: whoever asks checks it.
+    """
+
+    def __init__(
+        self,
+        model: Runnable[Any, AIMessage],
+        participants_description_block: str,
+        *,
+        prompt: str | None = None,
+    ) -> None:
+        self._model = model
+        self._block = participants_description_block
+        self._instructions = prompt or ""
+        self._bound: dict[tuple[str, ...], Runnable[Any, AIMessage]] = {}
+
+    def decide(self, view: SupervisorView) -> AIMessage:
+        """Ask the model."""
+        return self._for(tuple(view.participants)).invoke(self.prompt(view), SPEAKER)
+
+    async def adecide(self, view: SupervisorView) -> AIMessage:
+        """Ask the model."""
+        return await self._for(tuple(view.participants)).ainvoke(self.prompt(view), SPEAKER)
+
+    def prompt(self, view: SupervisorView) -> list[AnyMessage]:
+        """Write what the model is sent: the rules, the conversation, the complaints."""
+        names = ", ".join(view.participants)
+        system = render(
+            "supervisor",
+            participants=self._block,
+            instructions=self._instructions,
+            names=names,
+        )
+        messages: list[AnyMessage] = [SystemMessage(system), *conversation(view.messages)]
+        for said, fault in view.complaints:
+            messages.append(AIMessage(said or "(nothing)"))
+            messages.append(HumanMessage(render("repair", fault=fault, names=names)))
+        return messages
+
+    def _for(self, names: tuple[str, ...]) -> Runnable[Any, AIMessage]:
+        """Bind the schema of the live participants, once for each team."""
+        if names not in self._bound:
+            self._bound[names] = bind_schema(self._model, decision_schema(names), _TOOL)
+        return self._bound[names]
+
+
+def bind_schema(
+    model: Runnable[Any, AIMessage], schema: type[Any], name: str
+) -> Runnable[Any, AIMessage]:
+    """Bind a schema to a model as the one tool that it has to call, where it can."""
+    tool = convert_to_openai_tool(schema)
+    tool["function"]["name"] = name
+    try:
+        bound: Runnable[Any, AIMessage] = cast(Any, model).bind_tools([tool], tool_choice=name)
+    except (NotImplementedError, AttributeError):
+        return model
+    return bound
+
+
+def create_supervisor_agent(
+    model: ModelLike,
+    participants_description_block: str,
+    **kwargs: Any,
+) -> ModelDecider:
+    """Create the default decider.
+
+    Args:
+        model: A chat model, a `"provider:model"` name, or `"offline"`.
+        participants_description_block: What the model is told about the team, one line each;
+            `describe_participants` writes it.
+        **kwargs: `prompt`, further instructions for the supervisor.
+
+    Raises:
+        ModelNotFoundError: The model cannot be used; the message says why.
+    """
+    return ModelDecider(resolve_model(model), participants_description_block, **kwargs)
+
+
+def describe_participants(descriptions: Mapping[str, str]) -> str:
+    """Write the lines of the prompt that tell who is in the team."""
+    return "\n".join(f"- {name}: {text}" for name, text in descriptions.items())
+
+
+def is_model(thing: object) -> bool:
+    """Whether `thing` is a chat model, plain or with fallbacks or bound arguments."""
+    inner = thing
+    for attribute in ("runnable", "bound"):
+        inner = getattr(inner, attribute, inner)
+    return isinstance(inner, BaseChatModel)
+
+
+__all__: Sequence[str] = (
+    "ModelDecider",
+    "bind_schema",
+    "create_supervisor_agent",
+    "describe_participants",
+    "is_model",
+)

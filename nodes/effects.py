@@ -1,0 +1,156 @@
+"""Logic written once for sync and async: a generator that yields the calls it needs."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
+
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables.config import run_in_executor
+
+from asterism.runs import is_runnable
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that a generator wants made: the same in both worlds."""
+
+    sync: Callable[..., Any]
+    """Makes the call and returns its value."""
+    asynchronous: Callable[..., Awaitable[Any]]
+    """Makes the call and returns an awaitable of its value."""
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] | None = None
+
+
+Steps = Generator[Call, Any, T]
+"""Logic that yields calls, is sent their values, and returns its result."""
+
+
+def run(steps: Steps[T]) -> T:
+    """Drive steps to their end, making each call in place."""
+    value: Any = None
+    error: Exception | None = None
+    while True:
+        try:
+            call = steps.throw(error) if error is not None else steps.send(value)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        value, error = None, None
+        try:
+            value = call.sync(*call.args, **(call.kwargs or {}))
+        except Exception as raised:  # noqa: BLE001 - goes to the steps, which raise it again
+            error = raised
+
+
+async def arun(steps: Steps[T]) -> T:
+    """Drive steps to their end, awaiting each call."""
+    value: Any = None
+    error: Exception | None = None
+    while True:
+        try:
+            call = steps.throw(error) if error is not None else steps.send(value)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        value, error = None, None
+        try:
+            value = await call.asynchronous(*call.args, **(call.kwargs or {}))
+        except Exception as raised:  # noqa: BLE001 - goes to the steps, which raise it again
+            error = raised
+
+
+def both_ways(
+    function: Any,
+) -> tuple[Callable[..., Any], Callable[..., Awaitable[Any]]]:
+    """Make a sync and an async caller of any function or Runnable.
+
+    A sync function called from async code runs in a worker thread, so that it may block.
+    An async function called from sync code runs in an event loop of its own.
+    """
+    if is_runnable(function):
+        return function.invoke, function.ainvoke
+    if is_async(function):
+        return (lambda *args: run_coroutine(function(*args))), function
+    return function, (lambda *args: run_in_executor(None, function, *args))
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling `function` gives a coroutine."""
+    call = getattr(function, "__call__", None)  # noqa: B004 - an object may have an async one
+    return any(inspect.iscoroutinefunction(candidate) for candidate in (function, call))
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end from sync code, also where an event loop is running."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(copy_context().run, asyncio.run, coroutine).result()
+
+
+class NodeSteps(Protocol):
+    """The logic of a node: state and config in, calls out, an update at the end."""
+
+    def __call__(self, state: Any, config: RunnableConfig) -> Steps[Any]:
+        """Start the logic."""
+        ...
+
+
+class StepsNode(RunnableLambda[Any, Any]):
+    """A node of a graph that runs the same steps in sync and async.
+
+    Args:
+        steps: The logic.
+        name: The name of the node.
+        graphs: The graphs that the node runs, so that the engine can see into them.
+    """
+
+    def __init__(
+        self, steps: NodeSteps, *, name: str, graphs: tuple[Runnable[Any, Any], ...] = ()
+    ) -> None:
+        super().__init__(self._run, self._arun, name=name)
+        self._steps = steps
+        self._graphs = list(graphs)
+
+    @cached_property
+    def deps(self) -> list[Runnable[Any, Any]]:
+        """The graphs that the node runs; LangGraph looks for its subgraphs here."""
+        return self._graphs
+
+    def _run(self, state: Any, config: RunnableConfig) -> Any:
+        return run(self._steps(state, config))
+
+    async def _arun(self, state: Any, config: RunnableConfig) -> Any:
+        return await arun(self._steps(state, config))
+
+    # LangGraph has already opened a run for the node, so nothing is traced twice here.
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Run the steps."""
+        return self._run(input, config or {})
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Run the steps, awaiting their calls."""
+        return await self._arun(input, config or {})
+
+    def stream(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Any]:
+        """Run the steps and yield the one result."""
+        yield self._run(input, config or {})
+
+    async def astream(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """Run the steps, awaiting their calls, and yield the one result."""
+        yield await self._arun(input, config or {})

@@ -1,0 +1,123 @@
+"""The last node: it writes the answer, in one of three ways."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from pydantic import BaseModel, ValidationError
+
+from asterism.decisions import said_text
+from asterism.messages import clean_text
+from asterism.nodes.deciders import bind_schema
+from asterism.nodes.effects import Call, Steps, StepsNode
+from asterism.nodes.routing import FINISH, SUPERVISOR
+from asterism.nodes.view import SPEAKER, conversation, label
+from asterism.prompts import load_prompt, render
+from asterism.state import Report, WorkflowState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a run answers."""
+
+    text: str
+    fields: dict[str, Any] | None = None
+    """The fields of the answer, where a model of them was asked for: plain JSON."""
+    message_id: str | None = None
+    """The id of the model's message, so that who saw it streamed knows it again."""
+
+
+Writer = Callable[[WorkflowState], Steps[Answer]]
+"""Writes the answer."""
+
+COMPLETE = "the supervisor found the request complete"
+
+
+def create_finish_node(write: Writer) -> StepsNode:
+    """Create the node that ends a run: the answer, a true status and a reason."""
+
+    def finish(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
+        answer = yield from write(state)
+        decision: dict[str, Any] = state.get("decision") or {}
+        end: dict[str, str] = decision.get("end") or {}
+        message = AIMessage(
+            clean_text(answer.text),
+            id=answer.message_id,
+            name=SUPERVISOR,
+            response_metadata=label(answer=True),
+        )
+        return {
+            "messages": [message],
+            "status": end.get("status", "completed"),
+            "reason": end.get("reason", COMPLETE),
+            "structured_response": answer.fields,
+        }
+
+    return StepsNode(finish, name=FINISH)
+
+
+def synthesizer(model: Runnable[Any, AIMessage], instructions: str = "") -> Writer:
+    """Let the model write the answer from the whole conversation."""
+
+    def write(state: WorkflowState) -> Steps[Answer]:
+        rules = "\n\n".join(filter(None, (load_prompt("synthesize"), instructions)))
+        messages = [SystemMessage(rules), *conversation(state["messages"])]
+        answer = yield Call(model.invoke, model.ainvoke, (messages, SPEAKER))
+        return Answer(text=answer.text or _what_there_is(state), message_id=answer.id)
+
+    return write
+
+
+def forwarder() -> Writer:
+    """Hand the last report on as it was written, without a model."""
+
+    def write(state: WorkflowState) -> Steps[Answer]:
+        yield from ()
+        reports: Sequence[Report] = state.get("reports") or ()
+        written = [report["text"] for report in reports if report["text"]]
+        return Answer(text=written[-1] if written else _what_there_is(state))
+
+    return write
+
+
+def structurer(model: Runnable[Any, AIMessage], schema: type[BaseModel]) -> Writer:
+    """Let the model fill in `schema`; a bad answer is sent back once.
+
+    Raises:
+        pydantic.ValidationError: The second answer does not fit either.
+    """
+    bound = bind_schema(model, schema, schema.__name__)
+
+    def write(state: WorkflowState) -> Steps[Answer]:
+        rules = SystemMessage(render("structured", schema=schema.__name__))
+        messages: list[AnyMessage] = [rules, *conversation(state["messages"])]
+        said = yield Call(bound.invoke, bound.ainvoke, (messages, SPEAKER))
+        try:
+            filled = _fill(schema, said)
+        except ValidationError as error:
+            fault = f"That does not fit {schema.__name__}: {error}. Answer again."
+            again = [*messages, AIMessage(said_text(said) or "(nothing)"), HumanMessage(fault)]
+            said = yield Call(bound.invoke, bound.ainvoke, (again, SPEAKER))
+            filled = _fill(schema, said)
+        return Answer(text=filled.model_dump_json(indent=2), fields=filled.model_dump(mode="json"))
+
+    return write
+
+
+def _fill(schema: type[BaseModel], said: AIMessage) -> BaseModel:
+    if said.tool_calls:
+        return schema.model_validate(said.tool_calls[0]["args"])
+    text = said.text
+    return schema.model_validate_json(text[text.find("{") : text.rfind("}") + 1] or "{}")
+
+
+def _what_there_is(state: WorkflowState) -> str:
+    """Put the reports together where nobody wrote an answer."""
+    reports = cast(Sequence[Report], state.get("reports") or ())
+    parts = [
+        f"{report['participant']}: {report['text'] or report.get('error', '')}"
+        for report in reports
+    ]
+    return "\n\n".join(parts) or "There is no report."

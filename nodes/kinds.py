@@ -1,0 +1,195 @@
+"""Everything that may be a participant, made into a graph that keeps local history."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.channels import BinaryOperatorAggregate, DeltaChannel
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from typing_extensions import TypedDict
+
+from asterism.messages import fold_messages
+from asterism.models import ModelLike, resolve_model
+from asterism.nodes.effects import Call, Steps, StepsNode, both_ways
+from asterism.runs import Graph, is_graph, is_runnable
+from asterism.state import SNAPSHOT_FREQUENCY, Messages
+
+
+@dataclass(frozen=True, kw_only=True)
+class Participant:
+    """A participant made of a model, a prompt and tools, or any other one with a description."""
+
+    runs: Any = None
+    """A compiled graph, an agent, a Runnable, or a function of messages. None: the model."""
+    description: str | None = None
+    """What the supervisor is told about it. None: the docstring or the prompt's first line."""
+    model: ModelLike | None = None
+    """The chat model. None: the model of the workflow."""
+    prompt: str | None = None
+    """The system prompt of the model."""
+    tools: Sequence[Any] = field(default=())
+    """What the model may call: LangChain tools or functions."""
+
+
+class LocalState(TypedDict):
+    """What a participant without a graph of its own remembers."""
+
+    messages: Messages
+
+
+def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
+    """Say why `thing` cannot be a participant, or return None."""
+    if isinstance(thing, Participant):
+        if thing.runs is not None and (thing.tools or thing.prompt or thing.model is not None):
+            return "has `runs` and also a model, prompt or tools; give one or the other"
+        if thing.runs is None and thing.model is None and default_model is None:
+            return "has no model, and the workflow has none either; give one of them a model"
+        return None if thing.runs is None else fault_of(thing.runs, default_model)
+    if is_graph(thing):
+        return _graph_fault(thing)
+    if is_runnable(thing) or (callable(thing) and not isinstance(thing, type)):
+        return None
+    return (
+        f"is a {type(thing).__name__}, which cannot be a participant; allowed: a compiled graph, "
+        "an agent, a Runnable, a chat model, a function of messages, or a Participant"
+    )
+
+
+def _graph_fault(graph: Graph) -> str | None:
+    if graph.checkpointer not in (None, True):
+        return (
+            f"is compiled with checkpointer={graph.checkpointer!r}; compile it without one, "
+            "then it shares the workflow's and keeps a history of its own"
+        )
+    if "messages" not in graph.channels:
+        return (
+            f"is a graph without a `messages` key; it has {', '.join(_keys(graph))}. "
+            "Give its state `messages`, or wrap it in a function of messages"
+        )
+    return None
+
+
+def _keys(graph: Graph) -> list[str]:
+    return [key for key in graph.channels if not key.startswith(("__", "branch:", "join:"))]
+
+
+def participant_graph(name: str, thing: object, default_model: ModelLike | None) -> Graph:
+    """Make the graph that runs a participant: it keeps its history on the workflow's thread.
+
+    Args:
+        name: The participant's id.
+        thing: What `fault_of` finds no fault with.
+        default_model: The model of a participant that has none.
+    """
+    if isinstance(thing, Participant):
+        if thing.runs is not None:
+            return participant_graph(name, thing.runs, default_model)
+        return _model_graph(name, thing, default_model)
+    if is_graph(thing):
+        return _with_memory(thing)
+    return _function_graph(name, cast(Callable[..., Any], thing))
+
+
+def _with_memory(graph: Graph) -> Graph:
+    """Give a graph a history of its own, stored as what is new in each checkpoint."""
+    given = cast(dict[str, Any], graph.channels)
+    channels: dict[str, Any] = {
+        key: DeltaChannel(fold_messages, list[AnyMessage], snapshot_frequency=SNAPSHOT_FREQUENCY)
+        if _adds_messages(channel)
+        else channel
+        for key, channel in given.items()
+    }
+    for key, channel in channels.items():
+        channel.key = key
+    return graph.copy({"checkpointer": True, "channels": channels})
+
+
+def _adds_messages(channel: Any) -> bool:
+    return isinstance(channel, BinaryOperatorAggregate) and channel.operator is add_messages
+
+
+def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) -> Graph:
+    model = resolve_model(cast(ModelLike, spec.model if spec.model is not None else default_model))
+    if spec.tools:
+        from langchain import agents
+
+        create: Callable[..., Graph] = cast(Any, agents).create_agent
+        return _with_memory(create(model, list(spec.tools), system_prompt=spec.prompt, name=name))
+    rules = [SystemMessage(spec.prompt)] if spec.prompt else []
+
+    def answer(messages: list[AnyMessage]) -> AIMessage:
+        return model.invoke([*rules, *messages])
+
+    async def aanswer(messages: list[AnyMessage]) -> AIMessage:
+        return await model.ainvoke([*rules, *messages])
+
+    return _history_graph(name, (answer, aanswer))
+
+
+def _function_graph(name: str, function: Callable[..., Any]) -> Graph:
+    return _history_graph(name, both_ways(function))
+
+
+def _history_graph(name: str, ask: tuple[Callable[..., Any], Callable[..., Any]]) -> Graph:
+    """Make a graph of one node that answers from the whole local history."""
+
+    def respond(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
+        reply = yield Call(*ask, (list(state["messages"]),))
+        return {"messages": as_messages(reply)}
+
+    builder = StateGraph(LocalState)
+    builder.add_node("respond", StepsNode(respond, name="respond"))
+    builder.add_edge(START, "respond")
+    builder.add_edge("respond", END)
+    return cast(Graph, builder.compile(checkpointer=True, name=name))
+
+
+def as_messages(reply: object) -> list[AnyMessage]:
+    """Read what a function or a Runnable answered: a text, a message, or messages.
+
+    Raises:
+        TypeError: The answer is something else.
+    """
+    kind = type(reply).__name__
+    if isinstance(reply, str):
+        return [AIMessage(reply)]
+    if isinstance(reply, BaseMessage):
+        return [cast(AnyMessage, reply)]
+    if isinstance(reply, Mapping):
+        return as_messages(cast(Mapping[str, object], reply).get("messages"))
+    if isinstance(reply, list | tuple):
+        items = cast(Sequence[object], reply)
+        if all(isinstance(item, BaseMessage) for item in items):
+            return cast(list[AnyMessage], list(items))
+    raise TypeError(
+        f"the participant returned {kind}; allowed: a text, a message, or a list of messages"
+    )
+
+
+def describe(thing: object) -> str | None:
+    """Find what the supervisor is told about a participant, or None.
+
+    In this order: the description that was given, the first line of the prompt, the first
+    line of the docstring of a function or of a graph's builder.
+    """
+    if isinstance(thing, Participant):
+        if thing.description:
+            return thing.description.strip()
+        if thing.runs is not None:
+            return describe(thing.runs)
+        return _first_line(thing.prompt)
+    if is_graph(thing):
+        return _first_line(getattr(thing, "description", None))
+    if is_runnable(thing):
+        function = getattr(thing, "func", None) or getattr(thing, "afunc", None)
+        return _first_line(getattr(function, "__doc__", None))
+    return _first_line(getattr(thing, "__doc__", None))
+
+
+def _first_line(text: object) -> str | None:
+    if not isinstance(text, str) or not text.strip():
+        return None
+    return text.strip().splitlines()[0].strip()

@@ -1,0 +1,77 @@
+"""Where a decision leads. Pure: state in, targets out."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from langgraph.types import Send
+
+from asterism.errors import RoutingError
+from asterism.prompts import render
+from asterism.state import Decision, Visit
+
+BEGIN, SUPERVISOR, HUMAN, FINISH = "begin", "supervisor", "human", "finish"
+RESERVED = frozenset({BEGIN, SUPERVISOR, HUMAN, FINISH})
+"""Names of the star's own nodes, which no participant may have."""
+
+
+def route(state: Mapping[str, Any], participants: Collection[str]) -> str | list[Send]:
+    """Follow the decision in `state`.
+
+    Args:
+        state: The workflow's state; `decision`, `brief`, `iterations` and `reports` are read.
+        participants: The ids of the live participants.
+
+    Returns:
+        The name of the next node, or one `Send` for each participant that is to work.
+
+    Raises:
+        RoutingError: The decision names nobody who could work. An edited decision gets here
+            unchecked, and the engine would end the run without a word.
+    """
+    decision: Decision = state.get("decision") or _complete()
+    if decision.get("user_input_needed"):
+        return HUMAN
+    name = decision.get("next_agent")
+    if name is None:
+        return FINISH
+    if name not in participants:
+        raise RoutingError(
+            f"The decision sends {name!r} to work, which is not a participant. "
+            f"Allowed: {', '.join(participants)}, or None to finish.",
+            said=[str(name)],
+        )
+    visit = Visit(
+        id=handoff_id(decision, state.get("reports") or ()),
+        participant=name,
+        request=focused_request(state.get("brief") or (), decision.get("instruction")),
+        round=state.get("iterations") or 0,
+    )
+    return [Send(name, visit)]
+
+
+def handoff_id(decision: Decision, reports: Sequence[Mapping[str, Any]]) -> str:
+    """Name the visit that a decision asks for.
+
+    The same decision gives the same name, however often a run is resumed; a decision that
+    was edited, or that has its report already, gives another one. So a report is never
+    taken for the answer to something else.
+    """
+    given = decision.get("handoff_id") or ""
+    words = f"{decision.get('next_agent')}\n{decision.get('instruction')}"
+    name = hashlib.blake2b(f"{given}\n{words}".encode(), digest_size=8).hexdigest()
+    if any(report["id"] == name for report in reports[-1:]):
+        return f"{name}-{len(reports)}"
+    return name
+
+
+def focused_request(brief: Sequence[str], instruction: str | None) -> str:
+    """Write what a participant is sent: the request, what became clear, and its own part."""
+    request = "\n\n".join(brief)
+    if not instruction:
+        return request
+    return render("visit", request=request, instruction=instruction)
+
+
+def _complete() -> Decision:
+    return Decision(next_agent=None, user_input_needed=False, user_prompt=None, instruction=None)

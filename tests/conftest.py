@@ -1,0 +1,26 @@
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from asterism.storage import open_checkpointer
+
+os.environ["LANGSMITH_TRACING"] = "false"  # nothing leaves the machine, and exits are not delayed
+
+
+@pytest.fixture
+def thread() -> RunnableConfig:
+    """A thread that nobody used before."""
+    return {"configurable": {"thread_id": uuid.uuid4().hex}}
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def saver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseCheckpointSaver[str]]:
+    """A saver of each kind."""
+    url = "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'threads.db'}"
+    with open_checkpointer(url) as opened:
+        yield opened

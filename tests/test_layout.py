@@ -1,0 +1,146 @@
+"""The layout holds: who may import whom, what is public, how long a file may be."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import asterism
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("graphs", "nodes", "prompts", "asterism")
+
+LAYERS = [
+    {"errors", "plain"},
+    {"messages"},
+    {"decisions"},
+    {"state"},
+    {"models", "offline", "runs", "people", "storage", "testing"},
+    {"prompts"},
+    {"nodes"},
+    {"graphs"},
+    {"cli", "__main__", "__init__"},
+]
+"""Bottom up: a module imports from its own layer and those before it."""
+
+PUBLIC = [
+    "AsterismError",
+    "HumanFeedbackRequest",
+    "Participant",
+    "SupervisorDecision",
+    "SupervisorView",
+    "SupervisorWorkflowBuilder",
+    "Workflow",
+    "aopen_checkpointer",
+    "aproceed",
+    "aresume",
+    "convert_tool_content_to_text",
+    "create_supervisor_agent",
+    "open_checkpointer",
+    "pending_requests",
+    "proceed",
+    "resume",
+]
+
+
+def _modules() -> dict[str, Path]:
+    """Every module by its name below `asterism`."""
+    found: dict[str, Path] = {}
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            if folder == "asterism" and parts[1:2] and parts[1] in FOLDERS[:3]:
+                continue  # the link to a folder that is listed by itself
+            if folder == "asterism":
+                parts = parts[1:]
+            name = ".".join(parts)
+            found[name.removesuffix(".__init__") if "." in name else name] = path
+    return found
+
+
+MODULES = _modules()
+
+
+def _imports(path: Path) -> set[str]:
+    """The modules of this library that a file imports anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            within = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [n if _own(n) in MODULES else node.module for n in within]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {_own(name) for name in names}
+    return {name for name in found if name in MODULES}
+
+
+def _own(name: str) -> str:
+    return name.removeprefix("asterism.") if name.startswith("asterism.") else ""
+
+
+def _layer(module: str) -> int:
+    top = module.split(".")[0]
+    return next(place for place, layer in enumerate(LAYERS) if top in layer)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down_only(module: str) -> None:
+    if module in ("__init__", "__main__"):
+        return
+    for imported in _imports(MODULES[module]):
+        assert _layer(imported) <= _layer(module), f"{module} imports {imported}"
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    lazy = {"models"}  # the offline model is imported when it is asked for
+    order = TopologicalSorter(
+        {
+            name: {used for used in _imports(path) if used != name}
+            for name, path in MODULES.items()
+            if name not in lazy and name != "__init__"
+        }
+    )
+    order.prepare()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_file_is_at_most_300_lines(module: str) -> None:
+    assert len(MODULES[module].read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_are_absolute_and_name_the_package(module: str) -> None:
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            assert (node.module or "").split(".")[0] not in FOLDERS[:3]
+            assert not (node.module or "").startswith("langgraph._internal")
+        elif isinstance(node, ast.Import):
+            assert not any(alias.name.split(".")[0] in FOLDERS[:3] for alias in node.names)
+
+
+def test_the_private_keys_of_the_engine_stand_in_one_file() -> None:
+    holders = {name for name, path in MODULES.items() if "__pregel" in path.read_text()}
+    assert holders == {"nodes.engine"}
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(asterism.__all__) == asterism.__all__ == PUBLIC
+    for name in PUBLIC:
+        assert getattr(asterism, name) is not None
+    assert set(PUBLIC) <= set(dir(asterism))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = asterism.nonsense
+
+
+def test_the_links_lead_to_the_folders() -> None:
+    for folder in FOLDERS[:3]:
+        link = ROOT / "asterism" / folder
+        if link.is_symlink():  # archives may strip links; then the folders are found beside
+            assert link.readlink() == Path("..") / folder
