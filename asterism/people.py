@@ -1,6 +1,6 @@
 """Questions to people: what is open on a thread, and the checked way to answer."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ class PendingRequest:
     id: str
     """Names the request in `resume`."""
     participant: str
-    """Who asks: `"supervisor"` or the id of a participant."""
+    """Who asks: the id of a participant, or `"supervisor"` of the outermost workflow."""
     path: str
     """Where it is asked, from the outermost participant inwards, as in `"team/venue"`."""
     request_type: str
@@ -102,29 +102,34 @@ def answer_command(pending: list[PendingRequest], answers: Any) -> Command[Any]:
 
 
 def _walk(
-    tasks: tuple[PregelTask, ...], path: tuple[str, ...]
+    tasks: Sequence[PregelTask], path: tuple[str, ...], *, star: bool = True
 ) -> Iterator[tuple[Interrupt, tuple[str, ...]]]:
-    """Yield each open interrupt once, with the nodes that lead to it."""
+    """Yield each open interrupt once, with the participants that lead to it.
+
+    Args:
+        tasks: The tasks of one graph.
+        path: The participants above it.
+        star: Whether the graph is a workflow, whose nodes are participants.
+    """
     for task in tasks:
-        here = (*path, task.name)
-        if isinstance(task.state, StateSnapshot) and task.state.tasks and task.interrupts:
-            open_ids = {interrupt.id for interrupt in task.interrupts}
-            inner = [f for f in _walk(task.state.tasks, here) if f[0].id in open_ids]
+        here = (*path, task.name) if star and task.name not in SUPERVISOR_NODES else path
+        open_ids = {interrupt.id for interrupt in task.interrupts}
+        inner: list[tuple[Interrupt, tuple[str, ...]]] = []
+        if isinstance(task.state, StateSnapshot):
+            below = _walk(task.state.tasks, here, star="reports" in task.state.values)
+            inner = [found for found in below if found[0].id in open_ids]
             yield from inner
-            found = {interrupt.id for interrupt, _ in inner}
-            yield from ((i, here) for i in task.interrupts if i.id not in found)
-        else:
-            yield from ((interrupt, here) for interrupt in task.interrupts)
+        known = {interrupt.id for interrupt, _ in inner}
+        yield from ((i, here) for i in task.interrupts if i.id not in known)
 
 
 def _request(interrupt: Interrupt, path: tuple[str, ...]) -> PendingRequest:
     value: Any = interrupt.value
     fields = as_dict(value)
-    asker = "supervisor" if path[-1] in SUPERVISOR_NODES else path[0]
     return PendingRequest(
         id=interrupt.id,
-        participant=asker,
-        path="/".join(path[:-1] if path[-1] in SUPERVISOR_NODES else path),
+        participant=path[-1] if path else "supervisor",
+        path="/".join(path),
         request_type=str(fields.get("request_type") or "question"),
         prompt=str(fields.get("prompt") or fields.get("question") or value),
         schema=as_dict(interrupt.response_schema) or None,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +14,9 @@ from asterism.errors import StorageError
 
 MEMORY = "memory:"
 """The URL of a database that is gone with the process."""
+
+_PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL")
+"""Readers do not block writers; a loss of power, not a crash, may lose the last commits."""
 
 _ALLOWED = "sqlite:///path/to/file.db or memory:"
 
@@ -43,18 +46,15 @@ def open_checkpointer(url: str) -> Generator[BaseCheckpointSaver[str]]:
     from langgraph.checkpoint.sqlite import SqliteSaver
 
     _make_private(path)
-    try:
-        connection = sqlite3.connect(path, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-    except sqlite3.Error as error:
-        raise _unusable(path, error) from error
-    try:
-        saver = SqliteSaver(connection, serde=strict_serializer())
-        saver.setup()
+    with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+        try:
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+            saver = SqliteSaver(connection, serde=strict_serializer())
+            saver.setup()
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from error
         yield saver
-    finally:
-        connection.close()
 
 
 @asynccontextmanager
@@ -70,18 +70,15 @@ async def aopen_checkpointer(url: str) -> AsyncGenerator[BaseCheckpointSaver[str
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     _make_private(path)
-    try:
-        connection = await aiosqlite.connect(path)
-        await connection.execute("PRAGMA journal_mode=WAL")
-        await connection.execute("PRAGMA synchronous=NORMAL")
-    except sqlite3.Error as error:
-        raise _unusable(path, error) from error
-    try:
-        saver = AsyncSqliteSaver(connection, serde=strict_serializer())
-        await saver.setup()
+    async with aiosqlite.connect(path) as connection:
+        try:
+            for pragma in _PRAGMAS:
+                await connection.execute(pragma)
+            saver = AsyncSqliteSaver(connection, serde=strict_serializer())
+            await saver.setup()
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from error
         yield saver
-    finally:
-        await connection.close()
 
 
 def _sqlite_path(url: str) -> Path | None:

@@ -52,7 +52,7 @@ class ModelDecider:
             participants=self._block,
             instructions=self._instructions,
             names=names,
-        )
+        ).replace("\n\n\n", "\n\n")
         messages: list[AnyMessage] = [SystemMessage(system), *conversation(view.messages)]
         for said, fault in view.complaints:
             messages.append(AIMessage(said or "(nothing)"))

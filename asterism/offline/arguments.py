@@ -171,9 +171,12 @@ def _near(amounts: Sequence[Number], own: Sequence[str], *, needed: bool) -> Dec
     clues = {stem(w) for w in own} - {stem(w) for w in ("cost", "price", "amount", "max", "min")}
     bounds = [phrase for word in own for phrase in _BOUNDS.get(word, ())]
     for amount in amounts:
-        before = amount.before.lower()
-        around = {stem(w) for w in [*words(before)[-4:], *words(amount.after)[:2]]}
-        if clues & around or any(before.rstrip().endswith(phrase) for phrase in bounds):
+        around = [*words(amount.before)[-4:], *words(amount.after)[:2]]
+        if clues & {stem(word) for word in around}:
+            return amount.value
+    for amount in amounts:
+        before = amount.before.lower().rstrip()
+        if any(before.endswith(phrase) for phrase in bounds):
             return amount.value
     return amounts[0].value if needed and len(amounts) == 1 and not clues else None
 
@@ -214,8 +217,11 @@ def _options(spec: Schema, sources: Sources) -> list[str] | None:
 
 def _listed(description: str) -> list[str]:
     """Return the words of the lists in a description: `a, b, c and d` has four."""
-    lists = re.findall(r"(?:[a-z][a-z-]+, ){2,}(?:and |or )?[a-z][a-z-]+", description)
-    return [word for found in lists for word in re.split(r", (?:and |or )?", found)]
+    word = r"[a-z][a-z-]+"
+    lists = re.findall(
+        rf"{word}(?:, {word})+,? (?:and|or) {word}|{word}(?:, {word}){{2,}}", description
+    )
+    return [item for found in lists for item in re.split(r",? (?:and |or )?", found)]
 
 
 def _says(name: str, text: str) -> bool:

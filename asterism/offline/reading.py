@@ -55,9 +55,7 @@ _MONEY = re.compile(
     r"|(?:\b(?P<b>\d[\d,]*(?:\.\d+)?)\s?(?P<kb>k)?\s?(?:dollars|euros?|pounds|usd|eur|gbp)\b)",
     re.I,
 )
-_NUMBER = re.compile(
-    r"(?<![\w.,/:-])(?P<n>-?\d[\d,]*(?:\.\d+)?)(?![\w/:]|[.,]\d)(?P<after>[^.\n;]{0,40})"
-)
+_NUMBER = re.compile(r"(?<![\w.,/:-])(?P<n>-?\d[\d,]*(?:\.\d+)?)(?![\w/:]|[.,]\d)")
 _QUOTED = re.compile(r"[\"“”]([^\"“”\n]{1,200})[\"“”]|(?<!\w)'([^'\n]{1,200})'(?!\w)")
 _LABEL = re.compile(
     r"^\s*[-*]?\s*\**(?P<label>[A-Za-z][\w /()-]{0,40}?)\**\s*:\s*(?P<value>\S.*)$", re.M
@@ -115,7 +113,11 @@ def numbers(text: str) -> list[Number]:
     for pattern in (_MONEY, *_DATES, *_TIMES):
         rest = pattern.sub(lambda m: " " * len(m[0]), rest)
     return [
-        Number(_decimal(m["n"]), rest[: m.start()][-60:], m["after"])
+        Number(
+            _decimal(m["n"]),
+            rest[: m.start()][-60:],
+            re.split(r"[.\n;]", rest[m.end() :][:40])[0],
+        )
         for m in _NUMBER.finditer(rest)
     ]
 
@@ -158,12 +160,12 @@ def bare_place(answer: str, today: date) -> str | None:
     """Return the part of a short answer that is a place: no number, no date, no question."""
     for part in re.split(r"[,;\n]|\band\b", answer):
         words = part.strip(" .!")
+        if found := places(words):
+            return found[0][1]
         if not words or re.search(r"\d", words) or len(words.split()) > 4:
             continue
         if dates(words, today) or times(words) or words.lower() in MONTHS:
             continue
-        if found := places(words):
-            return found[0][1]
         if all(word[:1].isalpha() for word in words.split()):
             return words if words[:1].isupper() else words.title()
     return None

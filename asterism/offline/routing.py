@@ -105,17 +105,18 @@ def concerned(request: str, described: dict[str, str]) -> list[str]:
     """Return the participants that a request concerns, in the order of the team.
 
     A broad request (plan, prepare, compare, ...) concerns all. A narrow one concerns those
-    with whose name or description it shares a word, or all where there is none.
+    whose names it says, or else those with whose descriptions it shares a word, or else all.
     """
     asked = {stem(word) for word in words(request)}
     if asked & _BROAD:
         return list(described)
+    named = [name for name in described if asked & {stem(word) for word in words(name)}]
     shared = [
         name
         for name, text in described.items()
-        if (asked & {stem(word) for word in words(f"{name} {text}")}) - _COMMON
+        if (asked & {stem(word) for word in words(text)}) - _COMMON
     ]
-    return shared or list(described)
+    return named or shared or list(described)
 
 
 def _instruction(description: str, reports: Sequence[Reported]) -> str:

@@ -1,0 +1,136 @@
+"""What a decider may say, and how it is read."""
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+from pydantic import ValidationError
+
+from asterism import HumanFeedbackRequest, SupervisorDecision
+from asterism.decisions import SAID_LIMIT, decision_schema, match_name, read_decision, said_text
+from asterism.errors import BadDecisionError
+
+NAMES = ("venue", "Food_Team")
+
+
+def _call(**args: Any) -> AIMessage:
+    call = {"name": "SupervisorDecision", "args": args, "id": "1"}
+    return AIMessage("", tool_calls=[call])
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        pytest.param({"next_agent": "venue"}, ("venue", False), id="a participant"),
+        pytest.param({"next_agent": " VENUE\n"}, ("venue", False), id="case and white space"),
+        pytest.param({"next_agent": "food_team"}, ("Food_Team", False), id="lower case"),
+        pytest.param({"next_agent": "venue\u200b"}, ("venue", False), id="a zero-width space"),
+        pytest.param({"next_agent": "ｖｅｎｕｅ"}, ("venue", False), id="full-width letters"),
+        pytest.param({"next_agent": None}, (None, False), id="nobody: complete"),
+        pytest.param({"next_agent": "venue", "extra": 1}, ("venue", False), id="an extra key"),
+        pytest.param(
+            {"next_agent": "venue", "user_input_needed": True, "user_prompt": "When?"},
+            (None, True),
+            id="a question wins over a participant",
+        ),
+        pytest.param(
+            {"next_agent": "nobody", "user_input_needed": True, "user_prompt": "When?"},
+            (None, True),
+            id="a question wins over an unknown participant",
+        ),
+        pytest.param(_call(next_agent="venue"), ("venue", False), id="a tool call"),
+        pytest.param(AIMessage('{"next_agent": "venue"}'), ("venue", False), id="JSON text"),
+        pytest.param(
+            AIMessage('```json\n{"next_agent": null}\n```'), (None, False), id="fenced JSON text"
+        ),
+        pytest.param(SupervisorDecision(next_agent="venue"), ("venue", False), id="a decision"),
+    ],
+)
+def test_a_decision_is_read(said: object, expected: tuple[str | None, bool]) -> None:
+    decision = read_decision(said, NAMES)
+    assert (decision.next_agent, decision.user_input_needed) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        pytest.param({"next_agent": "venues"}, "not a participant. Allowed: venue", id="near miss"),
+        pytest.param({"next_agent": "supervisor"}, "not a participant", id="itself"),
+        pytest.param({"next_agent": "human"}, "not a participant", id="the human"),
+        pytest.param({"next_agent": ""}, "not a participant", id="an empty name"),
+        pytest.param({"next_agent": 7}, "next_agent: Input should be a valid string", id="number"),
+        pytest.param({}, "next_agent: Field required", id="nothing"),
+        pytest.param(
+            {"next_agent": None, "user_input_needed": True},
+            "user_prompt is required",
+            id="a question without words",
+        ),
+        pytest.param(
+            {"next_agent": None, "user_input_needed": True, "user_prompt": "  "},
+            "user_prompt is required",
+            id="a question of spaces",
+        ),
+        pytest.param(AIMessage("Let me think."), "plain text", id="plain text"),
+        pytest.param(AIMessage(""), "plain text", id="an empty message"),
+        pytest.param(AIMessage('{"next_agent": '), "plain text", id="cut JSON"),
+        pytest.param(AIMessage('{"next_agent": }'), "not valid JSON", id="broken JSON"),
+        pytest.param(
+            {"next_agent": "venue", "instruction": "\ud800"}, "instruction", id="half a character"
+        ),
+        pytest.param(None, "returned NoneType", id="None"),
+        pytest.param("venue", "returned str", id="a bare name"),
+    ],
+)
+def test_a_bad_decision_is_named(said: object, fault: str) -> None:
+    with pytest.raises(BadDecisionError, match=fault):
+        read_decision(said, NAMES)
+
+
+def test_a_broken_tool_call_is_read_as_text() -> None:
+    broken = {"name": "SupervisorDecision", "args": '{"next_agent": "ven', "id": "1", "error": ""}
+    with pytest.raises(BadDecisionError, match="plain text"):
+        read_decision(AIMessage("", invalid_tool_calls=[broken]), NAMES)
+
+
+def test_words_that_cannot_be_stored_are_replaced() -> None:
+    decision = read_decision({"next_agent": "venue", "instruction": "b\x00c"}, NAMES)
+    assert decision.instruction == "b�c"
+
+
+def test_the_schema_names_the_live_participants() -> None:
+    schema = decision_schema(NAMES).model_json_schema()
+    options = schema["properties"]["next_agent"]["anyOf"]
+    assert {"enum": ["venue", "Food_Team"], "type": "string"} in options
+    assert {"type": "null"} in options
+    assert schema["title"] == "SupervisorDecision"
+
+
+def test_a_decision_is_complete_when_nobody_works_and_nobody_is_asked() -> None:
+    assert SupervisorDecision(next_agent=None).complete
+    assert not SupervisorDecision(next_agent="venue").complete
+    asking = SupervisorDecision(next_agent=None, user_input_needed=True, user_prompt="When?")
+    assert not asking.complete
+    with pytest.raises(ValidationError, match="user_prompt is required"):
+        SupervisorDecision(next_agent=None, user_input_needed=True)
+
+
+def test_the_first_of_equal_names_is_meant() -> None:
+    assert match_name("VENUE", ["venue", "other"]) == "venue"
+    assert match_name("nobody", ["venue"]) is None
+
+
+def test_what_was_said_is_kept_short() -> None:
+    assert said_text(AIMessage("x" * 100_000)) == "x" * SAID_LIMIT
+    assert said_text(_call(next_agent="nobody")) == '{"next_agent": "nobody"}'
+    assert said_text(SupervisorDecision(next_agent=None)).startswith('{"next_agent":null')
+    assert said_text(None) == "None"
+
+
+def test_a_feedback_request_has_the_fields_that_clients_know() -> None:
+    assert set(HumanFeedbackRequest.model_fields) == {
+        "prompt",
+        "context",
+        "request_type",
+        "requesting_agent",
+        "conversation",
+    }

@@ -1,0 +1,22 @@
+"""Importing costs little: heavy parts are imported when they are used."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ["langchain", "langchain_openai", "openai", "rich", "typer", "langgraph.pregel"]
+
+
+@pytest.mark.parametrize("module", HEAVY)
+def test_importing_asterism_does_not_import(module: str) -> None:
+    code = f"import asterism, sys; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_the_builder_needs_no_provider_and_no_command_line() -> None:
+    code = (
+        "import sys; from asterism import SupervisorWorkflowBuilder;"
+        "sys.exit(any(m in sys.modules for m in ('langchain_openai', 'openai', 'typer')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

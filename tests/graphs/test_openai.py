@@ -1,0 +1,123 @@
+"""The real model path: `ChatOpenAI` over HTTP, against a server that is scripted."""
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessageChunk
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from llmock.pytest_plugin import LLMock
+
+from asterism import SupervisorWorkflowBuilder
+from asterism.graphs.event_planning import create_event_planning
+from tests.teams import Turns, said
+
+MODEL = "openai:gpt-5-mini"
+REQUEST = {"messages": [("user", "A party for 50 people in Seattle on 2026-12-15")]}
+FACTS = {"city": "Seattle", "head_count": 50, "date": "2026-12-15"}
+
+
+def decide(server: LLMock, next_agent: str | None, **fields: Any) -> None:
+    server.call_tool("SupervisorDecision", {"next_agent": next_agent, **fields})
+
+
+def visit(server: LLMock, name: str, tool: str, args: dict[str, Any], answer: str) -> None:
+    decide(server, name, instruction=f"Do the {name}")
+    server.call_tool(tool, args)
+    server.reply(answer)
+
+
+def script(server: LLMock) -> None:
+    """One model call after the other, as the whole event planning makes them."""
+    visit(server, "venue", "search_venues", FACTS, "The Copper Loft, $2,400.00")
+    menu = {"head_count": 50, "diets": ["12 vegetarian"], "style": "buffet"}
+    visit(server, "catering", "plan_menu", menu, "A buffet, $2,400.00")
+    sums = {"head_count": 50, "venue_cost": 2400, "catering_cost": 2400}
+    visit(server, "budget", "make_budget", sums, "Total $7,458.00")
+    calendar = {"event_title": "Party", "city": "Seattle", "date": "2026-12-15"}
+    visit(server, "logistics", "make_calendar", calendar, "party.ics")
+    decide(server, None)
+    server.reply("The whole plan.")
+
+
+def offered(body: Any) -> list[str]:
+    return [tool["function"]["name"] for tool in body.get("tools") or ()]
+
+
+def test_the_whole_event_planning_over_http(llmock: LLMock, thread: RunnableConfig) -> None:
+    script(llmock)
+    workflow = create_event_planning(MODEL).build(checkpointer=InMemorySaver())
+    result = workflow.invoke(REQUEST, thread)
+    assert result["status"] == "completed"
+    assert result["messages"][-1].text == "The whole plan."
+    assert said(result) == [
+        "The Copper Loft, $2,400.00",
+        "A buffet, $2,400.00",
+        "Total $7,458.00",
+        "party.ics",
+    ]
+    assert result["reports"][3]["files"][0]["name"] == "party.ics"
+    bodies = [record.body for record in llmock.requests]
+    assert len(bodies) == 14
+    assert offered(bodies[0]) == ["SupervisorDecision"]
+    assert bodies[0]["tool_choice"]["function"]["name"] == "SupervisorDecision"
+    assert offered(bodies[1]) == ["search_venues"]
+    assert bodies[2]["messages"][-1]["role"] == "tool"
+    assert "Venue cost: $2,400.00" in bodies[2]["messages"][-1]["content"]
+    assert "tools" not in bodies[-1]
+    for body in bodies:
+        assert all(m["role"] != "tool" for m in body["messages"] if not offered(body))
+
+
+async def test_tokens_are_streamed(llmock: LLMock, thread: RunnableConfig) -> None:
+    script(llmock)
+    workflow = create_event_planning(MODEL).build(checkpointer=InMemorySaver())
+    heard: dict[str, str] = {}
+    events = workflow.astream(REQUEST, thread, stream_mode="messages", subgraphs=True)
+    async for _, (message, facts) in events:
+        if isinstance(message, AIMessageChunk):
+            heard[facts["participant"]] = heard.get(facts["participant"], "") + message.text
+    assert heard == {
+        "supervisor": "The whole plan.",
+        "venue": "The Copper Loft, $2,400.00",
+        "catering": "A buffet, $2,400.00",
+        "budget": "Total $7,458.00",
+        "logistics": "party.ics",
+    }
+    assert all(record.stream for record in llmock.requests)
+
+
+def small(thread: RunnableConfig) -> Any:
+    builder = SupervisorWorkflowBuilder("Test", model=MODEL, finish="forward")
+    workflow = builder.participants(venue=Turns().participant("venue"))
+    return workflow.build(checkpointer=InMemorySaver()).invoke(REQUEST, thread)
+
+
+@pytest.mark.parametrize(
+    "status", [pytest.param(429, id="too many requests"), pytest.param(503, id="unavailable")]
+)
+def test_a_passing_fault_of_the_provider_is_retried(
+    status: int, llmock: LLMock, thread: RunnableConfig
+) -> None:
+    llmock.fail(status, retry_after=0.1 if status == 429 else None)
+    decide(llmock, "venue")
+    decide(llmock, None)
+    assert said(small(thread)) == ["venue 1"]
+    assert [record.status for record in llmock.requests] == [status, 200, 200]
+    llmock.assert_resilient()
+
+
+def test_an_invalid_decision_is_repaired(llmock: LLMock, thread: RunnableConfig) -> None:
+    decide(llmock, "kitchen")
+    decide(llmock, "VENUE")
+    decide(llmock, None)
+    assert said(small(thread)) == ["venue 1"]
+    complaint = llmock.requests[1].body["messages"][-1]
+    assert complaint["role"] == "user"
+    assert "'kitchen', which is not a participant. Allowed: venue" in complaint["content"]
+
+
+def test_arguments_that_are_not_json_are_repaired(llmock: LLMock, thread: RunnableConfig) -> None:
+    llmock.break_tool_call("malformed_arguments")
+    small(thread)
+    assert "not a valid decision" in llmock.requests[1].body["messages"][-1]["content"]

@@ -1,0 +1,73 @@
+"""Where a decision leads."""
+
+from typing import Any
+
+import pytest
+from langgraph.types import Send
+
+from asterism.errors import RoutingError
+from asterism.nodes.routing import focused_request, handoff_id, route
+from asterism.state import Decision
+
+TEAM = ("venue", "food")
+
+
+def decided(**fields: Any) -> Decision:
+    defaults = {"next_agent": None, "user_input_needed": False, "user_prompt": None}
+    return {**defaults, "instruction": None, **fields}  # type: ignore[typeddict-item,return-value]  # a table of parts
+
+
+@pytest.mark.parametrize(
+    ("decision", "target"),
+    [
+        pytest.param(None, "finish", id="no decision"),
+        pytest.param(decided(), "finish", id="complete"),
+        pytest.param(decided(user_input_needed=True), "human", id="a question"),
+        pytest.param(decided(next_agent="venue", user_input_needed=True), "human", id="both"),
+        pytest.param({}, "finish", id="an empty edit"),
+    ],
+)
+def test_where_a_decision_leads(decision: Any, target: str) -> None:
+    assert route({"decision": decision}, TEAM) == target
+
+
+def test_a_participant_is_sent_the_request_and_its_part() -> None:
+    state = {
+        "decision": decided(next_agent="venue", instruction="Find a hall", handoff_id="1"),
+        "brief": ["A party", "Asked: When?\nAnswered: Tomorrow"],
+        "iterations": 3,
+    }
+    (send,) = route(state, TEAM)
+    assert isinstance(send, Send)
+    assert send.node == "venue"
+    assert send.arg["request"] == (
+        "A party\n\nAsked: When?\nAnswered: Tomorrow\n\nYour part: Find a hall"
+    )
+    assert (send.arg["participant"], send.arg["round"]) == ("venue", 3)
+
+
+def test_somebody_unknown_is_an_error_that_names_who_is_allowed() -> None:
+    with pytest.raises(RoutingError, match="'cook'.*Allowed: venue, food, or None"):
+        route({"decision": decided(next_agent="cook")}, TEAM)
+
+
+def test_without_an_instruction_the_request_stands_alone() -> None:
+    assert focused_request(["A party"], None) == "A party"
+    assert focused_request(["It costs $5 and ${x}"], "Pay $5") == (
+        "It costs $5 and ${x}\n\nYour part: Pay $5"
+    )
+
+
+def test_a_handoff_has_the_same_name_until_it_is_edited_or_answered() -> None:
+    asked = decided(next_agent="venue", instruction="a", handoff_id="1")
+    name = handoff_id(asked, [])
+    assert handoff_id(dict(asked), []) == name  # type: ignore[arg-type]  # plain JSON from a store
+    others = [
+        handoff_id({**asked, "instruction": "b"}, []),
+        handoff_id({**asked, "next_agent": "food"}, []),
+        handoff_id({**asked, "handoff_id": "2"}, []),
+        handoff_id(asked, [{"id": name}]),
+        handoff_id(asked, [{"id": "x"}, {"id": name}]),
+    ]
+    assert len({name, *others}) == 6
+    assert handoff_id(asked, [{"id": name}, {"id": "later"}]) == name

@@ -1,0 +1,57 @@
+"""Prompts: their variables are filled, and their rendered text is reviewed."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from asterism.nodes.deciders import ModelDecider
+from asterism.prompts import list_prompts, load_prompt, render, variables
+from asterism.testing import ScriptedChatModel
+
+ROOT = Path(__file__).parents[2]
+VARIABLES = {
+    "repair": {"fault", "names"},
+    "structured": {"schema"},
+    "supervisor": {"instructions", "names", "participants"},
+    "visit": {"instruction", "request"},
+}
+
+
+@pytest.mark.parametrize("name", list_prompts())
+def test_the_variables_of_a_prompt_are_these(name: str) -> None:
+    assert variables(name) == VARIABLES.get(name, set())
+
+
+@pytest.mark.parametrize("name", list_prompts())
+def test_every_prompt_is_used(name: str) -> None:
+    code = "".join(p.read_text() for f in ("nodes", "graphs") for p in (ROOT / f).rglob("*.py"))
+    pattern = re.sub(r"^event_(?!planning)\w+", "event_{name}", name)
+    assert f'"{pattern}"' in code
+
+
+def test_values_are_not_read_as_variables() -> None:
+    assert render("visit", request="$5 {x} $request", instruction="$$") == (
+        "$5 {x} $request\n\nYour part: $$"
+    )
+
+
+def test_a_missing_value_is_an_error() -> None:
+    with pytest.raises(KeyError, match="instruction"):
+        render("visit", request="x")
+
+
+def test_an_unknown_prompt_is_an_error_that_lists_those_there_are() -> None:
+    with pytest.raises(FileNotFoundError, match="no prompt 'nothing'; there are: .*supervisor"):
+        load_prompt("nothing")
+
+
+def test_the_supervisors_prompt_reads_as_reviewed() -> None:
+    from asterism import SupervisorView
+
+    decider = ModelDecider(ScriptedChatModel(), "- venue: Finds venues.\n- food: Cooks.")
+    view = SupervisorView(
+        messages=[], participants={"venue": "", "food": ""}, reports=[], iterations=0
+    )
+    reviewed = (Path(__file__).parent / "supervisor.txt").read_text()
+    assert decider.prompt(view)[0].text + "\n" == reviewed
