@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
-from langchain_core.messages import convert_to_messages
+from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
@@ -233,12 +233,17 @@ def _checked_request(given: Mapping[str, Any]) -> dict[str, Any]:
         )
     except (ValueError, NotImplementedError) as error:
         raise InvalidRequestError(f"The input's messages cannot be read: {error}") from error
-    if not any(message.type == "human" and message.content for message in read):
+    if not any(message.type == "human" and _says_something(message) for message in read):
         raise InvalidRequestError(
             "The input has no message of the user that says anything. "
             'Allowed: {"messages": [("user", "what you want")]}.'
         )
     return {**given, "messages": read}
+
+
+def _says_something(message: BaseMessage) -> bool:
+    content: Any = message.content
+    return bool(content.strip() if isinstance(content, str) else content)
 
 
 def _edited(decision: Mapping[str, Any], names: tuple[str, ...]) -> Decision:

@@ -1,0 +1,176 @@
+"""LangGraph Studio: the real development server, driven as Studio drives it."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from langgraph_sdk import get_sync_client
+from langgraph_sdk.client import SyncLangGraphClient
+
+ROOT = Path(__file__).parents[2]
+PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
+START_SECONDS = 90
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncLangGraphClient]:
+    """The server, started with every graph of langgraph.json, without a key or a network."""
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    keys = ("OPENAI_API_KEY", "LANGSMITH_API_KEY", "LANGCHAIN_API_KEY", "ASTERISM_MODEL")
+    environment = {k: v for k, v in os.environ.items() if k not in keys}
+    log = folder / "log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload"),
+                *("--host", "127.0.0.1", "--port", str(port), "--n-jobs-per-worker", "10"),
+                *("--config", str(ROOT / "langgraph.json")),
+            ],
+            cwd=folder,
+            env={**environment, "LANGSMITH_TRACING": "false", "LANGGRAPH_CLI_NO_ANALYTICS": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/ok", server, log)
+            with get_sync_client(url=f"http://127.0.0.1:{port}", api_key=None) as connected:
+                yield connected
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            if httpx.get(url, timeout=1).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+
+
+def run(client: SyncLangGraphClient, thread: str, request: str | None, **options: Any) -> Any:
+    given = {"messages": [{"role": "user", "content": request}]} if request else None
+    return client.runs.wait(thread, "event_planning", input=given, **options)
+
+
+def new_thread(client: SyncLangGraphClient) -> str:
+    return client.threads.create()["thread_id"]
+
+
+def test_the_server_lists_every_graph(client: SyncLangGraphClient) -> None:
+    found = {assistant["graph_id"] for assistant in client.assistants.search()}
+    assert found == {"event_planning"}
+
+
+def test_schemas_make_an_input_form(client: SyncLangGraphClient) -> None:
+    (assistant,) = client.assistants.search(graph_id="event_planning")
+    schemas = client.assistants.get_schemas(assistant["assistant_id"])
+    assert list(schemas["input_schema"]["properties"]) == ["messages"]
+    assert {"messages", "status", "reason", "reports"} <= set(
+        schemas["output_schema"]["properties"]
+    )
+    assert {"decision", "brief"} <= set(schemas["state_schema"]["properties"])
+
+
+def test_the_graph_is_drawn_with_its_insides(client: SyncLangGraphClient) -> None:
+    (assistant,) = client.assistants.search(graph_id="event_planning")
+    drawing = client.assistants.get_graph(assistant["assistant_id"], xray=True)
+    nodes = {node["id"] for node in drawing["nodes"]}
+    assert {"supervisor", "human", "finish"} <= nodes
+    assert any(str(node).startswith("venue:") for node in nodes)
+    linked = {end for edge in drawing["edges"] for end in (edge["source"], edge["target"])}
+    assert linked == nodes
+
+
+def test_a_run_streams_who_speaks(client: SyncLangGraphClient) -> None:
+    thread = new_thread(client)
+    given = {"messages": [{"role": "user", "content": PARTY}]}
+    events = list(
+        client.runs.stream(
+            thread,
+            "event_planning",
+            input=given,
+            stream_mode=["updates", "messages-tuple"],
+            stream_subgraphs=True,
+        )
+    )
+    kinds = {event.event.split("|")[0] for event in events}
+    assert {"metadata", "updates", "messages"} <= kinds
+    assert not any(event.event.startswith("error") for event in events)
+    speakers = {
+        event.data[1].get("participant")
+        for event in events
+        if event.event.startswith("messages") and isinstance(event.data, list)
+    }
+    assert {"supervisor", "venue", "catering", "budget", "logistics"} <= speakers
+    values: Any = client.threads.get_state(thread)["values"]
+    assert values["status"] == "completed"
+
+
+def test_a_question_pauses_the_run_and_the_answer_resumes_it(client: SyncLangGraphClient) -> None:
+    thread = new_thread(client)
+    run(client, thread, "Plan a party")
+    state: Any = client.threads.get_state(thread)
+    assert state["values"]["status"] == "waiting"
+    (interrupt,) = state["interrupts"]
+    assert interrupt["value"]["prompt"].startswith("To go on I need")
+    result = run(client, thread, None, command={"resume": "Denver, 40 people, May 5th"})
+    assert result["status"] == "completed"
+    assert ", Denver" in result["reports"][0]["text"] + result["reports"][1]["text"]
+
+
+def test_an_edited_decision_is_routed(client: SyncLangGraphClient) -> None:
+    thread = new_thread(client)
+    run(client, thread, PARTY, interrupt_before=["venue"])
+    state: Any = client.threads.get_state(thread)
+    assert state["next"] == ["venue"]
+    edit = {"decision": {"next_agent": "catering", "instruction": "Only the menu"}}
+    client.threads.update_state(thread, edit, as_node="supervisor")
+    assert client.threads.get_state(thread)["next"] == ["catering"]
+    result = run(client, thread, None)
+    assert [report["participant"] for report in result["reports"]][0] == "catering"
+
+
+def test_an_edited_decision_of_the_past_forks(client: SyncLangGraphClient) -> None:
+    thread = new_thread(client)
+    run(client, thread, PARTY)
+    history: Any = client.threads.get_history(thread, limit=50)
+    past = next(state for state in history if state["next"] == ["venue"])
+    edit = {"decision": {"next_agent": None}}
+    fork: Any = client.threads.update_state(
+        thread, edit, as_node="supervisor", checkpoint=past["checkpoint"]
+    )
+    result = run(client, thread, None, checkpoint=fork["checkpoint"])
+    assert (result["status"], result["reports"]) == ("completed", [])
+
+
+def test_a_thread_takes_a_second_run(client: SyncLangGraphClient) -> None:
+    thread = new_thread(client)
+    first = run(client, thread, PARTY)
+    second = run(client, thread, "Which venues are there for 90 people?")
+    assert (second["status"], second["iterations"]) == ("completed", 2)
+    assert len(second["messages"]) > len(first["messages"])
+    capacity = re.search(r"Venue capacity: (\d+)", second["reports"][0]["text"])
+    assert capacity and int(capacity[1]) >= 90
+
+
+def test_a_participants_memory_can_be_read(client: SyncLangGraphClient) -> None:
+    thread = new_thread(client)
+    run(client, thread, PARTY)
+    inside: Any = {"thread_id": thread, "checkpoint_ns": "venue"}
+    memory: Any = client.threads.get_state(thread, checkpoint=inside)["values"]
+    assert [message["type"] for message in memory["messages"]] == ["human", "ai", "tool", "ai"]
