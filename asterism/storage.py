@@ -28,7 +28,7 @@ def strict_serializer() -> JsonPlusSerializer:
 
 @contextmanager
 def open_checkpointer(url: str) -> Generator[BaseCheckpointSaver[str]]:
-    """Open the database of checkpoints at `url` for sync runs.
+    """Open the database of checkpoints at `url`, for sync and async runs.
 
     Args:
         url: `sqlite:///path` (a relative path) or `sqlite:////path` (an absolute one), or
@@ -43,41 +43,25 @@ def open_checkpointer(url: str) -> Generator[BaseCheckpointSaver[str]]:
         return
     import sqlite3
 
-    from langgraph.checkpoint.sqlite import SqliteSaver
+    from asterism.sqlite import GroupCommitSaver
 
     _make_private(path)
     with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+        saver = GroupCommitSaver(connection, serde=strict_serializer())
         try:
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
-            saver = SqliteSaver(connection, serde=strict_serializer())
             saver.setup()
         except sqlite3.Error as error:
             raise _unusable(path, error) from error
-        yield saver
+        with closing(saver):
+            yield saver
 
 
 @asynccontextmanager
 async def aopen_checkpointer(url: str) -> AsyncGenerator[BaseCheckpointSaver[str]]:
-    """Open the database of checkpoints at `url` for async runs; see `open_checkpointer`."""
-    path = _sqlite_path(url)
-    if path is None:
-        yield InMemorySaver(serde=strict_serializer())
-        return
-    import sqlite3
-
-    import aiosqlite
-    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
-    _make_private(path)
-    async with aiosqlite.connect(path) as connection:
-        try:
-            for pragma in _PRAGMAS:
-                await connection.execute(pragma)
-            saver = AsyncSqliteSaver(connection, serde=strict_serializer())
-            await saver.setup()
-        except sqlite3.Error as error:
-            raise _unusable(path, error) from error
+    """Open the database of checkpoints at `url`; see `open_checkpointer`."""
+    with open_checkpointer(url) as saver:
         yield saver
 
 

@@ -186,6 +186,9 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     # ---- drawing
 
+    def __repr__(self) -> str:
+        return f"Workflow({self.name!r}, participants={list(self.facts.participants)})"
+
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Draw the star in Jupyter, offline: the engine's own drawing asks a web service."""
         drawing = self.get_graph().draw_mermaid()

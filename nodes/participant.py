@@ -82,7 +82,7 @@ def _turn(
     }
     if is_resuming(config):
         last = yield Call(graph.get_state, graph.aget_state, (config,))
-        facts = last.metadata or {}
+        facts: Mapping[str, Any] = last.metadata or {}
         if facts.get(HANDOFF) != visit["id"]:
             inner["configurable"] = new_turn()
         elif not last.tasks and facts.get("source") == "loop":

@@ -16,7 +16,7 @@ LAYERS = [
     {"messages"},
     {"decisions"},
     {"state"},
-    {"models", "offline", "runs", "people", "storage", "testing"},
+    {"models", "offline", "runs", "people", "sqlite", "storage", "testing"},
     {"prompts"},
     {"nodes"},
     {"graphs"},

@@ -213,9 +213,17 @@ def _exit(work: Coroutine[Any, Any, int]) -> None:
     except Exception as error:
         if os.environ.get("ASTERISM_DEBUG"):
             raise
-        ERRORS.print(f"{type(error).__name__}: {error}", style="red", markup=False)
+        ERRORS.print(_sentence(error), style="red", markup=False)
         code = output.FAILED
     raise typer.Exit(code)
+
+
+def _sentence(error: Exception) -> str:
+    """Say in one sentence what went wrong outside of Asterism."""
+    said = " ".join(str(error).split()) or "no reason given"
+    if type(error).__module__.split(".")[0] in ("openai", "anthropic", "httpx", "httpx2"):
+        return f"The model's server cannot be used ({type(error).__name__}): {said}"
+    return f"{type(error).__name__}: {said}"
 
 
 def _text(table: Table) -> str:

@@ -61,11 +61,11 @@ _LABEL = re.compile(
     r"^\s*[-*]?\s*\**(?P<label>[A-Za-z][\w /()-]{0,40}?)\**\s*:\s*(?P<value>\S.*)$", re.M
 )
 _PLACE = re.compile(
-    r"\b(?P<how>in|at|to|from|near|around)\s+(?:the\s+)?(?P<place>[A-Z][\w'.-]*"
-    r"(?:(?:\s+(?:de|la|of|the|upon)\b)?\s+[A-Z][\w'.-]*)*)"
+    r"\b(?P<how>in|at|to|from|near|around) +(?:the +)?(?P<place>[A-Z][\w'.-]*"
+    r"(?:(?: +(?:de|la|of|the|upon)\b)? +[A-Z][\w'.-]*)*)"
 )
 _LOWER_PLACE = re.compile(
-    r"\b(?P<how>in|to|from|near)\s+(?P<place>[a-z][a-z'-]{2,}(?:\s[a-z'-]{3,})?)"
+    r"\b(?P<how>in|to|from|near) +(?P<place>[a-z][a-z'-]{2,}(?: [a-z'-]{3,})?)"
 )
 _NO_PLACE = frozenset(
     (

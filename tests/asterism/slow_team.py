@@ -10,7 +10,8 @@ from tests.teams import follow
 
 
 def slow(messages: list[Any]) -> str:
-    Path(os.environ["ASTERISM_TEST_LOG"]).open("a").write("x")
+    with Path(os.environ["ASTERISM_TEST_LOG"]).open("a") as log:
+        log.write("x")
     time.sleep(0.5)
     return f"visit {len(messages) // 2 + 1}"
 

@@ -66,7 +66,7 @@ def test_messages_can_be_removed_one_by_one_and_all() -> None:
 
 
 def test_a_chunk_is_stored_as_a_whole_message() -> None:
-    assert type(fold_messages([], [AIMessageChunk("a", id="1")])[0]) is AIMessage
+    assert type(fold_messages([], [AIMessageChunk(content="a", id="1")])[0]) is AIMessage
 
 
 CALL = {"name": "search", "args": {"q": "é"}, "id": "1"}

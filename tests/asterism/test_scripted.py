@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessageChunk, HumanMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
@@ -33,7 +33,7 @@ def test_replies_come_in_order_and_calls_are_kept() -> None:
 def test_one_call_too_many_is_an_error() -> None:
     model = ScriptedChatModel(script=["one"])
     model.invoke("a")
-    with pytest.raises(UnexpectedModelCallError, match="call 2 of a script of 1 replies.*'b'"):
+    with pytest.raises(UnexpectedModelCallError, match=r"call 2 of a script of 1 replies.*'b'"):
         model.invoke("b")
     with pytest.raises(AssertionError, match="1 replies, the model was called 2 times"):
         model.assert_finished()
@@ -95,7 +95,8 @@ async def test_streams_come_word_by_word_with_usage_at_the_end() -> None:
     sync = list(model.bind_tools([search]).stream("a"))
     chunks = [chunk async for chunk in model.bind_tools([search]).astream("a")]
     assert [c.text for c in chunks][:3] == ["one ", "two\n", "three"] == [c.text for c in sync][:3]
-    whole = chunks[0]
+    assert isinstance(chunks[0], AIMessageChunk)
+    whole: BaseMessageChunk = chunks[0]
     for chunk in chunks[1:]:
         whole = whole + chunk
     assert isinstance(whole, AIMessageChunk)

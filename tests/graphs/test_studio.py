@@ -63,7 +63,9 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def run(client: SyncLangGraphClient, thread: str, request: str | None, **options: Any) -> Any:
-    given = {"messages": [{"role": "user", "content": request}]} if request else None
+    given: dict[str, Any] | None = (
+        {"messages": [{"role": "user", "content": request}]} if request else None
+    )
     return client.runs.wait(thread, "event_planning", input=given, **options)
 
 
@@ -79,6 +81,7 @@ def test_the_server_lists_every_graph(client: SyncLangGraphClient) -> None:
 def test_schemas_make_an_input_form(client: SyncLangGraphClient) -> None:
     (assistant,) = client.assistants.search(graph_id="event_planning")
     schemas = client.assistants.get_schemas(assistant["assistant_id"])
+    assert schemas["input_schema"] and schemas["output_schema"] and schemas["state_schema"]
     assert list(schemas["input_schema"]["properties"]) == ["messages"]
     assert {"messages", "status", "reason", "reports"} <= set(
         schemas["output_schema"]["properties"]
@@ -98,7 +101,7 @@ def test_the_graph_is_drawn_with_its_insides(client: SyncLangGraphClient) -> Non
 
 def test_a_run_streams_who_speaks(client: SyncLangGraphClient) -> None:
     thread = new_thread(client)
-    given = {"messages": [{"role": "user", "content": PARTY}]}
+    given: dict[str, Any] = {"messages": [{"role": "user", "content": PARTY}]}
     events = list(
         client.runs.stream(
             thread,
@@ -111,11 +114,9 @@ def test_a_run_streams_who_speaks(client: SyncLangGraphClient) -> None:
     kinds = {event.event.split("|")[0] for event in events}
     assert {"metadata", "updates", "messages"} <= kinds
     assert not any(event.event.startswith("error") for event in events)
-    speakers = {
-        event.data[1].get("participant")
-        for event in events
-        if event.event.startswith("messages") and isinstance(event.data, list)
-    }
+    # The client says that data is always an object; of messages it is a pair.
+    sent: list[Any] = [event.data for event in events if event.event.startswith("messages")]
+    speakers = {data[1].get("participant") for data in sent if isinstance(data, list)}
     assert {"supervisor", "venue", "catering", "budget", "logistics"} <= speakers
     values: Any = client.threads.get_state(thread)["values"]
     assert values["status"] == "completed"
@@ -142,7 +143,7 @@ def test_an_edited_decision_is_routed(client: SyncLangGraphClient) -> None:
     client.threads.update_state(thread, edit, as_node="supervisor")
     assert client.threads.get_state(thread)["next"] == ["catering"]
     result = run(client, thread, None)
-    assert [report["participant"] for report in result["reports"]][0] == "catering"
+    assert next(report["participant"] for report in result["reports"]) == "catering"
 
 
 def test_an_edited_decision_of_the_past_forks(client: SyncLangGraphClient) -> None:

@@ -253,7 +253,7 @@ def test_canary_the_engine_still_delivers_the_old_report(thread: RunnableConfig)
         result = venue.invoke({"messages": [HumanMessage("go")]})
         return {"messages": [AIMessage(result["messages"][-1].content)]}
 
-    outer = StateGraph(Outer)
+    outer: StateGraph[Outer, None, Any, Any] = StateGraph(Outer)
     outer.add_node("supervisor", supervisor, destinations=("venue", END))
     outer.add_node("venue", visit)
     outer.add_edge(START, "supervisor")

@@ -1,6 +1,7 @@
 """The supervisor: decisions, repairs, fallbacks, limits."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def test_each_prompt_begins_with_the_one_before(thread: RunnableConfig) -> None:
     workflow.invoke(REQUEST, thread)
     workflow.invoke({"messages": [("user", "And now?")]}, thread)
     prompts = [[(m.type, m.text) for m in call.messages] for call in model.calls]
-    for before, after in zip(prompts, prompts[1:], strict=False):
+    for before, after in pairwise(prompts):
         assert after[: len(before)] == before
 
 
@@ -82,7 +83,7 @@ def test_a_bad_decision_is_asked_for_again_with_the_reason(thread: RunnableConfi
 
 def test_repairs_are_bounded(thread: RunnableConfig) -> None:
     model, workflow = scripted(["one", "two", "three"])
-    with pytest.raises(RoutingError, match="in 3 tries.*It said: 'three'") as caught:
+    with pytest.raises(RoutingError, match=r"in 3 tries.*It said: 'three'") as caught:
         workflow.invoke(REQUEST, thread)
     assert caught.value.said == ("one", "two", "three")
     assert caught.value.attempts == 3

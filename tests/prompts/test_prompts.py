@@ -42,7 +42,7 @@ def test_a_missing_value_is_an_error() -> None:
 
 
 def test_an_unknown_prompt_is_an_error_that_lists_those_there_are() -> None:
-    with pytest.raises(FileNotFoundError, match="no prompt 'nothing'; there are: .*supervisor"):
+    with pytest.raises(FileNotFoundError, match=r"no prompt 'nothing'; there are: .*supervisor"):
         load_prompt("nothing")
 
 

@@ -2,13 +2,16 @@ import datetime
 import re
 import unicodedata
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langchain_core.messages import ToolCall
 
 from asterism.nodes.event_planning.calendar_file import slug
 from asterism.nodes.event_planning.logistics import make_calendar
+from tests.nodes.event_planning.helpers import function_of
 
 NASTY = [
     pytest.param("Corporate Holiday Party", id="plain"),
@@ -24,8 +27,9 @@ TEXTS = ("SUMMARY", "LOCATION", "DESCRIPTION")
 LINE = re.compile(r"([A-Z-]+)((?:;[A-Z-]+=[^:;]+)*):(.*)", re.DOTALL)
 
 
-def artifact(title: str, **more) -> dict[str, str]:
-    content, made = make_calendar.func(title, "Seattle", "2026-12-15", **more)
+def artifact(title: str, **more: Any) -> dict[str, str]:
+    made: dict[str, str]
+    content, made = function_of(make_calendar)(title, "Seattle", "2026-12-15", **more)
     assert content == f"Calendar file: {made['name']}"
     return made
 
@@ -36,9 +40,9 @@ def parse(text: str) -> list[dict[str, str]]:
     assert not re.search(r"(?<!\r)\n|\r(?!\n)", text), "only CRLF ends a line"
     assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text)
     raw = text.encode()
-    for line in raw.split(b"\r\n"):
-        assert len(line) <= 75
-        line.decode()  # a character that is cut in two fails here
+    for octets in raw.split(b"\r\n"):
+        assert len(octets) <= 75
+        octets.decode()  # a character that is cut in two fails here
     lines = re.sub(r"\r\n[ \t]", "", text).split("\r\n")[:-1]
     open_parts: list[str] = []
     events: list[dict[str, str]] = []
@@ -88,7 +92,7 @@ def allowed(title: str) -> str:
 
 
 @pytest.mark.parametrize("title", NASTY)
-def test_a_calendar_is_strictly_valid_and_keeps_the_title(title: str):
+def test_a_calendar_is_strictly_valid_and_keeps_the_title(title: str) -> None:
     event, *blocks = parse(artifact(title)["text"])
     assert event["SUMMARY"] == allowed(title)
     assert (event["DTSTART"], event["DTEND"]) == ("20261215T180000", "20261215T210000")
@@ -99,9 +103,9 @@ def test_a_calendar_is_strictly_valid_and_keeps_the_title(title: str):
 
 
 @given(title=st.text(max_size=400))
-def test_any_title_gives_a_valid_file_or_a_clear_answer(title):
+def test_any_title_gives_a_valid_file_or_a_clear_answer(title: str) -> None:
     if not allowed(title):
-        content, made = make_calendar.func(title, "Seattle", "2026-12-15")
+        content, made = function_of(make_calendar)(title, "Seattle", "2026-12-15")
         assert content.startswith("Cannot make the calendar: the event_title ") and made == {}
         return
     made = artifact(title)
@@ -110,14 +114,14 @@ def test_any_title_gives_a_valid_file_or_a_clear_answer(title):
 
 
 @given(start=st.times(), heads=st.integers(1, 2000))
-def test_any_start_and_size_gives_a_valid_file(start, heads):
+def test_any_start_and_size_gives_a_valid_file(start: datetime.time, heads: int) -> None:
     made = artifact("Party", start_time=f"{start:%H:%M}", head_count=heads)
     event, *blocks = parse(made["text"])
     assert moment(event["DTSTART"]).time() == start.replace(second=0, microsecond=0)
     assert all(a["DTEND"] <= b["DTSTART"] for a, b in pairwise(blocks))
 
 
-def test_the_same_event_gives_the_same_file_and_each_entry_its_own_id():
+def test_the_same_event_gives_the_same_file_and_each_entry_its_own_id() -> None:
     text = artifact("Party")["text"]
     assert text == artifact("Party")["text"]
     ids = [event["UID"] for event in parse(text)]
@@ -125,13 +129,13 @@ def test_the_same_event_gives_the_same_file_and_each_entry_its_own_id():
     assert not set(ids) & {event["UID"] for event in parse(artifact("Ball")["text"])}
 
 
-def test_the_stamp_is_the_day_of_the_event():
+def test_the_stamp_is_the_day_of_the_event() -> None:
     assert parse(artifact("Party")["text"])[0]["DTSTAMP"] == "20261215T000000Z"
 
 
-def test_as_a_tool_call_the_file_is_the_artifact():
+def test_as_a_tool_call_the_file_is_the_artifact() -> None:
     arguments = {"event_title": "Corporate Holiday Party", "city": "NYC", "date": "2026-12-15"}
-    call = {"type": "tool_call", "id": "1", "name": "make_calendar", "args": arguments}
+    call: ToolCall = {"type": "tool_call", "id": "1", "name": "make_calendar", "args": arguments}
     message = make_calendar.invoke(call)
     assert message.content == "Calendar file: corporate-holiday-party.ics"
     assert message.artifact["name"] == "corporate-holiday-party.ics"
@@ -141,8 +145,8 @@ def test_as_a_tool_call_the_file_is_the_artifact():
 
 
 @pytest.mark.parametrize("title", ["", " \n ", "\x00", "x" * 501], ids=repr)
-def test_an_empty_or_endless_title_is_refused(title: str):
-    content, made = make_calendar.func(title, "Seattle", "2026-12-15")
+def test_an_empty_or_endless_title_is_refused(title: str) -> None:
+    content, made = function_of(make_calendar)(title, "Seattle", "2026-12-15")
     assert content.startswith("Cannot make the calendar: the event_title ")
     assert "1 to 500 characters" in content and made == {}
 
@@ -158,5 +162,5 @@ def test_an_empty_or_endless_title_is_refused(title: str):
         pytest.param("a" * 59 + " bcd", "a" * 59, id="cut at 60 without a hyphen at the end"),
     ],
 )
-def test_the_file_name_is_safe(title: str, name: str):
+def test_the_file_name_is_safe(title: str, name: str) -> None:
     assert slug(title) == name

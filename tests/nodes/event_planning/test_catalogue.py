@@ -1,4 +1,5 @@
 import datetime
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -17,17 +18,17 @@ CITIES = cities()
 LOFT = Venue("Loft", "loft", "Here", 80, Decimal("2000.00"), ("Monday",), (12,), ("kitchen",))
 
 
-def test_there_are_forty_different_cities():
+def test_there_are_forty_different_cities() -> None:
     assert len(CITIES) == len(set(CITIES)) == 40
 
 
-def test_no_two_venues_share_a_name():
+def test_no_two_venues_share_a_name() -> None:
     names = [venue.name for city in CITIES for venue in venues_of(city)]
     assert len(names) == len(set(names)) == 240
 
 
 @pytest.mark.parametrize("city", CITIES)
-def test_a_city_has_six_plausible_venues(city: str):
+def test_a_city_has_six_plausible_venues(city: str) -> None:
     venues = venues_of(city)
     capacities = [venue.capacity for venue in venues]
     assert len(venues) == 6
@@ -42,7 +43,7 @@ def test_a_city_has_six_plausible_venues(city: str):
 
 
 @pytest.mark.parametrize("city", CITIES)
-def test_a_city_has_a_plausible_climate(city: str):
+def test_a_city_has_a_plausible_climate(city: str) -> None:
     climate = climate_of(city)
     assert len(climate.high_c) == len(climate.low_c) == len(climate.wet_days) == 12
     for high, low, wet in zip(climate.high_c, climate.low_c, climate.wet_days, strict=True):
@@ -61,7 +62,7 @@ def test_a_city_has_a_plausible_climate(city: str):
         pytest.param("London", 7, 24, 8, id="mild summer"),
     ],
 )
-def test_known_normals(city: str, month: int, high: int, wet: int):
+def test_known_normals(city: str, month: int, high: int, wet: int) -> None:
     climate = climate_of(city)
     assert (climate.high_c[month - 1], climate.wet_days[month - 1]) == (high, wet)
 
@@ -70,14 +71,14 @@ def test_known_normals(city: str, month: int, high: int, wet: int):
     ("file", "words"),
     [("venues.json", "Sample data"), ("menus.json", "Sample data"), ("climate.json", "normals")],
 )
-def test_the_data_says_what_it_is(file: str, words: str):
+def test_the_data_says_what_it_is(file: str, words: str) -> None:
     first = (DATA / file).read_text(encoding="utf-8").splitlines()[1]
     assert first.startswith('"note":') and words in first
 
 
 @pytest.mark.parametrize("city", CITIES)
 @pytest.mark.parametrize("write", [str, str.upper, str.lower, " {}  ".format, "{}.".format])
-def test_a_city_is_found_however_it_is_written(city: str, write):
+def test_a_city_is_found_however_it_is_written(city: str, write: Callable[[str], str]) -> None:
     assert find_city(write(city)) == city
 
 
@@ -100,7 +101,7 @@ def test_a_city_is_found_however_it_is_written(city: str, write):
         ("Wien, Österreich", "Vienna"),
     ],
 )
-def test_suffixes_and_other_names_are_forgiven(text: str, city: str):
+def test_suffixes_and_other_names_are_forgiven(text: str, city: str) -> None:
     assert find_city(text) == city
 
 
@@ -119,7 +120,7 @@ def test_suffixes_and_other_names_are_forgiven(text: str, city: str):
         pytest.param("\ud800", id="half a character"),
     ],
 )
-def test_an_unknown_city_is_answered_with_the_known_ones(text: str):
+def test_an_unknown_city_is_answered_with_the_known_ones(text: str) -> None:
     with pytest.raises(ValueError, match="sample catalogue does not have") as caught:
         find_city(text)
     assert all(city in str(caught.value) for city in CITIES)
@@ -133,17 +134,17 @@ def test_an_unknown_city_is_answered_with_the_known_ones(text: str):
         pytest.param("2026-11-17", "2000.00", id="other month"),
     ],
 )
-def test_a_peak_month_costs_a_fifth_more(day: str, price: str):
+def test_a_peak_month_costs_a_fifth_more(day: str, price: str) -> None:
     assert LOFT.price_on(datetime.date.fromisoformat(day)) == Decimal(price)
 
 
-def test_a_venue_knows_its_closed_weekday():
+def test_a_venue_knows_its_closed_weekday() -> None:
     monday = datetime.date(2026, 12, 14)
     assert not LOFT.open_on(monday)
     assert LOFT.open_on(monday + datetime.timedelta(days=1))
 
 
-def test_a_date_is_read_and_written_with_its_weekday():
+def test_a_date_is_read_and_written_with_its_weekday() -> None:
     assert with_weekday(read_date("2026-12-15")) == "2026-12-15 (Tuesday)"
     assert read_date("2028-02-29") == datetime.date(2028, 2, 29)
 
@@ -155,18 +156,18 @@ def test_a_date_is_read_and_written_with_its_weekday():
         *("2026-12-15\n", "2026-02-30", "0206-12-15", "9999-12-31", "tomorrow", "", "٢٠٢٦-١٢-١٥"),
     ],
 )
-def test_a_date_in_another_form_is_refused_by_name(text: str):
+def test_a_date_in_another_form_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValueError, match="YYYY-MM-DD") as caught:
         read_date(text)
     assert repr(text) in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["24:00", "6 pm", "18", "18:60", "18:00:00", "9:00", ""])
-def test_a_time_in_another_form_is_refused_by_name(text: str):
+def test_a_time_in_another_form_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValueError, match="HH:MM") as caught:
         read_time(text)
     assert repr(text) in str(caught.value)
 
 
-def test_a_time_is_read():
+def test_a_time_is_read() -> None:
     assert read_time("00:05") == datetime.time(0, 5)

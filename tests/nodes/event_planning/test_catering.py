@@ -1,4 +1,5 @@
 import re
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 
 import pytest
@@ -16,6 +17,7 @@ from asterism.nodes.event_planning.catering import (
     price_per_person,
     read_need,
 )
+from tests.nodes.event_planning.helpers import function_of
 
 NEEDS = st.lists(
     st.builds(
@@ -28,7 +30,7 @@ NEEDS = st.lists(
 )
 
 
-def test_the_answer_is_labelled_lines_and_a_table():
+def test_the_answer_is_labelled_lines_and_a_table() -> None:
     answer = plan_menu.invoke({"head_count": 50, "diets": ["12 vegetarian", "vegan"]})
     assert answer.splitlines()[:4] == [
         "Catering style: buffet",
@@ -43,20 +45,22 @@ def test_the_answer_is_labelled_lines_and_a_table():
 @pytest.mark.parametrize(
     ("style", "each"), [("buffet", "48.00"), ("plated", "60.00"), ("finger food", "37.00")]
 )
-def test_the_price_is_what_the_dearest_dishes_drinks_and_service_cost(style: str, each: str):
+def test_the_price_is_what_the_dearest_dishes_drinks_and_service_cost(
+    style: str, each: str
+) -> None:
     assert price_per_person(menu(50, [], style), style) == Decimal(each)
 
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("course", COURSES)
-def test_each_course_has_a_dish_for_all_diets_at_once(style: str, course: str):
+def test_each_course_has_a_dish_for_all_diets_at_once(style: str, course: str) -> None:
     table = [dish for dish in dishes(style) if dish.course == course]
     assert len(table) >= 3
     assert any(set(dish.diets) == set(DIETS) for dish in table)
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_the_diets_of_a_dish_agree_with_each_other(style: str):
+def test_the_diets_of_a_dish_agree_with_each_other(style: str) -> None:
     for dish in dishes(style):
         assert set(dish.diets) <= set(DIETS)
         assert "vegan" not in dish.diets or {"vegetarian", "dairy-free"} <= set(dish.diets)
@@ -64,7 +68,7 @@ def test_the_diets_of_a_dish_agree_with_each_other(style: str):
 
 
 @given(heads=st.integers(1, 2000), needs=NEEDS, style=st.sampled_from(STYLES))
-def test_portions_add_up_and_every_guest_has_one(heads, needs, style):
+def test_portions_add_up_and_every_guest_has_one(heads: int, needs: list[Need], style: str) -> None:
     needs = [need for need in needs if need.guests <= heads]
     servings = menu(heads, needs, style)
     for course in COURSES:
@@ -77,8 +81,8 @@ def test_portions_add_up_and_every_guest_has_one(heads, needs, style):
 
 
 @given(heads=st.integers(1, 10_000), diets=st.lists(st.sampled_from(DIETS)))
-def test_the_cost_is_the_price_per_person_for_everybody(heads, diets):
-    answer = plan_menu.func(heads, diets)
+def test_the_cost_is_the_price_per_person_for_everybody(heads: int, diets: list[str]) -> None:
+    answer = function_of(plan_menu)(heads, diets)
     each, cost = (
         Decimal(text.replace(",", "")) for text in re.findall(r"^Catering .*\$(.*)$", answer, re.M)
     )
@@ -97,7 +101,7 @@ def test_the_cost_is_the_price_per_person_for_everybody(heads, diets):
         pytest.param("1 halal, dairy-free", {"halal", "dairy-free"}, 1, id="comma"),
     ],
 )
-def test_a_diet_is_read(text: str, diets: set[str], guests: int):
+def test_a_diet_is_read(text: str, diets: AbstractSet[str], guests: int) -> None:
     need = read_need(text, 50)
     assert (need.diets, need.guests) == (diets, guests)
 
@@ -109,27 +113,27 @@ def test_a_diet_is_read(text: str, diets: set[str], guests: int):
         *("9999999999 vegan", "٣ vegan", "none"),
     ],
 )
-def test_an_unknown_diet_is_answered_with_the_known_ones(text: str):
-    answer = plan_menu.func(50, [text])
+def test_an_unknown_diet_is_answered_with_the_known_ones(text: str) -> None:
+    answer = function_of(plan_menu)(50, [text])
     assert answer.startswith(f"Cannot plan the menu: the diet {text!r} is unknown.")
     assert all(diet in answer for diet in DIETS)
 
 
-def test_more_guests_with_a_diet_than_come_are_refused():
-    answer = plan_menu.func(50, ["51 vegan"])
+def test_more_guests_with_a_diet_than_come_are_refused() -> None:
+    answer = function_of(plan_menu)(50, ["51 vegan"])
     assert answer.startswith("Cannot plan the menu: '51 vegan' is more than the 50 people")
 
 
-def test_a_diet_that_nobody_keeps_changes_nothing():
-    assert plan_menu.func(50, ["0 vegan"]) == plan_menu.func(50)
+def test_a_diet_that_nobody_keeps_changes_nothing() -> None:
+    assert function_of(plan_menu)(50, ["0 vegan"]) == function_of(plan_menu)(50)
 
 
-def test_diets_that_must_overlap_get_one_dish_for_all():
-    answer = plan_menu.func(3, ["2 vegetarian", "2 kosher"])
+def test_diets_that_must_overlap_get_one_dish_for_all() -> None:
+    answer = function_of(plan_menu)(3, ["2 vegetarian", "2 kosher"])
     assert "| Starter | Hummus with warm flatbread | 3 |" in answer
 
 
-def test_an_unknown_style_is_answered_with_the_known_ones():
-    answer = plan_menu.func(50, None, "banquet")
+def test_an_unknown_style_is_answered_with_the_known_ones() -> None:
+    answer = function_of(plan_menu)(50, None, "banquet")
     assert answer.startswith("Cannot plan the menu: the style 'banquet' is unknown.")
     assert all(style in answer for style in STYLES)

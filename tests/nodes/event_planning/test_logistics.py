@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from asterism.nodes.event_planning.catalogue import cities
 from asterism.nodes.event_planning.logistics import make_schedule, schedule, weather_outlook
+from tests.nodes.event_planning.helpers import function_of
 
 NAMES = ["Set-up", "Doors", "Welcome", "Dinner", "Programme", "Farewell", "Tear-down"]
 STARTS = st.datetimes(datetime.datetime(2000, 1, 1), datetime.datetime(2100, 12, 31, 23, 59)).map(
@@ -47,7 +48,7 @@ STARTS = st.datetimes(datetime.datetime(2000, 1, 1), datetime.datetime(2100, 12,
         ),
     ],
 )
-def test_the_usual_weather_is_told(city: str, date: str, outlook: str, advice: str):
+def test_the_usual_weather_is_told(city: str, date: str, outlook: str, advice: str) -> None:
     lines = weather_outlook.invoke({"city": city, "date": date}).splitlines()
     assert lines[:2] == [f"Weather outlook: {outlook}", f"Weather advice: {advice}"]
     assert lines[2].startswith("Source: long-term normals of ")
@@ -55,12 +56,12 @@ def test_the_usual_weather_is_told(city: str, date: str, outlook: str, advice: s
 
 
 @pytest.mark.parametrize("city", cities())
-def test_every_city_has_an_outlook_for_every_month(city: str):
-    answers = [weather_outlook.func(city, f"2026-{month:02}-01") for month in range(1, 13)]
+def test_every_city_has_an_outlook_for_every_month(city: str) -> None:
+    answers = [function_of(weather_outlook)(city, f"2026-{month:02}-01") for month in range(1, 13)]
     assert all(answer.startswith("Weather outlook: high ") for answer in answers)
 
 
-def test_the_run_of_the_day_is_a_table_with_start_and_end():
+def test_the_run_of_the_day_is_a_table_with_start_and_end() -> None:
     answer = make_schedule.invoke({"date": "2026-12-15", "head_count": 50})
     assert answer.splitlines() == [
         "Event date: 2026-12-15 (Tuesday)",
@@ -81,8 +82,8 @@ def test_the_run_of_the_day_is_a_table_with_start_and_end():
     ]
 
 
-def test_an_event_may_run_past_midnight():
-    answer = make_schedule.func("2026-12-31", 50, "23:00")
+def test_an_event_may_run_past_midnight() -> None:
+    answer = function_of(make_schedule)("2026-12-31", 50, "23:00")
     assert "Event starts: 2026-12-31 23:00\nEvent ends: 2027-01-01 02:00\n" in answer
 
 
@@ -95,13 +96,13 @@ def test_an_event_may_run_past_midnight():
         pytest.param(10_000, [480, 60, 15, 150, 60, 60, 360], id="10000 people"),
     ],
 )
-def test_lengths_grow_as_stated(heads: int, minutes: list[int]):
+def test_lengths_grow_as_stated(heads: int, minutes: list[int]) -> None:
     blocks = schedule(datetime.datetime(2026, 12, 15, 18), heads)
     assert [(block.end - block.start).seconds // 60 for block in blocks] == minutes
 
 
 @given(starts=STARTS, heads=st.integers(1, 2000))
-def test_blocks_are_ordered_and_never_overlap(starts, heads):
+def test_blocks_are_ordered_and_never_overlap(starts: datetime.datetime, heads: int) -> None:
     blocks = schedule(starts, heads)
     assert [block.name for block in blocks] == NAMES
     assert blocks[1].start == starts
@@ -110,7 +111,7 @@ def test_blocks_are_ordered_and_never_overlap(starts, heads):
 
 
 @given(heads=st.integers(1, 1999))
-def test_more_people_never_make_a_block_shorter(heads):
+def test_more_people_never_make_a_block_shorter(heads: int) -> None:
     starts = datetime.datetime(2026, 12, 15, 18)
     fewer, more = schedule(starts, heads), schedule(starts, heads + 1)
     assert all(b.end - b.start >= a.end - a.start for a, b in zip(fewer, more, strict=True))

@@ -1,6 +1,7 @@
 import datetime
 import re
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,12 +9,13 @@ from hypothesis import strategies as st
 
 from asterism.nodes.event_planning.catalogue import cities, venues_of
 from asterism.nodes.event_planning.venue import ranked, search_venues
+from tests.nodes.event_planning.helpers import function_of
 
 TUESDAY = "2026-12-15"
 DAYS = st.dates(datetime.date(2025, 1, 1), datetime.date(2028, 12, 31))
 
 
-def test_the_best_pick_is_given_as_labelled_lines():
+def test_the_best_pick_is_given_as_labelled_lines() -> None:
     answer = search_venues.invoke({"city": "Seattle, WA", "head_count": 50, "date": TUESDAY})
     assert answer.splitlines() == [
         "Venue: The Copper Loft",
@@ -31,7 +33,7 @@ def test_the_best_pick_is_given_as_labelled_lines():
     ]
 
 
-def test_a_single_fit_has_no_other_options():
+def test_a_single_fit_has_no_other_options() -> None:
     answer = search_venues.invoke({"city": "Seattle", "head_count": 500, "date": TUESDAY})
     assert answer.startswith("Venue: Halyard Museum Hall\n")
     assert answer.endswith("\nOther options: none\nSource: sample catalogue")
@@ -57,7 +59,9 @@ def test_a_single_fit_has_no_other_options():
         ),
     ],
 )
-def test_when_nothing_fits_the_reason_and_the_way_out_are_said(arguments, words: list[str]):
+def test_when_nothing_fits_the_reason_and_the_way_out_are_said(
+    arguments: dict[str, Any], words: list[str]
+) -> None:
     answer = search_venues.invoke({"city": "Seattle", **arguments})
     assert answer.startswith("No venue in Seattle")
     assert "Venue cost" not in answer
@@ -65,13 +69,13 @@ def test_when_nothing_fits_the_reason_and_the_way_out_are_said(arguments, words:
 
 
 @pytest.mark.parametrize("price", [2400, 2400.0, 2400.009])
-def test_a_venue_at_the_limit_fits(price: float):
-    answer = search_venues.func("Seattle", 50, TUESDAY, price)
+def test_a_venue_at_the_limit_fits(price: float) -> None:
+    answer = function_of(search_venues)("Seattle", 50, TUESDAY, price)
     assert answer.startswith("Venue: The Copper Loft\n")
 
 
 @pytest.mark.parametrize("city", cities())
-def test_a_venue_that_is_just_large_enough_fits(city: str):
+def test_a_venue_that_is_just_large_enough_fits(city: str) -> None:
     day = datetime.date(2026, 12, 17)
     for venue in venues_of(city):
         if venue.open_on(day):
@@ -84,7 +88,9 @@ def test_a_venue_that_is_just_large_enough_fits(city: str):
     day=DAYS,
     limit=st.none() | st.decimals(0, 15_000, places=2),
 )
-def test_only_venues_that_fit_are_ranked_and_all_of_them(city, heads, day, limit):
+def test_only_venues_that_fit_are_ranked_and_all_of_them(
+    city: str, heads: int, day: datetime.date, limit: Decimal | None
+) -> None:
     picks = ranked(city, heads, day, limit)
     for venue in venues_of(city):
         fits = (
@@ -97,9 +103,11 @@ def test_only_venues_that_fit_are_ranked_and_all_of_them(city, heads, day, limit
 
 
 @given(city=st.sampled_from(cities()), heads=st.integers(1, 700), day=DAYS)
-def test_every_search_is_answered_with_a_fitting_pick_or_a_reason(city, heads, day):
+def test_every_search_is_answered_with_a_fitting_pick_or_a_reason(
+    city: str, heads: int, day: datetime.date
+) -> None:
     limit = 4000.0
-    answer = search_venues.func(city, heads, day.isoformat(), limit)
+    answer = function_of(search_venues)(city, heads, day.isoformat(), limit)
     cost = re.search(r"^Venue cost: \$([\d,]+\.\d\d)$", answer, re.MULTILINE)
     if not cost:
         assert answer.startswith("No venue in ")

@@ -1,0 +1,54 @@
+"""One measurement in one process: prints JSON.
+
+`python -m benchmarks.one STAR TURNS PARTICIPANTS none|sqlite`
+"""
+
+import asyncio
+import json
+import resource
+import sys
+import tempfile
+import time
+import warnings
+from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from benchmarks.stars import ANSWER, STARS
+
+
+def _saver(star: str, path: Path) -> AbstractAsyncContextManager[Any]:
+    """Each star's own saver: LangGraph's with its defaults, and the one Asterism opens."""
+    if star == "asterism":
+        from asterism import aopen_checkpointer
+
+        return aopen_checkpointer(f"sqlite:///{path}")
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    return AsyncSqliteSaver.from_conn_string(str(path))
+
+
+async def measure(star: str, turns: int, participants: int, stored: bool) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "threads.db"
+        async with _saver(star, path) if stored else nullcontext(None) as saver:
+            graph = STARS[star](saver, turns, participants)
+            config = {"configurable": {"thread_id": "t"}} if stored else {}
+            options = {"durability": "sync"} if stored else {}
+            await STARS[star](None, 3, participants).ainvoke({"messages": [("user", "warm up")]})
+            cpu, wall = time.process_time(), time.perf_counter()
+            result = await graph.ainvoke({"messages": [("user", "go")]}, config, **options)
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        size = sum(file.stat().st_size for file in Path(folder).iterdir())
+    answers = sum(m.content == ANSWER and m.name != "supervisor" for m in result["messages"])
+    if answers != turns:
+        raise AssertionError(f"{answers} answers, not {turns}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"cpu": cpu / turns * 1e3, "wall": wall / turns * 1e3, "bytes": size, "peak": peak}
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    _, star, turns, participants, where = sys.argv
+    found = asyncio.run(measure(star, int(turns), int(participants), where == "sqlite"))
+    print(json.dumps(found))
