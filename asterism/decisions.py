@@ -141,7 +141,12 @@ def said_text(said: object) -> str:
         calls = [call["args"] for call in said.tool_calls] + [
             call.get("args") for call in said.invalid_tool_calls
         ]
-        text = said.text or " ".join(c if isinstance(c, str) else json.dumps(c) for c in calls)
+        refusal = str(said.additional_kwargs.get("refusal") or "")
+        text = (
+            said.text
+            or refusal
+            or " ".join(c if isinstance(c, str) else json.dumps(c) for c in calls)
+        )
     elif isinstance(said, BaseModel):
         text = said.model_dump_json()
     else:
@@ -153,6 +158,7 @@ def _fields(said: object) -> Mapping[str, Any]:
     if isinstance(said, SupervisorDecision):
         return said.model_dump()
     if isinstance(said, AIMessage):
+        _check_whole(said)
         if said.tool_calls:
             return said.tool_calls[0]["args"]
         if said.invalid_tool_calls:
@@ -164,6 +170,18 @@ def _fields(said: object) -> Mapping[str, Any]:
         f"the decider returned {type(said).__name__}, not a SupervisorDecision. "
         "To finish, return SupervisorDecision(next_agent=None)."
     )
+
+
+def _check_whole(said: AIMessage) -> None:
+    """Refuse an answer that was cut off: what is left of it may look like a whole one."""
+    facts: dict[str, Any] = said.response_metadata
+    reason = facts.get("finish_reason") or facts.get("stop_reason")
+    if str(reason).lower() in ("length", "max_tokens", "content_filter"):
+        raise BadDecisionError(f"the answer was cut off (finish_reason={reason})")
+    if reason is None and facts.get("model_provider") == "openai":
+        raise BadDecisionError("the answer was cut off: the stream ended without a reason")
+    if refusal := said.additional_kwargs.get("refusal"):
+        raise BadDecisionError(f"the model refused: {str(refusal)[:SAID_LIMIT]}")
 
 
 def _parse(text: str) -> Mapping[str, Any]:

@@ -9,6 +9,8 @@ AsterismError
 ├── InvalidRequestError     (ValueError)    the input of a run holds no request
 ├── BadDecisionError        (ValueError)    one answer of a decider cannot be read
 ├── RoutingError            (RuntimeError)  no valid decision within the bound
+├── ThreadBusyError         (RuntimeError)  somebody else drives the thread
+├── UnknownParticipantError (LookupError)   a stored run waits for somebody who is gone
 ├── AnswerError             (ValueError)    an answer to an open request is refused
 │   ├── NothingPendingError                 nobody is waiting for an answer
 │   └── UnknownRequestError                 the answered request is not open
@@ -86,6 +88,18 @@ class RoutingError(AsterismError, RuntimeError):
         """What the decider answered, one text per attempt."""
         self.attempts = attempts
         """How often the decider was asked."""
+
+
+class ThreadBusyError(AsterismError, RuntimeError):
+    """Somebody else drives the thread, in this process or another."""
+
+    code = "thread_busy"
+
+
+class UnknownParticipantError(AsterismError, LookupError):
+    """A stored run waits for a participant that the workflow does not have any more."""
+
+    code = "unknown_participant"
 
 
 class AnswerError(AsterismError, ValueError):

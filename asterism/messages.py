@@ -33,32 +33,62 @@ def fold_messages(left: list[AnyMessage], writes: Sequence[object]) -> list[AnyM
     Returns:
         A new list.
     """
-    items = [m for w in writes for m in (cast(list[object], w) if isinstance(w, list) else [w])]
-    if _all_new(left, items):
-        return [*left, *cast(list[AnyMessage], items)]
+    return _fold(left, writes, repair=False)
+
+
+def fold_history(left: list[AnyMessage], writes: Sequence[object]) -> list[AnyMessage]:
+    """Apply writes to a participant's history as `fold_messages` does, and keep it valid.
+
+    A turn that broke off between a tool call and its result leaves a call without one, and a
+    model refuses a history that holds such a call. When the next request arrives, the call is
+    answered with what is known: that it was interrupted.
+    """
+    return _fold(left, writes, repair=True)
+
+
+def _fold(left: list[AnyMessage], writes: Sequence[object], *, repair: bool) -> list[AnyMessage]:
+    merged = list(left)
+    places: dict[str | None, int] | None = None
     for write in writes:
-        new = convert_to_messages(
-            cast(list[MessageLikeRepresentation], write if isinstance(write, list) else [write])
-        )
-        for place, message in enumerate(new, len(left)):
+        items = cast(list[object], write) if isinstance(write, list) else [write]
+        if all(map(_is_whole, items)):
+            if places is None:
+                places = {message.id: place for place, message in enumerate(merged)}
+            for item in cast(list[AnyMessage], items):
+                _place(item, merged, places, repair=repair)
+            continue
+        new = convert_to_messages(cast(list[MessageLikeRepresentation], items))
+        if repair and any(isinstance(message, HumanMessage) for message in new):
+            merged += answer_dangling_calls(merged)
+        for place, message in enumerate(new, len(merged)):
             message.id = message.id or _id_of(place, message)
-        left = cast(list[AnyMessage], add_messages(cast(Any, left), cast(Any, new)))
-    return left
+        merged = cast(list[AnyMessage], add_messages(cast(Any, merged), cast(Any, new)))
+        places = None
+    return merged
 
 
-def _all_new(left: Sequence[BaseMessage], items: Sequence[object]) -> bool:
-    """Whether `items` can just be appended: complete messages with ids of their own."""
-    ids: set[str] = set()
-    for item in items:
-        if (
-            not isinstance(item, BaseMessage)
-            or isinstance(item, RemoveMessage | BaseMessageChunk)
-            or not item.id
-            or item.id in ids
-        ):
-            return False
-        ids.add(item.id)
-    return not any(message.id in ids for message in left)
+def _place(
+    item: AnyMessage, merged: list[AnyMessage], places: dict[str | None, int], *, repair: bool
+) -> None:
+    """Put a message where the one with its id stands, or at the end."""
+    if (place := places.get(item.id)) is not None:
+        merged[place] = item
+        return
+    if repair and isinstance(item, HumanMessage):
+        for answer in answer_dangling_calls(merged):
+            places[answer.id] = len(merged)
+            merged.append(answer)
+    places[item.id] = len(merged)
+    merged.append(item)
+
+
+def _is_whole(item: object) -> bool:
+    """Whether an item is a message that can be placed as it is."""
+    return (
+        isinstance(item, BaseMessage)
+        and not isinstance(item, RemoveMessage | BaseMessageChunk)
+        and bool(item.id)
+    )
 
 
 def _id_of(place: int, message: BaseMessage) -> str:
@@ -120,16 +150,23 @@ def answer_dangling_calls(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
     A process that died between a call and its result leaves such a call behind, and a model
     refuses a history that holds one.
     """
-    answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
-    last = next((m for m in reversed(messages) if isinstance(m, AIMessage)), None)
+    answered: set[str] = set()
+    for message in reversed(messages):
+        if not isinstance(message, ToolMessage):
+            break
+        answered.add(message.tool_call_id)
+    else:
+        return []
+    calls = message.tool_calls if isinstance(message, AIMessage) else []
     return [
         ToolMessage(
             "This call was interrupted; whether it took effect is not known.",
             tool_call_id=call["id"] or "",
             name=call["name"],
+            id=f"interrupted-{call['id']}",
             status="error",
         )
-        for call in (last.tool_calls if last else ())
+        for call in calls
         if call["id"] not in answered
     ]
 

@@ -1,5 +1,6 @@
 """Questions to people: what is open on a thread, and the checked way to answer."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,13 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, Interrupt, PregelTask, StateSnapshot
 
+from asterism.approvals import (
+    APPROVAL,
+    approval_answer,
+    approval_prompt,
+    approval_schema,
+    is_approval,
+)
 from asterism.errors import AnswerError, NothingPendingError, UnknownRequestError
 from asterism.plain import as_dict
 from asterism.runs import Graph
@@ -26,7 +34,7 @@ class PendingRequest:
     path: str
     """Where it is asked, from the outermost participant inwards, as in `"team/venue"`."""
     request_type: str
-    """What kind of answer is wanted: `"question"` wants a text."""
+    """What kind of answer is wanted: `"question"`, `"tool_approval"`, or what the asker named."""
     prompt: str
     """The question."""
     schema: dict[str, Any] | None
@@ -83,22 +91,19 @@ def answer_command(pending: list[PendingRequest], answers: Any) -> Command[Any]:
         raise NothingPendingError("Nobody is waiting for an answer on this thread.")
     by_id = {request.id: request for request in pending}
     given = as_dict(answers)
-    if given.keys() & by_id.keys() or _looks_like_ids(given):
-        pass
-    elif len(pending) == 1:
+    if not (given.keys() & by_id.keys() or _looks_like_ids(given)):
+        if len(pending) > 1:
+            raise AnswerError(
+                f"{len(pending)} requests are open, so the answers need ids: "
+                f"{{id: value}} with ids of {_listed(pending)}."
+            )
         given = {pending[0].id: answers}
-    else:
-        raise AnswerError(
-            f"{len(pending)} requests are open, so the answers need ids: "
-            f"{{id: value}} with ids of {_listed(pending)}."
-        )
-    if unknown := [key for key in given if key not in by_id]:
-        raise UnknownRequestError(
-            f"No open request has the id {unknown[0]!r}; open are {_listed(pending)}."
-        )
-    for key, value in given.items():
-        _check(by_id[key], value)
-    return Command(resume=dict(given))
+    for key in given:
+        if key not in by_id:
+            raise UnknownRequestError(
+                f"No open request has the id {key!r}; open are {_listed(pending)}."
+            )
+    return Command(resume={key: _checked(by_id[key], value) for key, value in given.items()})
 
 
 def _walk(
@@ -126,13 +131,17 @@ def _walk(
 def _request(interrupt: Interrupt, path: tuple[str, ...]) -> PendingRequest:
     value: Any = interrupt.value
     fields = as_dict(value)
+    asks = is_approval(value)
+    schema = as_dict(interrupt.response_schema)
     return PendingRequest(
         id=interrupt.id,
         participant=path[-1] if path else "supervisor",
         path="/".join(path),
-        request_type=str(fields.get("request_type") or "question"),
-        prompt=str(fields.get("prompt") or fields.get("question") or value),
-        schema=as_dict(interrupt.response_schema) or None,
+        request_type=APPROVAL if asks else str(fields.get("request_type") or "question"),
+        prompt=approval_prompt(fields)
+        if asks
+        else str(fields.get("prompt") or fields.get("question") or value),
+        schema=schema or (approval_schema(fields) if asks else None),
         value=value,
     )
 
@@ -141,15 +150,25 @@ def _looks_like_ids(answers: Mapping[Any, Any]) -> bool:
     return bool(answers) and all(isinstance(key, str) and len(key) == 32 for key in answers)
 
 
-def _check(request: PendingRequest, value: Any) -> None:
-    """Refuse an answer that the asker could not use."""
+def _checked(request: PendingRequest, value: Any) -> Any:
+    """Return an answer in full, or refuse one that the asker could not use."""
     if value is None or (isinstance(value, str) and not value.strip()):
         raise AnswerError(f"The answer to {request.prompt!r} is empty.")
-    wanted = (request.schema or {}).get("type")
-    if wanted == "string" and not isinstance(value, str):
+    if is_approval(request.value):
+        value = approval_answer(as_dict(request.value), value)
+    if request.schema is None:
+        return value
+    from jsonschema.exceptions import best_match
+    from jsonschema.validators import validator_for
+
+    check = validator_for(request.schema)(request.schema)
+    if fault := best_match(check.iter_errors(value)):
+        place = "".join(f"[{part!r}]" for part in fault.absolute_path)
         raise AnswerError(
-            f"The answer to {request.prompt!r} is a {type(value).__name__}; allowed is a text."
+            f"The answer to {request.prompt!r} does not fit{f' at {place}' if place else ''}: "
+            f"{fault.message[:500]}. Allowed: {json.dumps(fault.schema)[:500]}."
         )
+    return value
 
 
 def _listed(pending: list[PendingRequest]) -> str:

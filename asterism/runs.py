@@ -7,9 +7,16 @@ from langgraph.pregel import Pregel
 from langgraph.types import StateSnapshot
 
 from asterism.errors import NothingPendingError
+from asterism.plain import as_dict
 
 Graph = Pregel[Any, Any, Any, Any]
 """Any compiled LangGraph graph."""
+
+
+REOPENS = "human"
+"""The node after which the supervisor decides anew: as if a person had said to go on."""
+CUT_SHORT = ("limit", "stalled", "failed")
+"""How a run ends that could go on, once the cause is gone."""
 
 
 def is_graph(thing: object) -> TypeGuard[Graph]:
@@ -25,16 +32,20 @@ def is_runnable(thing: object) -> TypeGuard[Runnable[Any, Any]]:
 def proceed(graph: Graph, config: RunnableConfig) -> Any:
     """Continue a run that was stopped: by a crash, a drain, a failure, a limit since raised.
 
+    Finished work is not repeated. A run that ended at a limit goes on with the next decision.
+
     Raises:
         NothingPendingError: Nothing is unfinished, or what is open waits for a person.
     """
-    _check(graph.get_state(config))
+    if update := _reopening(graph.get_state(config)):
+        graph.update_state(config, update, as_node=REOPENS)
     return graph.invoke(None, config)
 
 
 async def aproceed(graph: Graph, config: RunnableConfig) -> Any:
     """Continue a run that was stopped; see `proceed`."""
-    _check(await graph.aget_state(config))
+    if update := _reopening(await graph.aget_state(config)):
+        await graph.aupdate_state(config, update, as_node=REOPENS)
     return await graph.ainvoke(None, config)
 
 
@@ -47,12 +58,16 @@ def is_unfinished(snapshot: StateSnapshot) -> bool:
     return bool(snapshot.next or snapshot.tasks)
 
 
-def _check(snapshot: StateSnapshot) -> None:
+def _reopening(snapshot: StateSnapshot) -> dict[str, Any] | None:
+    """Return the update that opens a run again which ended before it was complete."""
     if snapshot.interrupts:
         raise NothingPendingError(
             "The run waits for a person, so it cannot just go on; answer with resume()."
         )
-    if not is_unfinished(snapshot):
-        raise NothingPendingError(
-            "Nothing is unfinished on this thread; start a request with invoke()."
-        )
+    if is_unfinished(snapshot):
+        return None
+    if as_dict(snapshot.values).get("status") in CUT_SHORT:
+        return {"decision": None, "status": "running", "reason": None}
+    raise NothingPendingError(
+        "Nothing is unfinished on this thread; start a request with invoke()."
+    )

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mappin
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -21,7 +22,25 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from asterism.errors import StorageError
+from asterism.leases import Release, take_file_lease, take_process_lease
+
 T = TypeVar("T")
+
+FORMAT = 1
+"""The version of what is stored; it grows when an older version could not read it."""
+
+_PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL")
+"""Readers do not block writers; a loss of power, not a crash, may lose the last commits."""
+
+_WAYS_OUT = {
+    "locked": "Another process writes to it; try again.",
+    "readonly": "Make the file and its folder writable, or copy it to where they are.",
+    "full": "Make room on the disk, then go on with proceed().",
+    "malformed": "Restore it from a copy; sqlite3 FILE .recover saves what can be saved.",
+    "not a database": "Name another file.",
+    "unable to open": "Check that the file and its folder exist and may be read.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +66,14 @@ class GroupCommitSaver(SqliteSaver):
     """
 
     def __init__(
-        self, conn: sqlite3.Connection, *, serde: SerializerProtocol | None = None
+        self,
+        conn: sqlite3.Connection,
+        *,
+        serde: SerializerProtocol | None = None,
+        path: Path | None = None,
     ) -> None:
         super().__init__(conn, serde=serde)
+        self.path = path
         self.lock: Any = threading.RLock()  # a transaction of several calls holds it throughout
         self._jobs: deque[_Job] = deque()
         self._guard = threading.Lock()
@@ -60,10 +84,55 @@ class GroupCommitSaver(SqliteSaver):
         """Finish what is waiting and end the thread; the connection stays open."""
         self._thread.shutdown(wait=True)
 
+    def setup(self) -> None:
+        """Make the tables where they are missing.
+
+        Raises:
+            StorageError: The file cannot be used, or a newer version wrote it.
+        """
+        if self.is_setup:
+            return
+        with self._faults():
+            for pragma in _PRAGMAS:
+                self.conn.execute(pragma)
+            self._check_format()
+            super().setup()
+
+    def _check_format(self) -> None:
+        self.conn.execute(
+            "CREATE TABLE IF NOT EXISTS asterism (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
+        )
+        self.conn.execute("INSERT OR IGNORE INTO asterism VALUES ('format', ?)", (str(FORMAT),))
+        self.conn.commit()
+        (found,) = self.conn.execute("SELECT value FROM asterism WHERE key = 'format'").fetchone()
+        if int(found) > FORMAT:
+            raise StorageError(
+                f"The database {str(self.path)!r} has the format {found}; this version of "
+                f"Asterism reads up to {FORMAT}. Install a newer version."
+            )
+
+    def take_lease(self, thread_id: str) -> Release | None:
+        """Take the lease of a thread, against other processes too."""
+        if self.path is None:
+            return take_process_lease(self, thread_id)
+        return take_file_lease(self.path.with_name(f"{self.path.name}.locks"), thread_id)
+
+    @contextmanager
+    def _faults(self) -> Generator[None]:
+        """Say what is wrong with the file, and what can be done."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            way = next((way for words, way in _WAYS_OUT.items() if words in str(error)), "")
+            raise StorageError(
+                f"The database {str(self.path or ':memory:')!r} cannot be used: {error}. "
+                f"What is stored is not changed. {way}".strip()
+            ) from error
+
     @contextmanager
     def cursor(self, transaction: bool = True) -> Generator[sqlite3.Cursor]:
         """Open a cursor; within a group, the group commits."""
-        with self.lock:
+        with self.lock, self._faults():
             self.setup()
             cursor = self.conn.cursor()
             try:

@@ -32,6 +32,10 @@ class Report(TypedDict):
     """How the visit ended."""
     text: str
     """The answer as it was written, or what was said before the visit failed."""
+    attempts: int
+    """How often the participant was tried for this visit."""
+    fingerprint: str
+    """Names the request together with the text, to notice work that stands still."""
     error: NotRequired[str]
     """What went wrong, as `kind: message`, where something did."""
     files: NotRequired[list[dict[str, str]]]

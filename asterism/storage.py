@@ -8,38 +8,35 @@ from urllib.parse import urlsplit
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from asterism.errors import StorageError
+from asterism.redaction import redact
+from asterism.serializers import serializer
 
 MEMORY = "memory:"
 """The URL of a database that is gone with the process."""
 
-_PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL")
-"""Readers do not block writers; a loss of power, not a crash, may lose the last commits."""
-
 _ALLOWED = "sqlite:///path/to/file.db or memory:"
 
 
-def strict_serializer() -> JsonPlusSerializer:
-    """Return a serializer that reads data and messages, and never runs what a row names."""
-    return JsonPlusSerializer(allowed_msgpack_modules=None)
-
-
 @contextmanager
-def open_checkpointer(url: str) -> Generator[BaseCheckpointSaver[str]]:
+def open_checkpointer(url: str, *, key: bytes | None = None) -> Generator[BaseCheckpointSaver[str]]:
     """Open the database of checkpoints at `url`, for sync and async runs.
 
     Args:
         url: `sqlite:///path` (a relative path) or `sqlite:////path` (an absolute one), or
             `memory:`.
+        key: 16, 24 or 32 bytes that the values are encrypted with. Thread ids, times and what
+            runs are labelled with stay readable.
 
     Raises:
         StorageError: The URL means nothing here, or the file cannot be opened.
+        ConfigurationError: The key cannot be used.
     """
     path = _sqlite_path(url)
+    serde = serializer(key)
     if path is None:
-        yield InMemorySaver(serde=strict_serializer())
+        yield InMemorySaver(serde=serde)
         return
     import sqlite3
 
@@ -47,21 +44,18 @@ def open_checkpointer(url: str) -> Generator[BaseCheckpointSaver[str]]:
 
     _make_private(path)
     with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
-        saver = GroupCommitSaver(connection, serde=strict_serializer())
-        try:
-            for pragma in _PRAGMAS:
-                connection.execute(pragma)
-            saver.setup()
-        except sqlite3.Error as error:
-            raise _unusable(path, error) from error
+        saver = GroupCommitSaver(connection, serde=serde, path=path)
+        saver.setup()
         with closing(saver):
             yield saver
 
 
 @asynccontextmanager
-async def aopen_checkpointer(url: str) -> AsyncGenerator[BaseCheckpointSaver[str]]:
+async def aopen_checkpointer(
+    url: str, *, key: bytes | None = None
+) -> AsyncGenerator[BaseCheckpointSaver[str]]:
     """Open the database of checkpoints at `url`; see `open_checkpointer`."""
-    with open_checkpointer(url) as saver:
+    with open_checkpointer(url, key=key) as saver:
         yield saver
 
 
@@ -71,7 +65,7 @@ def _sqlite_path(url: str) -> Path | None:
     if parts.scheme == "memory":
         return None
     if parts.scheme != "sqlite" or parts.netloc or not parts.path.strip("/"):
-        raise StorageError(f"The database {url!r} cannot be opened; allowed: {_ALLOWED}.")
+        raise StorageError(f"The database {redact(url)!r} cannot be opened; allowed: {_ALLOWED}.")
     return Path(parts.path[1:]).expanduser()
 
 
@@ -81,11 +75,7 @@ def _make_private(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
-        raise _unusable(path, error) from error
-
-
-def _unusable(path: Path, error: Exception) -> StorageError:
-    return StorageError(
-        f"The database {str(path)!r} cannot be opened: {error}. Give a file in a folder that "
-        "you may write to, or memory: to store nothing."
-    )
+        raise StorageError(
+            f"The database {str(path)!r} cannot be opened: {error}. Give a file in a folder that "
+            "you may write to, or memory: to store nothing."
+        ) from error

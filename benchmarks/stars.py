@@ -69,7 +69,8 @@ def asterism(saver: Any, turns: int, participants: int) -> Any:
         if view.iterations >= turns:
             return SupervisorDecision(next_agent=None)
         name = names[view.iterations % len(names)]
-        return SupervisorDecision(next_agent=name, instruction=INSTRUCTION)
+        instruction = f"{INSTRUCTION} {view.iterations}"
+        return SupervisorDecision(next_agent=name, instruction=instruction)
 
     team = {name: Participant(runs=participant(), description="Answers.") for name in names}
     return (

@@ -8,13 +8,14 @@ participant -> supervisor ; human -> supervisor ; finish -> END
 
 import re
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
-from langchain_core.runnables import Runnable
 from langgraph.cache.base import BaseCache
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.store.base import BaseStore
+from langgraph.types import RetryPolicy
 from pydantic import BaseModel
 
 from asterism.errors import WorkflowBuildError
@@ -23,21 +24,21 @@ from asterism.graphs.workflow import Workflow, WorkflowFacts
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.begin import create_begin_node
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
+from asterism.nodes.deciding import AnyDecider, Rules
 from asterism.nodes.finish import Writer, create_finish_node, forwarder, structurer, synthesizer
 from asterism.nodes.human import create_human_node
 from asterism.nodes.kinds import describe, participant_graph
 from asterism.nodes.participant import create_participant_node
 from asterism.nodes.routing import BEGIN, FINISH, HUMAN, SUPERVISOR
-from asterism.nodes.supervisor import (
-    Decider,
-    DeciderFunction,
-    SupervisorInput,
-    create_supervisor_node,
-)
+from asterism.nodes.supervisor import SupervisorInput, create_supervisor_node
+from asterism.retries import MODEL_RETRY
 from asterism.state import Visit, WorkflowInput, WorkflowOutput, WorkflowState
 
 Finish = Literal["synthesize", "forward"] | type[BaseModel]
 """How the answer is written: by the model, as the last report, or as a pydantic model."""
+
+Stall = Literal["replan", "ask_user", "finish"]
+"""What happens when work stands still."""
 
 
 class SupervisorWorkflowBuilder:
@@ -58,6 +59,14 @@ class SupervisorWorkflowBuilder:
             is filled in and returned as `structured_response`.
         fallback: What happens when no decision is valid within the bound: `"ask_user"`,
             `"finish"` or a participant. None: `RoutingError` is raised.
+        require: Who must have answered before the request can be finished; a finish before
+            that goes back to the supervisor with the reason.
+        on_stall: What happens when a participant gives the same answer to the same
+            instruction for the third time: `"replan"` tells the supervisor, and ends with
+            `status="stalled"` when it insists; `"ask_user"` asks; `"finish"` ends.
+        retry: How passing failures of the supervisor's model are retried.
+        thread_wait: How many seconds a call waits for a thread that another one drives,
+            before it raises `ThreadBusyError`.
 
     Example:
         ```python
@@ -81,16 +90,27 @@ class SupervisorWorkflowBuilder:
         prompt: str | None = None,
         finish: Finish = "synthesize",
         fallback: str | None = None,
+        require: Sequence[str] = (),
+        on_stall: Stall = "replan",
+        retry: RetryPolicy = MODEL_RETRY,
+        thread_wait: float = 0.0,
     ) -> None:
         self._name = name
         self._id = id or re.sub(r"[^\w]+", "-", name.strip().lower()).strip("-")
         self._description = description
-        self._limits = {"max_iterations": max_iterations, "max_repairs": max_repairs}
+        self._rules = Rules(
+            max_iterations=max_iterations,
+            max_repairs=max_repairs,
+            fallback=fallback,
+            require=tuple(require),
+            on_stall=on_stall,
+            retry=retry,
+        )
+        self._thread_wait = thread_wait
         self._model = model
         self._prompt = prompt
         self._finish: Finish = finish
-        self._fallback = fallback
-        self._manager: Decider | DeciderFunction | Runnable[Any, Any] | None = None
+        self._manager: AnyDecider | None = None
         self._participants: list[tuple[str, Any]] = []
 
     def participants(self, **by_id: Any) -> Self:
@@ -106,7 +126,7 @@ class SupervisorWorkflowBuilder:
         """Add participants: another name for `participants`."""
         return self.participants(**by_id)
 
-    def with_manager(self, decider: Decider | DeciderFunction | Runnable[Any, Any]) -> Self:
+    def with_manager(self, decider: AnyDecider) -> Self:
         """Let `decider` decide rather than the model: a rule, a classifier, a person."""
         self._manager = decider
         return self
@@ -132,9 +152,9 @@ class SupervisorWorkflowBuilder:
             participants=self._participants,
             model=self._model,
             has_manager=self._manager is not None,
-            limits=dict(self._limits),
+            rules=self._rules,
             finish=self._finish,
-            fallback=self._fallback,
+            thread_wait=self._thread_wait,
         )
         if faults:
             raise WorkflowBuildError(self._name, faults)
@@ -145,6 +165,7 @@ class SupervisorWorkflowBuilder:
             description=self._description,
             participants=descriptions,
             response_format=self._finish if isinstance(self._finish, type) else None,
+            thread_wait=self._thread_wait,
         )
         compiled = star.compile(checkpointer, cache=cache, store=store, name=self._name)
         return Workflow.of(compiled, facts)
@@ -156,13 +177,7 @@ class SupervisorWorkflowBuilder:
         star.add_node(BEGIN, create_begin_node())
         star.add_node(
             SUPERVISOR,
-            create_supervisor_node(
-                self._decider(descriptions),
-                descriptions,
-                max_iterations=self._limits["max_iterations"],
-                max_repairs=self._limits["max_repairs"],
-                fallback=self._fallback,
-            ),
+            create_supervisor_node(self._decider(descriptions), descriptions, self._rules),
             input_schema=SupervisorInput,
             destinations=(*descriptions, HUMAN, FINISH),
         )
@@ -179,9 +194,7 @@ class SupervisorWorkflowBuilder:
         star.add_edge(FINISH, END)
         return star
 
-    def _decider(
-        self, descriptions: dict[str, str]
-    ) -> Decider | DeciderFunction | Runnable[Any, Any]:
+    def _decider(self, descriptions: dict[str, str]) -> AnyDecider:
         if self._manager is not None or self._model is None:
             assert self._manager is not None
             return self._manager

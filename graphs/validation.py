@@ -3,13 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
 from asterism.decisions import normal_name
 from asterism.errors import ModelNotFoundError
 from asterism.models import ModelLike, resolve_model
+from asterism.nodes.deciding import Rules
 from asterism.nodes.kinds import Participant, fault_of
 from asterism.nodes.routing import RESERVED
 
@@ -24,9 +25,9 @@ def find_faults(
     participants: Sequence[tuple[str, Any]],
     model: ModelLike | None,
     has_manager: bool,
-    limits: dict[str, object],
+    rules: Rules,
     finish: object,
-    fallback: str | None,
+    thread_wait: float,
 ) -> list[str]:
     """Return every fault, each with the culprit, what is allowed and the way out."""
     names = [name for name, _ in participants]
@@ -35,9 +36,11 @@ def find_faults(
         *(fault for name in names for fault in _name_faults(name)),  # 2. names that work
         *_kind_faults(participants, model),  # 3. things that can take part
         *_model_faults(participants, model, has_manager=has_manager),  # 4. models that exist
-        *(fault for limit, value in limits.items() for fault in _limit_faults(limit, value)),  # 5.
+        *_count_faults("max_iterations", rules.max_iterations, least=1),  # 5. limits that limit
+        *_count_faults("max_repairs", rules.max_repairs, least=0),
+        *_seconds_faults("thread_wait", thread_wait),
         *_finish_faults(finish, model),  # 6. an end that can be reached
-        *_fallback_faults(fallback, names),  # 7. a fallback that exists
+        *_rule_faults(rules, names),  # 7. a fallback that exists, requirements that can be met
     ]
 
 
@@ -94,8 +97,7 @@ def _model_faults(
                 yield f"the model of {owner}: {error}"
 
 
-def _limit_faults(limit: str, value: object) -> Iterator[str]:
-    least = 0 if limit == "max_repairs" else 1
+def _count_faults(limit: str, value: object, *, least: int) -> Iterator[str]:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         yield f"{limit} is {value!r}; it must be a whole number of at least {least}"
 
@@ -108,7 +110,18 @@ def _finish_faults(finish: object, model: ModelLike | None) -> Iterator[str]:
         yield f"finish is {finish!r}; allowed: 'synthesize', 'forward' or a pydantic model"
 
 
-def _fallback_faults(fallback: str | None, names: Sequence[str]) -> Iterator[str]:
-    if fallback is not None and fallback not in ("ask_user", "finish", *names):
+def _seconds_faults(limit: str, value: object) -> Iterator[str]:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= float(cast(float, value)) < float("inf"):
+        yield f"{limit} is {value!r}; it must be a number of seconds, 0 or more"
+
+
+def _rule_faults(rules: Rules, names: Sequence[str]) -> Iterator[str]:
+    if rules.fallback is not None and rules.fallback not in ("ask_user", "finish", *names):
         allowed = ", ".join(["'ask_user'", "'finish'", *map(repr, names)])
-        yield f"fallback is {fallback!r}; allowed: None, {allowed}"
+        yield f"fallback is {rules.fallback!r}; allowed: None, {allowed}"
+    for name in rules.require:
+        if name not in names:
+            yield f"require names {name!r}, who does not take part; allowed: {', '.join(names)}"
+    if rules.on_stall not in ("replan", "ask_user", "finish"):
+        yield f"on_stall is {rules.on_stall!r}; allowed: 'replan', 'ask_user', 'finish'"

@@ -1,23 +1,34 @@
 """A compiled workflow: a LangGraph graph that keeps a few promises more."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
-from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Command, Durability, GraphOutput, StateSnapshot, StateUpdate
+from langgraph.types import Durability, GraphOutput, StateSnapshot, StateUpdate
 from pydantic import BaseModel
 
-from asterism.decisions import read_decision
-from asterism.errors import ConfigurationError, InvalidRequestError, InvalidThreadError
-from asterism.nodes.routing import BEGIN, SUPERVISOR, route
-from asterism.state import Decision
+from asterism.errors import ConfigurationError, ThreadBusyError
+from asterism.graphs.checks import (
+    check_pending,
+    check_thread,
+    checked_request,
+    stranger,
+    withdrawals,
+)
+from asterism.graphs.edits import routed
+from asterism.graphs.renaming import move_memory, namespaces, renaming
+from asterism.leases import Release, take_lease
+from asterism.nodes.effects import Call, Steps, arun, run
+from asterism.runs import is_unfinished
 
-THREAD_ID_LIMIT = 255
-"""The longest thread id."""
+LEASE_POLL = 0.02
+"""Seconds between two looks at a thread that somebody else drives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +41,17 @@ class WorkflowFacts:
     """Who takes part: id and description."""
     response_format: type[BaseModel] | None = None
     """The model of `structured_response`, where one was asked for."""
+    thread_wait: float = 0.0
+    """Seconds that a call waits for a thread that another one drives."""
 
 
 class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     """A compiled supervisor workflow. Use it as any LangGraph graph.
 
-    Beyond that: threads and requests are checked before anything runs, each step is stored
-    before the next one starts (`durability="sync"`), `status` is true wherever it is read,
-    and a decision that is edited with `update_state` is followed.
+    Beyond that: threads and requests are checked before anything runs, one caller at a time
+    drives a thread, each step is stored before the next one starts (`durability="sync"`),
+    `status` is true wherever it is read, and a decision that is edited with `update_state` is
+    followed.
     """
 
     def __init__(self, *, facts: WorkflowFacts, **kwargs: Any) -> None:
@@ -66,10 +80,15 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         **kwargs: Any,
     ) -> Iterator[Any]:
         """Run and yield what happens, as LangGraph's `stream` does."""
-        given, durability = self._checked(input, config, durability)
-        return super().stream(given, config, durability=durability, **kwargs)
+        given, durability, release = run(self._begun(input, config, durability))
+        try:
+            parts: Any = super().stream(given, config, durability=durability, **kwargs)
+            with closing(parts):
+                yield from parts
+        finally:
+            release()
 
-    def astream(
+    async def astream(
         self,
         input: Any,
         config: RunnableConfig | None = None,
@@ -78,8 +97,14 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         """Run and yield what happens, as LangGraph's `astream` does."""
-        given, durability = self._checked(input, config, durability)
-        return super().astream(given, config, durability=durability, **kwargs)
+        given, durability, release = await arun(self._begun(input, config, durability))
+        try:
+            parts: Any = super().astream(given, config, durability=durability, **kwargs)
+            async with aclosing(parts):
+                async for part in parts:
+                    yield part
+        finally:
+            release()
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run to the end or to the next question and return the state."""
@@ -89,33 +114,64 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         """Run to the end or to the next question and return the state."""
         return self._presented(await super().ainvoke(input, config, **kwargs))
 
-    def _checked(
+    def _begun(
         self, input: Any, config: RunnableConfig | None, durability: Durability | None
-    ) -> tuple[Any, Durability | None]:
-        """Refuse what would go wrong later, before anything runs."""
-        if isinstance(self.checkpointer, BaseCheckpointSaver):
-            check_thread(config)
-            if durability == "exit":
-                raise ConfigurationError(
-                    "durability='exit' loses the finished turns of participants in a crash; "
-                    "use 'sync' (the default) or 'async'"
-                )
-            durability = durability or "sync"
+    ) -> Steps[tuple[Any, Durability | None, Release]]:
+        """Check everything before anything runs, and take the thread."""
         if isinstance(input, Mapping):
-            input = _checked_request(cast(Mapping[str, Any], input))
-        return input, durability
+            input = checked_request(cast(Mapping[str, Any], input))
+        if not isinstance(self.checkpointer, BaseCheckpointSaver):
+            return input, durability, _nothing  # a participant, or a run that is not stored
+        if durability == "exit":
+            raise ConfigurationError(
+                "durability='exit' loses the finished turns of participants in a crash; "
+                "use 'sync' (the default) or 'async'"
+            )
+        release = yield from self._leased(check_thread(config))
+        try:
+            given = yield from self._fitted(input, cast(RunnableConfig, config))
+        except BaseException:
+            release()
+            raise
+        return given, durability or "sync", release
+
+    def _fitted(self, given: Any, config: RunnableConfig) -> Steps[Any]:
+        """Fit an input to the state that it finds: nothing under way ends in silence."""
+        read = (super().get_state, super().aget_state)
+        found: StateSnapshot = yield Call(*read, (config,))
+        if not isinstance(given, dict):
+            check_pending(found, self.facts.participants)
+            return given
+        request = cast(dict[str, Any], given)
+        if not is_unfinished(found):
+            return request
+        found = yield Call(*read, (config,), {"subgraphs": True})
+        notes = withdrawals(found, self.facts.participants)
+        return {**request, "messages": [*notes, *request["messages"]]}
+
+    def _leased(self, thread: str) -> Steps[Release]:
+        """Take the thread, so that nobody else drives it."""
+        until = time.monotonic() + self.facts.thread_wait
+        while (release := take_lease(self.checkpointer, thread)) is None:
+            if time.monotonic() >= until:
+                raise ThreadBusyError(
+                    f"The thread {thread!r} is being driven by somebody else. Try again when "
+                    "that run is over, or build with thread_wait=SECONDS to wait for it."
+                )
+            yield Call(time.sleep, asyncio.sleep, (LEASE_POLL,))
+        return release
 
     # ---- reading
 
     def get_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread; its `status` is how it stands now."""
-        return self._true(config, super().get_state(config, subgraphs=subgraphs))
+        return self._true(super().get_state(config, subgraphs=subgraphs))
 
     async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread; its `status` is how it stands now."""
-        return self._true(config, await super().aget_state(config, subgraphs=subgraphs))
+        return self._true(await super().aget_state(config, subgraphs=subgraphs))
 
-    def _true(self, config: RunnableConfig, snapshot: StateSnapshot) -> StateSnapshot:
+    def _true(self, snapshot: StateSnapshot) -> StateSnapshot:
         values = snapshot.values
         if not isinstance(values, dict) or "iterations" not in values:
             return snapshot
@@ -149,40 +205,73 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> RunnableConfig:
         """Update the state; a decision in it is followed when the run goes on."""
-        if not _is_own(config):
-            return super().bulk_update_state(config, supersteps)
-        snapshot = super().get_state(config)
-        routed = [[self._routed(update, snapshot) for update in step] for step in supersteps]
-        return super().bulk_update_state(config, routed)
+        return run(self._updated(config, supersteps))
 
     async def abulk_update_state(
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> RunnableConfig:
         """Update the state; a decision in it is followed when the run goes on."""
-        if not _is_own(config):
-            return await super().abulk_update_state(config, supersteps)
-        snapshot = await super().aget_state(config)
-        routed = [[self._routed(update, snapshot) for update in step] for step in supersteps]
-        return await super().abulk_update_state(config, routed)
+        return await arun(self._updated(config, supersteps))
 
-    def _routed(self, update: StateUpdate, snapshot: StateSnapshot) -> StateUpdate:
-        """Add where a decision leads to an update that comes from the supervisor."""
-        values = update.values
-        if not isinstance(values, dict):
-            return update
-        decided = any(name not in (BEGIN, SUPERVISOR) for name in snapshot.next)
-        if update.as_node is None and ("decision" in values or decided):
-            update = update._replace(as_node=SUPERVISOR)
-        if update.as_node != SUPERVISOR:
-            return update
-        names = tuple(self.facts.participants)
-        after = {**cast(dict[str, Any], snapshot.values), **values}
-        if after.get("decision"):
-            decision = _edited(after["decision"], names)
-            after["decision"] = decision
-            values = {**values, "decision": decision}
-        command: Command[Any] = Command(update=values, goto=route(after, names))
-        return update._replace(values=cast(Any, command))
+    def _updated(
+        self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
+    ) -> Steps[RunnableConfig]:
+        update = (super().bulk_update_state, super().abulk_update_state)
+        if (config.get("configurable") or {}).get("checkpoint_ns"):
+            own = yield Call(*update, (config, supersteps))  # a participant's own state
+            return cast(RunnableConfig, own)
+        release = yield from self._leased(check_thread(config))
+        try:
+            found = yield Call(super().get_state, super().aget_state, (config,))
+            names = tuple(self.facts.participants)
+            steps = [[routed(update, found, names) for update in step] for step in supersteps]
+            return cast(RunnableConfig, (yield Call(*update, (config, steps))))
+        finally:
+            release()
+
+    def rename(self, config: RunnableConfig, names: Mapping[str, str | None]) -> RunnableConfig:
+        """Let a stored run go on after participants were renamed or removed.
+
+        The memory of a renamed participant goes with it; the visit that was under way is made
+        to its heir, or decided anew where there is none.
+
+        Args:
+            config: The thread.
+            names: The old names, each with the new one, or None.
+
+        Returns:
+            The config of the thread's latest checkpoint, as `update_state` does.
+
+        Raises:
+            UnknownParticipantError: A name is missing, or its heir does not take part.
+        """
+        run(self._moves(config, names))
+        found = self.get_state(config)
+        update = self._renaming(found, names)
+        return self.bulk_update_state(config, [[update]]) if update else found.config
+
+    async def arename(
+        self, config: RunnableConfig, names: Mapping[str, str | None]
+    ) -> RunnableConfig:
+        """Let a stored run go on after participants were renamed or removed; see `rename`."""
+        await arun(self._moves(config, names))
+        found = await self.aget_state(config)
+        update = self._renaming(found, names)
+        return await self.abulk_update_state(config, [[update]]) if update else found.config
+
+    def _renaming(
+        self, found: StateSnapshot, names: Mapping[str, str | None]
+    ) -> StateUpdate | None:
+        gone = stranger(found, self.facts.participants)
+        return renaming(found, gone, names, tuple(self.facts.participants)) if gone else None
+
+    def _moves(self, config: RunnableConfig, names: Mapping[str, str | None]) -> Steps[None]:
+        saver = cast(BaseCheckpointSaver[Any], self.checkpointer)
+        graphs = dict(self.get_subgraphs())
+        for old, heir in names.items():
+            if heir in graphs and old not in graphs:
+                for source, target in namespaces(graphs[heir], old, heir):
+                    yield from move_memory(saver, check_thread(config), source, target)
 
     # ---- drawing
 
@@ -195,67 +284,5 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         return {"text/plain": repr(self), "text/markdown": f"```mermaid\n{drawing}```"}
 
 
-def check_thread(config: RunnableConfig | None) -> str:
-    """Return the thread id of a config.
-
-    Raises:
-        InvalidThreadError: There is none, or it is not a text of 1 to 255 printable
-            characters. LangGraph would store None as one thread that strangers share.
-    """
-    thread: object = ((config or {}).get("configurable") or {}).get("thread_id")
-    text = str(thread) if isinstance(thread, str | int) or _is_uuid(thread) else ""
-    if not text.strip() or len(text) > THREAD_ID_LIMIT or not text.isprintable():
-        raise InvalidThreadError(
-            f"The thread id is {thread!r}. A workflow with a checkpointer needs one of 1 to "
-            f"{THREAD_ID_LIMIT} printable characters: "
-            'config={"configurable": {"thread_id": "my-thread"}}.'
-        )
-    return text
-
-
-def _is_uuid(thread: object) -> bool:
-    from uuid import UUID
-
-    return isinstance(thread, UUID)
-
-
-def _checked_request(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the request, so that a wrong one costs nothing.
-
-    Raises:
-        InvalidRequestError: There is no message, or none says anything.
-    """
-    messages = given.get("messages")
-    if not messages:
-        raise InvalidRequestError(
-            'The input has no messages. Allowed: {"messages": [("user", "what you want")]}.'
-        )
-    try:
-        read = convert_to_messages(
-            cast(Any, messages if isinstance(messages, list) else [messages])
-        )
-    except (ValueError, NotImplementedError) as error:
-        raise InvalidRequestError(f"The input's messages cannot be read: {error}") from error
-    if not any(message.type == "human" and _says_something(message) for message in read):
-        raise InvalidRequestError(
-            "The input has no message of the user that says anything. "
-            'Allowed: {"messages": [("user", "what you want")]}.'
-        )
-    return {**given, "messages": read}
-
-
-def _says_something(message: BaseMessage) -> bool:
-    content: Any = message.content
-    return bool(content.strip() if isinstance(content, str) else content)
-
-
-def _edited(decision: Mapping[str, Any], names: tuple[str, ...]) -> Decision:
-    """Read an edited decision; what the edit leaves out gets its default."""
-    checked = read_decision({"next_agent": None, **decision}, names).model_dump()
-    kept = {key: decision[key] for key in ("handoff_id", "end") if key in decision}
-    return cast(Decision, {**checked, **kept})
-
-
-def _is_own(config: RunnableConfig) -> bool:
-    """Whether a config addresses the workflow itself, not a participant in it."""
-    return not (config.get("configurable") or {}).get("checkpoint_ns")
+def _nothing() -> None:
+    """Give nothing back."""

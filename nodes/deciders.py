@@ -55,7 +55,8 @@ class ModelDecider:
         ).replace("\n\n\n", "\n\n")
         messages: list[AnyMessage] = [SystemMessage(system), *conversation(view.messages)]
         for said, fault in view.complaints:
-            messages.append(AIMessage(said or "(nothing)"))
+            if said:
+                messages.append(AIMessage(said))
             messages.append(HumanMessage(render("repair", fault=fault, names=names)))
         return messages
 

@@ -4,9 +4,10 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol, TypeVar
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
@@ -35,36 +36,35 @@ Steps = Generator[Call, Any, T]
 
 def run(steps: Steps[T]) -> T:
     """Drive steps to their end, making each call in place."""
-    value: Any = None
-    error: Exception | None = None
-    while True:
-        try:
-            call = steps.throw(error) if error is not None else steps.send(value)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        value, error = None, None
-        try:
-            value = call.sync(*call.args, **(call.kwargs or {}))
-        except Exception as raised:  # noqa: BLE001 - goes to the steps, which raise it again
-            error = raised
+    with closing(steps):
+        resume: Callable[[], Call] = partial(steps.send, None)
+        while True:
+            try:
+                call = resume()
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            try:
+                resume = partial(steps.send, call.sync(*call.args, **(call.kwargs or {})))
+            except Exception as error:  # noqa: BLE001 - goes to the steps, which raise it again
+                resume = partial(steps.throw, error)
 
 
 async def arun(steps: Steps[T]) -> T:
     """Drive steps to their end, awaiting each call."""
-    value: Any = None
-    error: Exception | None = None
-    while True:
-        try:
-            call = steps.throw(error) if error is not None else steps.send(value)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        value, error = None, None
-        try:
-            value = await call.asynchronous(*call.args, **(call.kwargs or {}))
-        except Exception as raised:  # noqa: BLE001 - goes to the steps, which raise it again
-            error = raised
+    with closing(steps):
+        resume: Callable[[], Call] = partial(steps.send, None)
+        while True:
+            try:
+                call = resume()
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            try:
+                value = await call.asynchronous(*call.args, **(call.kwargs or {}))
+                resume = partial(steps.send, value)
+            except Exception as error:  # noqa: BLE001 - goes to the steps, which raise it again
+                resume = partial(steps.throw, error)
 
 
 def both_ways(

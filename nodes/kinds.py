@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
@@ -11,11 +11,11 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
-from asterism.messages import fold_messages
+from asterism.messages import fold_history
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.effects import Call, Steps, StepsNode, both_ways
 from asterism.runs import Graph, is_graph, is_runnable
-from asterism.state import SNAPSHOT_FREQUENCY, Messages
+from asterism.state import SNAPSHOT_FREQUENCY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,9 @@ class Participant:
 class LocalState(TypedDict):
     """What a participant without a graph of its own remembers."""
 
-    messages: Messages
+    messages: Annotated[
+        list[AnyMessage], DeltaChannel(fold_history, snapshot_frequency=SNAPSHOT_FREQUENCY)
+    ]
 
 
 def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
@@ -97,7 +99,7 @@ def _with_memory(graph: Graph) -> Graph:
     """Give a graph a history of its own, stored as what is new in each checkpoint."""
     given = cast(dict[str, Any], graph.channels)
     channels: dict[str, Any] = {
-        key: DeltaChannel(fold_messages, list[AnyMessage], snapshot_frequency=SNAPSHOT_FREQUENCY)
+        key: DeltaChannel(fold_history, list[AnyMessage], snapshot_frequency=SNAPSHOT_FREQUENCY)
         if _adds_messages(channel)
         else channel
         for key, channel in given.items()

@@ -11,17 +11,18 @@ from langgraph.errors import (
     NodeCancelledError,
     NodeTimeoutError,
     ParentCommand,
+    is_invalid_resume,
 )
 
+from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.messages import clean_text
 from asterism.nodes.effects import Call, Steps, StepsNode
 from asterism.nodes.engine import has_saver, is_resuming, new_turn
+from asterism.nodes.guards import fingerprint
 from asterism.nodes.view import label
+from asterism.redaction import describe_error
 from asterism.runs import Graph
 from asterism.state import Report, ReportStatus, Visit
-
-HANDOFF = "handoff_id"
-"""The metadata key under which a participant's checkpoints carry the visit they belong to."""
 
 _FAILURES: tuple[tuple[type[Exception], ReportStatus], ...] = (
     (GraphRecursionError, "limit"),
@@ -30,6 +31,7 @@ _FAILURES: tuple[tuple[type[Exception], ReportStatus], ...] = (
     (NodeCancelledError, "cancelled"),
 )
 _INNER: Mapping[str, ReportStatus] = {
+    "running": "failed",
     "limit": "limit",
     "stalled": "failed",
     "failed": "failed",
@@ -59,8 +61,10 @@ def create_participant_node(name: str, graph: Graph) -> StepsNode:
             report = _failure(visit, "failed", "it sent a command to its parent graph")
         except GraphBubbleUp:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever fails in there is a report
-            report = _failure(visit, _status_of(error), f"{type(error).__name__}: {error}")
+        except Exception as error:
+            if is_invalid_resume(error):
+                raise  # a person's answer was refused; the question is still open
+            report = _failure(visit, _status_of(error), describe_error(error))
         else:
             report = _report(visit, values)
         return {"reports": [report], "messages": [_message(report)]}
@@ -74,17 +78,18 @@ def _turn(
     """Run one turn: begin it, continue it, or take it as it is when it was finished before."""
     outer = (config.get("metadata") or {}).get("participant_path")
     inner: RunnableConfig = {
+        "configurable": {CALLS: counter()},
         "metadata": {
             "participant": visit["participant"],
             "participant_path": "/".join(filter(None, (outer, visit["participant"]))),
             HANDOFF: visit["id"],
-        }
+        },
     }
     if is_resuming(config):
         last = yield Call(graph.get_state, graph.aget_state, (config,))
         facts: Mapping[str, Any] = last.metadata or {}
         if facts.get(HANDOFF) != visit["id"]:
-            inner["configurable"] = new_turn()
+            inner["configurable"] = {**(inner.get("configurable") or {}), **new_turn()}
         elif not last.tasks and facts.get("source") == "loop":
             return cast(Mapping[str, Any], last.values)
     request = {"messages": [HumanMessage(visit["request"], id=visit["id"])]}
@@ -99,13 +104,7 @@ def _report(visit: Visit, values: Mapping[str, Any]) -> Report:
     answers = [m.text for m in new if isinstance(m, AIMessage) and m.text.strip()]
     text = clean_text(answers[-1]) if answers else ""
     status = _INNER.get(values.get("status", ""), "ok" if text else "empty")
-    report = Report(
-        id=visit["id"],
-        participant=visit["participant"],
-        round=visit["round"],
-        status=status,
-        text=text,
-    )
+    report = _written(visit, status, text)
     if status == "empty":
         report["error"] = "empty: it answered without a word"
     elif status != "ok":
@@ -116,13 +115,20 @@ def _report(visit: Visit, values: Mapping[str, Any]) -> Report:
 
 
 def _failure(visit: Visit, status: ReportStatus, error: str) -> Report:
+    report = _written(visit, status, "")
+    report["error"] = clean_text(error)
+    return report
+
+
+def _written(visit: Visit, status: ReportStatus, text: str) -> Report:
     return Report(
         id=visit["id"],
         participant=visit["participant"],
         round=visit["round"],
         status=status,
-        text="",
-        error=clean_text(error),
+        text=text,
+        attempts=1,
+        fingerprint=fingerprint(visit["request"], text),
     )
 
 

@@ -34,7 +34,7 @@ class SupervisorView:
     iterations: int
     """How many decisions this request has taken so far."""
     complaints: Sequence[tuple[str, str]] = ()
-    """What was said in answer to this very view, and why it was refused."""
+    """What was said in answer to this very view, if anything, and what is wrong with it."""
 
 
 def conversation(messages: Iterable[BaseMessage]) -> list[AnyMessage]:
@@ -44,7 +44,11 @@ def conversation(messages: Iterable[BaseMessage]) -> list[AnyMessage]:
     a routing decision becomes the JSON that was decided. Each message is rendered by itself,
     so what a model was sent before is the beginning of what it is sent next.
     """
-    return [_rendered(message) for message in convert_tool_content_to_text(messages)]
+    return [
+        _rendered(message)
+        for message in convert_tool_content_to_text(messages)
+        if "withdrawn" not in facts_of(message)
+    ]
 
 
 def fenced(participant: str, text: str, status: str = "ok") -> str:

@@ -12,11 +12,12 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("graphs", "nodes", "prompts", "asterism")
 
 LAYERS = [
-    {"errors", "plain"},
+    {"errors", "plain", "redaction"},
     {"messages"},
     {"decisions"},
     {"state"},
-    {"models", "offline", "runs", "people", "sqlite", "storage", "testing"},
+    {"approvals", "idempotency", "leases", "models", "offline", "people", "retries", "runs"},
+    {"serializers", "sqlite", "storage", "testing"},
     {"prompts"},
     {"nodes"},
     {"graphs"},

@@ -69,9 +69,9 @@ def test_every_prompt_is_valid_and_holds_no_stranger(plan: list[list[tuple[str, 
         for name in TEAM
     }
     decisions = [
-        {"next_agent": who, "instruction": f"Do {who}"} if who else {"next_agent": None}
+        {"next_agent": who, "instruction": f"Do {who} {place}"} if who else {"next_agent": None}
         for request in plan
-        for who in [*(who for who, _ in request), None]
+        for place, who in enumerate([*(who for who, _ in request), None])
     ]
     supervisor = ScriptedChatModel(script=decisions)
     workflow = (

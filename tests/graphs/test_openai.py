@@ -120,4 +120,6 @@ def test_an_invalid_decision_is_repaired(llmock: LLMock, thread: RunnableConfig)
 def test_arguments_that_are_not_json_are_repaired(llmock: LLMock, thread: RunnableConfig) -> None:
     llmock.break_tool_call("malformed_arguments")
     small(thread)
-    assert "not a valid decision" in llmock.requests[1].body["messages"][-1]["content"]
+    assert (
+        "plain text, not a SupervisorDecision" in llmock.requests[1].body["messages"][-1]["content"]
+    )

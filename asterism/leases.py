@@ -1,0 +1,86 @@
+"""Who drives a thread: one caller at a time, in this process and in others."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+Release = Callable[[], None]
+"""Gives a lease back."""
+
+
+@runtime_checkable
+class Leasing(Protocol):
+    """A saver that knows how to keep other processes off a thread."""
+
+    def take_lease(self, thread_id: str) -> Release | None:
+        """Take the lease of a thread, or return None where somebody has it."""
+        ...
+
+
+_held: set[tuple[int, str]] = set()
+_guard = threading.Lock()
+
+
+def take_lease(saver: Any, thread_id: str) -> Release | None:
+    """Take the lease of a thread, or return None where somebody drives it.
+
+    A lease dies with its holder: the kernel frees it when a process ends.
+    """
+    if isinstance(saver, Leasing):
+        return saver.take_lease(thread_id)
+    return take_process_lease(saver, thread_id)
+
+
+def take_process_lease(owner: object, thread_id: str) -> Release | None:
+    """Take the lease of a thread of `owner` within this process."""
+    key = (id(owner), thread_id)
+    with _guard:
+        if key in _held:
+            return None
+        _held.add(key)
+
+    def release() -> None:
+        with _guard:
+            _held.discard(key)
+
+    return release
+
+
+def take_file_lease(folder: Path, thread_id: str) -> Release | None:
+    """Take the lease of a thread as a lock on a file of its own.
+
+    The file is named by a hash, so no thread id can leave the folder, and removed with the
+    lease: whoever opened it before that notices that it is not the file any more.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: threads are guarded within the process only
+        return take_process_lease(take_file_lease, f"{folder}/{thread_id}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{hashlib.sha256(thread_id.encode()).hexdigest()[:32]}.lock"
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return None
+        if _is_file(path, file):
+            break
+        os.close(file)
+
+    def release() -> None:
+        path.unlink(missing_ok=True)
+        os.close(file)
+
+    return release
+
+
+def _is_file(path: Path, file: int) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(file).st_ino
+    except FileNotFoundError:
+        return False

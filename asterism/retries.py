@@ -1,0 +1,91 @@
+"""Which failures of a call can pass, and how long to wait for that."""
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+from langgraph.types import RetryPolicy
+
+_PASSING_STATUS = frozenset({408, 409, 425, 429})
+_PASSING_NAMES = frozenset(
+    {
+        "APIConnectionError",  # openai, anthropic
+        "APITimeoutError",
+        "TransportError",  # httpx, httpx2
+        "ServiceUnavailable",  # google
+        "DeadlineExceeded",
+        "ResourceExhausted",
+        "EndpointConnectionError",  # botocore
+        "ReadTimeoutError",
+    }
+)
+_NO_QUOTA = "insufficient_quota"
+
+
+def can_pass(error: BaseException) -> bool:
+    """Whether the same call may succeed a little later.
+
+    Time-outs, lost connections, answers that are cut off, 408, 409, 425, 429 and 5xx may pass;
+    a bad key, a bad request, a used-up quota and errors in one's own code do not.
+    """
+    if isinstance(error, ConnectionError | TimeoutError | json.JSONDecodeError):
+        return True
+    status = _status(error)
+    if status is not None:
+        if getattr(error, "code", None) == _NO_QUOTA:
+            return False
+        return status in _PASSING_STATUS or status >= 500
+    return any(kind.__name__ in _PASSING_NAMES for kind in type(error).__mro__)
+
+
+MODEL_RETRY = RetryPolicy(
+    initial_interval=0.5, max_interval=20.0, max_attempts=3, retry_on=can_pass
+)
+"""How the workflow's own model calls are retried, on top of what the provider's client does."""
+
+
+def waits(policy: RetryPolicy, error: BaseException) -> bool:
+    """Whether a policy retries after an error."""
+    on: Any = policy.retry_on
+    if isinstance(on, type):
+        return isinstance(error, on)
+    return bool(on(error)) if callable(on) else isinstance(error, tuple(on))
+
+
+def pause(
+    policy: RetryPolicy,
+    attempt: int,
+    error: BaseException,
+    *,
+    chance: Callable[[], float] = random.random,
+) -> float:
+    """Return the seconds to wait after a failed attempt.
+
+    Args:
+        policy: The intervals.
+        attempt: Which attempt failed, counted from 1.
+        error: Its error; a `Retry-After` header in it is kept to, up to `max_interval`.
+        chance: A number in [0, 1) that spreads the waits of many callers.
+    """
+    grown = policy.initial_interval * policy.backoff_factor ** (attempt - 1)
+    wait = min(grown, policy.max_interval)
+    if policy.jitter:
+        wait *= 0.5 + chance()
+    return min(max(wait, _retry_after(error)), policy.max_interval)
+
+
+def _status(error: BaseException) -> int | None:
+    response = getattr(error, "response", None)
+    for value in (getattr(error, "status_code", None), getattr(response, "status_code", None)):
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def _retry_after(error: BaseException) -> float:
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    try:
+        return float(headers.get("retry-after", 0))
+    except (TypeError, ValueError):
+        return 0.0

@@ -1,0 +1,120 @@
+"""What is refused before a run begins: a thread that is none, a request that says nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, convert_to_messages
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import StateSnapshot
+
+from asterism.errors import InvalidRequestError, InvalidThreadError, UnknownParticipantError
+from asterism.nodes.view import label
+from asterism.people import open_requests
+
+THREAD_ID_LIMIT = 255
+"""The longest thread id."""
+
+
+def check_thread(config: RunnableConfig | None) -> str:
+    """Return the thread id of a config.
+
+    Raises:
+        InvalidThreadError: There is none, or it is not a text of 1 to 255 printable
+            characters. LangGraph would store None as one thread that strangers share.
+    """
+    thread: object = ((config or {}).get("configurable") or {}).get("thread_id")
+    text = str(thread) if isinstance(thread, str | int | UUID) else ""
+    if not text.strip() or len(text) > THREAD_ID_LIMIT or not text.isprintable():
+        raise InvalidThreadError(
+            f"The thread id is {thread!r}. A workflow with a checkpointer needs one of 1 to "
+            f"{THREAD_ID_LIMIT} printable characters: "
+            'config={"configurable": {"thread_id": "my-thread"}}.'
+        )
+    return text
+
+
+def checked_request(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the request, so that a wrong one costs nothing.
+
+    Raises:
+        InvalidRequestError: There is no message, or none says anything.
+    """
+    messages: Any = given.get("messages")
+    if not messages:
+        raise InvalidRequestError(
+            'The input has no messages. Allowed: {"messages": [("user", "what you want")]}.'
+        )
+    try:
+        read = convert_to_messages(messages if isinstance(messages, list) else [messages])
+    except (ValueError, NotImplementedError) as error:
+        raise InvalidRequestError(f"The input's messages cannot be read: {error}") from error
+    if not any(message.type == "human" and _says_something(message) for message in read):
+        raise InvalidRequestError(
+            "The input has no message of the user that says anything. "
+            'Allowed: {"messages": [("user", "what you want")]}.'
+        )
+    return {**given, "messages": read}
+
+
+def check_pending(snapshot: StateSnapshot, participants: Mapping[str, str]) -> None:
+    """Check that the visit a stored run waits for can be made.
+
+    Raises:
+        UnknownParticipantError: It goes to somebody whom the workflow does not have any more;
+            the engine would end the run without a word.
+    """
+    if (name := stranger(snapshot, participants)) is not None:
+        raise UnknownParticipantError(
+            f"The run waits for a visit to {name!r}, whom this workflow does not have; it has "
+            f"{', '.join(participants)}. Say who takes over, or None to decide anew: "
+            f"workflow.rename(config, {{{name!r}: ...}})."
+        )
+
+
+def stranger(snapshot: StateSnapshot, participants: Mapping[str, str]) -> str | None:
+    """Return the participant that a stored run waits for and that is not there any more."""
+    values: dict[str, Any] = snapshot.values
+    decision: dict[str, Any] = values.get("decision") or {}
+    name = decision.get("next_agent")
+    going = values.get("status") == "running" and not snapshot.next
+    if name is None or name in participants or not going or decision.get("user_input_needed"):
+        return None
+    return str(name)
+
+
+def withdrawals(snapshot: StateSnapshot, participants: Mapping[str, str]) -> list[AnyMessage]:
+    """Note in the history what a new request cuts off: open questions, visits under way.
+
+    Args:
+        snapshot: The state that the new request finds, read with its subgraphs.
+        participants: Who takes part.
+    """
+    notes: list[AnyMessage] = []
+    asked: set[str] = set()
+    for request in open_requests(snapshot):
+        asked.add(request.path.split("/")[0])
+        who = request.path or "supervisor"
+        text = f"(withdrawn by a new message: {who} asked {request.prompt!r})"
+        facts = label(report="cancelled") if request.path else label(withdrawn=True)
+        notes.append(AIMessage(text, name=request.participant, response_metadata=facts))
+    for name in snapshot.next:
+        if name in participants and name not in asked:
+            text = f"(withdrawn by a new message: {name} was still at work)"
+            facts = label(report="cancelled")
+            notes.append(AIMessage(text, name=name, response_metadata=facts))
+    return notes
+
+
+def _says_something(message: BaseMessage) -> bool:
+    content: Any = message.content
+    return bool(content.strip() if isinstance(content, str) else content)
+
+
+__all__: Sequence[str] = (
+    "check_pending",
+    "check_thread",
+    "checked_request",
+    "stranger",
+    "withdrawals",
+)

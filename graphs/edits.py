@@ -1,0 +1,45 @@
+"""Edits of a stored run: a decision in an update is followed, wherever it comes from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from langgraph.types import Command, StateSnapshot, StateUpdate
+
+from asterism.decisions import read_decision
+from asterism.nodes.routing import BEGIN, SUPERVISOR, route
+from asterism.plain import as_dict
+from asterism.state import Decision
+
+
+def routed(update: StateUpdate, snapshot: StateSnapshot, names: Sequence[str]) -> StateUpdate:
+    """Add where a decision leads to an update that comes from the supervisor.
+
+    The supervisor's own node says where it goes; an update that takes its place has to say
+    it too, or the run would end without a word. An update without a node takes the
+    supervisor's place when it holds a decision or when one is being followed.
+    """
+    values = update.values
+    if not isinstance(values, dict):
+        return update
+    followed = any(name not in (BEGIN, SUPERVISOR) for name in snapshot.next)
+    if update.as_node is None and ("decision" in values or followed):
+        update = update._replace(as_node=SUPERVISOR)
+    if update.as_node != SUPERVISOR:
+        return update
+    after = {**as_dict(snapshot.values), **values}
+    if after.get("decision"):
+        after["decision"] = edited(after["decision"], names)
+        values = {**values, "decision": after["decision"]}
+    command: Command[Any] = Command(update=values, goto=route(after, names))
+    return update._replace(values=cast(Any, command))
+
+
+def edited(decision: Mapping[str, Any], names: Sequence[str]) -> Decision:
+    """Read an edited decision; what the edit leaves out gets its default.
+
+    Raises:
+        BadDecisionError: It names nobody who takes part.
+    """
+    checked = read_decision({"next_agent": None, **decision}, names).model_dump()
+    kept = {key: decision[key] for key in ("handoff_id", "end") if key in decision}
+    return cast(Decision, {**checked, **kept})

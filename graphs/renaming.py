@@ -1,0 +1,79 @@
+"""Participants that were renamed or removed while a stored run waited for them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.types import StateSnapshot, StateUpdate
+
+from asterism.errors import UnknownParticipantError
+from asterism.nodes.effects import Call, Steps
+from asterism.nodes.routing import HUMAN, SUPERVISOR
+from asterism.plain import as_dict
+
+Saver = BaseCheckpointSaver[Any]
+
+
+def renaming(
+    snapshot: StateSnapshot, gone: str, new_names: Mapping[str, str | None], names: Sequence[str]
+) -> StateUpdate:
+    """Write the update that lets a stored run go on without a participant that is gone.
+
+    Raises:
+        UnknownParticipantError: It is not said who takes over, or that one is not there.
+    """
+    heir = new_names.get(gone)
+    if gone not in new_names or (heir is not None and heir not in names):
+        raise UnknownParticipantError(
+            f"Say who takes over from {gone!r}: one of {', '.join(names)}, or None."
+        )
+    if heir is None:  # as if a person had spoken: the supervisor decides anew
+        return StateUpdate({"decision": None}, HUMAN)
+    decision = {**as_dict(as_dict(snapshot.values)["decision"]), "next_agent": heir}
+    return StateUpdate({"decision": decision}, SUPERVISOR)
+
+
+def move_memory(saver: Saver, thread: str, old: str, new: str) -> Steps[None]:
+    """Copy the history stored under one namespace to another that has none yet."""
+    target = _place(thread, new)
+    if (yield Call(saver.get_tuple, saver.aget_tuple, (target,))) is not None:
+        return
+    stored: list[CheckpointTuple] = yield _listed(saver, _place(thread, old))
+    for item in reversed(stored):
+        parent = (item.parent_config or {}).get("configurable") or {}
+        under = _place(thread, new, parent.get("checkpoint_id"))
+        versions = item.checkpoint["channel_versions"]
+        args = (under, item.checkpoint, item.metadata, versions)
+        config = yield Call(saver.put, saver.aput, args)
+        for task, writes in _by_task(item).items():
+            yield Call(saver.put_writes, saver.aput_writes, (config, writes, task))
+
+
+def _listed(saver: Saver, config: RunnableConfig) -> Call:
+    async def alisted() -> list[CheckpointTuple]:
+        return [item async for item in saver.alist(config)]
+
+    return Call(lambda: [*saver.list(config)], alisted)
+
+
+def _by_task(item: CheckpointTuple) -> dict[str, list[tuple[str, Any]]]:
+    tasks: dict[str, list[tuple[str, Any]]] = {}
+    for task, channel, value in item.pending_writes or ():
+        tasks.setdefault(task, []).append((channel, value))
+    return tasks
+
+
+def _place(thread: str, namespace: str, checkpoint: str | None = None) -> RunnableConfig:
+    place = {"thread_id": thread, "checkpoint_ns": namespace}
+    return cast(
+        RunnableConfig,
+        {"configurable": {**place, **({"checkpoint_id": checkpoint} if checkpoint else {})}},
+    )
+
+
+def namespaces(graph: Any, old: str, new: str) -> Iterator[tuple[str, str]]:
+    """Yield the namespaces of a participant, under its old name and its new one."""
+    yield old, new
+    for namespace, _ in graph.get_subgraphs(recurse=True):
+        yield f"{old}|{namespace}", f"{new}|{namespace}"

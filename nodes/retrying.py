@@ -1,0 +1,36 @@
+"""Calls that are tried again when their failure can pass."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import RetryPolicy
+
+from asterism.nodes.effects import Call, Steps
+from asterism.retries import pause, waits
+
+Sleep = tuple[Callable[[float], Any], Callable[[float], Awaitable[Any]]]
+"""Waits a number of seconds, in sync and in async."""
+
+SLEEP: Sleep = (time.sleep, asyncio.sleep)
+
+
+def retried(call: Call, policy: RetryPolicy, *, sleep: Sleep = SLEEP) -> Steps[Any]:
+    """Make a call, and again after a wait as long as a policy allows it.
+
+    Raises:
+        Exception: What the last attempt raised. Interrupts are passed on at once.
+    """
+    for attempt in range(1, policy.max_attempts + 1):
+        try:
+            return (yield call)
+        except GraphBubbleUp:
+            raise
+        except Exception as error:
+            if attempt >= policy.max_attempts or not waits(policy, error):
+                raise
+            seconds = pause(policy, attempt, error)
+        yield Call(*sleep, (seconds,))
+    raise AssertionError("a policy allows at least one attempt")

@@ -1,0 +1,66 @@
+"""Secrets do not reach what is printed or stored beside the conversation."""
+
+import pytest
+
+from asterism.redaction import MASK, describe_error, redact
+
+SECRETS = [
+    "sk-proj-abcdefghijklmnop1234",
+    "sk_live_abcdefgh12345678",
+    "ghp_abcdefghijklmnop1234",
+    "github_pat_11ABCDEFG0abcdefghijkl",
+    "glpat-abcdefghijkl1234",
+    "xoxb-1234567890-abcdef",
+    "AKIAIOSFODNN7EXAMPLE",
+    "AIzaSyA-abcdefghijklmnopqrstu",
+    "lsv2_pt_abcdefghijklmnop",
+    "hf_abcdefghijklmnopqrst",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("text", ["{}", "The key {} is wrong.", '{{"error": "{}"}}', "x={}&y=1"])
+def test_known_keys_are_taken_out(secret: str, text: str) -> None:
+    found = redact(text.format(secret))
+    assert secret not in found
+    assert MASK in found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("postgresql://ann:hunter2@db/x", f"postgresql://ann:{MASK}@db/x"),
+        ("Authorization: Bearer abc.def-123", f"Authorization: Bearer {MASK}"),
+        ("password=hunter2", f"password={MASK}"),
+        ('"api_key": "abc123"', f'"api_key": "{MASK}"'),
+        ("OPENAI_API_KEY=abc123 model=x", f"OPENAI_API_KEY={MASK} model=x"),
+        ("access_token: abc123, user: ann", f"access_token: {MASK}, user: ann"),
+        ("client-secret = 'abc123'", f"client-secret = '{MASK}'"),
+        (
+            "a -----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- b",
+            f"a {MASK} b",
+        ),
+    ],
+)
+def test_named_secrets_are_taken_out(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The venue costs $2,400.00 and holds 50 people.",
+        "max_tokens: 4096 was reached",
+        "https://example.org/a:b@c",
+        "The task is keyed by date; the risk-averse skip it.",
+        "token count 17",
+    ],
+)
+def test_ordinary_text_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_errors_are_described_without_secrets() -> None:
+    assert describe_error(ValueError("bad key sk-abcdefghijkl")) == f"ValueError: bad key {MASK}"
+    assert describe_error(ValueError()) == "ValueError"
