@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
-from uuid import NAMESPACE_OID, uuid5
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from langchain_core.messages import (
     AIMessage,
@@ -23,8 +23,8 @@ def fold_messages(left: list[AnyMessage], writes: Sequence[object]) -> list[AnyM
     """Apply writes to a history in order, as `add_messages` would one by one.
 
     Batching-invariant, as a `DeltaChannel` needs: one call with two writes gives what two
-    calls give. A message without an id gets one that depends only on its place and content,
-    so that reading a stored history again gives the same ids.
+    calls give. What is no message yet and has no id gets one that depends only on its place
+    and content, so that reading a stored history again gives the same ids.
 
     Args:
         left: The history so far; it is not changed.
@@ -60,8 +60,8 @@ def _fold(left: list[AnyMessage], writes: Sequence[object], *, repair: bool) -> 
         new = convert_to_messages(cast(list[MessageLikeRepresentation], items))
         if repair and any(isinstance(message, HumanMessage) for message in new):
             merged += answer_dangling_calls(merged)
-        for place, message in enumerate(new, len(merged)):
-            message.id = message.id or _id_of(place, message)
+        for place, (item, message) in enumerate(zip(items, new, strict=True), len(merged)):
+            message.id = message.id or _id_of(item, place, message)
         merged = cast(list[AnyMessage], add_messages(cast(Any, merged), cast(Any, new)))
         places = None
     return merged
@@ -91,7 +91,10 @@ def _is_whole(item: object) -> bool:
     )
 
 
-def _id_of(place: int, message: BaseMessage) -> str:
+def _id_of(item: object, place: int, message: BaseMessage) -> str:
+    """Name a message: an object once and for all, a plain value by its place and content."""
+    if isinstance(item, BaseMessage):
+        return str(uuid4())
     return str(uuid5(NAMESPACE_OID, f"{place}|{message.type}|{message.content!r}"))
 
 

@@ -122,3 +122,12 @@ def test_dangling_calls_are_answered() -> None:
 
 def test_text_that_cannot_be_stored_is_replaced() -> None:
     assert clean_text("a\ud800\x00é🎉") == "a?�é🎉"
+
+
+def test_two_branches_that_say_the_same_are_both_heard() -> None:
+    """Each branch of a step reads the history with its own message first, at the same place."""
+    left = fold_messages([], [HumanMessage("go", id="1")])
+    one, two = (ToolMessage("sent", tool_call_id=call) for call in ("a", "b"))
+    fold_messages(left, [[one]])
+    fold_messages(left, [[two]])
+    assert len(fold_messages(left, [[one], [two]])) == 3

@@ -3,16 +3,21 @@
 from typing import Any
 
 import pytest
+from langchain.chat_models import init_chat_model
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import RetryPolicy
 from llmock.pytest_plugin import LLMock
 
 from asterism import SupervisorWorkflowBuilder
+from asterism.errors import RoutingError
 from asterism.graphs.event_planning import create_event_planning
+from asterism.retries import can_pass
 from tests.teams import Turns, said
 
 MODEL = "openai:gpt-5-mini"
+QUICK = RetryPolicy(initial_interval=0.05, jitter=False, retry_on=can_pass)
 REQUEST = {"messages": [("user", "A party for 50 people in Seattle on 2026-12-15")]}
 FACTS = {"city": "Seattle", "head_count": 50, "date": "2026-12-15"}
 
@@ -123,3 +128,61 @@ def test_arguments_that_are_not_json_are_repaired(llmock: LLMock, thread: Runnab
     assert (
         "plain text, not a SupervisorDecision" in llmock.requests[1].body["messages"][-1]["content"]
     )
+
+
+def streamed(llmock: LLMock, thread: RunnableConfig) -> Any:
+    """Run so that the model is asked for streams."""
+    model = init_chat_model(MODEL, max_retries=0, timeout=2)
+    builder = SupervisorWorkflowBuilder("Test", model=model, finish="forward", retry=QUICK)
+    workflow = builder.participants(venue=Turns().participant("venue"))
+    built = workflow.build(checkpointer=InMemorySaver())
+    for _ in built.stream(REQUEST, thread, stream_mode="messages"):
+        pass
+    return built.get_state(thread).values
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(lambda server: server.disconnect(after_chunks=2), id="connection lost"),
+        pytest.param(lambda server: server.corrupt(after_chunks=2), id="a chunk that is no JSON"),
+        pytest.param(lambda server: server.fail(500), id="500"),
+        pytest.param(lambda server: server.fail(503), id="503"),
+        pytest.param(lambda server: server.rate_limit(retry_after=0.1), id="429"),
+        pytest.param(lambda server: server.delay(5), id="no answer in time"),
+        pytest.param(lambda server: server.stall(after_chunks=2, seconds=5), id="a stalled stream"),
+    ],
+)
+def test_a_fault_that_can_pass_is_tried_again(
+    fault: Any, llmock: LLMock, thread: RunnableConfig
+) -> None:
+    fault(llmock)
+    decide(llmock, "venue", instruction="Find a hall with room for everybody")
+    decide(llmock, "venue", instruction="Find a hall with room for everybody")
+    decide(llmock, None)
+    values = streamed(llmock, thread)
+    assert values["status"] == "completed"
+    assert said(values)[0] == "venue 1"
+
+
+def test_a_stream_that_ends_early_is_not_taken_for_a_decision(
+    llmock: LLMock, thread: RunnableConfig
+) -> None:
+    llmock.truncate(after_chunks=3)
+    decide(llmock, "venue", instruction="Find a hall with room for everybody")
+    decide(llmock, "venue", instruction="Find a hall with room for everybody")
+    decide(llmock, None)
+    values = streamed(llmock, thread)
+    assert said(values) == ["venue 1"]
+    assert "cut off" in llmock.requests[1].body["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_a_fault_that_stays_is_one_error_without_secrets(
+    status: int, llmock: LLMock, thread: RunnableConfig
+) -> None:
+    llmock.fail(status, message="no access with key sk-abcdefghijklmnop", times=None)
+    with pytest.raises(RoutingError, match="Nothing is lost") as caught:
+        streamed(llmock, thread)
+    assert "sk-abc" not in str(caught.value)
+    assert len(llmock.requests) == 1
