@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUEST := Plan a corporate holiday party for 50 people in Seattle on December 15th
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format studio notebooks bench clean
+.PHONY: help demo test lint format studio notebooks bench torture audit clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,12 @@ notebooks: $(VENV)/developed ## Run the notebooks and keep their outputs
 
 bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in one run
 	$(BIN)/python -m benchmarks.turns
+
+torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events
+	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 $(BIN)/python -m pytest tests/test_crashes.py tests/graphs/test_machine.py
+
+audit: $(VENV)/developed ## Look for known vulnerabilities in what is installed
+	$(BIN)/pip-audit --strict --skip-editable
 
 clean: ## Remove everything that make made
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .langgraph_api

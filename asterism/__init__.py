@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from asterism.errors import AsterismError
     from asterism.graphs.builder import SupervisorWorkflowBuilder
     from asterism.graphs.workflow import Workflow
+    from asterism.idempotency import idempotency_key
     from asterism.messages import convert_tool_content_to_text
     from asterism.nodes.deciders import create_supervisor_agent
     from asterism.nodes.kinds import Participant
     from asterism.nodes.view import SupervisorView
-    from asterism.people import aresume, pending_requests, resume
+    from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
     from asterism.runs import aproceed, proceed
     from asterism.storage import aopen_checkpointer, open_checkpointer
 
@@ -24,15 +25,18 @@ __all__ = [
     "AsterismError",
     "HumanFeedbackRequest",
     "Participant",
+    "PendingRequest",
     "SupervisorDecision",
     "SupervisorView",
     "SupervisorWorkflowBuilder",
     "Workflow",
     "aopen_checkpointer",
+    "apending_requests",
     "aproceed",
     "aresume",
     "convert_tool_content_to_text",
     "create_supervisor_agent",
+    "idempotency_key",
     "open_checkpointer",
     "pending_requests",
     "proceed",
@@ -43,15 +47,18 @@ _HOMES = {
     "AsterismError": "errors",
     "HumanFeedbackRequest": "decisions",
     "Participant": "nodes.kinds",
+    "PendingRequest": "people",
     "SupervisorDecision": "decisions",
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",
     "Workflow": "graphs.workflow",
     "aopen_checkpointer": "storage",
+    "apending_requests": "people",
     "aproceed": "runs",
     "aresume": "people",
     "convert_tool_content_to_text": "messages",
     "create_supervisor_agent": "nodes.deciders",
+    "idempotency_key": "idempotency",
     "open_checkpointer": "storage",
     "pending_requests": "people",
     "proceed": "runs",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from asterism.plain import as_dict
+from asterism.plain import as_dict, as_list
 
 APPROVAL = "tool_approval"
 """The `request_type` of a request to approve tool calls."""
@@ -48,15 +48,15 @@ def approval_schema(value: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {"decisions": decisions}, "required": ["decisions"]}
 
 
-def approval_answer(value: Mapping[str, Any], answer: Any) -> Any:
+def approval_answer(value: Mapping[str, Any], answer: object) -> Any:
     """Write an answer in full: a word or a single decision stands for all calls."""
     count = len(value["action_requests"])
     if isinstance(answer, str):
         return {"decisions": [{"type": answer.strip().lower()}] * count}
     if isinstance(answer, list):
-        return {"decisions": answer}
-    if isinstance(answer, dict) and "type" in answer:
-        return {"decisions": [answer] * count}
+        return {"decisions": as_list(cast(object, answer))}
+    if "type" in as_dict(answer):
+        return {"decisions": [as_dict(answer)] * count}
     return answer
 
 

@@ -54,14 +54,14 @@ def _fold(left: list[AnyMessage], writes: Sequence[object], *, repair: bool) -> 
         if all(map(_is_whole, items)):
             if places is None:
                 places = {message.id: place for place, message in enumerate(merged)}
-            for item in cast(list[AnyMessage], items):
-                _place(item, merged, places, repair=repair)
+            for message in cast(list[AnyMessage], items):
+                _place(message, merged, places, repair=repair)
             continue
         new = convert_to_messages(cast(list[MessageLikeRepresentation], items))
         if repair and any(isinstance(message, HumanMessage) for message in new):
             merged += answer_dangling_calls(merged)
-        for place, (item, message) in enumerate(zip(items, new, strict=True), len(merged)):
-            message.id = message.id or _id_of(item, place, message)
+        for place, (item, read) in enumerate(zip(items, new, strict=True), len(merged)):
+            read.id = read.id or _id_of(item, place, read)
         merged = cast(list[AnyMessage], add_messages(cast(Any, merged), cast(Any, new)))
         places = None
     return merged
@@ -172,6 +172,25 @@ def answer_dangling_calls(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
         for call in calls
         if call["id"] not in answered
     ]
+
+
+def history_fault(messages: Iterable[BaseMessage]) -> str | None:
+    """Say what a model would refuse in a history, or return None.
+
+    Each tool call has exactly one result, right after it; only those of the last message may
+    still wait for theirs.
+    """
+    waiting: set[str] = set()
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            if message.tool_call_id not in waiting:
+                return "a tool result stands without its call"
+            waiting.discard(message.tool_call_id)
+        elif waiting:
+            return "a tool call stands without its result"
+        elif isinstance(message, AIMessage):
+            waiting = {call["id"] or "" for call in message.tool_calls}
+    return None
 
 
 def clean_text(text: str) -> str:

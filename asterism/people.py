@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, Interrupt, PregelTask, StateSnapshot
@@ -158,11 +158,11 @@ def _checked(request: PendingRequest, value: Any) -> Any:
         value = approval_answer(as_dict(request.value), value)
     if request.schema is None:
         return value
-    from jsonschema.exceptions import best_match
-    from jsonschema.validators import validator_for
+    from jsonschema import exceptions, validators
 
-    check = validator_for(request.schema)(request.schema)
-    if fault := best_match(check.iter_errors(value)):
+    check = validators.validator_for(request.schema)(request.schema)
+    fault: Any = cast(Any, exceptions).best_match(check.iter_errors(value))
+    if fault:
         place = "".join(f"[{part!r}]" for part in fault.absolute_path)
         raise AnswerError(
             f"The answer to {request.prompt!r} does not fit{f' at {place}' if place else ''}: "

@@ -3,6 +3,11 @@
 from typing import Any, cast
 
 
+def as_list(value: object) -> list[Any]:
+    """Return `value` where it is a list, else one that holds it alone."""
+    return cast(list[object], value) if isinstance(value, list) else [value]
+
+
 def as_dict(value: object) -> dict[str, Any]:
     """Return `value` where it is a dict, else an empty one."""
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}

@@ -84,7 +84,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _retry_after(error: BaseException) -> float:
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
     try:
         return float(headers.get("retry-after", 0))
     except (TypeError, ValueError):

@@ -64,9 +64,10 @@ def _reopening(snapshot: StateSnapshot) -> dict[str, Any] | None:
         raise NothingPendingError(
             "The run waits for a person, so it cannot just go on; answer with resume()."
         )
-    if is_unfinished(snapshot):
+    status = as_dict(snapshot.values).get("status")
+    if is_unfinished(snapshot) or status == "running":
         return None
-    if as_dict(snapshot.values).get("status") in CUT_SHORT:
+    if status in CUT_SHORT:
         return {"decision": None, "status": "running", "reason": None}
     raise NothingPendingError(
         "Nothing is unfinished on this thread; start a request with invoke()."

@@ -11,6 +11,7 @@ from langgraph.types import StateSnapshot
 from asterism.errors import InvalidRequestError, InvalidThreadError, UnknownParticipantError
 from asterism.nodes.view import label
 from asterism.people import open_requests
+from asterism.plain import as_list
 
 THREAD_ID_LIMIT = 255
 """The longest thread id."""
@@ -40,13 +41,13 @@ def checked_request(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InvalidRequestError: There is no message, or none says anything.
     """
-    messages: Any = given.get("messages")
+    messages = given.get("messages")
     if not messages:
         raise InvalidRequestError(
             'The input has no messages. Allowed: {"messages": [("user", "what you want")]}.'
         )
     try:
-        read = convert_to_messages(messages if isinstance(messages, list) else [messages])
+        read = convert_to_messages(as_list(messages))
     except (ValueError, NotImplementedError) as error:
         raise InvalidRequestError(f"The input's messages cannot be read: {error}") from error
     if not any(message.type == "human" and _says_something(message) for message in read):

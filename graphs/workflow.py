@@ -267,7 +267,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _moves(self, config: RunnableConfig, names: Mapping[str, str | None]) -> Steps[None]:
         saver = cast(BaseCheckpointSaver[Any], self.checkpointer)
-        graphs = dict(self.get_subgraphs())
+        graphs: dict[str, Any] = dict(cast(Any, self.get_subgraphs()))
         for old, heir in names.items():
             if heir in graphs and old not in graphs:
                 for source, target in namespaces(graphs[heir], old, heir):

@@ -1,5 +1,10 @@
 """Test doubles that ship with the library: scripted, strict, without a network."""
 
+from asterism.testing.conformance import (
+    ConformanceReport,
+    acheck_participant,
+    check_participant,
+)
 from asterism.testing.scripted import (
     ScriptedCall,
     ScriptedChatModel,
@@ -7,4 +12,12 @@ from asterism.testing.scripted import (
     UnexpectedModelCallError,
 )
 
-__all__ = ["ScriptedCall", "ScriptedChatModel", "ScriptedReply", "UnexpectedModelCallError"]
+__all__ = [
+    "ConformanceReport",
+    "ScriptedCall",
+    "ScriptedChatModel",
+    "ScriptedReply",
+    "UnexpectedModelCallError",
+    "acheck_participant",
+    "check_participant",
+]

@@ -106,8 +106,11 @@ def test_the_last_error_is_raised(error: Exception, attempts: int) -> None:
         made.append(1)
         raise error
 
+    async def never(seconds: float = 0) -> None:
+        raise AssertionError("this runs in sync")
+
     policy = RetryPolicy(jitter=False, retry_on=can_pass)
-    steps = retried(Call(call, call), policy, sleep=(lambda s: None, call))
+    steps = retried(Call(call, never), policy, sleep=(lambda seconds: None, never))
     with pytest.raises(type(error)):
         run(steps)
     assert len(made) == attempts

@@ -1,15 +1,22 @@
 """Databases by URL."""
 
+import asyncio
+import contextlib
+import sqlite3
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from asterism import aopen_checkpointer, open_checkpointer
+from asterism import aopen_checkpointer, open_checkpointer, pending_requests, resume
 from asterism.errors import StorageError
+from asterism.sqlite import GroupCommitSaver
+from tests.stored import FINISHED, FOLDER, WAITING, workflow
 from tests.teams import Turns, said, star
 
 REQUEST = {"messages": [("user", "Plan it")]}
@@ -81,3 +88,156 @@ async def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
         async with aopen_checkpointer(url):
             pass
     assert (tmp_path / "x.db").read_text().startswith("this is no database")
+
+
+def stored(path: Path) -> list[str]:
+    with open_checkpointer(f"sqlite:///{path}") as saver:
+        workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
+        return said(workflow.invoke(REQUEST, {"configurable": {"thread_id": "t"}}))
+
+
+async def failing(path: Path, words: str, prepare: Callable[[sqlite3.Connection], object]) -> None:
+    """Run on a database that was made unusable, in sync and async; nothing may be damaged."""
+    config: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    with open_checkpointer(f"sqlite:///{path}") as saver:
+        assert isinstance(saver, GroupCommitSaver)
+        workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
+        before = workflow.get_state(config).values["messages"]
+        prepare(saver.conn)
+        with pytest.raises(StorageError, match=words):
+            workflow.invoke(REQUEST, config)
+        with pytest.raises(StorageError, match=words):
+            await workflow.ainvoke(REQUEST, config)
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    raw.close()
+    with open_checkpointer(f"sqlite:///{path}") as saver:
+        workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
+        assert workflow.get_state(config).values["messages"][: len(before)] == before
+
+
+async def test_a_locked_database_is_an_error_and_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "threads.db"
+    stored(path)
+    other = sqlite3.connect(path, isolation_level=None)
+
+    def lock(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA busy_timeout=50")
+        other.execute("BEGIN IMMEDIATE")
+
+    try:
+        await failing_then_free(path, lock, other)
+    finally:
+        other.close()
+
+
+async def failing_then_free(path: Path, lock: Any, other: sqlite3.Connection) -> None:
+    config: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    with open_checkpointer(f"sqlite:///{path}") as saver:
+        assert isinstance(saver, GroupCommitSaver)
+        workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
+        lock(saver.conn)
+        with pytest.raises(StorageError, match=r"is locked.*Another process writes to it"):
+            workflow.invoke(REQUEST, config)
+        with pytest.raises(StorageError, match="is locked"):
+            await workflow.ainvoke(REQUEST, config)
+        other.execute("ROLLBACK")
+        assert said(workflow.invoke(REQUEST, config)) == ["venue 1"]
+
+
+async def test_a_full_database_is_an_error_and_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "threads.db"
+    stored(path)
+
+    def fill(connection: sqlite3.Connection) -> None:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count={pages}")
+        filler = "CREATE TABLE filler (x)"
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute(filler)
+            connection.execute("INSERT INTO filler VALUES (zeroblob(1000000))")
+        connection.rollback()
+
+    await failing(path, "full.*Make room on the disk", fill)
+
+
+async def test_a_database_that_may_only_be_read_is_an_error_and_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "threads.db"
+    stored(path)
+    await failing(path, "readonly.*Make the file", lambda c: c.execute("PRAGMA query_only=1"))
+
+
+async def test_a_damaged_database_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "threads.db"
+    stored(path)
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match="What is stored is not changed"):
+        stored(path)
+
+
+def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "threads.db"
+    stored(path)
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE asterism SET value = '2' WHERE key = 'format'")
+    raw.close()
+    with pytest.raises(StorageError, match="has the format 2; this version of Asterism reads up"):
+        stored(path)
+
+
+def test_a_database_of_the_stock_saver_can_be_used(tmp_path: Path, thread: RunnableConfig) -> None:
+    path = tmp_path / "threads.db"
+    turns = Turns()
+    builder = star(turns, ["venue"])
+    with SqliteSaver.from_conn_string(str(path)) as stock:
+        builder.build(checkpointer=stock).invoke(REQUEST, thread)
+    with open_checkpointer(f"sqlite:///{path}") as saver:
+        assert said(builder.build(checkpointer=saver).invoke(REQUEST, thread)) == ["venue 2"]
+    with SqliteSaver.from_conn_string(str(path)) as stock:
+        assert said(builder.build(checkpointer=stock).invoke(REQUEST, thread)) == ["venue 3"]
+    assert [len(prompt) for prompt in turns.prompts["venue"]] == [1, 3, 5]
+
+
+async def test_calls_that_wait_share_a_transaction_and_fail_alone(tmp_path: Path) -> None:
+    with open_checkpointer(f"sqlite:///{tmp_path / 'threads.db'}") as saver:
+        assert isinstance(saver, GroupCommitSaver)
+        commits: list[str] = []
+        saver.conn.set_trace_callback(
+            lambda statement: commits.append(statement) if statement == "COMMIT" else None
+        )
+        config: RunnableConfig = {
+            "configurable": {"thread_id": "1", "checkpoint_ns": "", "checkpoint_id": "1"}
+        }
+        with saver.lock:  # the thread waits, so that all but the first call share a transaction
+            calls = [
+                asyncio.ensure_future(saver.aput_writes(config, [("a", n)], f"task{n}"))
+                for n in range(20)
+            ]
+            await asyncio.sleep(0.05)
+        await asyncio.gather(*calls)
+        assert len(commits) <= 3
+        bad = saver.aput_writes(config, [("a", object())], "bad")
+        good = saver.aput_writes(config, [("a", 1)], "good")
+        results = await asyncio.gather(bad, good, return_exceptions=True)
+        assert isinstance(results[0], Exception) and results[1] is None
+        rows = saver.conn.execute("SELECT count(*) FROM writes").fetchone()
+        assert rows == (21,)
+
+
+@pytest.mark.parametrize("dump", sorted(FOLDER.glob("threads_v*.sql")), ids=lambda p: p.stem)
+def test_what_every_version_stored_is_read_and_goes_on(dump: Path, tmp_path: Path) -> None:
+    path = tmp_path / "threads.db"
+    with sqlite3.connect(path) as raw:
+        raw.executescript(dump.read_text())
+    raw.close()
+    with open_checkpointer(f"sqlite:///{path}") as saver:
+        built = workflow(saver)
+        assert built.get_state(FINISHED).values["status"] == "completed"
+        assert said(built.get_state(FINISHED).values) == ["venue 1", "paid: yes"]
+        (request,) = pending_requests(built, WAITING)
+        assert (request.participant, request.prompt) == ("bank", "Pay?")
+        assert said(resume(built, WAITING, "no")) == ["venue 1", "paid: no"]
+        assert built.invoke(REQUEST, FINISHED)["status"] == "waiting"
+        assert said(built.get_state(FINISHED).values) == ["venue 3"]

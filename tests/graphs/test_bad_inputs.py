@@ -37,7 +37,7 @@ Saver = BaseCheckpointSaver[str]
 Drive = Callable[..., Any]
 
 
-def rows(kind: str) -> Any:
+def rows(kind: str) -> pytest.MarkDecorator:
     found = [row for row in ROWS if row["kind"] == kind]
     return pytest.mark.parametrize("row", found, ids=[row["id"] for row in found])
 

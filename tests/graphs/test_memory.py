@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def look_up(what: str) -> str:
     return f"found {what}"
 
 
-def is_valid(history: list[BaseMessage]) -> bool:
+def is_valid(history: Sequence[BaseMessage]) -> bool:
     """Whether each tool call is followed by exactly one result, and no result stands alone."""
     open_calls: list[str] = []
     for message in history:

@@ -286,9 +286,7 @@ def test_a_new_request_withdraws_what_is_open_and_the_history_stays_valid(
     assert pending_requests(workflow, thread) == []
 
 
-def test_a_new_request_notes_a_visit_that_was_cut_off(
-    saver: Saver, thread: RunnableConfig
-) -> None:
+def test_a_new_request_notes_a_visit_that_was_cut_off(saver: Saver, thread: RunnableConfig) -> None:
     _, _, workflow = bank(saver, ["paid"])
     workflow.invoke(REQUEST, thread, interrupt_before=["bank"])
     result = workflow.invoke({"messages": [("user", "Another one")]}, thread)

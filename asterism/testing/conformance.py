@@ -1,0 +1,306 @@
+"""A suite that any participant can be run through before it joins a team."""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from typing import Any, cast
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+
+from asterism.decisions import SupervisorDecision
+from asterism.graphs.builder import SupervisorWorkflowBuilder
+from asterism.graphs.workflow import Workflow
+from asterism.messages import history_fault
+from asterism.models import ModelLike
+from asterism.nodes.kinds import Participant
+from asterism.nodes.view import SupervisorView
+from asterism.people import aresume, pending_requests
+from asterism.plain import as_dict
+from asterism.runs import aproceed
+
+SUBJECT, SIBLING = "subject", "sibling"
+ROUNDS = 20
+"""How often a participant may ask in one run of the suite."""
+_SECRET = "only the sibling says this"
+
+
+@dataclass
+class ConformanceReport:
+    """What came of the checks."""
+
+    passed: list[str] = field(default_factory=list[str])
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+    """The checks that failed, each with what was found."""
+    not_exercised: list[str] = field(default_factory=list[str])
+    """Checks that this participant gave no occasion for."""
+
+
+class _Stop(Exception):  # noqa: N818 - it is thrown into the participant, not raised by us
+    """Breaks a participant's turn."""
+
+
+class _Breaker(BaseCallbackHandler):
+    """Acts when something begins inside the participant, once."""
+
+    raise_error = True
+    run_inline = True
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        self._armed = True
+
+    def on_chain_start(
+        self, serialized: Any, inputs: Any, *, metadata: Any = None, **kwargs: Any
+    ) -> None:
+        """Act at the first step of the participant's own graph."""
+        facts = as_dict(metadata)
+        inside = facts.get("participant") == SUBJECT
+        if inside and facts.get("langgraph_node") not in (SUBJECT, None) and self._armed:
+            self._armed = False
+            self._act()
+
+
+class _Suite:
+    """Builds stars around the participant and drives them."""
+
+    def __init__(
+        self, participant: Any, model: ModelLike | None, request: str, answers: Sequence[Any]
+    ) -> None:
+        self._participant = participant
+        self._model = model
+        self._request = {"messages": [HumanMessage(request)]}
+        self._answers = answers
+        self.exercised: set[str] = set()
+
+    def star(self, *route: str) -> Workflow:
+        """A star of the participant and a sibling, routed as given."""
+
+        def follow(view: SupervisorView) -> SupervisorDecision:
+            place = view.iterations
+            name = route[place] if place < len(route) else None
+            return SupervisorDecision(next_agent=name, instruction=name and f"Part {place + 1}")
+
+        subject = Participant(runs=self._participant, description="The participant.")
+        if isinstance(self._participant, Participant):
+            subject = self._participant
+
+        def tell(messages: list[AnyMessage]) -> str:
+            return _SECRET
+
+        sibling = Participant(runs=tell, description="The sibling.")
+        return (
+            SupervisorWorkflowBuilder("Conformance", finish="forward", model=self._model)
+            .participants(**{SUBJECT: subject, SIBLING: sibling})
+            .with_manager(follow)
+            .build(checkpointer=InMemorySaver())
+        )
+
+    async def run(self, workflow: Workflow, thread: RunnableConfig, **options: Any) -> Any:
+        """Make a request and answer what is asked."""
+        result = await workflow.ainvoke(self._request, thread, **options)
+        return await self.answered(workflow, thread, result)
+
+    async def answered(self, workflow: Workflow, thread: RunnableConfig, result: Any) -> Any:
+        """Answer open requests until there are none."""
+        for answer in islice(cycle(self._answers), ROUNDS):
+            if not (asked := pending_requests(workflow, thread)):
+                return result
+            self.exercised.add("interrupts")
+            assert all(request.path.startswith(SUBJECT) for request in asked), (
+                f"a request is attributed to {asked[0].path!r}"
+            )
+            result = await aresume(workflow, thread, {request.id: answer for request in asked})
+        assert not pending_requests(workflow, thread), (
+            f"it asks {pending_requests(workflow, thread)[0].prompt!r}; give answers=[...]"
+        )
+        return result
+
+    # ---- the checks
+
+    async def check_answers(self) -> None:
+        """A visit gives a text, in async."""
+        _check_ok(await self.run(self.star(SUBJECT), _thread()), 1)
+
+    async def check_answers_in_sync(self) -> None:
+        """A visit gives a text, in sync."""
+        workflow, thread = self.star(SUBJECT), _thread()
+        result = await asyncio.to_thread(workflow.invoke, self._request, thread)
+        _check_ok(await self.answered(workflow, thread, result), 1)
+
+    async def check_memory(self) -> None:
+        """Its visits and requests on a thread are remembered."""
+        workflow, thread = self.star(SUBJECT, SUBJECT), _thread()
+        _check_ok(await self.run(workflow, thread), 2)
+        _check_ok(await self.run(workflow, thread), 2)
+        _check_visits(workflow, thread, 4)
+
+    async def check_isolation(self) -> None:
+        """Nothing of a sibling or of another thread reaches it."""
+        workflow, thread = self.star(SIBLING, SUBJECT, SIBLING, SUBJECT), _thread()
+        await self.run(workflow, thread)
+        texts = [message.text for message in _memory(workflow, thread)]
+        assert not any(_SECRET in text for text in texts), "it saw what a sibling said"
+        assert not _memory(workflow, _thread()), "a new thread does not begin empty"
+
+    async def check_state_keys(self) -> None:
+        """The workflow gets one labelled message a visit, and nothing else."""
+        plain, workflow = self.star(SIBLING), self.star(SUBJECT)
+        result = await self.run(workflow, _thread())
+        expected = await self.run(plain, _thread())
+        assert set(result) == set(expected), f"it adds state keys: {set(result) ^ set(expected)}"
+        speakers = [message.name for message in result["messages"]]
+        assert speakers == [None, "supervisor", SUBJECT, "supervisor"], f"speakers: {speakers}"
+
+    async def check_resume(self) -> None:
+        """A turn that was asked for is run, after a stop right before it."""
+        workflow, thread = self.star(SUBJECT, SUBJECT), _thread()
+        await workflow.ainvoke(self._request, thread, interrupt_before=[SUBJECT])
+        await workflow.ainvoke(None, thread, interrupt_before=[SUBJECT])
+        result = await self.answered(workflow, thread, None)
+        if workflow.get_state(thread).next:
+            result = await workflow.ainvoke(None, thread)
+            result = await self.answered(workflow, thread, result)
+        _check_ok(result, 2)
+        _check_visits(workflow, thread, 2)
+
+    async def check_failure(self) -> None:
+        """A turn that breaks is a report, and the next one works."""
+        workflow, thread = self.star(SUBJECT, SUBJECT), _thread()
+
+        def fail() -> None:
+            raise _Stop("broken on purpose")
+
+        result = await self.run(workflow, {**thread, "callbacks": [_Breaker(fail)]})
+        kinds = [report["status"] for report in result["reports"]]
+        assert kinds == ["failed", "ok"], f"the reports are {kinds}"
+        assert "_Stop: broken on purpose" in result["reports"][0].get("error", "")
+        _check_valid(_memory(workflow, thread))
+
+    async def check_cancellation(self) -> None:
+        """A turn that is cancelled runs again when the run goes on."""
+        workflow, thread = self.star(SUBJECT), _thread()
+        tasks: list[asyncio.Task[Any]] = []
+
+        def cancel() -> None:
+            tasks[0].cancel()
+
+        handlers: list[BaseCallbackHandler] = [_Breaker(cancel)]
+        config: RunnableConfig = {**thread, "callbacks": handlers}
+        tasks.append(asyncio.create_task(workflow.ainvoke(self._request, config)))
+        try:
+            await tasks[0]
+        except asyncio.CancelledError:
+            result = await aproceed(workflow, thread)
+            _check_ok(await self.answered(workflow, thread, result), 1)
+            _check_visits(workflow, thread, 1)
+
+
+_CHECKS = (
+    "answers",
+    "answers_in_sync",
+    "memory",
+    "isolation",
+    "state_keys",
+    "resume",
+    "failure",
+    "cancellation",
+)
+
+
+async def acheck_participant(
+    participant: Any,
+    *,
+    model: ModelLike | None = None,
+    request: str = "Please do your part.",
+    answers: Sequence[Any] = (),
+) -> ConformanceReport:
+    """Run a participant through every check; see `check_participant`."""
+    suite = _Suite(participant, model, request, answers)
+    report = ConformanceReport()
+    for name in _CHECKS:
+        try:
+            await getattr(suite, f"check_{name}")()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+            report.failed[name] = f"{type(error).__name__}: {error}"
+        else:
+            report.passed.append(name)
+    if "interrupts" in suite.exercised:
+        report.passed.append("interrupts")
+    else:
+        report.not_exercised.append("interrupts")
+    if report.failed:
+        found = "\n".join(f"  {name}: {fault}" for name, fault in report.failed.items())
+        raise AssertionError(f"The participant fails {len(report.failed)} checks:\n{found}")
+    return report
+
+
+def check_participant(
+    participant: Any,
+    *,
+    model: ModelLike | None = None,
+    request: str = "Please do your part.",
+    answers: Sequence[Any] = (),
+) -> ConformanceReport:
+    """Run a participant through every check, and fail like a test.
+
+    What is checked: it answers, in sync and async; remembers its visits; sees neither
+    siblings nor other threads; adds nothing to the workflow's state; runs each turn that is
+    asked for, also after a stop; breaks into a report and works again; survives a
+    cancellation; keeps a valid history; and, where it asks people, does so under its name.
+
+    Args:
+        participant: Anything that a builder takes. It is visited some 15 times, so a
+            scripted model needs replies for that; a reply may be a function.
+        model: The model of a `Participant` that has none.
+        request: What it is asked for.
+        answers: What people answer when it asks, one after the other, from the start again
+            when they run out.
+
+    Returns:
+        What passed and what was not exercised.
+
+    Raises:
+        AssertionError: Every check that failed, with what was found.
+    """
+    return asyncio.run(
+        acheck_participant(participant, model=model, request=request, answers=answers)
+    )
+
+
+def _thread() -> RunnableConfig:
+    return {"configurable": {"thread_id": uuid.uuid4().hex}}
+
+
+def _memory(workflow: Workflow, thread: RunnableConfig) -> list[BaseMessage]:
+    place = {**(thread.get("configurable") or {}), "checkpoint_ns": SUBJECT}
+    values = as_dict(workflow.get_state({"configurable": place}).values)
+    return cast(list[BaseMessage], values.get("messages", []))
+
+
+def _check_ok(result: Any, visits: int) -> None:
+    reports = result["reports"]
+    faults = [
+        report.get("error", report["status"]) for report in reports if report["status"] != "ok"
+    ]
+    assert not faults, f"a visit ends as {faults[0]}"
+    assert len(reports) == visits, f"{len(reports)} reports of {visits} visits"
+
+
+def _check_visits(workflow: Workflow, thread: RunnableConfig, visits: int) -> None:
+    """Check that the history holds each visit's request, once."""
+    memory = _memory(workflow, thread)
+    requests = [m.id for m in memory if isinstance(m, HumanMessage)]
+    assert len(requests) == len(set(requests)) == visits, (
+        f"its history holds {len(requests)} requests of {visits} visits"
+    )
+    _check_valid(memory)
+
+
+def _check_valid(memory: Sequence[BaseMessage]) -> None:
+    fault = history_fault(memory)
+    assert fault is None, fault

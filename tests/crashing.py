@@ -1,0 +1,205 @@
+"""A run that can be killed at any moment, and what must hold of it afterwards.
+
+The team: a function, an agent with a tool, and a workflow of two functions. Every effect
+writes its idempotency key to a log, so that a turn that runs twice is seen.
+"""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain.tools import ToolRuntime
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool
+
+from asterism import Participant, SupervisorWorkflowBuilder, idempotency_key, proceed
+from asterism.storage import open_checkpointer
+from asterism.testing import ScriptedChatModel, ScriptedReply
+from tests.graphs.test_memory import is_valid
+from tests.teams import follow
+
+TEAM = ("plain", "agent", "team")
+INNER = ("one", "two")
+THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
+REQUEST = {"messages": [("user", "Plan it")]}
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["tests.crashing"])
+
+
+def effect(log: Path, pause: float, runtime: Any = None) -> str:
+    """Do something that must not happen twice without being recognised; return the visit."""
+    time.sleep(pause)
+    key = idempotency_key(runtime)
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, f"{key}\n".encode())
+    os.close(file)
+    time.sleep(pause)
+    return key.split("/")[1]
+
+
+def function(name: str, log: Path, pause: float) -> Participant:
+    def work(messages: Any) -> str:
+        return f"{name} did {effect(log, pause)}"
+
+    return Participant(runs=work, description="Works.")
+
+
+def agent(log: Path, pause: float) -> Participant:
+    @tool
+    def act(runtime: ToolRuntime) -> str:
+        """Act."""
+        return effect(log, pause, runtime)
+
+    def say(messages: list[Any]) -> Any:
+        assert is_valid(messages), messages
+        results = [m for m in messages if m.type == "tool"]
+        if messages[-1].type == "human":
+            return ScriptedReply(tool_calls=[("act", {}), ("act", {})])
+        return f"agent did {results[-1].text}"
+
+    model = ScriptedChatModel(script=[say] * 999)
+    return Participant(runs=create_agent(model, [act]), description="Works with a tool.")
+
+
+def build(saver: Any, log: Path, route: list[str], pause: float) -> Any:
+    inner = (
+        SupervisorWorkflowBuilder("Inner", finish="forward", description="Works in turn.")
+        .participants(**{name: function(name, log, pause) for name in INNER})
+        .with_manager(follow(INNER))
+        .build()
+    )
+    return (
+        SupervisorWorkflowBuilder("Crash", finish="forward", max_iterations=99)
+        .participants(plain=function("plain", log, pause), agent=agent(log, pause), team=inner)
+        .with_manager(follow(route))
+        .build(checkpointer=saver)
+    )
+
+
+def drive(path: Path, log: Path, route: list[str], pause: float, durability: str) -> None:
+    """Begin a run, or go on with it, to its end."""
+    with open_checkpointer(f"sqlite:///{path}") as saver:
+        workflow = build(saver, log, route, pause)
+        values = workflow.get_state(THREAD).values
+        if not values:
+            workflow.invoke(REQUEST, THREAD, durability=durability)
+        elif values.get("status") != "completed":
+            proceed(workflow, THREAD)
+
+
+@dataclass
+class Story:
+    """What is known of a run that is killed now and then."""
+
+    folder: Path
+    route: list[str]
+    pause: float = 0.002
+    durability: str = "sync"
+    kills: int = 0
+    finished: dict[str, str] = field(default_factory=dict)
+    """The reports that were stored when somebody looked: by handoff."""
+    counted: Counter[str] = field(default_factory=Counter)
+    """How often each finished turn had its effects then."""
+    lost: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def run(self, kill_after: float | None) -> bool:
+        """Run in a process of its own, kill it after some seconds, and look what is stored."""
+        arguments = (self.folder / "threads.db", self.log, self.route, self.pause, self.durability)
+        process = processes.Process(target=drive, args=arguments)
+        process.start()
+        process.join(kill_after if kill_after is not None else 60)
+        if process.is_alive() and process.pid:
+            os.kill(process.pid, signal.SIGKILL)
+            self.kills += 1
+        process.join(60)
+        self.look()
+        return process.exitcode == 0
+
+    def effects(self) -> Counter[str]:
+        keys = self.log.read_text().split() if self.log.exists() else []
+        return Counter(keys)
+
+    def look(self) -> None:
+        """Check that what was finished stays, and note what is finished now."""
+        now = self.stored()
+        effects = self.effects()
+        for handoff, text in self.finished.items():
+            if now.get(handoff) != text:
+                self.lost.append(f"{handoff}: {text!r} is now {now.get(handoff)!r}")
+        for key, count in self.counted.items():
+            if effects[key] != count:
+                self.repeated.append(f"{key}: {effects[key]} times")
+        self.finished = now
+        self.counted = Counter(
+            {key: count for key, count in effects.items() if key.split("/")[1] in now}
+        )
+
+    def stored(self) -> dict[str, str]:
+        """The reports of the run and of the workflow in it, by handoff."""
+        if not (self.folder / "threads.db").exists():
+            return {}
+        with open_checkpointer(f"sqlite:///{self.folder / 'threads.db'}") as saver:
+            workflow = build(saver, self.log, self.route, 0)
+            found: dict[str, str] = {}
+            inside: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": "team"}}
+            for place in (THREAD, inside):
+                values = workflow.get_state(place).values or {}
+                for message in values.get("messages") or []:  # the board starts anew each request
+                    kind, _, handoff = str(message.id).partition("-")
+                    if kind == "report":
+                        found[handoff] = message.text
+            return found
+
+    def check_end(self) -> None:
+        """Check the finished run: every turn once, in order, with its own report."""
+        with open_checkpointer(f"sqlite:///{self.folder / 'threads.db'}") as saver:
+            workflow = build(saver, self.log, self.route, 0)
+            values = workflow.get_state(THREAD).values
+            assert values["status"] == "completed"
+            reports = values["reports"]
+            assert [report["participant"] for report in reports] == self.route
+            effects = self.effects()
+            for report in reports:
+                if report["participant"] != "team":
+                    assert report["text"] == f"{report['participant']} did {report['id']}"
+                    assert effects[f"t/{report['id']}/1"] >= 1
+            for name in ("plain", "agent"):
+                place: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": name}}
+                memory = (workflow.get_state(place).values or {}).get("messages", [])
+                visits = [m for m in memory if m.type == "human"]
+                assert len(visits) == len({m.id for m in visits}) == self.route.count(name)
+                assert is_valid(memory)
+        again = sum(count - 1 for count in effects.values())
+        assert again <= 2 * self.kills, f"{again} effects ran twice in {self.kills} kills"
+
+
+def story(folder: Path, seed: int, durability: str = "sync") -> Story:
+    """Kill a run at random moments until it has come to its end, and check it."""
+    chance = random.Random(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    told = Story(
+        folder,
+        [chance.choice(TEAM) for _ in range(chance.randint(2, 6))],
+        pause=chance.choice([0, 0.001, 0.004]),
+        durability=durability,
+    )
+    for _ in range(chance.randint(1, 4)):
+        if told.run(chance.uniform(0.0, 0.25)):
+            break
+    else:
+        assert told.run(None)
+    told.check_end()
+    return told
