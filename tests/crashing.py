@@ -7,7 +7,6 @@ writes its idempotency key to a log, so that a turn that runs twice is seen.
 import multiprocessing
 import os
 import random
-import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -121,10 +120,9 @@ class Story:
         process = processes.Process(target=drive, args=arguments)
         process.start()
         process.join(kill_after if kill_after is not None else 60)
-        if process.is_alive() and process.pid:
-            os.kill(process.pid, signal.SIGKILL)
-            self.kills += 1
+        process.kill()
         process.join(60)
+        self.kills += process.exitcode != 0
         self.look()
         return process.exitcode == 0
 
