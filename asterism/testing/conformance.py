@@ -85,9 +85,9 @@ class _Suite:
             name = route[place] if place < len(route) else None
             return SupervisorDecision(next_agent=name, instruction=name and f"Part {place + 1}")
 
-        subject = Participant(runs=self._participant, description="The participant.")
-        if isinstance(self._participant, Participant):
-            subject = self._participant
+        given = self._participant
+        if not isinstance(given, Participant):
+            given = Participant(runs=given, description="The participant.")
 
         def tell(messages: list[AnyMessage]) -> str:
             return _SECRET
@@ -95,7 +95,7 @@ class _Suite:
         sibling = Participant(runs=tell, description="The sibling.")
         return (
             SupervisorWorkflowBuilder("Conformance", finish="forward", model=self._model)
-            .participants(**{SUBJECT: subject, SIBLING: sibling})
+            .participants(**{SUBJECT: given, SIBLING: sibling})
             .with_manager(follow)
             .build(checkpointer=InMemorySaver())
         )
@@ -129,7 +129,7 @@ class _Suite:
     async def check_answers_in_sync(self) -> None:
         """A visit gives a text, in sync."""
         workflow, thread = self.star(SUBJECT), _thread()
-        result = await asyncio.to_thread(workflow.invoke, self._request, thread)
+        result: Any = await asyncio.to_thread(workflow.invoke, self._request, thread)
         _check_ok(await self.answered(workflow, thread, result), 1)
 
     async def check_memory(self) -> None:
@@ -179,7 +179,7 @@ class _Suite:
         kinds = [report["status"] for report in result["reports"]]
         assert kinds == ["failed", "ok"], f"the reports are {kinds}"
         assert "_Stop: broken on purpose" in result["reports"][0].get("error", "")
-        _check_valid(_memory(workflow, thread))
+        assert (fault := history_fault(_memory(workflow, thread))) is None, fault
 
     async def check_cancellation(self) -> None:
         """A turn that is cancelled runs again when the run goes on."""
@@ -229,10 +229,8 @@ async def acheck_participant(
             report.failed[name] = f"{type(error).__name__}: {error}"
         else:
             report.passed.append(name)
-    if "interrupts" in suite.exercised:
-        report.passed.append("interrupts")
-    else:
-        report.not_exercised.append("interrupts")
+    noted = report.passed if "interrupts" in suite.exercised else report.not_exercised
+    noted.append("interrupts")
     if report.failed:
         found = "\n".join(f"  {name}: {fault}" for name, fault in report.failed.items())
         raise AssertionError(f"The participant fails {len(report.failed)} checks:\n{found}")
@@ -298,9 +296,4 @@ def _check_visits(workflow: Workflow, thread: RunnableConfig, visits: int) -> No
     assert len(requests) == len(set(requests)) == visits, (
         f"its history holds {len(requests)} requests of {visits} visits"
     )
-    _check_valid(memory)
-
-
-def _check_valid(memory: Sequence[BaseMessage]) -> None:
-    fault = history_fault(memory)
-    assert fault is None, fault
+    assert (fault := history_fault(memory)) is None, fault
