@@ -8,9 +8,13 @@ if not Path(__file__).with_name("graphs").is_dir():  # a checkout whose links we
     __path__.append(str(Path(__file__).parents[1]))
 
 if TYPE_CHECKING:
+    from asterism.agents import Agent
+    from asterism.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
+    from asterism.breaker import CircuitBreaker
     from asterism.decisions import HumanFeedbackRequest, SupervisorDecision
     from asterism.errors import AsterismError
     from asterism.graphs.builder import SupervisorWorkflowBuilder
+    from asterism.graphs.orchestrator import AgentOrchestrator
     from asterism.graphs.workflow import Workflow
     from asterism.idempotency import idempotency_key
     from asterism.messages import convert_tool_content_to_text
@@ -18,22 +22,39 @@ if TYPE_CHECKING:
     from asterism.nodes.kinds import Participant
     from asterism.nodes.view import SupervisorView
     from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
+    from asterism.resilience import AskPerson, Compensation, Delegate, Timeout, UndoAll, UseCached
     from asterism.runs import aproceed, proceed
     from asterism.storage import aopen_checkpointer, open_checkpointer
+    from asterism.tasks import ExecutionMode, SubAgentTask
 
 __all__ = [
+    "Agent",
+    "AgentOrchestrator",
+    "AskPerson",
     "AsterismError",
+    "BatchOutcome",
+    "BatchProgress",
+    "CircuitBreaker",
+    "Compensation",
+    "Delegate",
+    "ExecutionMode",
     "HumanFeedbackRequest",
     "Participant",
     "PendingRequest",
+    "SubAgentTask",
     "SupervisorDecision",
     "SupervisorView",
     "SupervisorWorkflowBuilder",
+    "Timeout",
+    "UndoAll",
+    "UseCached",
     "Workflow",
+    "abatch_process",
     "aopen_checkpointer",
     "apending_requests",
     "aproceed",
     "aresume",
+    "batch_process",
     "convert_tool_content_to_text",
     "create_supervisor_agent",
     "idempotency_key",
@@ -44,18 +65,33 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Agent": "agents",
+    "AgentOrchestrator": "graphs.orchestrator",
+    "AskPerson": "resilience",
     "AsterismError": "errors",
+    "BatchOutcome": "batch",
+    "BatchProgress": "batch",
+    "CircuitBreaker": "breaker",
+    "Compensation": "resilience",
+    "Delegate": "resilience",
+    "ExecutionMode": "tasks",
     "HumanFeedbackRequest": "decisions",
     "Participant": "nodes.kinds",
     "PendingRequest": "people",
+    "SubAgentTask": "tasks",
     "SupervisorDecision": "decisions",
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",
+    "Timeout": "resilience",
+    "UndoAll": "resilience",
+    "UseCached": "resilience",
     "Workflow": "graphs.workflow",
+    "abatch_process": "batch",
     "aopen_checkpointer": "storage",
     "apending_requests": "people",
     "aproceed": "runs",
     "aresume": "people",
+    "batch_process": "batch",
     "convert_tool_content_to_text": "messages",
     "create_supervisor_agent": "nodes.deciders",
     "idempotency_key": "idempotency",

@@ -3,14 +3,17 @@
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Literal, Optional, cast
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
+from asterism.agents import Agent
 from asterism.errors import BadDecisionError
 from asterism.messages import clean_text
+from asterism.plain import as_dict
+from asterism.tasks import SubAgentTask, plan_faults
 
 SAID_LIMIT = 2_000
 """How many characters of a bad decision are kept and shown, at most."""
@@ -19,8 +22,8 @@ SAID_LIMIT = 2_000
 class SupervisorDecision(BaseModel):
     """Who works next, or what a person is asked, or that the request is complete.
 
-    The request is complete exactly when `next_agent` is None and `user_input_needed` is
-    False. `user_input_needed` wins over `next_agent`.
+    The request is complete exactly when `next_agent` is None, `user_input_needed` is False
+    and there are no `tasks`. `user_input_needed` wins over `tasks`, and they over `next_agent`.
     """
 
     model_config = ConfigDict(extra="ignore", str_strip_whitespace=True)
@@ -40,6 +43,17 @@ class SupervisorDecision(BaseModel):
         default=None,
         description="What next_agent is to do now, with every fact that it needs to know.",
     )
+    tasks: list[SubAgentTask] | None = Field(
+        default=None,
+        description="Several tasks at once instead of next_agent, where they can be told apart. "
+        "Each starts when the tasks that it depends on are done, and gets their results.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plan_needs_no_next_agent(cls, given: Any) -> Any:
+        fields = as_dict(given)
+        return {"next_agent": None, **fields} if fields.get("tasks") else given
 
     @model_validator(mode="after")
     def _question_has_words(self) -> "SupervisorDecision":
@@ -50,7 +64,28 @@ class SupervisorDecision(BaseModel):
     @property
     def complete(self) -> bool:
         """Whether nobody has to work and nobody has to be asked."""
-        return self.next_agent is None and not self.user_input_needed
+        return self.next_agent is None and not self.user_input_needed and not self.tasks
+
+
+class AnswerDecision(SupervisorDecision):
+    """A decision of somebody who may also answer the user at once."""
+
+    answer: str | None = Field(
+        default=None, description="The answer to the user, where nobody has to work for it."
+    )
+    fields: SkipJsonSchema[dict[str, Any] | None] = None
+    """The answer as plain values, for `structured_response`; code may give them, no model."""
+    failure: SkipJsonSchema[str | None] = None
+    """Why the request fails, as `kind: reason`; code may say so, no model."""
+
+
+class PlanDecision(AnswerDecision):
+    """A decision of somebody who may also create agents."""
+
+    subagents: list[Agent] = Field(
+        default_factory=list[Agent],
+        description="New agents that the tasks need, where nobody in the team fits.",
+    )
 
 
 class HumanFeedbackRequest(BaseModel):
@@ -68,26 +103,6 @@ class HumanFeedbackRequest(BaseModel):
     """The latest messages, oldest first, each with `role`, `name` and `content`."""
 
 
-@lru_cache(maxsize=256)
-def decision_schema(names: tuple[str, ...]) -> type[SupervisorDecision]:
-    """Narrow `SupervisorDecision` to the live participants.
-
-    Args:
-        names: The ids that `next_agent` may have.
-
-    Returns:
-        A model of the same name whose `next_agent` is one of `names` or None.
-    """
-    allowed = cast(Any, Optional[Literal[names]] if names else None)  # noqa: UP045 - names are a value
-    field = Field(description=SupervisorDecision.model_fields["next_agent"].description)
-    return create_model(
-        "SupervisorDecision",
-        __base__=SupervisorDecision,
-        __doc__=SupervisorDecision.__doc__,
-        next_agent=(allowed, field),
-    )
-
-
 def normal_name(name: str) -> str:
     """Fold case, width, white space and control characters away, to compare names."""
     folded = unicodedata.normalize("NFKC", name).casefold()
@@ -103,7 +118,7 @@ def match_name(said: str, names: Iterable[str]) -> str | None:
     return next((name for name in names if normal_name(name) == wanted), None)
 
 
-def read_decision(said: object, names: Sequence[str]) -> SupervisorDecision:
+def read_decision(said: object, names: Sequence[str], *, plans: bool = False) -> SupervisorDecision:
     """Read what a decider returned.
 
     Accepted are a `SupervisorDecision`, a mapping of its fields, and a model's message that
@@ -112,27 +127,56 @@ def read_decision(said: object, names: Sequence[str]) -> SupervisorDecision:
     Args:
         said: What the decider returned.
         names: The ids of the live participants.
+        plans: Whether the decision may create agents and answer: a `PlanDecision`.
 
     Raises:
         BadDecisionError: What is wrong, what was said, and which names are allowed.
     """
     try:
-        decision = SupervisorDecision.model_validate(_fields(said))
+        coded = isinstance(said, AnswerDecision)
+        schema = PlanDecision if plans or coded else SupervisorDecision
+        decision = schema.model_validate(_fields(said))
+        if isinstance(decision, AnswerDecision) and not coded:
+            decision = decision.model_copy(update={"fields": None, "failure": None})
     except ValidationError as error:
         raise BadDecisionError(_explain(error)) from error
     words = {
         "user_prompt": decision.user_prompt and clean_text(decision.user_prompt),
         "instruction": decision.instruction and clean_text(decision.instruction),
     }
-    if decision.user_input_needed or decision.next_agent is None:
-        return decision.model_copy(update={**words, "next_agent": None})
+    if decision.user_input_needed:
+        return decision.model_copy(update={**words, "next_agent": None, "tasks": None})
+    if isinstance(decision, PlanDecision):
+        names = [*names, *(agent.agent_id for agent in decision.subagents)]
+    if decision.tasks:
+        return decision.model_copy(
+            update={**words, "next_agent": None, "tasks": _plan(decision.tasks, names)}
+        )
+    if decision.next_agent is None:
+        return decision.model_copy(update={**words, "tasks": None})
     name = match_name(decision.next_agent, names)
     if name is None:
         raise BadDecisionError(
             f"next_agent is {decision.next_agent[:100]!r}, which is not a participant. "
             f"Allowed: {', '.join(names)}, or null."
         )
-    return decision.model_copy(update={**words, "next_agent": name})
+    return decision.model_copy(update={**words, "next_agent": name, "tasks": None})
+
+
+def _plan(tasks: Sequence[SubAgentTask], names: Sequence[str]) -> list[SubAgentTask]:
+    """Check the tasks of a decision, with the names as they are written here."""
+    matched = [
+        task.model_copy(
+            update={
+                "agent_id": match_name(task.agent_id, names) or task.agent_id[:100],
+                "task_description": clean_text(task.task_description),
+            }
+        )
+        for task in tasks
+    ]
+    if faults := plan_faults(matched, names):
+        raise BadDecisionError("the tasks make no plan: " + "; ".join(faults[:20]))
+    return matched
 
 
 def said_text(said: object) -> str:
@@ -158,7 +202,7 @@ def _fields(said: object) -> Mapping[str, Any]:
     if isinstance(said, SupervisorDecision):
         return said.model_dump()
     if isinstance(said, AIMessage):
-        _check_whole(said)
+        check_whole(said)
         if said.tool_calls:
             return said.tool_calls[0]["args"]
         if said.invalid_tool_calls:
@@ -172,7 +216,7 @@ def _fields(said: object) -> Mapping[str, Any]:
     )
 
 
-def _check_whole(said: AIMessage) -> None:
+def check_whole(said: AIMessage) -> None:
     """Refuse an answer that was cut off: what is left of it may look like a whole one."""
     facts: dict[str, Any] = said.response_metadata
     reason = facts.get("finish_reason") or facts.get("stop_reason")

@@ -9,8 +9,12 @@ AsterismError
 ├── InvalidRequestError     (ValueError)    the input of a run holds no request
 ├── BadDecisionError        (ValueError)    one answer of a decider cannot be read
 ├── RoutingError            (RuntimeError)  no valid decision within the bound
-├── ThreadBusyError         (RuntimeError)  somebody else drives the thread
+├── ThreadBusyError         (RuntimeError)  somebody else drives the thread, or the batch
 ├── UnknownParticipantError (LookupError)   a stored run waits for somebody who is gone
+├── AgentTimeoutError       (TimeoutError)  a participant gave no answer in time
+├── AbandonedError          (RuntimeError)  an attempt that was given up still wants to store
+├── CircuitOpenError        (RuntimeError)  a service failed too often and is left alone
+├── ConsensusFailedError    (RuntimeError)  the participants did not agree
 ├── AnswerError             (ValueError)    an answer to an open request is refused
 │   ├── NothingPendingError                 nobody is waiting for an answer
 │   └── UnknownRequestError                 the answered request is not open
@@ -100,6 +104,37 @@ class UnknownParticipantError(AsterismError, LookupError):
     """A stored run waits for a participant that the workflow does not have any more."""
 
     code = "unknown_participant"
+
+
+class AgentTimeoutError(AsterismError, TimeoutError):
+    """A participant gave no answer within the time of an attempt."""
+
+    code = "agent_timeout"
+
+
+class AbandonedError(AsterismError, RuntimeError):
+    """An attempt that was given up wants to store something; it is refused."""
+
+    code = "abandoned"
+
+
+class CircuitOpenError(AsterismError, RuntimeError):
+    """A service failed too often; it is left alone for a while."""
+
+    code = "circuit_open"
+
+    def __init__(self, message: str, *, service: str = "", retry_in: float = 0.0) -> None:
+        super().__init__(message)
+        self.service = service
+        """What is left alone."""
+        self.retry_in = retry_in
+        """Seconds until another try is worth it."""
+
+
+class ConsensusFailedError(AsterismError, RuntimeError):
+    """The participants did not agree."""
+
+    code = "consensus_failed"
 
 
 class AnswerError(AsterismError, ValueError):

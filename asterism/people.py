@@ -19,8 +19,8 @@ from asterism.errors import AnswerError, NothingPendingError, UnknownRequestErro
 from asterism.plain import as_dict
 from asterism.runs import Graph
 
-SUPERVISOR_NODES = ("human",)
-"""The nodes in which the supervisor itself asks."""
+SUPERVISOR_NODES = ("human", "dispatch")
+"""The nodes of a workflow that are no participants."""
 
 
 @dataclass(frozen=True, kw_only=True)

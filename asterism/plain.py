@@ -1,5 +1,6 @@
 """Plain JSON values of unknown shape."""
 
+import math
 from typing import Any, cast
 
 
@@ -11,3 +12,9 @@ def as_list(value: object) -> list[Any]:
 def as_dict(value: object) -> dict[str, Any]:
     """Return `value` where it is a dict, else an empty one."""
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a finite number; True and False are none."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(cast(float, value))

@@ -20,6 +20,11 @@ _PASSING_NAMES = frozenset(
         "ReadTimeoutError",
     }
 )
+_API_NAMES = _PASSING_NAMES | {
+    "APIError",  # openai, anthropic
+    "HTTPError",  # httpx, requests
+    "ClientError",  # botocore, google
+}
 _NO_QUOTA = "insufficient_quota"
 
 
@@ -39,15 +44,33 @@ def can_pass(error: BaseException) -> bool:
     return any(kind.__name__ in _PASSING_NAMES for kind in type(error).__mro__)
 
 
+def is_api_error(error: BaseException) -> bool:
+    """Whether a model's or a service's interface raised an error, passing or not."""
+    if isinstance(error, ConnectionError) or _status(error) is not None:
+        return True
+    return any(kind.__name__ in _API_NAMES for kind in type(error).__mro__)
+
+
 MODEL_RETRY = RetryPolicy(
     initial_interval=0.5, max_interval=20.0, max_attempts=3, retry_on=can_pass
 )
 """How the workflow's own model calls are retried, on top of what the provider's client does."""
 
 
+_DEFAULT: Any = RetryPolicy().retry_on
+
+
+AGENT_RETRY = RetryPolicy(
+    initial_interval=1.0, backoff_factor=2.0, max_attempts=4, retry_on=Exception
+)
+"""How the visit of a participant is tried again where retries are asked for without a policy."""
+
+
 def waits(policy: RetryPolicy, error: BaseException) -> bool:
     """Whether a policy retries after an error."""
     on: Any = policy.retry_on
+    if on is _DEFAULT and isinstance(error, TimeoutError):
+        return True  # the engine's own time-outs are retried by default, too
     if isinstance(on, type):
         return isinstance(error, on)
     return bool(on(error)) if callable(on) else isinstance(error, tuple(on))

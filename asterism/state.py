@@ -12,8 +12,8 @@ from asterism.messages import fold_messages
 Status = Literal["running", "completed", "waiting", "limit", "stalled", "failed", "cancelled"]
 """How a run stands. Only `"running"` and `"waiting"` are not an end."""
 
-ReportStatus = Literal["ok", "empty", "failed", "timeout", "limit", "cancelled"]
-"""How a visit ended. An empty text is never `"ok"`."""
+ReportStatus = Literal["ok", "empty", "failed", "timeout", "limit", "cancelled", "skipped"]
+"""How a visit ended. An empty text is never `"ok"`; a skipped visit was never made."""
 
 SNAPSHOT_FREQUENCY = 1_000
 """After how many writes a growing channel is stored whole; in between only what is new is."""
@@ -36,8 +36,16 @@ class Report(TypedDict):
     """How often the participant was tried for this visit."""
     fingerprint: str
     """Names the request together with the text, to notice work that stands still."""
+    task: NotRequired[str]
+    """The task of a plan that it answers."""
+    kind: NotRequired[str]
+    """The kind of failure, as in `asterism.resilience.FAILURES`, where it failed."""
     error: NotRequired[str]
     """What went wrong, as `kind: message`, where something did."""
+    compensation: NotRequired[dict[str, str]]
+    """What happens next because it failed: who takes over, or what a person is asked."""
+    undoes: NotRequired[str]
+    """The report whose effects it has taken back."""
     files: NotRequired[list[dict[str, str]]]
     """Files that its tools made, each with `name`, `media_type` and `text`."""
 
@@ -49,8 +57,16 @@ class Decision(TypedDict):
     user_input_needed: bool
     user_prompt: str | None
     instruction: str | None
+    tasks: NotRequired[list[dict[str, Any]] | None]
+    """The tasks of a plan, as `SubAgentTask` has them."""
     handoff_id: NotRequired[str]
-    """Names the visit that this decision asks for."""
+    """Names the visit or the plan that this decision asks for."""
+    answer: NotRequired[str]
+    """The answer to the user, where whoever decided has written it already."""
+    fields: NotRequired[dict[str, Any] | None]
+    """The answer as plain values, for `structured_response`."""
+    undo: NotRequired[bool]
+    """Whether what was done for the request is undone."""
     end: NotRequired[dict[str, str]]
     """`status` and `reason` where the run ends for another cause than being complete."""
 
@@ -90,6 +106,10 @@ class WorkflowState(WorkflowOutput):
     """The request of this run, then the questions and answers that made it clearer."""
     decision: Decision | None
     """The decision that is being followed."""
+    agents: dict[str, Any]
+    """The specs of agents that a model has created on this thread, by id."""
+    running: list[str]
+    """The tasks of its plan that have begun and have no report yet."""
 
 
 class Visit(TypedDict):
@@ -101,3 +121,5 @@ class Visit(TypedDict):
     request: str
     """The user's request, what became clear since, and the supervisor's instruction."""
     round: int
+    task: NotRequired[str]
+    """The task of a plan that is to be done."""

@@ -1,10 +1,4 @@
-"""The builder: any set of participants becomes a bidirectional star.
-
-```
-START -> begin -> supervisor -> {participant..., human, finish}
-participant -> supervisor ; human -> supervisor ; finish -> END
-```
-"""
+"""The builder: any set of participants becomes a bidirectional star."""
 
 import re
 import warnings
@@ -13,26 +7,24 @@ from typing import Any, Literal, Self
 
 from langgraph.cache.base import BaseCache
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.graph import END, START, StateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import RetryPolicy
 from pydantic import BaseModel
 
 from asterism.errors import WorkflowBuildError
+from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
 from asterism.graphs.workflow import Workflow, WorkflowFacts
 from asterism.models import ModelLike, resolve_model
-from asterism.nodes.begin import create_begin_node
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
 from asterism.nodes.deciding import AnyDecider, Rules
-from asterism.nodes.finish import Writer, create_finish_node, forwarder, structurer, synthesizer
-from asterism.nodes.human import create_human_node
-from asterism.nodes.kinds import describe, participant_graph
-from asterism.nodes.participant import create_participant_node
-from asterism.nodes.routing import BEGIN, FINISH, HUMAN, SUPERVISOR
-from asterism.nodes.supervisor import SupervisorInput, create_supervisor_node
+from asterism.nodes.finish import Writer, forwarder, structurer, synthesizer
+from asterism.nodes.kinds import describe
+from asterism.nodes.strategies import Selector, Strategy, StrategyName, TeamChoice, TieRule
+from asterism.nodes.team import Creation, Team, tool_name
+from asterism.nodes.visits import create_member
+from asterism.resilience import Policy
 from asterism.retries import MODEL_RETRY
-from asterism.state import Visit, WorkflowInput, WorkflowOutput, WorkflowState
 
 Finish = Literal["synthesize", "forward"] | type[BaseModel]
 """How the answer is written: by the model, as the last report, or as a pydantic model."""
@@ -65,6 +57,10 @@ class SupervisorWorkflowBuilder:
             instruction for the third time: `"replan"` tells the supervisor, and ends with
             `status="stalled"` when it insists; `"ask_user"` asks; `"finish"` ends.
         retry: How passing failures of the supervisor's model are retried.
+        policies: What happens when a participant fails, first = outermost: `RetryPolicy`,
+            `Timeout`, `CircuitBreaker`, `Compensation`. One that a participant has itself
+            takes the place of the one here of its kind.
+        max_parallel_tasks: How many tasks of a plan may run at once.
         thread_wait: How many seconds a call waits for a thread that another one drives,
             before it raises `ThreadBusyError`.
 
@@ -93,6 +89,8 @@ class SupervisorWorkflowBuilder:
         require: Sequence[str] = (),
         on_stall: Stall = "replan",
         retry: RetryPolicy = MODEL_RETRY,
+        policies: Sequence[Policy] = (),
+        max_parallel_tasks: int = 5,
         thread_wait: float = 0.0,
     ) -> None:
         self._name = name
@@ -106,6 +104,9 @@ class SupervisorWorkflowBuilder:
             on_stall=on_stall,
             retry=retry,
         )
+        self._creation: Creation | None = None
+        self._policies = tuple(policies)
+        self._max_parallel_tasks = max_parallel_tasks
         self._thread_wait = thread_wait
         self._model = model
         self._prompt = prompt
@@ -131,6 +132,38 @@ class SupervisorWorkflowBuilder:
         self._manager = decider
         return self
 
+    def with_strategy(
+        self,
+        strategy: StrategyName | Selector,
+        *,
+        create_agents_for_task: TeamChoice | None = None,
+        available_tools: Sequence[Any] = (),
+        majority: float = 0.5,
+        tie: TieRule = "revote",
+    ) -> Self:
+        """Let a fixed strategy decide rather than the model.
+
+        Args:
+            strategy: `"sequential"`, `"parallel"`, `"consensus"` or `"hierarchical"` (the
+                first participant leads), or a function that picks one for a request.
+            create_agents_for_task: Chooses for a request who works on it: participants by
+                id, or specs of agents, which are created on the workflow's model.
+            available_tools: What agents may call that are created.
+            majority: Consensus: a winner has more than this share of the votes.
+            tie: Consensus without a winner: `"revote"` once and then fail, `"first"` takes
+                the first of those with most votes, `"fail"` fails at once.
+        """
+        self._manager = Strategy(
+            name=strategy,
+            create_agents_for_task=create_agents_for_task,
+            majority=majority,
+            tie=tie,
+        )
+        if create_agents_for_task is not None:
+            tools = {tool_name(tool): tool for tool in available_tools}
+            self._creation = Creation(tools=tools, model=self._model)
+        return self
+
     def build(
         self,
         checkpointer: BaseCheckpointSaver[Any] | bool | None = None,
@@ -151,54 +184,46 @@ class SupervisorWorkflowBuilder:
         faults = find_faults(
             participants=self._participants,
             model=self._model,
-            has_manager=self._manager is not None,
+            manager=self._manager,
             rules=self._rules,
             finish=self._finish,
             thread_wait=self._thread_wait,
+            policies=self._policies,
+            max_parallel_tasks=self._max_parallel_tasks,
         )
         if faults:
             raise WorkflowBuildError(self._name, faults)
-        descriptions = {name: _description(name, thing) for name, thing in self._participants}
-        star = self._star(descriptions)
+        team = self._team()
+        star = create_star(
+            team,
+            decider=self._decider(team),
+            rules=self._rules,
+            write=self._writer(),
+            max_parallel_tasks=self._max_parallel_tasks,
+        )
         facts = WorkflowFacts(
             id=self._id,
             description=self._description,
-            participants=descriptions,
+            team=team,
             response_format=self._finish if isinstance(self._finish, type) else None,
             thread_wait=self._thread_wait,
         )
         compiled = star.compile(checkpointer, cache=cache, store=store, name=self._name)
         return Workflow.of(compiled, facts)
 
-    def _star(self, descriptions: dict[str, str]) -> StateGraph[Any, Any, Any, Any]:
-        star: StateGraph[Any, Any, Any, Any] = StateGraph(
-            WorkflowState, input_schema=WorkflowInput, output_schema=WorkflowOutput
-        )
-        star.add_node(BEGIN, create_begin_node())
-        star.add_node(
-            SUPERVISOR,
-            create_supervisor_node(self._decider(descriptions), descriptions, self._rules),
-            input_schema=SupervisorInput,
-            destinations=(*descriptions, HUMAN, FINISH),
-        )
-        for name, thing in self._participants:
-            graph = participant_graph(name, thing, self._model)
-            node = create_participant_node(name, graph)
-            star.add_node(name, node, input_schema=Visit)
-            star.add_edge(name, SUPERVISOR)
-        star.add_node(HUMAN, create_human_node())
-        star.add_node(FINISH, create_finish_node(self._writer()))
-        star.add_edge(START, BEGIN)
-        star.add_edge(BEGIN, SUPERVISOR)
-        star.add_edge(HUMAN, SUPERVISOR)
-        star.add_edge(FINISH, END)
-        return star
+    def _team(self) -> Team:
+        members = {
+            name: create_member(name, thing, self._model, self._policies)
+            for name, thing in self._participants
+        }
+        descriptions = {name: _description(name, thing) for name, thing in self._participants}
+        return Team(descriptions, members, creation=self._creation, policies=self._policies)
 
-    def _decider(self, descriptions: dict[str, str]) -> AnyDecider:
+    def _decider(self, team: Team) -> AnyDecider:
         if self._manager is not None or self._model is None:
             assert self._manager is not None
             return self._manager
-        block = describe_participants(descriptions)
+        block = describe_participants(team.descriptions)
         return create_supervisor_agent(self._model, block, prompt=self._prompt)
 
     def _writer(self) -> Writer:

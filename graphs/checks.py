@@ -1,6 +1,7 @@
 """What is refused before a run begins: a thread that is none, a request that says nothing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +10,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
 from asterism.errors import InvalidRequestError, InvalidThreadError, UnknownParticipantError
+from asterism.graphs.plans import running_participants
+from asterism.nodes.routing import DISPATCH
 from asterism.nodes.view import label
 from asterism.people import open_requests
-from asterism.plain import as_list
+from asterism.plain import as_dict, as_list
 
 THREAD_ID_LIMIT = 255
 """The longest thread id."""
@@ -73,6 +76,19 @@ def check_pending(snapshot: StateSnapshot, participants: Mapping[str, str]) -> N
         )
 
 
+def addressed(given: Any, snapshot: StateSnapshot) -> Any:
+    """Address the one answer to the one question that is open.
+
+    The engine hands an answer without an address down from node to node; the visits of a
+    plan are no nodes of their own.
+    """
+    resume = getattr(given, "resume", None)
+    if resume is None or len(snapshot.interrupts) != 1 or DISPATCH not in snapshot.next:
+        return given
+    name = snapshot.interrupts[0].id
+    return given if name in as_dict(resume) else replace(given, resume={name: resume})
+
+
 def stranger(snapshot: StateSnapshot, participants: Mapping[str, str]) -> str | None:
     """Return the participant that a stored run waits for and that is not there any more."""
     values: dict[str, Any] = snapshot.values
@@ -99,7 +115,7 @@ def withdrawals(snapshot: StateSnapshot, participants: Mapping[str, str]) -> lis
         text = f"(withdrawn by a new message: {who} asked {request.prompt!r})"
         facts = label(report="cancelled") if request.path else label(withdrawn=True)
         notes.append(AIMessage(text, name=request.participant, response_metadata=facts))
-    for name in snapshot.next:
+    for name in (*snapshot.next, *sorted(running_participants(snapshot))):
         if name in participants and name not in asked:
             text = f"(withdrawn by a new message: {name} was still at work)"
             facts = label(report="cancelled")
@@ -113,6 +129,7 @@ def _says_something(message: BaseMessage) -> bool:
 
 
 __all__: Sequence[str] = (
+    "addressed",
     "check_pending",
     "check_thread",
     "checked_request",

@@ -6,6 +6,7 @@ from typing import Any, cast
 from langgraph.types import Command, StateSnapshot, StateUpdate
 
 from asterism.decisions import read_decision
+from asterism.nodes.deciding import plain_decision
 from asterism.nodes.routing import BEGIN, SUPERVISOR, route
 from asterism.plain import as_dict
 from asterism.state import Decision
@@ -40,6 +41,6 @@ def edited(decision: Mapping[str, Any], names: Sequence[str]) -> Decision:
     Raises:
         BadDecisionError: It names nobody who takes part.
     """
-    checked = read_decision({"next_agent": None, **decision}, names).model_dump()
-    kept = {key: decision[key] for key in ("handoff_id", "end") if key in decision}
+    checked = plain_decision(read_decision({"next_agent": None, **decision}, names))
+    kept = {key: decision[key] for key in ("handoff_id", "end", "undo") if key in decision}
     return cast(Decision, {**checked, **kept})

@@ -7,10 +7,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.types import StateSnapshot, StateUpdate
 
+from asterism.effects import Call, Steps
 from asterism.errors import UnknownParticipantError
-from asterism.nodes.effects import Call, Steps
 from asterism.nodes.routing import HUMAN, SUPERVISOR
 from asterism.plain import as_dict
+from asterism.runs import Graph
 
 Saver = BaseCheckpointSaver[Any]
 
@@ -34,7 +35,17 @@ def renaming(
     return StateUpdate({"decision": decision}, SUPERVISOR)
 
 
-def move_memory(saver: Saver, thread: str, old: str, new: str) -> Steps[None]:
+def moves(graph: Graph, thread: str, new_names: Mapping[str, str | None]) -> Steps[None]:
+    """Let the memory of participants that were renamed go with them."""
+    saver = cast(Saver, graph.checkpointer)
+    graphs: dict[str, Any] = dict(cast(Any, graph.get_subgraphs()))
+    for old, heir in new_names.items():
+        if heir in graphs and old not in graphs:
+            for source, target in _namespaces(graphs[heir], old, heir):
+                yield from _move_memory(saver, thread, source, target)
+
+
+def _move_memory(saver: Saver, thread: str, old: str, new: str) -> Steps[None]:
     """Copy the history stored under one namespace to another that has none yet."""
     target = _place(thread, new)
     if (yield Call(saver.get_tuple, saver.aget_tuple, (target,))) is not None:
@@ -72,7 +83,7 @@ def _place(thread: str, namespace: str, checkpoint: str | None = None) -> Runnab
     )
 
 
-def namespaces(graph: Any, old: str, new: str) -> Iterator[tuple[str, str]]:
+def _namespaces(graph: Any, old: str, new: str) -> Iterator[tuple[str, str]]:
     """Yield the namespaces of a participant, under its old name and its new one."""
     yield old, new
     for namespace, _ in graph.get_subgraphs(recurse=True):

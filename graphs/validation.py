@@ -13,6 +13,9 @@ from asterism.models import ModelLike, resolve_model
 from asterism.nodes.deciding import Rules
 from asterism.nodes.kinds import Participant, fault_of
 from asterism.nodes.routing import RESERVED
+from asterism.nodes.strategies import STRATEGIES, Strategy
+from asterism.plain import is_number
+from asterism.resilience import Compensation, UndoAll, policy_faults
 
 NAME_LIMIT = 64
 """The longest id of a participant; providers refuse longer names."""
@@ -24,23 +27,28 @@ def find_faults(
     *,
     participants: Sequence[tuple[str, Any]],
     model: ModelLike | None,
-    has_manager: bool,
+    manager: object,
     rules: Rules,
     finish: object,
     thread_wait: float,
+    policies: Sequence[Any] = (),
+    max_parallel_tasks: object = 1,
 ) -> list[str]:
     """Return every fault, each with the culprit, what is allowed and the way out."""
     names = [name for name, _ in participants]
     return [
         *_team_faults(names),  # 1. somebody is there, nobody twice
-        *(fault for name in names for fault in _name_faults(name)),  # 2. names that work
+        *(fault for name in names for fault in name_faults(name)),  # 2. names that work
         *_kind_faults(participants, model),  # 3. things that can take part
-        *_model_faults(participants, model, has_manager=has_manager),  # 4. models that exist
-        *_count_faults("max_iterations", rules.max_iterations, least=1),  # 5. limits that limit
-        *_count_faults("max_repairs", rules.max_repairs, least=0),
-        *_seconds_faults("thread_wait", thread_wait),
+        *_model_faults(participants, model, manager is not None),  # 4. models that exist
+        *count_faults("max_iterations", rules.max_iterations, least=1),  # 5. limits that limit
+        *count_faults("max_repairs", rules.max_repairs, least=0),
+        *count_faults("max_parallel_tasks", max_parallel_tasks, least=1),
+        *seconds_faults("thread_wait", thread_wait),
         *_finish_faults(finish, model),  # 6. an end that can be reached
         *_rule_faults(rules, names),  # 7. a fallback that exists, requirements that can be met
+        *_strategy_faults(manager),  # 8. a strategy that exists
+        *_policy_faults(policies, participants),  # 9. policies that can act
     ]
 
 
@@ -57,7 +65,8 @@ def _team_faults(names: Sequence[str]) -> Iterator[str]:
             )
 
 
-def _name_faults(name: str) -> Iterator[str]:
+def name_faults(name: str) -> Iterator[str]:
+    """Yield what is wrong with the id of a participant."""
     if normal_name(name) in RESERVED:
         yield (
             f"the participant name {name!r} is reserved for the workflow's own node; "
@@ -77,7 +86,7 @@ def _kind_faults(participants: Sequence[tuple[str, Any]], model: ModelLike | Non
 
 
 def _model_faults(
-    participants: Sequence[tuple[str, Any]], model: ModelLike | None, *, has_manager: bool
+    participants: Sequence[tuple[str, Any]], model: ModelLike | None, has_manager: bool
 ) -> Iterator[str]:
     if model is None and not has_manager:
         yield (
@@ -97,7 +106,8 @@ def _model_faults(
                 yield f"the model of {owner}: {error}"
 
 
-def _count_faults(limit: str, value: object, *, least: int) -> Iterator[str]:
+def count_faults(limit: str, value: object, *, least: int) -> Iterator[str]:
+    """Yield what is wrong with a limit that counts."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         yield f"{limit} is {value!r}; it must be a whole number of at least {least}"
 
@@ -110,7 +120,41 @@ def _finish_faults(finish: object, model: ModelLike | None) -> Iterator[str]:
         yield f"finish is {finish!r}; allowed: 'synthesize', 'forward' or a pydantic model"
 
 
-def _seconds_faults(limit: str, value: object) -> Iterator[str]:
+def _strategy_faults(manager: object) -> Iterator[str]:
+    if not isinstance(manager, Strategy):
+        return
+    if isinstance(manager.name, str) and manager.name not in STRATEGIES:
+        yield f"the strategy is {manager.name!r}; allowed: {', '.join(STRATEGIES)}, or a function"
+    if not is_number(manager.majority) or not 0 <= manager.majority < 1:
+        yield f"majority is {manager.majority!r}; it must be a share, from 0 to less than 1"
+    if manager.tie not in ("revote", "first", "fail"):
+        yield f"tie is {manager.tie!r}; allowed: 'revote', 'first', 'fail'"
+
+
+def _policy_faults(
+    policies: Sequence[Any], participants: Sequence[tuple[str, Any]]
+) -> Iterator[str]:
+    names = [name for name, _ in participants]
+    specs = {name: thing for name, thing in participants if isinstance(thing, Participant)}
+    owned = [("the workflow", policies)] + [
+        (f"the participant {name!r}", spec.policies) for name, spec in specs.items()
+    ]
+    for owner, given in owned:
+        yield from (f"{owner} {fault}" for fault in policy_faults(given, names))
+    undoes = any(
+        isinstance(policy, Compensation) and UndoAll() in policy.actions.values()
+        for _, given in owned
+        for policy in given
+    )
+    if undoes and not any(spec.undo for spec in specs.values()):
+        yield (
+            "a Compensation says UndoAll(), and nobody can undo anything; give those who can "
+            "an undo function: Participant(..., undo=function)"
+        )
+
+
+def seconds_faults(limit: str, value: object) -> Iterator[str]:
+    """Yield what is wrong with a limit in seconds."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 <= float(cast(float, value)) < float("inf"):
         yield f"{limit} is {value!r}; it must be a number of seconds, 0 or more"

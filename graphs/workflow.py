@@ -13,8 +13,10 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Durability, GraphOutput, StateSnapshot, StateUpdate
 from pydantic import BaseModel
 
+from asterism.effects import Call, Steps, arun, run
 from asterism.errors import ConfigurationError, ThreadBusyError
 from asterism.graphs.checks import (
+    addressed,
     check_pending,
     check_thread,
     checked_request,
@@ -22,9 +24,12 @@ from asterism.graphs.checks import (
     withdrawals,
 )
 from asterism.graphs.edits import routed
-from asterism.graphs.renaming import move_memory, namespaces, renaming
+from asterism.graphs.plans import seen
+from asterism.graphs.renaming import moves, renaming
 from asterism.leases import Release, take_lease
-from asterism.nodes.effects import Call, Steps, arun, run
+from asterism.nodes.background import Background, with_background
+from asterism.nodes.engine import lender
+from asterism.nodes.team import Team
 from asterism.runs import is_unfinished
 
 LEASE_POLL = 0.02
@@ -37,12 +42,17 @@ class WorkflowFacts:
 
     id: str
     description: str | None
-    participants: Mapping[str, str]
-    """Who takes part: id and description."""
+    team: Team
+    """Who takes part."""
     response_format: type[BaseModel] | None = None
     """The model of `structured_response`, where one was asked for."""
     thread_wait: float = 0.0
     """Seconds that a call waits for a thread that another one drives."""
+
+    @property
+    def participants(self) -> Mapping[str, str]:
+        """Who takes part from the beginning: id and description."""
+        return self.team.descriptions
 
 
 class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
@@ -81,11 +91,14 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     ) -> Iterator[Any]:
         """Run and yield what happens, as LangGraph's `stream` does."""
         given, durability, release = run(self._begun(input, config, durability))
+        background = Background()
         try:
-            parts: Any = super().stream(given, config, durability=durability, **kwargs)
+            inside = with_background(config, background)
+            parts: Any = super().stream(given, inside, durability=durability, **kwargs)
             with closing(parts):
                 yield from parts
         finally:
+            background.close()
             release()
 
     async def astream(
@@ -98,12 +111,15 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     ) -> AsyncIterator[Any]:
         """Run and yield what happens, as LangGraph's `astream` does."""
         given, durability, release = await arun(self._begun(input, config, durability))
+        background = Background()
         try:
-            parts: Any = super().astream(given, config, durability=durability, **kwargs)
+            inside = with_background(config, background)
+            parts: Any = super().astream(given, inside, durability=durability, **kwargs)
             async with aclosing(parts):
                 async for part in parts:
                     yield part
         finally:
+            await background.aclose()
             release()
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
@@ -121,7 +137,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         if isinstance(input, Mapping):
             input = checked_request(cast(Mapping[str, Any], input))
         if not isinstance(self.checkpointer, BaseCheckpointSaver):
-            return input, durability, _nothing  # a participant, or a run that is not stored
+            return input, durability, lambda: None  # a participant, or a run that is not stored
         if durability == "exit":
             raise ConfigurationError(
                 "durability='exit' loses the finished turns of participants in a crash; "
@@ -141,11 +157,11 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         found: StateSnapshot = yield Call(*read, (config,))
         if not isinstance(given, dict):
             check_pending(found, self.facts.participants)
-            return given
+            return addressed(given, found)
         request = cast(dict[str, Any], given)
         if not is_unfinished(found):
             return request
-        found = yield Call(*read, (config,), {"subgraphs": True})
+        found = yield Call(self.get_state, self.aget_state, (config,), {"subgraphs": True})
         notes = withdrawals(found, self.facts.participants)
         return {**request, "messages": [*notes, *request["messages"]]}
 
@@ -165,11 +181,16 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def get_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread; its `status` is how it stands now."""
-        return self._true(super().get_state(config, subgraphs=subgraphs))
+        found = super().get_state(config, subgraphs=subgraphs)
+        return self._true(run(self._seen(found, config)) if subgraphs else found)
 
     async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread; its `status` is how it stands now."""
-        return self._true(await super().aget_state(config, subgraphs=subgraphs))
+        found = await super().aget_state(config, subgraphs=subgraphs)
+        return self._true(await arun(self._seen(found, config)) if subgraphs else found)
+
+    def _seen(self, found: StateSnapshot, config: RunnableConfig) -> Steps[StateSnapshot]:
+        return seen(found, self.facts.team, lender(config) or self.checkpointer)
 
     def _true(self, snapshot: StateSnapshot) -> StateSnapshot:
         values = snapshot.values
@@ -245,7 +266,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         Raises:
             UnknownParticipantError: A name is missing, or its heir does not take part.
         """
-        run(self._moves(config, names))
+        run(moves(self, check_thread(config), names))
         found = self.get_state(config)
         update = self._renaming(found, names)
         return self.bulk_update_state(config, [[update]]) if update else found.config
@@ -254,7 +275,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         self, config: RunnableConfig, names: Mapping[str, str | None]
     ) -> RunnableConfig:
         """Let a stored run go on after participants were renamed or removed; see `rename`."""
-        await arun(self._moves(config, names))
+        await arun(moves(self, check_thread(config), names))
         found = await self.aget_state(config)
         update = self._renaming(found, names)
         return await self.abulk_update_state(config, [[update]]) if update else found.config
@@ -265,14 +286,6 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         gone = stranger(found, self.facts.participants)
         return renaming(found, gone, names, tuple(self.facts.participants)) if gone else None
 
-    def _moves(self, config: RunnableConfig, names: Mapping[str, str | None]) -> Steps[None]:
-        saver = cast(BaseCheckpointSaver[Any], self.checkpointer)
-        graphs: dict[str, Any] = dict(cast(Any, self.get_subgraphs()))
-        for old, heir in names.items():
-            if heir in graphs and old not in graphs:
-                for source, target in namespaces(graphs[heir], old, heir):
-                    yield from move_memory(saver, check_thread(config), source, target)
-
     # ---- drawing
 
     def __repr__(self) -> str:
@@ -282,7 +295,3 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         """Draw the star in Jupyter, offline: the engine's own drawing asks a web service."""
         drawing = self.get_graph().draw_mermaid()
         return {"text/plain": repr(self), "text/markdown": f"```mermaid\n{drawing}```"}
-
-
-def _nothing() -> None:
-    """Give nothing back."""

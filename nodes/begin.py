@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
 from typing_extensions import TypedDict
 
-from asterism.nodes.effects import Steps, StepsNode
+from asterism.effects import Steps, StepsNode
 from asterism.nodes.routing import BEGIN
 from asterism.state import Messages
 
@@ -34,6 +34,7 @@ def create_begin_node() -> StepsNode:
         return {
             "brief": Overwrite(brief),
             "decision": None,
+            "running": [],
             "status": "running",
             "reason": None,
             "iterations": 0,

@@ -8,10 +8,11 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from asterism.decisions import SupervisorDecision, decision_schema
+from asterism.decisions import SupervisorDecision
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.view import SPEAKER, SupervisorView, conversation
 from asterism.prompts import render
+from asterism.schemas import decision_schema
 
 _TOOL = SupervisorDecision.__name__
 

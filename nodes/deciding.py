@@ -9,11 +9,20 @@ from langchain_core.runnables import Runnable
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
 
-from asterism.decisions import SupervisorDecision, read_decision, said_text
+from asterism.agents import agent_faults
+from asterism.decisions import (
+    AnswerDecision,
+    PlanDecision,
+    SupervisorDecision,
+    read_decision,
+    said_text,
+)
+from asterism.effects import Call, Steps, both_ways
 from asterism.errors import BadDecisionError, RoutingError
-from asterism.nodes.effects import Call, Steps, both_ways
 from asterism.nodes.guards import missing, missing_complaint
-from asterism.nodes.retrying import retried
+from asterism.nodes.retrying import once, retried
+from asterism.nodes.routing import RESERVED
+from asterism.nodes.team import Creation
 from asterism.nodes.view import SupervisorView
 from asterism.redaction import describe_error, redact
 from asterism.state import Decision
@@ -60,7 +69,13 @@ class Rules:
     """How failures of the decider are retried."""
 
 
-def decide(view: SupervisorView, ask: Call, rules: Rules) -> Steps[Decision]:
+Decided = tuple[Decision, dict[str, Any]]
+"""A decision, and the specs of the agents that it creates, by id."""
+
+
+def decide(
+    view: SupervisorView, ask: Call, rules: Rules, creation: Creation | None = None
+) -> Steps[Decided]:
     """Ask until a decision is valid or the bound is reached, then fall back."""
     names = tuple(view.participants)
     complaints = list(view.complaints)
@@ -68,23 +83,51 @@ def decide(view: SupervisorView, ask: Call, rules: Rules) -> Steps[Decision]:
     for _ in range(rules.max_repairs + 1):
         said = yield from _ask(replace(view, complaints=tuple(complaints)), ask, rules.retry)
         try:
-            decision = read_decision(said, names)
+            decision = _read(said, names, creation)
         except BadDecisionError as error:
             lacking = []
             complaints.append((said_text(said), str(error)))
             continue
         lacking = missing(rules.require, view.reports) if decision.complete else []
         if not lacking:
-            return cast(Decision, decision.model_dump())
+            return plain_decision(decision), created_agents(decision)
         complaints.append((said_text(said), missing_complaint(lacking)))
     if lacking:
-        return _insist(lacking, view)
-    return _fall_back(complaints, rules.fallback)
+        return _insist(lacking, view), {}
+    return _fall_back(complaints, rules.fallback), {}
+
+
+def _read(said: Any, names: tuple[str, ...], creation: Creation | None) -> SupervisorDecision:
+    decision = read_decision(said, names, plans=creation is not None)
+    agents = decision.subagents if isinstance(decision, PlanDecision) else ()
+    if creation is None:
+        creation = Creation(allowed=False)
+    faults = agent_faults(
+        agents,
+        taken=names,
+        reserved=RESERVED,
+        tools=creation.tools,
+        limit=creation.limit,
+        may_plan=creation.planner is not None,
+    )
+    if agents and not creation.allowed:
+        faults = ["nobody may create agents here; give the tasks to the team"]
+    if faults:
+        raise BadDecisionError("the agents cannot be created: " + "; ".join(faults[:20]))
+    return decision
+
+
+def created_agents(decision: SupervisorDecision) -> dict[str, Any]:
+    """Return the specs of the agents that a decision creates, by id."""
+    if not isinstance(decision, PlanDecision):
+        return {}
+    dumped = [agent.model_dump(mode="json", exclude_defaults=True) for agent in decision.subagents]
+    return {agent["agent_id"]: agent for agent in dumped}
 
 
 def _ask(view: SupervisorView, ask: Call, policy: RetryPolicy) -> Steps[Any]:
     try:
-        return (yield from retried(replace(ask, args=(view,)), policy))
+        return (yield from retried(lambda: once(replace(ask, args=(view,))), policy))
     except GraphBubbleUp:
         raise
     except Exception as error:
@@ -126,25 +169,58 @@ def _fall_back(complaints: Sequence[tuple[str, str]], fallback: str | None) -> D
     return visit_of(fallback)
 
 
+def plain_decision(decision: SupervisorDecision) -> Decision:
+    """Turn a decision into what stands in state."""
+    fields = decision.model_dump(exclude={"tasks", "subagents", "answer", "fields", "failure"})
+    if isinstance(decision, AnswerDecision) and decision.complete:
+        if decision.failure:
+            return ending("failed", decision.failure)
+        if decision.answer:
+            fields |= {"answer": decision.answer, "fields": decision.fields}
+    if decision.tasks:
+        plain = [t.model_dump(mode="json", exclude_defaults=True) for t in decision.tasks]
+        fields["tasks"] = plain
+    return cast(Decision, fields)
+
+
+def compensation_of(state: Mapping[str, Any]) -> Decision | None:
+    """Decide what the latest reports say is to be done about a failure, if they say so."""
+    taken = state.get("iterations") or 0
+    before: Mapping[str, Any] = state.get("decision") or {}
+    wanted: dict[str, Mapping[str, str]] = {}
+    for report in reversed(state.get("reports") or ()):
+        if report["round"] != taken:
+            break
+        compensation = report.get("compensation") or {}
+        if not (report.get("task") and compensation.get("to")):  # a plan delegates by itself
+            wanted[compensation.get("action") or ""] = compensation
+    if "undo_all" in wanted:
+        return _decision(undo=True)
+    if found := wanted.get("ask_person"):
+        return question_of(found["prompt"])
+    if found := wanted.get("delegate"):
+        return _decision(next_agent=found["to"], instruction=before.get("instruction"))
+    return None
+
+
 def visit_of(name: str) -> Decision:
     """Decide that a participant works."""
-    return Decision(next_agent=name, user_input_needed=False, user_prompt=None, instruction=None)
+    return _decision(next_agent=name)
 
 
 def question_of(prompt: str) -> Decision:
     """Decide that the user is asked."""
-    return Decision(next_agent=None, user_input_needed=True, user_prompt=prompt, instruction=None)
+    return _decision(user_input_needed=True, user_prompt=prompt)
 
 
 def ending(status: Literal["limit", "failed", "stalled"], reason: str) -> Decision:
     """Decide that the run ends for another cause than being complete."""
-    return Decision(
-        next_agent=None,
-        user_input_needed=False,
-        user_prompt=None,
-        instruction=None,
-        end={"status": status, "reason": redact(reason)},
-    )
+    return _decision(end={"status": status, "reason": redact(reason)})
+
+
+def _decision(**fields: Any) -> Decision:
+    empty = Decision(next_agent=None, user_input_needed=False, user_prompt=None, instruction=None)
+    return cast(Decision, {**empty, **fields})
 
 
 def caller(decider: AnyDecider) -> Call:

@@ -1,4 +1,4 @@
-"""The private keys of the engine that the guard below needs, in one place.
+"""The private keys of the engine, in one place: for the guard, and for visits from elsewhere.
 
 LangGraph hands `RESUMING=True` to every subgraph of a resumed run. A graph compiled with
 `checkpointer=True` always has a checkpoint, so when its turn N was scheduled but not yet
@@ -7,13 +7,21 @@ report is delivered as the new one (langchain-ai/langgraph#3206). A canary test 
 LangGraph mends it.
 """
 
+import threading
+from collections.abc import Mapping
+from copy import copy
+from functools import partial
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
+from asterism.errors import AbandonedError
+
 _RESUMING = "__pregel_resuming"
 _REPLAY = "__pregel_replay_state"
 _SAVER = "__pregel_checkpointer"
+_SCRATCHPAD = "__pregel_scratchpad"
+_PLACE = "checkpoint_ns"
 
 
 def is_resuming(config: RunnableConfig) -> bool:
@@ -28,6 +36,101 @@ def is_resuming(config: RunnableConfig) -> bool:
 def new_turn() -> dict[str, Any]:
     """Return the config entries that make a participant start a turn rather than resume one."""
     return {_RESUMING: False}
+
+
+def goes_on() -> dict[str, Any]:
+    """Return the config entries that make a participant go on with a turn that has begun."""
+    return {_RESUMING: True}
+
+
+def detached(config: RunnableConfig, name: str) -> dict[str, Any]:
+    """Return the config entries that run a participant from another node, or once more.
+
+    A participant's history has its name for a place. The engine would add the calling node
+    and, from the second call on, a number; the counter of those calls stands in the
+    scratchpad of the calling node, so that is left out.
+    """
+    configurable = _configurable(config)
+    return {**configurable, _PLACE: place_of(config, name), _SCRATCHPAD: None}
+
+
+def place_of(config: RunnableConfig, name: str) -> str:
+    """Return the namespace of a participant, seen from a node of its workflow."""
+    above = str(_configurable(config).get(_PLACE) or "").split("|")[:-1]
+    return "|".join([*(part.split(":")[0] for part in above if not part.isdigit()), name])
+
+
+def lender(config: RunnableConfig) -> Any:
+    """Return the saver that a workflow inside a workflow was lent, or None."""
+    return _configurable(config).get(_SAVER)
+
+
+def lent(config: RunnableConfig, saver: Any, name: str) -> RunnableConfig:
+    """Return the config that reads what a participant stored, from that of its workflow."""
+    above = _configurable(config)
+    place = "|".join(filter(None, (above.get(_PLACE), name)))
+    thread = {"thread_id": above.get("thread_id")}
+    return {"configurable": {**thread, _SAVER: saver, _PLACE: place}}
+
+
+class Fence:
+    """Keeps the writes of an abandoned attempt out of the store."""
+
+    def __init__(self) -> None:
+        self._closed = False
+        self._writing = threading.Lock()
+
+    def close(self) -> None:
+        """Let nothing through any more; a write that has begun is waited for."""
+        with self._writing:
+            self._closed = True
+
+    def check(self) -> None:
+        """Refuse a write that comes too late.
+
+        Raises:
+            AbandonedError: The fence is closed.
+        """
+        if self._closed:
+            raise AbandonedError("the attempt was abandoned when its time was over")
+
+    def write(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """Make a write, unless it comes too late."""
+        with self._writing:
+            self.check()
+            return method(*args, **kwargs)
+
+
+def _fenced(saver: Any, fence: Fence) -> Any:
+    """Return a copy of a saver that shares its store and writes through a fence."""
+    put, put_writes, aput, aput_writes = saver.put, saver.put_writes, saver.aput, saver.aput_writes
+
+    async def checked_aput(*args: Any, **kwargs: Any) -> Any:
+        fence.check()
+        return await aput(*args, **kwargs)
+
+    async def checked_aput_writes(*args: Any, **kwargs: Any) -> Any:
+        fence.check()
+        return await aput_writes(*args, **kwargs)
+
+    behind = copy(saver)
+    behind.put = partial(fence.write, put)
+    behind.put_writes = partial(fence.write, put_writes)
+    behind.aput = checked_aput
+    behind.aput_writes = checked_aput_writes
+    return behind
+
+
+def fenced_config(
+    config: RunnableConfig, overrides: Mapping[str, Any], fence: Fence
+) -> dict[str, Any]:
+    """Return `config` and `overrides` with the saver put behind a fence."""
+    saver = overrides.get(_SAVER) or _configurable(config).get(_SAVER)
+    if saver is None:
+        return {"config": config, "overrides": overrides}
+    behind = {_SAVER: _fenced(saver, fence)}
+    inside: RunnableConfig = {**config, "configurable": {**_configurable(config), **behind}}
+    return {"config": inside, "overrides": {**overrides, **behind}}
 
 
 def has_saver(config: RunnableConfig) -> bool:

@@ -9,9 +9,9 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel, ValidationError
 
 from asterism.decisions import said_text
+from asterism.effects import Call, Steps, StepsNode
 from asterism.messages import clean_text
 from asterism.nodes.deciders import bind_schema
-from asterism.nodes.effects import Call, Steps, StepsNode
 from asterism.nodes.routing import FINISH, SUPERVISOR
 from asterism.nodes.view import SPEAKER, conversation, label
 from asterism.prompts import load_prompt, render
@@ -39,8 +39,11 @@ def create_finish_node(write: Writer) -> StepsNode:
     """Create the node that ends a run: the answer, a true status and a reason."""
 
     def finish(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
-        answer = yield from write(state)
         decision: dict[str, Any] = state.get("decision") or {}
+        if decision.get("answer"):
+            answer = Answer(text=decision["answer"], fields=decision.get("fields"))
+        else:
+            answer = yield from write(state)
         end: dict[str, str] = decision.get("end") or {}
         message = AIMessage(
             clean_text(answer.text),

@@ -57,4 +57,6 @@ def same_visit(decision: Decision, before: Mapping[str, Any] | None) -> bool:
     """Whether a decision asks for the visit that an earlier one asked for."""
     if before is None:
         return False
-    return all(decision.get(key) == before.get(key) for key in ("next_agent", "instruction"))
+    return all(
+        decision.get(key) == before.get(key) for key in ("next_agent", "instruction", "tasks")
+    )

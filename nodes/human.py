@@ -8,8 +8,8 @@ from langgraph.types import interrupt
 from pydantic import StringConstraints
 
 from asterism.decisions import HumanFeedbackRequest
+from asterism.effects import Steps, StepsNode
 from asterism.messages import clean_text
-from asterism.nodes.effects import Steps, StepsNode
 from asterism.nodes.routing import HUMAN
 from asterism.nodes.view import facts_of
 from asterism.state import WorkflowState

@@ -11,11 +11,13 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
+from asterism.agents import MemoryConfig
+from asterism.effects import Call, Steps, StepsNode, both_ways
 from asterism.messages import fold_history
 from asterism.models import ModelLike, resolve_model
-from asterism.nodes.effects import Call, Steps, StepsNode, both_ways
+from asterism.resilience import Policy
 from asterism.runs import Graph, is_graph, is_runnable
-from asterism.state import SNAPSHOT_FREQUENCY
+from asterism.state import SNAPSHOT_FREQUENCY, Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,15 @@ class Participant:
     """The system prompt of the model."""
     tools: Sequence[Any] = field(default=())
     """What the model may call: LangChain tools or functions."""
+    fallback_model: ModelLike | None = None
+    """The model of a call that failed on `model`, for that call only."""
+    policies: Sequence[Policy] = field(default=())
+    """What happens when it fails, first = outermost: `RetryPolicy`, `Timeout`,
+    `CircuitBreaker`, `Compensation`. They take the place of the workflow's of their kind."""
+    memory: MemoryConfig | None = None
+    """What it remembers from visit to visit. None: everything."""
+    undo: Callable[[Report], Any] | None = None
+    """Takes back what a report tells of, where a `Compensation` says `UndoAll`."""
 
 
 class LocalState(TypedDict):
@@ -115,11 +126,24 @@ def _adds_messages(channel: Any) -> bool:
 
 def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) -> Graph:
     model = resolve_model(cast(ModelLike, spec.model if spec.model is not None else default_model))
-    if spec.tools:
+    second = None if spec.fallback_model is None else resolve_model(spec.fallback_model)
+    summarises = spec.memory is not None and spec.memory.token_threshold is not None
+    if spec.tools or summarises:
         from langchain import agents
 
         create: Callable[..., Graph] = cast(Any, agents).create_agent
-        return _with_memory(create(model, list(spec.tools), system_prompt=spec.prompt, name=name))
+        middleware = _middleware(model, second, spec.memory)
+        return _with_memory(
+            create(
+                model,
+                list(spec.tools),
+                system_prompt=spec.prompt,
+                name=name,
+                middleware=middleware,
+            )
+        )
+    if second is not None:
+        model = model.with_fallbacks([second])
     rules = [SystemMessage(spec.prompt)] if spec.prompt else []
 
     def answer(messages: list[AnyMessage]) -> AIMessage:
@@ -129,6 +153,26 @@ def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) 
         return await model.ainvoke([*rules, *messages])
 
     return _history_graph(name, (answer, aanswer))
+
+
+def _middleware(model: Any, second: Any, memory: MemoryConfig | None) -> list[Any]:
+    """Return what LangChain has for a second model and for a history that grows long."""
+    from langchain.agents import middleware
+
+    found: list[Any] = []
+    if second is not None:
+        found.append(middleware.ModelFallbackMiddleware(second))
+    if memory is not None and memory.enabled and memory.token_threshold is not None:
+        capped = {"max_tokens": memory.summary_max_tokens}
+        found.append(
+            middleware.SummarizationMiddleware(
+                model.model_copy(update=capped) if hasattr(model, "max_tokens") else model,
+                trigger=("tokens", memory.token_threshold),
+                keep=("messages", memory.preserve_last_n_messages),
+                trim_tokens_to_summarize=None,
+            )
+        )
+    return found
 
 
 def _function_graph(name: str, function: Callable[..., Any]) -> Graph:
@@ -147,6 +191,17 @@ def _history_graph(name: str, ask: tuple[Callable[..., Any], Callable[..., Any]]
     builder.add_edge(START, "respond")
     builder.add_edge("respond", END)
     return cast(Graph, builder.compile(checkpointer=True, name=name))
+
+
+def service_of(thing: object, default_model: ModelLike | None) -> str | None:
+    """Name the provider and the model of a participant that is made of a model, or None."""
+    if not isinstance(thing, Participant) or thing.runs is not None:
+        return None
+    model: Any = resolve_model(cast(ModelLike, thing.model or default_model))
+    for attribute in ("runnable", "bound"):  # with fallbacks, with bound arguments
+        model = getattr(model, attribute, model)
+    name = getattr(model, "model_name", None) or getattr(model, "model", None)
+    return f"{type(model).__name__}:{name}"
 
 
 def as_messages(reply: object) -> list[AnyMessage]:

@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
 
-from asterism.nodes.effects import Call, Steps
+from asterism.effects import Call, Steps
 from asterism.retries import pause, waits
+
+T = TypeVar("T")
 
 Sleep = tuple[Callable[[float], Any], Callable[[float], Awaitable[Any]]]
 """Waits a number of seconds, in sync and in async."""
@@ -17,15 +19,20 @@ Sleep = tuple[Callable[[float], Any], Callable[[float], Awaitable[Any]]]
 SLEEP: Sleep = (time.sleep, asyncio.sleep)
 
 
-def retried(call: Call, policy: RetryPolicy, *, sleep: Sleep = SLEEP) -> Steps[Any]:
-    """Make a call, and again after a wait as long as a policy allows it.
+def once(call: Call) -> Steps[Any]:
+    """Make one call."""
+    return (yield call)
+
+
+def retried(make: Callable[[], Steps[T]], policy: RetryPolicy, *, sleep: Sleep = SLEEP) -> Steps[T]:
+    """Take steps, and again after a wait as long as a policy allows it.
 
     Raises:
         Exception: What the last attempt raised. Interrupts are passed on at once.
     """
     for attempt in range(1, policy.max_attempts + 1):
         try:
-            return (yield call)
+            return (yield from make())
         except GraphBubbleUp:
             raise
         except Exception as error:

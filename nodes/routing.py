@@ -1,6 +1,7 @@
 """Where a decision leads. Pure: state in, targets out."""
 
 import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,11 @@ from langgraph.types import Send
 from asterism.errors import RoutingError
 from asterism.prompts import render
 from asterism.state import Decision, Visit
+from asterism.tasks import SubAgentTask
 
-BEGIN, SUPERVISOR, HUMAN, FINISH = "begin", "supervisor", "human", "finish"
-RESERVED = frozenset({BEGIN, SUPERVISOR, HUMAN, FINISH})
+BEGIN, SUPERVISOR, DISPATCH = "begin", "supervisor", "dispatch"
+HUMAN, UNDO, FINISH = "human", "undo", "finish"
+RESERVED = frozenset({BEGIN, SUPERVISOR, DISPATCH, HUMAN, UNDO, FINISH})
 """Names of the star's own nodes, which no participant may have."""
 
 
@@ -32,6 +35,10 @@ def route(state: Mapping[str, Any], participants: Collection[str]) -> str | list
     decision: Decision = state.get("decision") or _complete()
     if decision.get("user_input_needed"):
         return HUMAN
+    if decision.get("undo"):
+        return UNDO
+    if decision.get("tasks"):
+        return DISPATCH
     name = decision.get("next_agent")
     if name is None:
         return FINISH
@@ -59,10 +66,21 @@ def handoff_id(decision: Decision, reports: Sequence[Mapping[str, Any]]) -> str:
     """
     given = decision.get("handoff_id") or ""
     words = f"{decision.get('next_agent')}\n{decision.get('instruction')}"
-    name = hashlib.blake2b(f"{given}\n{words}".encode(), digest_size=8).hexdigest()
+    if tasks := decision.get("tasks"):
+        words = json.dumps(tasks, sort_keys=True)
+    name = _named(f"{given}\n{words}")
     if any(report["id"] == name for report in reports[-1:]):
         return f"{name}-{len(reports)}"
     return name
+
+
+def task_handoff(plan: str, task: SubAgentTask, agent: str) -> str:
+    """Name the visit that a task of a plan asks for."""
+    return _named(f"{plan}\n{task.model_dump_json(exclude_defaults=True)}\n{agent}")
+
+
+def _named(words: str) -> str:
+    return hashlib.blake2b(words.encode(), digest_size=8).hexdigest()
 
 
 def focused_request(brief: Sequence[str], instruction: str | None) -> str:

@@ -9,17 +9,20 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.managed import RemainingSteps
 from langgraph.types import Command
 
+from asterism.effects import Call, Steps, StepsNode
 from asterism.nodes.deciding import (
     AnyDecider,
+    Decided,
     Rules,
     caller,
+    compensation_of,
     decide,
     ending,
     question_of,
 )
-from asterism.nodes.effects import Call, Steps, StepsNode
 from asterism.nodes.guards import same_visit, stall_complaint, stalled
 from asterism.nodes.routing import SUPERVISOR, route
+from asterism.nodes.team import Team
 from asterism.nodes.view import SupervisorView, label
 from asterism.state import Decision, WorkflowState
 
@@ -35,7 +38,7 @@ class SupervisorInput(WorkflowState):
 
 def create_supervisor_node(
     decider: AnyDecider,
-    participants: Mapping[str, str],
+    team: Team,
     rules: Rules,
     *,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
@@ -44,7 +47,7 @@ def create_supervisor_node(
 
     Args:
         decider: Who decides.
-        participants: The live participants, id and description.
+        team: Who takes part.
         rules: What holds for every decision.
         new_id: Makes the names of messages and handoffs.
     """
@@ -52,55 +55,71 @@ def create_supervisor_node(
 
     def supervise(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
         taken: int = state.get("iterations") or 0
+        agents: dict[str, Any] = {}
         if taken >= rules.max_iterations:
             reason = f"max_iterations={rules.max_iterations} decisions were taken"
             decision = ending("limit", reason)
         else:
             taken += 1
-            decision = yield from _next(state, participants, ask, rules)
-            if decision["next_agent"] and state["remaining_steps"] < STEPS_OF_VISIT:
+            decision, agents = yield from _next(state, team, ask, rules)
+            steps = STEPS_OF_VISIT + len(decision.get("tasks") or ())
+            if works(decision) and state["remaining_steps"] < steps:
                 decision = ending("limit", "the recursion_limit of the run is reached")
         decision["handoff_id"] = new_id()
-        update = {
+        update: dict[str, Any] = {
             "decision": decision,
             "iterations": taken,
             "status": "waiting" if decision["user_input_needed"] else "running",
             "messages": list(_messages(decision)),
         }
-        return Command(update=update, goto=route({**state, **update}, participants))
+        if agents:
+            update["agents"] = {**(state.get("agents") or {}), **agents}
+        after = {**state, **update}
+        return Command(update=update, goto=route(after, team.live(after)))
 
     return StepsNode(supervise, name=SUPERVISOR)
 
 
-def _next(
-    state: Mapping[str, Any], participants: Mapping[str, str], ask: Call, rules: Rules
-) -> Steps[Decision]:
-    """Decide, unless the work stands still and the rules say what happens then."""
+def _next(state: Mapping[str, Any], team: Team, ask: Call, rules: Rules) -> Steps[Decided]:
+    """Decide, unless a failure has its answer or work that stands still has."""
+    if (made_up := compensation_of(state)) is not None:
+        return made_up, {}
     stall = stalled(state.get("reports") or ())
     reason = stall and stall_complaint(stall).split(". ")[0]
     if reason and rules.on_stall == "finish":
-        return ending("stalled", reason)
+        return ending("stalled", reason), {}
     if reason and rules.on_stall == "ask_user":
-        return question_of(f"The work stands still: {reason}. What should be done next?")
+        return question_of(f"The work stands still: {reason}. What should be done next?"), {}
     view = SupervisorView(
         messages=state["messages"],
-        participants=participants,
+        participants=team.live(state),
         reports=state.get("reports") or (),
         iterations=state.get("iterations") or 0,
+        request="\n\n".join(state.get("brief") or ()),
         complaints=(("", stall_complaint(stall)),) if stall else (),
     )
-    decision = yield from decide(view, ask, rules)
+    decision, agents = yield from decide(view, ask, rules, team.creation)
     if reason and same_visit(decision, state.get("decision")):
-        return ending("stalled", reason)
-    return decision
+        return ending("stalled", reason), {}
+    return decision, agents
+
+
+def works(decision: Decision) -> bool:
+    """Whether a decision sends somebody to work."""
+    return bool(decision["next_agent"] or decision.get("tasks"))
 
 
 def _messages(decision: Decision) -> Iterator[AIMessage]:
     """Show a decision in the history: who is sent to work, or what the user is asked."""
     name, instruction = decision["next_agent"], decision["instruction"]
+    tasks = decision.get("tasks")
     if decision["user_input_needed"]:
         text = decision["user_prompt"] or ""
         facts = label(question=True)
+    elif tasks:
+        lines = [f"- {t['task_id']} → {t['agent_id']}: {t['task_description']}" for t in tasks]
+        text = "\n".join(["→ plan", *lines])
+        facts = label(decision={"tasks": tasks})
     elif name is not None:
         text = f"→ {name}: {instruction}" if instruction else f"→ {name}"
         facts = label(decision={"next_agent": name, "instruction": instruction})

@@ -33,6 +33,8 @@ class SupervisorView:
     """The answer board of this request."""
     iterations: int
     """How many decisions this request has taken so far."""
+    request: str = ""
+    """The user's request, and what became clear since."""
     complaints: Sequence[tuple[str, str]] = ()
     """What was said in answer to this very view, if anything, and what is wrong with it."""
 

@@ -26,8 +26,8 @@ def always_raises(handler: ast.ExceptHandler) -> bool:
 
 
 def hands_on(handler: ast.ExceptHandler) -> bool:
-    """Whether a handler gives the error to steps, which raise it again where they wait."""
-    return "steps.throw" in ast.unparse(handler)
+    """Whether a handler gives the error to whoever waits, who raises it again."""
+    return any(way in ast.unparse(handler) for way in ("steps.throw", ".set_exception("))
 
 
 def swallowers(path: Path) -> list[int]:
@@ -50,7 +50,7 @@ def swallowers(path: Path) -> list[int]:
 
 def runs_graphs(module: str) -> bool:
     """Whether the code of a module can stand between an interrupt and the engine."""
-    return module.split(".")[0] in ("nodes", "graphs") or module in ("people", "runs")
+    return module.split(".")[0] in ("effects", "graphs", "nodes", "people", "runs")
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if runs_graphs(name)])

@@ -12,7 +12,10 @@ from rich.text import Text
 
 from asterism.plain import as_dict
 
-_MARKS = {"working": "●", "ok": "✓", "waiting": "?", "idle": "·"}
+_MARKS = {"working": "●", "ok": "✓", "waiting": "?", "idle": "·", "planned": "○"}
+_STYLES = {"ok": "green", "working": "yellow", "idle": "dim", "planned": "dim"}
+_MANY = ("dispatch", "undo")
+"""Nodes that report for participants."""
 _LINE = 88
 
 
@@ -59,11 +62,13 @@ class Board:
             self._decided(as_dict(task["result"]).get("decision"))
         elif name in self._rows and path:
             self._inside(name, task)
-        elif name in self._rows and "result" in task:
+        elif "result" in task and (name in self._rows or name in _MANY):
             self._reported(name, task)
 
     def _decided(self, decision: Any) -> None:
         fields = as_dict(decision)
+        for planned in fields.get("tasks") or ():
+            self._set(planned["agent_id"], "planned", planned["task_description"].splitlines()[0])
         if name := fields.get("next_agent"):
             instruction = str(fields.get("instruction") or "")
             self._set(name, "working", instruction.splitlines()[0] if instruction else "")
@@ -72,15 +77,17 @@ class Board:
         call = as_dict(as_dict(task.get("input")).get("tool_call"))
         if "result" not in task and call:
             self._set(name, "working", f"{call.get('name')} …")
+        elif self._rows[name].state == "planned":
+            self._set(name, "working", self._rows[name].doing)
 
     def _reported(self, name: str, task: Mapping[str, Any]) -> None:
         reports: list[Any] = as_dict(task["result"]).get("reports") or []
-        if not reports:
+        if not reports and name not in _MANY:
             self._set(name, "waiting" if task.get("interrupts") else "failed", "")
-            return
-        report = as_dict(reports[0])
-        said = str(report["text"] or report.get("error") or "")
-        self._set(name, report["status"], next(iter(said.strip().splitlines()), ""))
+        for report in reports:
+            said = str(report["text"] or report.get("error") or "")
+            state, line = report["status"], next(iter(said.strip().splitlines()), "")
+            self._set(report["participant"], state, line)
 
     def _set(self, name: str, state: str, doing: str) -> None:
         self._rows.setdefault(name, Row()).state = state
@@ -94,7 +101,9 @@ class Board:
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for name, row in self._rows.items():
-            style = {"ok": "green", "working": "yellow", "idle": "dim"}.get(row.state, "red")
+            style = {"ok": "green", "working": "yellow", "idle": "dim", "planned": "dim"}.get(
+                row.state, "red"
+            )
             mark = Text(_MARKS.get(row.state, "✗"), style=style)
             table.add_row(mark, Text(name, style="bold"), Text(row.doing, style="dim"))
         return table

@@ -7,8 +7,9 @@ from langchain_core.messages import AIMessage
 from pydantic import ValidationError
 
 from asterism import HumanFeedbackRequest, SupervisorDecision
-from asterism.decisions import SAID_LIMIT, decision_schema, match_name, read_decision, said_text
+from asterism.decisions import SAID_LIMIT, match_name, read_decision, said_text
 from asterism.errors import BadDecisionError
+from asterism.schemas import decision_schema
 
 NAMES = ("venue", "Food_Team")
 

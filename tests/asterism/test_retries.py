@@ -9,8 +9,8 @@ import pytest
 from langgraph.errors import GraphInterrupt
 from langgraph.types import RetryPolicy
 
-from asterism.nodes.effects import Call, arun, run
-from asterism.nodes.retrying import retried
+from asterism.effects import Call, arun, run
+from asterism.nodes.retrying import once, retried
 from asterism.retries import can_pass, pause, waits
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1")
@@ -91,7 +91,7 @@ async def test_a_call_is_made_again_until_it_succeeds(asynchronous: bool) -> Non
         waited.append(seconds)
 
     policy = RetryPolicy(initial_interval=1, jitter=False, retry_on=can_pass)
-    steps = retried(Call(call, acall), policy, sleep=(waited.append, asleep))
+    steps = retried(lambda: once(Call(call, acall)), policy, sleep=(waited.append, asleep))
     assert (await arun(steps) if asynchronous else run(steps)) == "done"
     assert waited == [1, 2]
 
@@ -110,7 +110,7 @@ def test_the_last_error_is_raised(error: Exception, attempts: int) -> None:
         raise AssertionError("this runs in sync")
 
     policy = RetryPolicy(jitter=False, retry_on=can_pass)
-    steps = retried(Call(call, never), policy, sleep=(lambda seconds: None, never))
+    steps = retried(lambda: once(Call(call, never)), policy, sleep=(lambda seconds: None, never))
     with pytest.raises(type(error)):
         run(steps)
     assert len(made) == attempts

@@ -28,8 +28,9 @@ from asterism import (
     SupervisorView,
     SupervisorWorkflowBuilder,
 )
-from asterism.nodes import participant as participant_module
-from asterism.nodes.effects import Steps
+from asterism.effects import Steps
+from asterism.nodes import reports
+from asterism.nodes import visits as visits_module
 from asterism.runs import is_unfinished, proceed
 from asterism.storage import open_checkpointer
 from tests.teams import Turns, follow, said, star
@@ -78,16 +79,16 @@ def before_second_turn(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[]
     """Runs something in the adapter before a participant's second turn, the first time."""
 
     def install(happens: Callable[[], None]) -> None:
-        real = participant_module._turn
+        real = visits_module._turn
         visits: list[str] = []
 
-        def turn(graph: Any, visit: Any, config: Any, durability: Any) -> Steps[Any]:
+        def turn(member: Any, visit: Any, this: Any) -> Steps[Any]:
             visits.append(visit["id"])
             if len(set(visits)) == 2:
                 happens()
-            return (yield from real(graph, visit, config, durability))
+            return (yield from real(member, visit, this))
 
-        monkeypatch.setattr(participant_module, "_turn", turn)
+        monkeypatch.setattr(visits_module, "_turn", turn)
 
     return install
 
@@ -148,7 +149,7 @@ def test_a_finished_turn_is_not_run_again_when_its_report_was_not_stored(
 ) -> None:
     turns = Turns()
     workflow = star(turns, TWICE).build(checkpointer=saver)
-    real = participant_module._report
+    real = reports.read_report
     failures = iter([KeyboardInterrupt()])
 
     def report(visit: Any, values: Any) -> Any:
@@ -157,7 +158,7 @@ def test_a_finished_turn_is_not_run_again_when_its_report_was_not_stored(
                 raise failure
         return real(visit, values)
 
-    monkeypatch.setattr(participant_module, "_report", report)
+    monkeypatch.setattr(visits_module, "read_report", report)
     with pytest.raises(KeyboardInterrupt):
         workflow.invoke(REQUEST, thread)
     assert said(proceed(workflow, thread)) == ["venue 1", "venue 2"]

@@ -11,7 +11,13 @@ from asterism.testing import ScriptedChatModel
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = {
+    "creation": {"tools"},
+    "designer": {"names", "tools"},
+    "lead": {"team"},
+    "vote": {"answers", "before", "names"},
+    "orchestrator": {"creation", "instructions", "participants", "way"},
     "repair": {"fault", "names"},
+    "results": {"reports"},
     "structured": {"schema"},
     "supervisor": {"instructions", "names", "participants"},
     "visit": {"instruction", "request"},

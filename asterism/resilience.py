@@ -1,0 +1,170 @@
+"""What happens when a participant fails: policies, as values that are handed in.
+
+A participant, a team or a whole workflow takes a list of them, first = outermost: LangGraph's
+`RetryPolicy`, a `Timeout`, a `CircuitBreaker`, a `Compensation`. A policy of a participant
+takes the place of the workflow's policy of the same kind.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from langgraph.errors import GraphRecursionError, NodeCancelledError, NodeTimeoutError
+from langgraph.types import RetryPolicy
+
+from asterism.breaker import CircuitBreaker
+from asterism.errors import CircuitOpenError, ConsensusFailedError
+from asterism.plain import is_number
+from asterism.retries import is_api_error
+
+FailureKind = Literal[
+    "api_call_failed",
+    "agent_timeout",
+    "agent_failed",
+    "agent_removed",
+    "cancelled",
+    "circuit_open",
+    "consensus_failed",
+    "dependency_failed",
+    "empty_answer",
+    "limit_reached",
+]
+"""What kind of failure a report tells of."""
+
+FAILURES: Mapping[FailureKind, str] = {
+    "api_call_failed": "a model's or a service's interface refused or could not be reached",
+    "agent_timeout": "it gave no answer in time",
+    "agent_failed": "it raised an error, or its own run ended before it was complete",
+    "agent_removed": "it does not take part any more",
+    "cancelled": "it was stopped from outside",
+    "circuit_open": "its service failed too often and is left alone for a while",
+    "consensus_failed": "the participants did not agree",
+    "dependency_failed": "a task that it needs has failed, so it was never begun",
+    "empty_answer": "it answered without a word",
+    "limit_reached": "it took as many steps as it may and had no answer",
+}
+"""Every kind of failure, with what it means."""
+
+
+@dataclass(frozen=True)
+class Timeout:
+    """How long one attempt of a visit may take.
+
+    An async attempt is cancelled when its time is over. A sync attempt cannot be stopped: it
+    is abandoned, and what it still wants to store is refused.
+    """
+
+    seconds: float
+    """More than 0."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no time.
+
+        Raises:
+            ValueError: `seconds` is not a number above 0.
+        """
+        if not is_number(self.seconds) or self.seconds <= 0:
+            raise ValueError(f"seconds is {self.seconds!r}; it must be a number above 0")
+
+
+@dataclass(frozen=True)
+class UseCached:
+    """Answer with a text that is known already."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Delegate:
+    """Let another participant do it."""
+
+    to: str
+    """The id of the participant."""
+
+
+@dataclass(frozen=True)
+class AskPerson:
+    """Ask the user how to go on; the answer goes to the supervisor."""
+
+    prompt: str
+
+
+@dataclass(frozen=True)
+class UndoAll:
+    """Undo what was done for this request: the `undo` of each participant, latest first."""
+
+
+Action = UseCached | Delegate | AskPerson | UndoAll
+"""What makes up for a failure."""
+
+
+@dataclass(frozen=True)
+class Compensation:
+    """What makes up for each kind of failure, once its retries are used up."""
+
+    actions: Mapping[FailureKind, Action]
+    """By the kind of failure, as `FAILURES` lists them."""
+
+    def __post_init__(self) -> None:
+        """Refuse kinds and actions that do not exist.
+
+        Raises:
+            ValueError: A key is no kind of failure, or a value no action.
+        """
+        for kind, action in self.actions.items():
+            if kind not in FAILURES:
+                raise ValueError(f"{kind!r} is no kind of failure; allowed: {', '.join(FAILURES)}")
+            if not isinstance(action, UseCached | Delegate | AskPerson | UndoAll):  # pyright: ignore[reportUnnecessaryIsInstance]  # given by a user
+                raise ValueError(
+                    f"the action for {kind} is {action!r}; allowed: UseCached(text), "
+                    "Delegate(participant), AskPerson(prompt), UndoAll()"
+                )
+
+
+Policy = RetryPolicy | Timeout | CircuitBreaker | Compensation
+"""What may stand in a list of policies."""
+
+
+def together(outer: Sequence[Policy], inner: Sequence[Policy]) -> list[Policy]:
+    """Join the policies of a workflow and of a participant; the nearer one replaces its kind."""
+    kinds = {type(policy) for policy in inner}
+    return [*(policy for policy in outer if type(policy) not in kinds), *inner]
+
+
+def policy_faults(policies: Sequence[Any], names: Sequence[str]) -> list[str]:
+    """Return what is wrong with a list of policies, each with what is allowed."""
+    faults: list[str] = []
+    for policy in policies:
+        if not isinstance(policy, RetryPolicy | Timeout | CircuitBreaker | Compensation):
+            faults.append(
+                f"has the policy {policy!r}; allowed: RetryPolicy, Timeout, CircuitBreaker, "
+                "Compensation"
+            )
+        elif isinstance(policy, Compensation):
+            strangers = [
+                action.to
+                for action in policy.actions.values()
+                if isinstance(action, Delegate) and action.to not in names
+            ]
+            faults += [
+                f"delegates to {name!r}, who does not take part; allowed: {', '.join(names)}"
+                for name in strangers
+            ]
+        elif isinstance(policy, RetryPolicy) and policy.max_attempts < 1:
+            faults.append(f"retries with max_attempts={policy.max_attempts}; it must be 1 or more")
+    return faults
+
+
+def failure_kind(error: BaseException) -> FailureKind:
+    """Name the kind of failure that an error is."""
+    if isinstance(error, TimeoutError | NodeTimeoutError):
+        return "agent_timeout"
+    if isinstance(error, GraphRecursionError):
+        return "limit_reached"
+    if isinstance(error, NodeCancelledError):
+        return "cancelled"
+    if isinstance(error, CircuitOpenError):
+        return "circuit_open"
+    if isinstance(error, ConsensusFailedError):
+        return "consensus_failed"
+    return "api_call_failed" if is_api_error(error) else "agent_failed"

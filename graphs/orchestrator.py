@@ -1,0 +1,294 @@
+"""An orchestrator: a main agent that splits requests into tasks for agents of its own."""
+
+import dataclasses
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, Self
+
+from langchain_core.messages import BaseMessage, RemoveMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+
+from asterism.agents import Agent
+from asterism.errors import UnknownParticipantError, WorkflowBuildError
+from asterism.graphs.star import create_star
+from asterism.graphs.validation import count_faults, name_faults, seconds_faults
+from asterism.graphs.workflow import Workflow, WorkflowFacts
+from asterism.models import ModelLike, resolve_model
+from asterism.nodes.deciding import Rules
+from asterism.nodes.engine import lent
+from asterism.nodes.finish import synthesizer
+from asterism.nodes.planning import PlanningDecider, Way
+from asterism.nodes.team import Creation, Team, participant_of, tool_name
+from asterism.nodes.visits import create_member
+from asterism.people import PendingRequest, apending_requests
+from asterism.plain import as_dict, as_list
+from asterism.resilience import Policy, Timeout, together
+from asterism.retries import AGENT_RETRY, MODEL_RETRY
+from asterism.state import Report, Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrchestratorResponse:
+    """What came of a request."""
+
+    content: str
+    """The answer to the user, or the question that is open."""
+    status: Status
+    """How the run stands."""
+    reports: Sequence[Report]
+    """What came of each task."""
+    pending: Sequence[PendingRequest]
+    """What waits for a person: answer with `aresume(orchestrator.graph, config, answers)`."""
+    config: RunnableConfig
+    """The thread."""
+
+
+class AgentOrchestrator:
+    """A main agent that gives tasks to agents of a team, many at once.
+
+    Its graph is the star of every workflow: checkpoints, questions to people, Studio and
+    traces are the same. Agents that are registered or removed while a request is under way
+    take part, or are missed, from its next decision on.
+
+    Args:
+        main_agent: Who plans and answers; with tools, it may give tasks to itself, too.
+        available_tools: What agents may call that are named in specs, or created.
+        max_parallel_tasks: How many tasks run at once.
+        max_retries: How often a task that failed is tried again.
+        retry_delay: Seconds before the first retry.
+        retry_backoff: By how much the wait grows with each retry.
+        retry_timeout: Seconds that one attempt may take. None: no limit.
+        fallback_model: The model of a call that failed on the agent's own, for that call only.
+        subagent_provider: The provider of `subagent_model`.
+        subagent_model: The model of created agents. None: the main agent's. Created agents
+            exist only where this or a designer is given, or `dynamic` is set.
+        subagent_designer_provider: The provider of `subagent_designer_model`.
+        subagent_designer_model: Who designs new agents. None: the main agent does.
+        dynamic: Whether agents may be created. None: as the models above say.
+        planning: How the main agent says what it plans: `"structured"` or `"tools"`.
+        allow_recursion: Whether created agents may create agents, one level down.
+        max_agents: How many agents there may be in all.
+        max_iterations: How many plans a request may take.
+        policies: Further policies of all agents, as a `CircuitBreaker` or a `Compensation`.
+        checkpointer: Where threads are stored. None: in memory.
+
+    Raises:
+        WorkflowBuildError: The main agent has no model, or two tools have one name.
+    """
+
+    def __init__(
+        self,
+        main_agent: Agent,
+        available_tools: Iterable[Any] = (),
+        *,
+        max_parallel_tasks: int = 5,
+        max_retries: int = 3,
+        retry_delay: float = 1.0,
+        retry_backoff: float = 2.0,
+        retry_timeout: float | None = None,
+        fallback_model: ModelLike | None = None,
+        subagent_provider: str | None = None,
+        subagent_model: ModelLike | None = None,
+        subagent_designer_provider: str | None = None,
+        subagent_designer_model: ModelLike | None = None,
+        dynamic: bool | None = None,
+        planning: Way = "structured",
+        allow_recursion: bool = False,
+        max_agents: int = 20,
+        max_iterations: int = 30,
+        policies: Sequence[Policy] = (),
+        checkpointer: BaseCheckpointSaver[Any] | None = None,
+    ) -> None:
+        named = {tool_name(tool): tool for tool in available_tools}
+        self._main = main_agent
+        model = main_agent.model_like()
+        faults = [
+            *([] if model is not None else ["the main agent has no model"]),
+            *count_faults("max_parallel_tasks", max_parallel_tasks, least=1),
+            *count_faults("max_retries", max_retries, least=0),
+            *count_faults("max_agents", max_agents, least=1),
+            *count_faults("max_iterations", max_iterations, least=1),
+            *seconds_faults("retry_delay", retry_delay),
+            *seconds_faults("retry_backoff", retry_backoff),
+        ]
+        if model is None or faults:
+            raise WorkflowBuildError(main_agent.agent_id, faults)
+        self._model = resolve_model(model)
+        if fallback_model is not None:
+            self._model = self._model.with_fallbacks([resolve_model(fallback_model)])
+        self._fallback = fallback_model
+        designer = _model(subagent_designer_provider, subagent_designer_model)
+        created = _model(subagent_provider, subagent_model)
+        if dynamic is None:
+            dynamic = designer is not None or created is not None
+        self._tools = named
+        self._planning: Way = planning
+        self._designer = None if designer is None else resolve_model(designer)
+        retry = AGENT_RETRY._replace(
+            initial_interval=retry_delay,
+            backoff_factor=retry_backoff,
+            max_attempts=max_retries + 1,
+        )
+        limits: list[Policy] = [] if retry_timeout is None else [Timeout(retry_timeout)]
+        self._policies = tuple(together([retry, *limits], policies))
+        self._max_parallel_tasks = max_parallel_tasks
+        self._rules = Rules(max_iterations=max_iterations, max_repairs=2, retry=MODEL_RETRY)
+        creation = Creation(
+            tools=named,
+            model=created if created is not None else model,
+            limit=max_agents,
+            allowed=dynamic,
+            planner=self._nested if allow_recursion else None,
+        )
+        self._creation = creation
+        self._team = Team({}, {}, creation=creation, policies=self._policies)
+        self._saver: BaseCheckpointSaver[Any] | None = checkpointer or InMemorySaver()
+        self._graph: Workflow | None = None
+        self.thread_id = uuid.uuid4().hex
+        """The thread of requests that name none."""
+        if main_agent.tools:
+            self.register_subagent(main_agent)
+
+    @property
+    def graph(self) -> Workflow:
+        """The workflow of everybody who is registered now."""
+        if self._graph is None:
+            self._graph = self._compile()
+        return self._graph
+
+    @property
+    def subagents(self) -> Mapping[str, str]:
+        """Who is registered, id and description."""
+        return dict(self._team.descriptions)
+
+    def register_subagent(self, agent: Agent, *, replace: bool = False) -> Self:
+        """Let an agent take part, also in a request that is under way.
+
+        Args:
+            agent: Its spec.
+            replace: Whether it takes the place of the one of its name, with its history.
+
+        Raises:
+            WorkflowBuildError: The name is taken, or a tool is not available.
+        """
+        faults = list(name_faults(agent.agent_id))
+        if agent.agent_id in self._team.members and not replace:
+            faults.append(
+                f"there is an agent {agent.agent_id!r} already; say replace=True to replace it"
+            )
+        if faults:
+            raise WorkflowBuildError(self._main.agent_id, faults)
+        try:
+            spec = participant_of(agent, self._creation)
+        except LookupError as error:
+            raise WorkflowBuildError(self._main.agent_id, [str(error)]) from error
+        thing = spec if spec.runs else dataclasses.replace(spec, fallback_model=self._fallback)
+        self._team.members[agent.agent_id] = create_member(
+            agent.agent_id, thing, self._model, self._policies
+        )
+        self._team.descriptions[agent.agent_id] = agent.summary()
+        self._graph = None
+        return self
+
+    def unregister_subagent(self, agent_id: str) -> Self:
+        """Let an agent take part no longer. Its history stays; work for it is reported.
+
+        Raises:
+            UnknownParticipantError: It is not registered.
+        """
+        if agent_id not in self._team.members:
+            listed = ", ".join(self._team.members) or "nobody"
+            raise UnknownParticipantError(f"{agent_id!r} is not registered; there is {listed}")
+        del self._team.members[agent_id], self._team.descriptions[agent_id]
+        self._graph = None
+        return self
+
+    async def process(
+        self, messages: str | Sequence[Any], *, thread_id: str | None = None
+    ) -> OrchestratorResponse:
+        """Work on a request to its answer, or to the next question to a person.
+
+        Args:
+            messages: The request: a text or messages.
+            thread_id: The conversation that it belongs to. None: that of this orchestrator.
+        """
+        place = self._place(thread_id)
+        given = [("user", messages)] if isinstance(messages, str) else as_list(messages)
+        return await self._response(await self.graph.ainvoke({"messages": given}, place), place)
+
+    async def clear_memory(self, agent_id: str, *, thread_id: str | None = None) -> None:
+        """Let an agent forget everything of a conversation.
+
+        Raises:
+            UnknownParticipantError: There is no such agent in it.
+        """
+        place = self._place(thread_id)
+        found = await self.graph.aget_state(place)
+        member = self._team.member(agent_id, as_dict(found.values))
+        if member is None:
+            listed = ", ".join(self._team.live(as_dict(found.values))) or "nobody"
+            raise UnknownParticipantError(f"there is no agent {agent_id!r}; there is {listed}")
+        inside = lent(place, self._saver, agent_id)
+        if (await member.graph.aget_state(inside)).values:
+            nothing = {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES)]}
+            await member.graph.aupdate_state(inside, nothing)
+
+    async def clear_all_memory(self, *, thread_id: str | None = None) -> None:
+        """Let all agents forget everything of a conversation."""
+        found = await self.graph.aget_state(self._place(thread_id))
+        for agent_id in self._team.live(as_dict(found.values)):
+            await self.clear_memory(agent_id, thread_id=thread_id)
+
+    def _place(self, thread_id: str | None) -> RunnableConfig:
+        return {"configurable": {"thread_id": thread_id or self.thread_id}}
+
+    async def _response(self, values: Any, place: RunnableConfig) -> OrchestratorResponse:
+        pending = await apending_requests(self.graph, place) if "__interrupt__" in values else []
+        last: BaseMessage = values["messages"][-1]
+        return OrchestratorResponse(
+            content=pending[0].prompt if pending else last.text,
+            status=values["status"],
+            reports=values["reports"],
+            pending=pending,
+            config=place,
+        )
+
+    def _compile(self) -> Workflow:
+        creation = self._creation
+        decider = PlanningDecider(
+            self._model,
+            way=self._planning,
+            tools=creation.tools if creation.allowed else None,
+            designer=self._designer,
+            prompt=self._main.system_prompt,
+        )
+        star = create_star(
+            self._team,
+            decider=decider,
+            rules=self._rules,
+            write=synthesizer(self._model),
+            max_parallel_tasks=self._max_parallel_tasks,
+        )
+        facts = WorkflowFacts(
+            id=self._main.agent_id, description=self._main.description, team=self._team
+        )
+        return Workflow.of(star.compile(self._saver, name=self._main.agent_id), facts)
+
+    def _nested(self, agent: Agent) -> Workflow:
+        """Make an orchestrator of a created agent that may create agents itself."""
+        inner = copy(self)
+        inner._main = agent.model_copy(update={"tools": []})
+        inner._model = resolve_model(agent.model_like() or self._creation.model or self._model)
+        creation = dataclasses.replace(self._creation, planner=None)
+        inner._team = Team({}, {}, creation=creation, policies=self._policies)
+        inner._saver = None
+        return inner._compile()
+
+
+def _model(provider: str | None, model: Any) -> ModelLike | None:
+    return Agent(agent_id="model", provider=provider, model=model).model_like()

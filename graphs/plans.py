@@ -1,0 +1,65 @@
+"""Plans under way, as a stored run shows them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from langgraph.types import PregelTask, StateSnapshot
+
+from asterism.effects import Call, Steps
+from asterism.nodes.engine import lent
+from asterism.nodes.routing import DISPATCH
+from asterism.nodes.team import Team
+from asterism.plain import as_dict
+
+
+def open_tasks(snapshot: StateSnapshot) -> dict[str, str]:
+    """Return the tasks of the plan that are not done yet, each with who does it."""
+    values = as_dict(snapshot.values)
+    tasks = as_dict(values.get("decision")).get("tasks") or ()
+    if DISPATCH not in snapshot.next:
+        return {}
+    agents: dict[str, str] = {task["task_id"]: task["agent_id"] for task in tasks}
+    taken = values.get("iterations")
+    for report in values.get("reports") or ():
+        if report["round"] == taken and (name := report.get("task")) in agents:
+            heir = as_dict(report.get("compensation")).get("to")
+            if heir is None:
+                del agents[name]
+            else:
+                agents[name] = heir
+    return agents
+
+
+def running_participants(snapshot: StateSnapshot) -> set[str]:
+    """Return who is at work for a plan, or waits for a person in the middle of it."""
+    running = as_dict(snapshot.values).get("running") or ()
+    return {agent for task, agent in open_tasks(snapshot).items() if task in running}
+
+
+def seen(snapshot: StateSnapshot, team: Team, saver: Any) -> Steps[StateSnapshot]:
+    """Show the visits of a plan under way, as the engine shows those of its own nodes."""
+    visits: list[PregelTask] = []
+    for name in sorted(running_participants(snapshot)):
+        if member := team.member(name, as_dict(snapshot.values)):
+            place = lent(snapshot.config, saver, name)
+            read = (member.graph.get_state, member.graph.aget_state)
+            found: StateSnapshot = yield Call(*read, (place,), {"subgraphs": True})
+            visits.append(PregelTask("", name, ((),), interrupts=found.interrupts, state=found))
+    return _with_visits(snapshot, visits) if visits else snapshot
+
+
+def _with_visits(snapshot: StateSnapshot, visits: Sequence[PregelTask]) -> StateSnapshot:
+    inner = StateSnapshot(
+        values={"reports": as_dict(snapshot.values).get("reports") or []},
+        next=tuple(visit.name for visit in visits),
+        config=snapshot.config,
+        metadata=None,
+        created_at=None,
+        parent_config=None,
+        tasks=tuple(visits),
+        interrupts=(),
+    )
+    tasks: list[Any] = [
+        task._replace(state=inner) if task.name == DISPATCH else task for task in snapshot.tasks
+    ]
+    return snapshot._replace(tasks=tuple(tasks))

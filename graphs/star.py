@@ -1,0 +1,64 @@
+"""The topology: a supervisor in the middle, every participant joined to it both ways.
+
+```
+START -> begin -> supervisor -> {participant..., dispatch, human, undo, finish}
+participant -> supervisor ; human -> supervisor ; finish -> END
+dispatch -> {dispatch, supervisor} ; undo -> {undo, supervisor}
+```
+"""
+
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+
+from asterism.nodes.begin import create_begin_node
+from asterism.nodes.deciding import AnyDecider, Rules
+from asterism.nodes.dispatch import create_dispatch_node
+from asterism.nodes.finish import Writer, create_finish_node
+from asterism.nodes.human import create_human_node
+from asterism.nodes.participant import create_participant_node
+from asterism.nodes.routing import BEGIN, DISPATCH, FINISH, HUMAN, SUPERVISOR, UNDO
+from asterism.nodes.supervisor import SupervisorInput, create_supervisor_node
+from asterism.nodes.team import Team
+from asterism.nodes.undo import create_undo_node
+from asterism.state import Visit, WorkflowInput, WorkflowOutput, WorkflowState
+
+
+def create_star(
+    team: Team, *, decider: AnyDecider, rules: Rules, write: Writer, max_parallel_tasks: int
+) -> StateGraph[Any, Any, Any, Any]:
+    """Join a team to its supervisor.
+
+    Args:
+        team: Who takes part.
+        decider: Who decides.
+        rules: What holds for every decision.
+        write: Writes the answer.
+        max_parallel_tasks: How many tasks of a plan may run at once.
+    """
+    star: StateGraph[Any, Any, Any, Any] = StateGraph(
+        WorkflowState, input_schema=WorkflowInput, output_schema=WorkflowOutput
+    )
+    undoing = [UNDO] if any(member.undo for member in team.members.values()) else []
+    star.add_node(BEGIN, create_begin_node())
+    star.add_node(
+        SUPERVISOR,
+        create_supervisor_node(decider, team, rules),
+        input_schema=SupervisorInput,
+        destinations=(*team.members, DISPATCH, HUMAN, *undoing, FINISH),
+    )
+    for name, member in team.members.items():
+        star.add_node(name, create_participant_node(member), input_schema=Visit)
+        star.add_edge(name, SUPERVISOR)
+    dispatch = create_dispatch_node(team, max_parallel_tasks=max_parallel_tasks)
+    # A loop from a node to itself breaks the engine's ASCII drawing, so it is not drawn.
+    star.add_node(DISPATCH, dispatch, destinations=(SUPERVISOR,))
+    for name in undoing:
+        star.add_node(name, create_undo_node(team.members), destinations=(SUPERVISOR,))
+    star.add_node(HUMAN, create_human_node())
+    star.add_node(FINISH, create_finish_node(write))
+    star.add_edge(START, BEGIN)
+    star.add_edge(BEGIN, SUPERVISOR)
+    star.add_edge(HUMAN, SUPERVISOR)
+    star.add_edge(FINISH, END)
+    return star

@@ -1,0 +1,193 @@
+"""The node that follows a plan: it visits many participants at once, each when it is due."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphInterrupt
+from langgraph.runtime import get_runtime
+from langgraph.types import Command, Interrupt
+
+from asterism.effects import Call, Steps, StepsNode
+from asterism.nodes.background import Background, Outcome, background_of
+from asterism.nodes.engine import detached
+from asterism.nodes.policies import Try
+from asterism.nodes.reports import failed_report, report_message
+from asterism.nodes.routing import DISPATCH, SUPERVISOR, focused_request, handoff_id, task_handoff
+from asterism.nodes.team import Team
+from asterism.nodes.view import fenced
+from asterism.prompts import render
+from asterism.state import Decision, Report, Visit, WorkflowState
+from asterism.tasks import Schedule, Skipped, SubAgentTask
+
+
+@dataclass
+class Plan:
+    """A plan under way: what stands in state, kept in a form that is quick to ask."""
+
+    id: str
+    tasks: dict[str, SubAgentTask]
+    schedule: Schedule
+    agents: dict[str, str]
+    """Who does each task: whom the plan names, or who took over."""
+    tried: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    """Who has tried each task."""
+    reports: dict[str, Report] = field(default_factory=dict[str, Report])
+    stopped: dict[str, BaseException] = field(default_factory=dict[str, BaseException])
+    """The tasks that wait for a person, or were stopped from outside."""
+
+
+def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
+    """Create the node that follows a plan.
+
+    Each of its steps starts what is due, waits until something is done, and writes the
+    reports; so progress is in state, and a crash costs only what was being done.
+
+    Args:
+        team: Who takes part.
+        max_parallel_tasks: How many tasks may run at once.
+    """
+
+    def dispatch(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
+        background = background_of(config)
+        plan, due = _plan(state, background, max_parallel_tasks)
+        reports: list[Report] = []
+        while not reports or (draining() and background.names):
+            due += [] if draining() else plan.schedule.start()
+            visits = {name: partial(_visit, plan, name, state, config, team) for name in due}
+            if not visits and not background.names:
+                break
+            done = yield Call(background.advance, background.aadvance, (visits,))
+            due = []
+            reports += _taken_in(plan, done, state)
+        running = [*background.names, *plan.stopped]
+        if not reports and plan.stopped and set(running) == set(state.get("running") or ()):
+            _raise(plan.stopped)
+        update = {
+            "reports": reports,
+            "messages": [report_message(report) for report in reports],
+            "running": running,
+        }
+        return Command(
+            update=update,
+            goto=SUPERVISOR if plan.schedule.done or not (running or reports) else DISPATCH,
+        )
+
+    return StepsNode(dispatch, name=DISPATCH)
+
+
+def draining() -> bool:
+    """Whether the run has been asked to stop; then what runs is waited for, all of it."""
+    return get_runtime().drain_requested
+
+
+def _plan(state: WorkflowState, background: Background, limit: int) -> tuple[Plan, list[str]]:
+    """Return the plan that is being followed, and the tasks that a stop had cut off."""
+    decision = cast(Decision, state["decision"])
+    name = handoff_id(decision, ())
+    plan = cast(Plan | None, background.plan)
+    if plan is not None and plan.id == name:
+        return plan, []
+    tasks = [SubAgentTask.model_validate(task) for task in decision.get("tasks") or ()]
+    plan = Plan(
+        id=name,
+        tasks={task.task_id: task for task in tasks},
+        schedule=Schedule(tasks, limit=limit),
+        agents={task.task_id: task.agent_id for task in tasks},
+    )
+    background.plan = plan
+    written = {report["id"]: report for report in state.get("reports") or ()}
+    for name in plan.tasks:
+        while name not in plan.reports and (report := written.get(_handoff(plan, name))):
+            _note(plan, report)
+    return plan, plan.schedule.start(first=state.get("running") or ())
+
+
+def _handoff(plan: Plan, name: str) -> str:
+    return task_handoff(plan.id, plan.tasks[name], plan.agents[name])
+
+
+def _note(plan: Plan, report: Report) -> list[Skipped]:
+    """Note what came of a task: a result, or somebody else who takes over."""
+    name = report.get("task") or ""
+    plan.tried.setdefault(name, set()).add(report["participant"])
+    heir = (report.get("compensation") or {}).get("to")
+    if heir is not None and heir not in plan.tried[name]:
+        plan.agents[name] = heir
+        plan.schedule.reassign(name, heir)
+        return []
+    plan.reports[name] = report
+    return plan.schedule.finish(name, ok=report["status"] == "ok")
+
+
+def _taken_in(plan: Plan, done: Mapping[str, Outcome], state: Mapping[str, Any]) -> list[Report]:
+    """Note what is done, and return the reports of it and of what it makes impossible."""
+    reports: list[Report] = []
+    for name, outcome in done.items():
+        if isinstance(outcome, BaseException):
+            plan.stopped[name] = outcome
+            plan.schedule.park(name)
+            continue
+        reports.append(outcome)
+        for skipped in _note(plan, outcome):
+            visit = _request(plan, skipped.task_id, state)
+            why = f"skipped, because the task {skipped.because!r} has no result"
+            report = failed_report(visit, "dependency_failed", why, attempts=0)
+            plan.reports[skipped.task_id] = report
+            reports.append(report)
+    return reports
+
+
+def _visit(
+    plan: Plan, name: str, state: Mapping[str, Any], config: RunnableConfig, team: Team
+) -> Steps[Report]:
+    """Make the visit that a task asks for."""
+    agent = plan.agents[name]
+    visit = _request(plan, name, state)
+    visitor = team.visitor(agent, plan.tasks[name], state)
+    if visitor is None:
+        return failed_report(
+            visit, "agent_removed", f"{agent!r} does not take part any more", attempts=0
+        )
+    overrides = detached(config, agent)
+    place: RunnableConfig = {**config, "configurable": overrides}
+    return (yield from visitor(visit, Try(config=place, overrides=overrides)))
+
+
+def _request(plan: Plan, name: str, state: Mapping[str, Any]) -> Visit:
+    """Write what the participant of a task is sent: with the results that the task needs."""
+    task = plan.tasks[name]
+    context = task.context or ""
+    parts = [
+        task.task_description,
+        context if isinstance(context, str) else json.dumps(context, indent=2),
+        _results([plan.reports[other] for other in task.dependencies if other in plan.reports]),
+    ]
+    instruction = "\n\n".join(part for part in parts if part)
+    return Visit(
+        id=_handoff(plan, name),
+        participant=plan.agents[name],
+        request=focused_request(state.get("brief") or (), instruction),
+        round=state.get("iterations") or 0,
+        task=name,
+    )
+
+
+def _results(reports: Sequence[Report]) -> str:
+    if not reports:
+        return ""
+    shown = [fenced(r["participant"], r["text"], r["status"]) for r in reports]
+    return render("results", reports="\n\n".join(shown))
+
+
+def _raise(stopped: Mapping[str, BaseException]) -> None:
+    """Stop as the visits did: for a fault that ends the run, else to wait for people."""
+    interrupts: list[Interrupt] = []
+    for reason in stopped.values():
+        if not isinstance(reason, GraphInterrupt):
+            raise reason
+        interrupts += reason.args[0]
+    raise GraphInterrupt(interrupts)

@@ -1,0 +1,150 @@
+"""The decider of an orchestrator: a main agent that plans, and a designer of new agents."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, cast
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BaseModel, Field, create_model
+
+from asterism.agents import DELEGATE, PLAN_AND_CREATE
+from asterism.decisions import check_whole
+from asterism.effects import Call, Steps, arun, run
+from asterism.nodes.deciders import bind_schema, describe_participants
+from asterism.nodes.deciding import Said
+from asterism.nodes.view import SPEAKER, SupervisorView, conversation
+from asterism.prompts import render
+from asterism.schemas import decision_schema, team_schema
+
+Way = Literal["structured", "tools"]
+"""How a main agent says what it plans: by one object, or by calling tools."""
+
+_DECISION = "SupervisorDecision"
+_WAYS: Mapping[Way, str] = {
+    "structured": "Answer with a SupervisorDecision: tasks to give out, or a question to the user "
+    "in user_prompt with user_input_needed, or your answer in answer with next_agent null.",
+    "tools": f"Call {DELEGATE} to give tasks to the team, or write the answer as plain text.",
+}
+
+
+class Objective(BaseModel):
+    """Let a designer create agents for an objective, and give them tasks."""
+
+    objective: str = Field(description="What is to be reached, with every fact that is needed.")
+
+
+class PlanningDecider:
+    """Asks a main agent for a plan: one call for each plan.
+
+    Args:
+        model: The main agent's model.
+        way: How it says what it plans.
+        tools: What agents may call that it creates. None: it may not create any.
+        designer: The model that designs new agents. None: the main agent does it itself.
+        prompt: The main agent's own instructions.
+    """
+
+    def __init__(
+        self,
+        model: Runnable[Any, AIMessage],
+        *,
+        way: Way = "structured",
+        tools: Iterable[str] | None = None,
+        designer: Runnable[Any, AIMessage] | None = None,
+        prompt: str = "",
+    ) -> None:
+        self._model = model
+        self._way: Way = way
+        self._tools = None if tools is None else tuple(tools)
+        self._designer = designer
+        self._prompt = prompt
+        self._bound: dict[tuple[str, ...], Runnable[Any, AIMessage]] = {}
+
+    def decide(self, view: SupervisorView) -> Said:
+        """Ask the main agent."""
+        return run(self._decide(view))
+
+    async def adecide(self, view: SupervisorView) -> Said:
+        """Ask the main agent."""
+        return await arun(self._decide(view))
+
+    def _decide(self, view: SupervisorView) -> Steps[Said]:
+        names = tuple(view.participants)
+        if names not in self._bound:
+            self._bound[names] = self._bind(names)
+        model = self._bound[names]
+        said: AIMessage = yield Call(model.invoke, model.ainvoke, (self.messages(view), SPEAKER))
+        if self._way == "structured" or said.invalid_tool_calls:
+            return said
+        check_whole(said)
+        if not said.tool_calls:
+            return {"next_agent": None, "answer": said.text} if said.text.strip() else said
+        if any("objective" in call["args"] for call in said.tool_calls):
+            return (yield from self._design(said, view))
+        return joined(call["args"] for call in said.tool_calls)
+
+    def messages(self, view: SupervisorView) -> list[AnyMessage]:
+        """Write what the main agent is sent: the rules, the conversation, the complaints."""
+        creation = ""
+        if self._tools is not None:
+            creation = render("creation", tools=", ".join(self._tools) or "none")
+        system = render(
+            "orchestrator",
+            participants=describe_participants(view.participants) or "(nobody yet)",
+            creation=creation,
+            instructions=self._prompt,
+            way=_WAYS[self._way],
+        )
+        while "\n\n\n" in system:
+            system = system.replace("\n\n\n", "\n\n")
+        messages: list[AnyMessage] = [SystemMessage(system), *conversation(view.messages)]
+        names = ", ".join(view.participants)
+        for said, fault in view.complaints:
+            if said:
+                messages.append(AIMessage(said))
+            messages.append(HumanMessage(render("repair", fault=fault, names=names)))
+        return messages
+
+    def _bind(self, names: tuple[str, ...]) -> Runnable[Any, AIMessage]:
+        """Bind what the main agent may say to its model."""
+        if self._way == "structured":
+            return bind_schema(
+                self._model, decision_schema(names, self._tools, answers=True), _DECISION
+            )
+        tools: list[dict[str, Any]] = []
+        if names:
+            tools.append(_tool(DELEGATE, team_schema(names, None)))
+        if self._designer is not None:
+            tools.append(_tool(PLAN_AND_CREATE, Objective))
+        elif self._tools is not None:
+            tools.append(_tool(PLAN_AND_CREATE, team_schema(names, self._tools)))
+        model: Any = self._model
+        return cast(Runnable[Any, AIMessage], model.bind_tools(tools))
+
+    def _design(self, said: AIMessage, view: SupervisorView) -> Steps[Said]:
+        """Let the designer specify agents and tasks for the objective of the main agent."""
+        assert self._designer is not None and self._tools is not None
+        names = tuple(view.participants)
+        objective = "\n\n".join(str(c["args"].get("objective") or "") for c in said.tool_calls)
+        system = render("designer", tools=", ".join(self._tools), names=", ".join(names) or "none")
+        designer = bind_schema(self._designer, team_schema(names, self._tools), "Team")
+        messages: list[AnyMessage] = [SystemMessage(system), HumanMessage(objective)]
+        messages += [HumanMessage(fault) for _, fault in view.complaints]
+        designed: AIMessage = yield Call(designer.invoke, designer.ainvoke, (messages, SPEAKER))
+        return designed
+
+
+def joined(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join several calls of the planning tools into one plan."""
+    plan: dict[str, Any] = {"tasks": [], "subagents": []}
+    for call in calls:
+        for key, items in plan.items():
+            items += call.get(key) or []
+    return plan
+
+
+def _tool(name: str, schema: type[BaseModel]) -> dict[str, Any]:
+    tool = convert_to_openai_tool(create_model(name, __base__=schema, __doc__=schema.__doc__))
+    tool["function"]["name"] = name
+    return tool

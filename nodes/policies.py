@@ -1,0 +1,173 @@
+"""The fold of policies around a visit: the one place where they act."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import RetryPolicy
+
+from asterism.breaker import CircuitBreaker
+from asterism.effects import Call, Steps, arun, run
+from asterism.errors import AgentTimeoutError
+from asterism.nodes.engine import Fence, fenced_config
+from asterism.nodes.retrying import SLEEP, Sleep, retried
+from asterism.resilience import (
+    AskPerson,
+    Compensation,
+    Delegate,
+    FailureKind,
+    Policy,
+    Timeout,
+    UndoAll,
+    UseCached,
+)
+from asterism.state import Report
+
+GRACE = 1.0
+"""Seconds that an async attempt which was cancelled may take to clear up."""
+
+
+@dataclass
+class Attempts:
+    """Counts the attempts of a visit."""
+
+    taken: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Try:
+    """What an attempt of a visit is given."""
+
+    config: RunnableConfig
+    """The config of the node that makes the visit."""
+    overrides: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Entries of `configurable` that the participant's run gets besides or instead."""
+    attempts: Attempts = field(default_factory=Attempts)
+
+
+Attempt = Callable[[Try], Steps[Report]]
+"""Makes one attempt, or several, of a visit."""
+
+
+def folded(
+    policies: Sequence[Policy], attempt: Attempt, service: str, *, sleep: Sleep = SLEEP
+) -> Attempt:
+    """Put policies around an attempt, the first one outermost.
+
+    Args:
+        policies: What acts on failures that are raised.
+        attempt: What they act on.
+        service: The key of circuit breakers that name no service themselves.
+        sleep: Waits between attempts.
+    """
+    for policy in reversed(policies):
+        if isinstance(policy, RetryPolicy):
+            attempt = _retrying(policy, attempt, sleep)
+        elif isinstance(policy, Timeout):
+            attempt = _limited(policy, attempt)
+        elif isinstance(policy, CircuitBreaker):
+            attempt = _guarded(policy, attempt, service)
+    return attempt
+
+
+def compensated(report: Report, policies: Sequence[Policy]) -> Report:
+    """Make up for a failure, or note in the report what does."""
+    kind = report.get("kind")
+    for policy in policies:
+        if not isinstance(policy, Compensation):
+            continue
+        action = policy.actions.get(cast(FailureKind, kind))
+        if isinstance(action, UseCached):
+            report["status"], report["text"] = "ok", action.text
+            report["compensation"] = {"action": "use_cached"}
+        elif isinstance(action, Delegate):
+            report["compensation"] = {"action": "delegate", "to": action.to}
+        elif isinstance(action, AskPerson):
+            report["compensation"] = {"action": "ask_person", "prompt": action.prompt}
+        elif isinstance(action, UndoAll):
+            report["compensation"] = {"action": "undo_all"}
+    return report
+
+
+def _retrying(policy: RetryPolicy, attempt: Attempt, sleep: Sleep) -> Attempt:
+    return lambda this: retried(lambda: attempt(this), policy, sleep=sleep)
+
+
+def _guarded(breaker: CircuitBreaker, attempt: Attempt, service: str) -> Attempt:
+    def guarded(this: Try) -> Steps[Report]:
+        permit = breaker.admit(service)
+        try:
+            report = yield from attempt(this)
+        except GraphBubbleUp:
+            raise
+        except Exception as error:
+            permit.failed(error)
+            raise
+        else:
+            permit.succeeded()
+            return report
+        finally:
+            permit.released()  # interrupts and cancellations; settled permits ignore it
+
+    return guarded
+
+
+def _limited(limit: Timeout, attempt: Attempt) -> Attempt:
+    def limited(this: Try) -> Steps[Report]:
+        fence = Fence()
+        inside = replace(this, **fenced_config(this.config, this.overrides, fence))
+        steps = partial(attempt, inside)
+        report: Report = yield Call(_in_thread, _in_task, (steps, limit.seconds, fence))
+        return report
+
+    return limited
+
+
+def _in_thread(steps: Callable[[], Steps[Report]], seconds: float, fence: Fence) -> Report:
+    """Run steps in a thread of their own, and leave them alone when their time is over."""
+    done: Future[Report] = Future()
+
+    def drive() -> None:
+        try:
+            done.set_result(run(steps()))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is read
+            done.set_exception(error)
+
+    thread = threading.Thread(target=copy_context().run, args=(drive,), daemon=True)
+    thread.start()
+    try:
+        return done.result(seconds)
+    except FutureTimeout:
+        if done.done():
+            raise
+        fence.close()
+        raise AgentTimeoutError(
+            f"it gave no answer within {seconds:g} s; its thread cannot be stopped and was "
+            "abandoned, and nothing that it still does is kept"
+        ) from None
+
+
+async def _in_task(steps: Callable[[], Steps[Report]], seconds: float, fence: Fence) -> Report:
+    """Run steps in a task of their own, and cancel them when their time is over."""
+    task = asyncio.ensure_future(arun(steps()))
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task}, timeout=GRACE)
+        raise
+    if task.done():
+        return task.result()
+    task.cancel()
+    await asyncio.wait({task}, timeout=GRACE)
+    fence.close()
+    how = "cancelled" if task.done() else "abandoned, because it does not let itself be cancelled"
+    raise AgentTimeoutError(f"it gave no answer within {seconds:g} s and was {how}")

@@ -1,0 +1,115 @@
+"""Reports: what a visit leaves on the answer board and in the history."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+from asterism.messages import clean_text
+from asterism.nodes.guards import fingerprint
+from asterism.nodes.view import label
+from asterism.resilience import FAILURES, FailureKind
+from asterism.state import Report, ReportStatus, Visit
+
+_STATUS: Mapping[FailureKind, ReportStatus] = {
+    "agent_timeout": "timeout",
+    "limit_reached": "limit",
+    "cancelled": "cancelled",
+    "empty_answer": "empty",
+    "dependency_failed": "skipped",
+}
+_INNER: Mapping[str, FailureKind] = {
+    "limit": "limit_reached",
+    "cancelled": "cancelled",
+}
+
+
+def written_report(visit: Visit, text: str, *, attempts: int = 1) -> Report:
+    """Report an answer."""
+    report = Report(
+        id=visit["id"],
+        participant=visit["participant"],
+        round=visit["round"],
+        status="ok",
+        text=text,
+        attempts=attempts,
+        fingerprint=fingerprint(visit["request"], text),
+    )
+    if task := visit.get("task"):
+        report["task"] = task
+    return report
+
+
+def failed_report(
+    visit: Visit, kind: FailureKind, error: str, *, text: str = "", attempts: int = 1
+) -> Report:
+    """Report a failure, with what was said before it."""
+    report = written_report(visit, text, attempts=attempts)
+    report["status"] = _STATUS.get(kind, "failed")
+    report["kind"] = kind
+    report["error"] = clean_text(error)
+    return report
+
+
+def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
+    """Report what a participant's finished turn left in its state."""
+    new = messages_since(values["messages"], visit["id"])
+    text = last_words(new)
+    status = values.get("status", "completed")
+    if status != "completed" and "reports" in values:
+        reason = str(values.get("reason"))
+        kind = cast(FailureKind, reason.split(":")[0])  # an inner workflow may name the kind
+        if kind not in FAILURES:
+            kind = _INNER.get(status, "agent_failed")
+        report = failed_report(visit, kind, f"{status}: {reason}", text=text)
+    elif not text:
+        report = failed_report(visit, "empty_answer", "empty: it answered without a word")
+    else:
+        report = written_report(visit, text)
+    if files := [*_files(new), *_inner_files(values)]:
+        report["files"] = files
+    return report
+
+
+def report_message(report: Report) -> AIMessage:
+    """Show a report in the workflow's history."""
+    text = report["text"]
+    if report["status"] != "ok":
+        text = "\n\n".join(filter(None, (text, f"({report.get('error')})")))
+    return AIMessage(
+        text,
+        id=f"report-{report['id']}",
+        name=report["participant"],
+        response_metadata=label(report=report["status"]),
+    )
+
+
+def messages_since(messages: Sequence[BaseMessage], request: str) -> Sequence[BaseMessage]:
+    """Return the messages after the request, or the last one where it was trimmed away."""
+    for place in reversed(range(len(messages))):
+        if messages[place].id == request:
+            return messages[place + 1 :]
+    return messages[-1:]
+
+
+def last_words(messages: Iterable[BaseMessage]) -> str:
+    """Return the last text that was answered, or an empty one."""
+    answers = [m.text for m in messages if isinstance(m, AIMessage) and m.text.strip()]
+    return clean_text(answers[-1]) if answers else ""
+
+
+def _files(messages: Iterable[BaseMessage]) -> list[dict[str, str]]:
+    """Collect the files that tools returned as artifacts: `name`, `media_type` and `text`."""
+    files: list[dict[str, str]] = []
+    for message in messages:
+        artifact = message.artifact if isinstance(message, ToolMessage) else None
+        if isinstance(artifact, dict):
+            found = cast(dict[str, object], artifact)
+            if all(isinstance(found.get(key), str) for key in ("name", "media_type", "text")):
+                files.append({key: str(found[key]) for key in ("name", "media_type", "text")})
+    return files
+
+
+def _inner_files(values: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Collect the files of a workflow that is a participant."""
+    return [file for report in values.get("reports") or () for file in report.get("files") or ()]

@@ -1,0 +1,192 @@
+"""Strategies: deciders without a model, which let a team work in a fixed order.
+
+A strategy is a pure function of what has been reported so far. Its tasks carry its name, so a
+run that goes on after a stop goes on with the strategy that it began with.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from asterism.agents import Agent
+from asterism.decisions import AnswerDecision, PlanDecision, SupervisorDecision
+from asterism.nodes.ballots import Ballot, count_votes, read_vote
+from asterism.nodes.view import SupervisorView, fenced
+from asterism.prompts import render
+from asterism.state import Report
+from asterism.tasks import SubAgentTask
+
+StrategyName = Literal["sequential", "parallel", "consensus", "hierarchical"]
+"""One after the other; all at once; answers and votes; one leads the others."""
+
+TieRule = Literal["revote", "first", "fail"]
+"""What happens without a winner: vote once more, take the first of the best, or fail."""
+
+TeamChoice = Callable[[str], Sequence[str | Agent]]
+"""Chooses for a request who works on it: participants by id, or specs of agents to create."""
+
+Selector = Callable[[str], StrategyName]
+"""Picks the strategy for a request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """How a team works on a request."""
+
+    name: StrategyName | Selector
+    """The strategy, or what picks it for a request."""
+    create_agents_for_task: TeamChoice | None = None
+    """Who works on a request. None: all participants."""
+    majority: float = 0.5
+    """Consensus: a winner has more than this share of the votes."""
+    tie: TieRule = "revote"
+    """Consensus: what happens without a winner."""
+
+    def decide(self, view: SupervisorView) -> SupervisorDecision:
+        """Give the next plan, or finish."""
+        given = self.name
+        name = _begun(view) or (given if isinstance(given, str) else given(view.request))
+        if name not in STRATEGIES:
+            raise ValueError(f"the strategy is {name!r}; allowed: {', '.join(STRATEGIES)}")
+        chosen = self._team(view)
+        created = [agent for agent in chosen if isinstance(agent, Agent)]
+        names = [agent.agent_id if isinstance(agent, Agent) else agent for agent in chosen]
+        decision = STRATEGIES[name](self, view, names)
+        new = [agent for agent in created if agent.agent_id not in view.participants]
+        if new and isinstance(decision, PlanDecision):
+            return decision.model_copy(update={"subagents": new})
+        return decision
+
+    async def adecide(self, view: SupervisorView) -> SupervisorDecision:
+        """Give the next plan, or finish."""
+        return self.decide(view)
+
+    def _team(self, view: SupervisorView) -> Sequence[str | Agent]:
+        if self.create_agents_for_task is None:
+            return tuple(view.participants)
+        if view.iterations:
+            at_work = {report["participant"] for report in view.reports}
+            return [name for name in view.participants if name in at_work]
+        chosen = tuple(self.create_agents_for_task(view.request))
+        if not chosen:
+            raise ValueError(f"create_agents_for_task chose nobody for {view.request[:200]!r}")
+        return chosen
+
+
+def _sequential(strategy: Strategy, view: SupervisorView, names: Sequence[str]) -> PlanDecision:
+    """One after the other; each gets what all before it have reported."""
+    if view.iterations:
+        return _done()
+    tasks = [
+        _task("sequential", name, "Do your part, given what those before you have done.",
+              [_id("sequential", other) for other in names[:place]])
+        for place, name in enumerate(names)
+    ]  # fmt: skip
+    return _plan(tasks)
+
+
+def _parallel(strategy: Strategy, view: SupervisorView, names: Sequence[str]) -> PlanDecision:
+    """All at once, each for itself."""
+    if view.iterations:
+        return _done()
+    return _plan([_task("parallel", name, "Do your part.") for name in names])
+
+
+def _hierarchical(strategy: Strategy, view: SupervisorView, names: Sequence[str]) -> PlanDecision:
+    """The first leads: it says what is to be done, the others do it, it puts that together."""
+    if view.iterations:
+        return _done()
+    lead, *others = names
+    begin = _task("hierarchical", lead, render("lead", team=", ".join(others)), part="lead")
+    work = [
+        _task("hierarchical", name, "Do the part that the lead gives you.", [begin.task_id])
+        for name in others
+    ]
+    needs = [begin.task_id, *(task.task_id for task in work)]
+    end = _task("hierarchical", lead, "Put the results together.", needs, part="result")
+    return _plan([begin, *work, end])
+
+
+def _consensus(
+    strategy: Strategy, view: SupervisorView, names: Sequence[str]
+) -> SupervisorDecision:
+    """All answer, all vote on the answers, and the answer with a majority wins."""
+    if not view.iterations:
+        return _plan([_task("consensus", name, "Give your answer.") for name in names])
+    reports = _reported(view, "answer")
+    answers = {r["participant"]: r["text"] for r in reports if r["status"] == "ok"}
+    if len(answers) < 2:
+        reasons = "; ".join(r["error"] for r in reports if "error" in r)
+        return _failed(f"{len(answers)} of {len(names)} answered ({reasons})")
+    votes = [r for r in _reported(view, "vote") if r["round"] == view.iterations]
+    if not votes:
+        return _vote(names, answers, again=None)
+    ballot = _ballot(votes, answers, strategy)
+    if ballot.winner is None and strategy.tie == "revote" and view.iterations == 2:
+        return _vote(names, answers, again=ballot)
+    if ballot.winner is None:
+        return _failed(ballot.describe())
+    fields = ballot.fields(answers)
+    return AnswerDecision(next_agent=None, answer=ballot.announce(answers), fields=fields)
+
+
+def _ballot(votes: Sequence[Report], answers: Mapping[str, str], strategy: Strategy) -> Ballot:
+    read = {vote["participant"]: read_vote(vote["text"], list(answers)) for vote in votes}
+    return count_votes(
+        read, list(answers), majority=strategy.majority, first_wins=strategy.tie == "first"
+    )
+
+
+def _vote(names: Sequence[str], answers: Mapping[str, str], again: Ballot | None) -> PlanDecision:
+    shown = "\n\n".join(fenced(name, text) for name, text in answers.items())
+    before = "" if again is None else f"The last vote had no winner: {again.describe()}"
+    words = render("vote", answers=shown, names=", ".join(answers), before=before).strip()
+    return _plan([_task("consensus", name, words, part="vote") for name in names])
+
+
+STRATEGIES: Mapping[
+    str, Callable[[Strategy, SupervisorView, Sequence[str]], SupervisorDecision]
+] = {
+    "sequential": _sequential,
+    "parallel": _parallel,
+    "consensus": _consensus,
+    "hierarchical": _hierarchical,
+}
+"""Every strategy by its name."""
+
+
+def _id(strategy: str, name: str, part: str = "answer") -> str:
+    return f"{strategy}.{part}.{name}"
+
+
+def _task(
+    strategy: str, name: str, words: str, needs: Sequence[str] = (), *, part: str = "answer"
+) -> SubAgentTask:
+    return SubAgentTask(
+        task_id=_id(strategy, name, part),
+        agent_id=name,
+        task_description=words,
+        dependencies=list(needs),
+    )
+
+
+def _begun(view: SupervisorView) -> str | None:
+    """Return the strategy that the request has been worked on by so far."""
+    named = [report.get("task", "").split(".")[0] for report in view.reports]
+    return named[0] if view.iterations and named else None
+
+
+def _reported(view: SupervisorView, part: str) -> list[Report]:
+    return [r for r in view.reports if r.get("task", "").split(".")[1:2] == [part]]
+
+
+def _plan(tasks: Sequence[SubAgentTask]) -> PlanDecision:
+    return PlanDecision(next_agent=None, tasks=list(tasks))
+
+
+def _done() -> PlanDecision:
+    return PlanDecision(next_agent=None)
+
+
+def _failed(reason: str) -> AnswerDecision:
+    return AnswerDecision(next_agent=None, failure=f"consensus_failed: {reason}")

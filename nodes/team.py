@@ -1,0 +1,138 @@
+"""A team: who takes part in a workflow, built in or come later."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from langchain_core.tools import BaseTool
+from langgraph.types import RetryPolicy
+
+from asterism.agents import PLANNING, Agent, MemoryConfig
+from asterism.models import ModelLike
+from asterism.nodes.kinds import Participant
+from asterism.nodes.visits import Member, Visitor, create_member, create_visitor
+from asterism.plain import as_dict
+from asterism.resilience import Policy, Timeout, together
+from asterism.retries import AGENT_RETRY
+from asterism.tasks import SubAgentTask
+
+MAX_AGENTS = 20
+"""How many agents a team has at most, with those that a model creates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Creation:
+    """What agents may be made of that a model creates in the middle of a run."""
+
+    tools: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What they may call, by name."""
+    model: ModelLike | None = None
+    """Their model, where their spec names none."""
+    limit: int = MAX_AGENTS
+    """How many agents there may be in all."""
+    allowed: bool = True
+    """Whether any may be created."""
+    planner: Callable[[Agent], Any] | None = None
+    """Makes a participant that may create agents itself. None: they may not."""
+
+
+class Team:
+    """Who takes part: those that were built in, and those that a model has created.
+
+    Args:
+        descriptions: What the supervisor is told of each.
+        members: Those that were built in.
+        creation: How others come in. None: nobody else does.
+        policies: What happens when one of the others fails.
+    """
+
+    def __init__(
+        self,
+        descriptions: dict[str, str],
+        members: dict[str, Member],
+        *,
+        creation: Creation | None = None,
+        policies: tuple[Policy, ...] = (),
+    ) -> None:
+        self.descriptions = descriptions
+        self.members = members
+        self.creation = creation
+        self._policies = policies
+        self._created: dict[str, tuple[Mapping[str, Any], Member]] = {}
+
+    def live(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return who takes part, id and description, given the state of a workflow."""
+        created = {
+            name: Agent.model_validate(spec).summary()
+            for name, spec in as_dict(values.get("agents")).items()
+        }
+        return {**created, **self.descriptions} if created else self.descriptions
+
+    def member(self, name: str, values: Mapping[str, Any]) -> Member | None:
+        """Return a member by its id, or None where it takes no part."""
+        if name in self.members:
+            return self.members[name]
+        spec = as_dict(values.get("agents")).get(name)
+        if spec is None or self.creation is None:
+            return None
+        known = self._created.get(name)
+        if known is None or known[0] != spec:
+            agent = Agent.model_validate(spec)
+            thing = participant_of(agent, self.creation)
+            member = create_member(name, thing, self.creation.model, self._policies)
+            known = self._created[name] = (spec, member)
+        return known[1]
+
+    def visitor(self, name: str, task: SubAgentTask, values: Mapping[str, Any]) -> Visitor | None:
+        """Return who makes the visits for a task, or None where there is nobody any more."""
+        member = self.member(name, values)
+        return create_visitor(_for_task(member, task)) if member else None
+
+
+def participant_of(agent: Agent, creation: Creation) -> Participant:
+    """Make a participant of a spec.
+
+    Raises:
+        LookupError: It names a tool that is not available.
+    """
+    if creation.planner is not None and PLANNING.intersection(map(str, agent.tools)):
+        return Participant(runs=creation.planner(agent), description=agent.summary())
+    tools: list[Any] = []
+    for tool in agent.tools:
+        if isinstance(tool, str) and tool not in creation.tools:
+            raise LookupError(
+                f"the agent {agent.agent_id!r} wants the tool {tool!r}, which is not available; "
+                f"available are: {', '.join(creation.tools) or 'none'}"
+            )
+        tools.append(creation.tools[tool] if isinstance(tool, str) else tool)
+    default = MemoryConfig()
+    return Participant(
+        description=agent.summary(),
+        model=agent.model_like() or creation.model,
+        prompt=agent.system_prompt or None,
+        tools=tools,
+        memory=agent.memory_config if agent.memory_config != default else None,
+    )
+
+
+def tool_name(tool: Any) -> str:
+    """Return the name of a tool or of a function that is one."""
+    return tool.name if isinstance(tool, BaseTool) else str(getattr(tool, "__name__", tool))
+
+
+def _for_task(member: Member, task: SubAgentTask) -> Member:
+    """Return a member with what a task says about its attempts."""
+    own: list[Policy] = []
+    if task.max_retries is not None:
+        given = next((p for p in member.policies if isinstance(p, RetryPolicy)), AGENT_RETRY)
+        delay = given.initial_interval if task.retry_delay is None else task.retry_delay
+        own.append(
+            given._replace(
+                max_attempts=task.max_retries + 1,
+                initial_interval=delay,
+                backoff_factor=task.retry_backoff or given.backoff_factor,
+            )
+        )
+    if task.retry_timeout is not None:
+        own.append(Timeout(task.retry_timeout))
+    return replace(member, policies=together(member.policies, own)) if own else member

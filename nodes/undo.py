@@ -1,0 +1,64 @@
+"""The node that takes back what was done for a request, latest first."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command, RetryPolicy
+
+from asterism.effects import Call, Steps, StepsNode, both_ways
+from asterism.messages import clean_text
+from asterism.nodes.reports import failed_report, report_message, written_report
+from asterism.nodes.retrying import once, retried
+from asterism.nodes.routing import SUPERVISOR, UNDO
+from asterism.nodes.visits import Member
+from asterism.redaction import describe_error
+from asterism.resilience import failure_kind
+from asterism.state import Report, Visit
+
+NEVER_AGAIN = RetryPolicy(max_attempts=1)
+
+
+def create_undo_node(members: Mapping[str, Member]) -> StepsNode:
+    """Create the node that undoes what participants report to have done.
+
+    Each of its steps undoes one report and writes that down, so that a crash repeats at most
+    the one that was under way. One that cannot be undone is reported, and the rest goes on.
+    """
+
+    def undo(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
+        reports: list[Report] = state.get("reports") or []
+        done = {report.get("undoes") for report in reports}
+        for report in reversed(reports):
+            member = members.get(report["participant"])
+            undoable = report["status"] == "ok" and not report.get("undoes")
+            if member and member.undo and undoable and report["id"] not in done:
+                undone = yield from _undone(member, report, state.get("iterations") or 0)
+                update = {"reports": [undone], "messages": [report_message(undone)]}
+                return Command(update=update, goto=UNDO)
+        return Command(goto=SUPERVISOR)
+
+    return StepsNode(undo, name=UNDO)
+
+
+def _undone(member: Member, report: Report, round: int) -> Steps[Report]:
+    """Undo what a report tells of, and report that."""
+    call = Call(*both_ways(member.undo), (report,))
+    policy = next((p for p in member.policies if isinstance(p, RetryPolicy)), NEVER_AGAIN)
+    visit = Visit(
+        id=f"undo-{report['id']}",
+        participant=member.name,
+        request=f"Undo: {report['text']}",
+        round=round,
+    )
+    try:
+        said = yield from retried(lambda: once(call), policy)
+    except GraphBubbleUp:
+        raise
+    except Exception as error:  # noqa: BLE001 - one that cannot be undone is reported
+        undone = failed_report(visit, failure_kind(error), f"not undone: {describe_error(error)}")
+    else:
+        undone = written_report(visit, clean_text(str(said or f"undone: {report['text']}")))
+    undone["undoes"] = report["id"]
+    return undone

@@ -1,0 +1,167 @@
+"""A visit: one focused request to a participant in, one report out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from langchain_core.messages import HumanMessage, RemoveMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp, ParentCommand, is_invalid_resume
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+
+from asterism.effects import Call, Steps
+from asterism.idempotency import CALLS, HANDOFF, counter
+from asterism.models import ModelLike
+from asterism.nodes.engine import detached, goes_on, has_saver, is_resuming, new_turn
+from asterism.nodes.kinds import Participant, participant_graph, service_of
+from asterism.nodes.policies import Attempt, Try, compensated, folded
+from asterism.nodes.reports import failed_report, last_words, messages_since, read_report
+from asterism.redaction import describe_error
+from asterism.resilience import Policy, failure_kind, together
+from asterism.runs import Graph
+from asterism.state import Report, Visit
+
+Visitor = Callable[[Visit, Try], Steps[Report]]
+"""Makes visits to one participant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A participant as its workflow runs it."""
+
+    name: str
+    """Its id."""
+    graph: Graph
+    """Its graph, compiled with `checkpointer=True` and with a `messages` key."""
+    policies: Sequence[Policy] = ()
+    """What happens when it fails, first = outermost."""
+    service: str = ""
+    """What its circuit breaker watches, where that names nothing itself."""
+    undo: Callable[..., Any] | None = None
+    """Takes back what a report tells of."""
+    forgets: bool = False
+    """Whether each visit begins with an empty history."""
+    durability: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Choose how its turns are stored.
+
+        A workflow inside a workflow stores each of its steps; a single participant's turn is
+        stored once, because a crash within a turn repeats the turn in any case.
+        """
+        inner = "reports" in self.graph.channels
+        object.__setattr__(self, "durability", None if inner else "exit")
+
+
+def create_member(
+    name: str, thing: object, default_model: ModelLike | None, policies: Sequence[Policy] = ()
+) -> Member:
+    """Make a member of a team of anything that may be a participant.
+
+    Args:
+        name: The participant's id.
+        thing: What `fault_of` finds no fault with.
+        default_model: The model of a participant that has none.
+        policies: Those of the workflow.
+    """
+    spec = thing if isinstance(thing, Participant) else Participant()
+    return Member(
+        name=name,
+        graph=participant_graph(name, thing, default_model),
+        policies=together(policies, spec.policies),
+        service=service_of(thing, default_model) or name,
+        undo=spec.undo,
+        forgets=spec.memory is not None and not spec.memory.enabled,
+    )
+
+
+def create_visitor(member: Member) -> Visitor:
+    """Create what makes visits to a participant: its turns, in the fold of its policies.
+
+    The participant sees its own history and the request, nothing else; the workflow gets one
+    labelled text, nothing else. A failure becomes a report, so siblings and the run go on.
+    """
+
+    def visiting(visit: Visit, this: Try) -> Steps[Report]:
+        def attempt(this: Try) -> Steps[Report]:
+            this.attempts.taken += 1
+            values = yield from _turn(member, visit, this)
+            report = read_report(visit, values)
+            report["attempts"] = this.attempts.taken
+            return report
+
+        try:
+            turns: Attempt = folded(member.policies, attempt, member.service)
+            report = yield from turns(this)
+        except ParentCommand:
+            said = "it sent a command to its parent graph"
+            report = failed_report(visit, "agent_failed", said, attempts=this.attempts.taken)
+        except GraphBubbleUp:
+            raise
+        except Exception as error:
+            if is_invalid_resume(error):
+                raise  # a person's answer was refused; the question is still open
+            report = failed_report(
+                visit,
+                failure_kind(error),
+                describe_error(error),
+                text=(yield from _said(member, visit, this.config)),
+                attempts=max(1, this.attempts.taken),
+            )
+        return compensated(report, member.policies)
+
+    return visiting
+
+
+def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
+    """Run one turn: begin it, continue it, or take it as it is when it was finished before."""
+    graph, again = member.graph, this.attempts.taken > 1
+    facts = this.config.get("metadata") or {}
+    inner: RunnableConfig = {
+        "configurable": {**this.overrides, CALLS: counter()},
+        "metadata": {
+            "participant": visit["participant"],
+            "participant_path": "/".join(
+                filter(None, (facts.get("participant_path"), visit["participant"]))
+            ),
+            HANDOFF: visit["id"],
+        },
+    }
+    if again:
+        inner["configurable"] = {
+            **detached(this.config, visit["participant"]),
+            **(inner.get("configurable") or {}),
+            **new_turn(),
+        }
+    if (again and has_saver(this.config)) or is_resuming(this.config):
+        last = yield from _last(member, visit, this.config)
+        stored: Mapping[str, Any] = last.metadata or {}
+        same = stored.get(HANDOFF) == visit["id"]
+        if same and not last.tasks and stored.get("source") == "loop":
+            return cast(Mapping[str, Any], last.values)
+        turn = goes_on() if same and again else {} if same else new_turn()
+        inner["configurable"] = {**(inner.get("configurable") or {}), **turn}
+    before = [RemoveMessage(REMOVE_ALL_MESSAGES)] if member.forgets else []
+    request = {"messages": [*before, HumanMessage(visit["request"], id=visit["id"])]}
+    stored_once = member.durability and has_saver(this.config)
+    kwargs = {"durability": member.durability} if stored_once else None
+    runner: Any = graph
+    values = yield Call(runner.invoke, runner.ainvoke, (request, inner), kwargs)
+    return cast(Mapping[str, Any], values)
+
+
+def _said(member: Member, visit: Visit, config: RunnableConfig) -> Steps[str]:
+    """Return what a participant had said of its answer when it failed."""
+    if not has_saver(config):
+        return ""
+    last = yield from _last(member, visit, config)
+    if ((last.metadata or {}).get(HANDOFF)) != visit["id"]:
+        return ""
+    return last_words(messages_since(last.values.get("messages") or (), visit["id"]))
+
+
+def _last(member: Member, visit: Visit, config: RunnableConfig) -> Steps[Any]:
+    """Read what the participant stored last."""
+    place = {"configurable": detached(config, visit["participant"])}
+    graph = member.graph
+    return (yield Call(graph.get_state, graph.aget_state, (place,)))
