@@ -34,6 +34,7 @@ notebooks: $(VENV)/developed ## Run the notebooks and keep their outputs
 
 bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in one run
 	$(BIN)/python -m benchmarks.turns
+	$(BIN)/python -m benchmarks.parallel
 
 torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events
 	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 $(BIN)/python -m pytest tests/test_crashes.py tests/graphs/test_machine.py

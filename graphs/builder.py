@@ -49,6 +49,7 @@ class SupervisorWorkflowBuilder:
         finish: `"synthesize"` lets the model write the answer (without a model: as
             `"forward"`), `"forward"` hands on the last report byte for byte, a pydantic model
             is filled in and returned as `structured_response`.
+        answer_prompt: Further instructions for the model that writes the answer.
         fallback: What happens when no decision is valid within the bound: `"ask_user"`,
             `"finish"` or a participant. None: `RoutingError` is raised.
         require: Who must have answered before the request can be finished; a finish before
@@ -85,6 +86,7 @@ class SupervisorWorkflowBuilder:
         model: ModelLike | None = None,
         prompt: str | None = None,
         finish: Finish = "synthesize",
+        answer_prompt: str = "",
         fallback: str | None = None,
         require: Sequence[str] = (),
         on_stall: Stall = "replan",
@@ -111,6 +113,7 @@ class SupervisorWorkflowBuilder:
         self._model = model
         self._prompt = prompt
         self._finish: Finish = finish
+        self._answer_prompt = answer_prompt
         self._manager: AnyDecider | None = None
         self._participants: list[tuple[str, Any]] = []
 
@@ -232,7 +235,7 @@ class SupervisorWorkflowBuilder:
         model = resolve_model(self._model)
         if isinstance(self._finish, type):
             return structurer(model, self._finish)
-        return synthesizer(model)
+        return synthesizer(model, self._answer_prompt)
 
 
 def _description(name: str, thing: object) -> str:

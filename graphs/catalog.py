@@ -11,7 +11,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism.errors import ConfigurationError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
+from asterism.graphs.consensus import create_consensus
 from asterism.graphs.event_planning import create_event_planning
+from asterism.graphs.research import create_research
 from asterism.models import ModelLike
 from asterism.runs import Graph, is_graph
 
@@ -31,6 +33,16 @@ SHIPPED = {
         create=create_event_planning,
         description="Plans an event: venue, catering, budget and logistics.",
         example="Plan a corporate holiday party for 50 people in Seattle on December 15th",
+    ),
+    "research": Shipped(
+        create=create_research,
+        description="Answers a question from the text files of a folder, with its sources.",
+        example="What do the documents say about durability?",
+    ),
+    "consensus": Shipped(
+        create=create_consensus,
+        description="Chooses among the documents of a folder by the votes of several judges.",
+        example="Which of the offers should we take?",
     ),
 }
 

@@ -6,9 +6,13 @@ offline model.
 
 import os
 
+from asterism.graphs.consensus import create_consensus
 from asterism.graphs.event_planning import create_event_planning
+from asterism.graphs.research import create_research
 from asterism.models import OFFLINE
 
 MODEL = os.environ.get("ASTERISM_MODEL", OFFLINE)
 
 event_planning = create_event_planning(MODEL).build()
+research = create_research(MODEL).build()
+consensus = create_consensus(MODEL).build()

@@ -63,7 +63,8 @@ def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
             done = yield Call(background.advance, background.aadvance, (visits,))
             due = []
             reports += _taken_in(plan, done, state)
-        running = [*background.names, *plan.stopped]
+        begun = [name for name in state.get("running") or () if name not in plan.reports]
+        running = list(dict.fromkeys([*begun, *background.names, *plan.stopped]))
         if not reports and plan.stopped and set(running) == set(state.get("running") or ()):
             _raise(plan.stopped)
         update = {

@@ -138,10 +138,13 @@ def _ballot(votes: Sequence[Report], answers: Mapping[str, str], strategy: Strat
 
 
 def _vote(names: Sequence[str], answers: Mapping[str, str], again: Ballot | None) -> PlanDecision:
-    shown = "\n\n".join(fenced(name, text) for name, text in answers.items())
-    before = "" if again is None else f"The last vote had no winner: {again.describe()}"
-    words = render("vote", answers=shown, names=", ".join(answers), before=before).strip()
-    return _plan([_task("consensus", name, words, part="vote") for name in names])
+    words = {
+        "answers": "\n\n".join(fenced(name, text) for name, text in answers.items()),
+        "names": ", ".join(answers),
+        "before": "" if again is None else f"The last vote had no winner: {again.describe()}",
+    }
+    ballots = {name: render("vote", name=name, **words) for name in names}
+    return _plan([_task("consensus", name, text, part="vote") for name, text in ballots.items()])
 
 
 STRATEGIES: Mapping[

@@ -6,12 +6,18 @@
 
 import logging
 import os
+import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.crashing import story
+from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer, proceed
+from tests.crashing import THREAD, processes, story
+from tests.plans import plan, task
 
+PLAN_REQUEST = {"messages": [("user", "Go")]}
 KILLS = int(os.environ.get("ASTERISM_KILLS", "30"))
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
@@ -28,3 +34,65 @@ def test_nothing_finished_is_lost_or_repeated(tmp_path: Path) -> None:
         seed += 1
     said = f"{kills} kills on {seed} threads, {turns} turns: nothing lost, nothing repeated"
     logging.getLogger(__name__).warning(said)
+
+
+def killed_in_a_plan(folder: Path) -> None:
+    """Follow a plan of four tasks: one fails, and one kills the process the first time."""
+    with open_checkpointer(f"sqlite:///{folder / 'threads.db'}") as saver:
+        workflow = build_plan(folder, saver)
+        if workflow.get_state(THREAD).values:
+            proceed(workflow, THREAD)
+        else:
+            workflow.invoke(PLAN_REQUEST, THREAD)
+
+
+def build_plan(folder: Path, saver: Any) -> Any:
+    def noted(name: str) -> Participant:
+        def work(messages: Any) -> str:
+            with (folder / "log").open("a") as log:
+                log.write(f"{name}\n")
+            return f"{name} is done"
+
+        return Participant(runs=work, description="Works.")
+
+    def fails(messages: Any) -> str:
+        raise RuntimeError("out of order")
+
+    def kills(messages: Any) -> str:
+        while (folder / "log").exists() and (folder / "log").read_text().count("\n") < 2:
+            time.sleep(0.01)
+        time.sleep(0.2)  # the others' reports are stored by now
+        if not (folder / "killed").exists():
+            (folder / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "went on"
+
+    return (
+        SupervisorWorkflowBuilder("Four", finish="forward")
+        .participants(
+            one=noted("one"),
+            two=noted("two"),
+            bad=Participant(runs=fails, description="Fails."),
+            kill=Participant(runs=kills, description="Kills."),
+        )
+        .with_manager(plan(task("a", "one"), task("b", "bad"), task("c", "two"), task("d", "kill")))
+        .build(checkpointer=saver)
+    )
+
+
+def test_one_failing_branch_of_four_is_one_failure_after_a_kill(tmp_path: Path) -> None:
+    for code in (-signal.SIGKILL, 0):
+        process = processes.Process(target=killed_in_a_plan, args=(tmp_path,))
+        process.start()
+        process.join(60)
+        assert process.exitcode == code
+    with open_checkpointer(f"sqlite:///{tmp_path / 'threads.db'}") as saver:
+        values = build_plan(tmp_path, saver).get_state(THREAD).values
+    assert values["status"] == "completed"
+    assert {r["task"]: (r["status"], r["text"]) for r in values["reports"]} == {
+        "a": ("ok", "one is done"),
+        "b": ("failed", ""),
+        "c": ("ok", "two is done"),
+        "d": ("ok", "went on"),
+    }
+    assert sorted((tmp_path / "log").read_text().split()) == ["one", "two"]

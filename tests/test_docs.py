@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from asterism.cli.app import app
+from asterism.resilience import FAILURES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -54,3 +55,9 @@ def test_the_targets_of_the_readme_are_targets() -> None:
     for target in re.findall(r"^make (\w+)|`make (\w+)`", (ROOT / "README.md").read_text(), re.M):
         name = "".join(target)
         assert re.search(rf"^{name}:.*##", makefile, re.M), name
+
+
+def test_the_kinds_of_failure_are_documented_as_they_are() -> None:
+    text = (ROOT / "docs" / "delegation.md").read_text()
+    for kind, meaning in FAILURES.items():
+        assert f"| `{kind}` | {meaning} |" in text

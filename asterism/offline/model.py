@@ -21,7 +21,9 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from asterism.offline.arguments import Sources, read_arguments, spoken
-from asterism.offline.routing import NEED, current_request, decide, reported
+from asterism.offline.routing import CANNOT, NEED, current_request, decide, plan, reported
+from asterism.offline.voting import vote
+from asterism.plain import as_dict
 
 MODEL_NAME = "offline"
 """Stands as `model_name` in the metadata of every message that the model writes."""
@@ -36,8 +38,9 @@ class OfflineChatModel(BaseChatModel):
     """Answers by fixed rules, with no key and no network; see `asterism.offline`.
 
     It routes when it is made to call a tool that has a `next_agent`, fills in any other tool
-    that it is made to call, calls the tools that it may call, and otherwise writes down what
-    the reports say.
+    that it is made to call, calls the tools that it may call, votes where it is asked to, and
+    otherwise writes down what the reports say. Where a tool takes tasks for agents, it gives
+    one to each who is concerned.
     """
 
     today: Callable[[], date] = date.today
@@ -90,6 +93,10 @@ class OfflineChatModel(BaseChatModel):
         forced = next((t for t in tools if t["name"] == options.get("tool_choice")), None)
         if forced is not None:
             message = self._forced(messages, forced)
+        elif (voted := vote(messages)) is not None:
+            message = AIMessage(voted)
+        elif team := _team(tools):
+            message = _delegated(messages, *team)
         elif tools:
             message = self._work(messages, tools)
         else:
@@ -144,6 +151,25 @@ class OfflineChatModel(BaseChatModel):
         )
 
 
+def _team(tools: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]] | None:
+    """Find the tool that gives tasks to agents, and whom it can give them to."""
+    for tool in tools:
+        properties: dict[str, Any] = tool["parameters"].get("properties") or {}
+        items = as_dict(as_dict(properties.get("tasks")).get("items"))
+        names = _names(as_dict(as_dict(items.get("properties")).get("agent_id")))
+        if names:
+            return str(tool["name"]), names
+    return None
+
+
+def _delegated(messages: Sequence[BaseMessage], tool: str, names: Sequence[str]) -> AIMessage:
+    """Give tasks to those who have not answered, or write down what was answered."""
+    system = "\n".join(m.text for m in messages if m.type == "system")
+    if tasks := plan(system, messages, names):
+        return AIMessage("", tool_calls=[_call(tool, {"tasks": tasks}, len(messages))])
+    return AIMessage(_write(messages))
+
+
 def _names(spec: Mapping[str, Any]) -> list[str]:
     """Find the participants in the schema of `next_agent`."""
     options = [spec, *(spec.get("anyOf") or ())]
@@ -169,11 +195,16 @@ def _write(messages: Sequence[BaseMessage]) -> str:
     if not reports:
         asked = next((m.text for m in reversed(messages) if isinstance(m, HumanMessage)), "")
         return f"(offline model) There is no tool and no report to answer from. Asked was: {asked}"
-    latest = {report.who: report for report in reports}
+    latest: dict[str, list[str]] = {}
+    for report in reports:
+        latest[report.who] = [
+            *(text for text in latest.get(report.who, []) if not text.startswith((NEED, CANNOT))),
+            *([report.text] if report.text not in latest.get(report.who, []) else []),
+        ]
     request = next((m.text for m in now if isinstance(m, HumanMessage) and not reported(m)), "")
     sections = [
-        f"## {who.replace('_', ' ').capitalize()}\n\n{_as_list(report.text)}"
-        for who, report in latest.items()
+        "\n\n".join([f"## {who.replace('_', ' ').capitalize()}", *map(_as_list, texts)])
+        for who, texts in latest.items()
     ]
     title = f"# {request.strip().splitlines()[0]}" if request.strip() else "# Answer"
     return "\n\n".join([title, *sections])

@@ -92,6 +92,21 @@ def decide(system: str, messages: Sequence[BaseMessage], names: Sequence[str]) -
     return _decision()
 
 
+def plan(
+    system: str, messages: Sequence[BaseMessage], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Give a task to each who is concerned and has not answered yet, all at once."""
+    now = current_request(messages)
+    answered = {report.who for message in now if (report := reported(message))}
+    request = next((m.text for m in now if isinstance(m, HumanMessage) and not reported(m)), "")
+    described = descriptions(system, names)
+    return [
+        {"task_id": name, "agent_id": name, "task_description": described[name]}
+        for name in concerned(request, described)
+        if name not in answered
+    ]
+
+
 def descriptions(system: str, names: Sequence[str]) -> dict[str, str]:
     """Find the line of the prompt that describes each participant."""
     found: dict[str, str] = {}

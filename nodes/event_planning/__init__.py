@@ -5,8 +5,8 @@ from langchain_core.tools import BaseTool
 from asterism.nodes.event_planning.budget import make_budget
 from asterism.nodes.event_planning.catering import plan_menu
 from asterism.nodes.event_planning.logistics import make_calendar, make_schedule, weather_outlook
-from asterism.nodes.event_planning.values import explain
 from asterism.nodes.event_planning.venue import search_venues
+from asterism.nodes.values import explain
 
 __all__ = ["DESCRIPTIONS", "TOOLS"]
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from langchain_core.tools import tool
 
-from asterism.nodes.event_planning.values import (
+from asterism.nodes.values import (
     cents,
     dollars,
     read_cost,

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from asterism.nodes.event_planning.values import shown
+from asterism.nodes.values import shown
 
 MAX_TITLE = 500
 """The most characters in a title."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from asterism.nodes.event_planning.dates import weekday_name
-from asterism.nodes.event_planning.values import cents, shown
+from asterism.nodes.values import cents, shown
 
 DATA = Path(__file__).parent / "data"
 PEAK_FACTOR = Decimal("1.20")

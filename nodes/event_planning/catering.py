@@ -12,7 +12,7 @@ from langchain_core.tools import tool
 from pydantic import TypeAdapter
 
 from asterism.nodes.event_planning.catalogue import DATA
-from asterism.nodes.event_planning.values import dollars, read_heads, shown
+from asterism.nodes.values import dollars, read_heads, shown
 
 Style = Literal["buffet", "plated", "finger food"]
 STYLES: tuple[str, ...] = get_args(Style)

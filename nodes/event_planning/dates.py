@@ -3,7 +3,7 @@
 import datetime
 import re
 
-from asterism.nodes.event_planning.values import shown
+from asterism.nodes.values import shown
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (

@@ -10,7 +10,7 @@ from langchain_core.tools import tool
 from asterism.nodes.event_planning.calendar_file import Entry, calendar_text, read_title, slug
 from asterism.nodes.event_planning.catalogue import climate_of, find_city
 from asterism.nodes.event_planning.dates import MONTHS, read_date, read_time, with_weekday
-from asterism.nodes.event_planning.values import read_heads
+from asterism.nodes.values import read_heads
 
 GUESTS_PER_STEP = 50
 """Blocks get longer with each further 50 guests that have begun."""

@@ -7,7 +7,7 @@ from langchain_core.tools import tool
 
 from asterism.nodes.event_planning.catalogue import Venue, find_city, venues_of
 from asterism.nodes.event_planning.dates import read_date, weekday_name, with_weekday
-from asterism.nodes.event_planning.values import dollars, read_heads, read_limit
+from asterism.nodes.values import dollars, read_heads, read_limit
 
 _OTHERS = 3
 

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from asterism.nodes.event_planning.values import shown
 from asterism.nodes.research.folder import Folder
 from asterism.nodes.research.passages import Passage, passages, sentences
 from asterism.nodes.research.words import counts, terms
+from asterism.nodes.values import shown
 
 MAX_SENTENCES = 5
 """How many sentences an answer has, at most."""

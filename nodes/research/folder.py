@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from asterism.errors import ConfigurationError
-from asterism.nodes.event_planning.values import shown
 from asterism.nodes.research.text import read_text
+from asterism.nodes.values import shown
 
 MAX_BYTES = 2_000_000
 """The largest file that is read."""

@@ -4,7 +4,7 @@ import html
 import re
 from pathlib import PurePosixPath
 
-from asterism.nodes.event_planning.values import shown
+from asterism.nodes.values import shown
 
 _BOM = b"\xef\xbb\xbf"
 _CONTROLS = {code: "�" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n\r\f"}

@@ -1,17 +1,17 @@
 """The tools of a reader: what there is, what stands in it, and where a word is found."""
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from langchain_core.tools import BaseTool, tool
 
-from asterism.nodes.event_planning.values import explain, shown
 from asterism.nodes.research.answers import excerpt, shorten
 from asterism.nodes.research.folder import ALL, MAX_BYTES, MAX_FILES, Folder, Source
-from asterism.nodes.research.passages import Passage, heading_at, passages
+from asterism.nodes.research.passages import heading_at
+from asterism.nodes.research.search import ranked, read_all
 from asterism.nodes.research.text import read_text
-from asterism.nodes.research.words import counts, terms
+from asterism.nodes.research.words import terms
+from asterism.nodes.values import explain, shown
 
 MAX_LISTED = 200
 """How many sources are listed at once."""
@@ -19,15 +19,11 @@ MAX_LINES = 1_000
 """How many lines are read at once."""
 MAX_PASSAGES = 8
 """How many passages a search returns."""
-MAX_SEARCHED = 30_000_000
-"""How many bytes one search reads."""
 
 _HEAD_BYTES = 8_192
 _LINE_WIDTH = 2_000
 _READ_CHARACTERS = 40_000
 _PASSAGE_WIDTH = 600
-_K1, _B = 1.2, 0.75
-"""The usual constants of BM25: how soon repetition stops to count, and how much length does."""
 
 
 def create_research_tools(root: Path) -> list[BaseTool]:
@@ -66,7 +62,7 @@ def create_research_tools(root: Path) -> list[BaseTool]:
             lines: How many lines to read, 1 to 1000.
         """
         try:
-            return _numbered(*folder.read(path), start_line, lines)
+            return numbered(*folder.read(path), start_line, lines)
         except ValueError as error:
             return f"Cannot read source: {error}"
 
@@ -83,9 +79,12 @@ def create_research_tools(root: Path) -> list[BaseTool]:
         except ValueError as error:
             return f"Cannot search sources: {error}"
 
-    tools: list[BaseTool] = [list_sources, read_source, search_sources]
+    return told([list_sources, read_source, search_sources])
+
+
+def told(tools: list[BaseTool]) -> list[BaseTool]:
+    """Let tools tell the model of an argument of the wrong type rather than raise."""
     for made in tools:
-        # Without this, an argument of the wrong type raises instead of telling the model.
         made.handle_validation_error = explain
     return tools
 
@@ -125,7 +124,12 @@ def _about(folder: Folder, source: Source) -> str:
     return shorten(next((h for h in headings if h), None) or next(said, "empty"), 100)
 
 
-def _numbered(name: str, lines: Sequence[str], start: int, count: int) -> str:
+def numbered(name: str, lines: Sequence[str], start: int, count: int) -> str:
+    """Show lines of a source with their numbers, and how to read on.
+
+    Raises:
+        ValueError: There is no such line, or too many are asked for.
+    """
     if not lines:
         return f"{name} is empty."
     if not 1 <= start <= len(lines):
@@ -154,7 +158,7 @@ def _found(folder: Folder, query: str, sources: Sequence[Source]) -> str:
         raise ValueError(
             f"the query {shown(query)} has no word to look for. Name what you want to find."
         )
-    everything, notes = _read_all(folder, sources)
+    everything, notes = read_all(folder, sources)
     notes += _overfull(folder)
     best = ranked(everything, frozenset(wanted))
     if not best:
@@ -167,48 +171,3 @@ def _found(folder: Folder, query: str, sources: Sequence[Source]) -> str:
     ]
     head = f"{len(texts)} of {len(best):,} passages with any of {asked}; the best first:"
     return "\n\n".join([head, *texts, *notes])
-
-
-def _read_all(folder: Folder, sources: Iterable[Source]) -> tuple[list[Passage], list[str]]:
-    """Read sources into passages; what cannot be searched is noted."""
-    everything: list[Passage] = []
-    left_out: list[str] = []
-    size = 0
-    for source in sources:
-        size += source.size if source.size <= MAX_BYTES else 0
-        if size > MAX_SEARCHED:
-            left_out.append(f"{source.path} and what follows (name a path to search it)")
-            break
-        try:
-            everything += passages(*folder.read(source.path))
-        except ValueError:
-            left_out.append(source.path)
-    if not left_out:
-        return everything, []
-    named = ", ".join(left_out[:5])
-    more = f" and {len(left_out) - 5:,} more" if len(left_out) > 5 else ""
-    return everything, [f"Not searched, too large or not text: {named}{more}."]
-
-
-def ranked(everything: Sequence[Passage], wanted: frozenset[str]) -> list[Passage]:
-    """Return the passages that have a wanted term, the best first by BM25.
-
-    The words of the heading above count as if they stood in the passage.
-    """
-    found = [
-        (passage, hits)
-        for passage in everything
-        if (hits := counts(f"{passage.heading}\n{passage.text}", wanted))
-    ]
-    having = {term: sum(term in hits for _, hits in found) for term in wanted}
-    rarity = {
-        term: math.log(1 + (len(everything) - n + 0.5) / (n + 0.5)) for term, n in having.items()
-    }
-    usual = sum(len(passage.text) for passage in everything) / max(1, len(everything))
-
-    def score(passage: Passage, hits: dict[str, int]) -> float:
-        length = _K1 * (1 - _B + _B * len(passage.text) / max(1.0, usual))
-        return sum(rarity[t] * n * (_K1 + 1) / (n + length) for t, n in hits.items())
-
-    order = sorted(found, key=lambda pair: (-score(*pair), pair[0].path, pair[0].line))
-    return [passage for passage, _ in order]

@@ -244,3 +244,14 @@ def test_questions_are_asked_in_a_terminal(db: str) -> None:
     assert running.wait(timeout=60) == 0
     os.close(parent)
     assert ", Boston" in answer
+
+
+def test_research_over_the_files_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.md").write_text("The garden hall costs 900 euros.\n")
+    monkeypatch.setenv("ASTERISM_SOURCES", str(tmp_path))
+    result = cli("run", "research", "What does the garden hall cost?", "--db", ":memory:")
+    assert "The garden hall costs 900 euros. [notes.md:1]" in result.stdout
+    assert "○ reader_1: Find out what this source says" in result.stderr
+    assert "✓ reader_1: From notes.md:" in result.stderr

@@ -11,11 +11,12 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import BaseModel, Field
 
-from asterism import Participant, SupervisorWorkflowBuilder, resume
+from asterism import Agent, AgentOrchestrator, Participant, SupervisorWorkflowBuilder, resume
 from asterism.models import resolve_model
 from asterism.offline import OfflineChatModel, reading
 from asterism.offline.arguments import Sources, read_arguments
 from asterism.offline.routing import concerned
+from asterism.prompts import render
 from tests.teams import said
 
 TODAY = date(2026, 11, 20)  # a Friday
@@ -346,3 +347,47 @@ def test_it_answers_in_words_where_there_is_nothing_to_call() -> None:
     first = model.invoke([SystemMessage("Be nice"), HumanMessage("Ring")])
     assert [call["name"] for call in first.tool_calls] == ["ring"]
     assert isinstance(first, AIMessage)
+
+
+@pytest.mark.parametrize("planning", ["structured", "tools"])
+async def test_an_orchestrator_works_offline(planning: Any) -> None:
+    def ticket_price(city: str, travellers: int) -> str:
+        """Tell what train tickets to a city cost."""
+        return f"Ticket price: ${120 * travellers}.00 for {travellers} to {city}"
+
+    def hotel_price(city: str, travellers: int) -> str:
+        """Tell what a hotel in a city costs."""
+        return f"Hotel price: ${90 * travellers}.00 for {travellers} in {city}"
+
+    main = Agent(agent_id="main", model="offline")
+    orchestrator = AgentOrchestrator(main, [ticket_price, hotel_price], planning=planning)
+    for name, uses in (("trains", "ticket_price"), ("hotels", "hotel_price")):
+        orchestrator.register_subagent(
+            Agent(agent_id=name, system_prompt=f"Finds {name}.", tools=[uses])
+        )
+    response = await orchestrator.process("Prepare a trip to Lisbon for 3 travellers")
+    assert response.status == "completed"
+    assert {r["participant"] for r in response.reports} == {"trains", "hotels"}
+    assert "Ticket price: $360.00" in response.content
+    assert "Hotel price: $270.00" in response.content
+
+
+def test_it_votes_for_the_answer_that_has_most_of_the_words() -> None:
+    ballot = render(
+        "vote",
+        name="ann",
+        names="ann, bob, cid",
+        before="",
+        answers="\n\n".join(
+            f'<report from="{who}">\n{text}\n</report>'
+            for who, text in {
+                "ann": "the garden has insurance and a garden",
+                "bob": "the boat is nice",
+                "cid": "the garden is safe",
+            }.items()
+        ),
+    )
+    said = OfflineChatModel().invoke(
+        [("system", "You look at safe gardens."), ("user", f"A garden party?\n\n{ballot}")]
+    )
+    assert said.text.startswith("vote: cid\n")

@@ -194,7 +194,7 @@ LONG_CIRCLE = [task(f"t{n}", f"t{(n + 1) % 13}", agent="ann") for n in range(13)
             id="everything at once",
         ),
         pytest.param(
-            [task("a", "b", agent="ann"), task("b", "a", agent="ann"), task("b", agent="ann")],
+            [task("b", agent="ann"), task("a", "b", agent="ann"), task("b", "a", agent="ann")],
             ["the task 'b' stands 2 times in the plan; each needs a name of its own"],
             id="no circles where nobody knows who is meant",
         ),

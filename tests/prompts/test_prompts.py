@@ -13,8 +13,10 @@ ROOT = Path(__file__).parents[2]
 VARIABLES = {
     "creation": {"tools"},
     "designer": {"names", "tools"},
+    "judge": {"criteria"},
     "lead": {"team"},
-    "vote": {"answers", "before", "names"},
+    "read_source": {"path", "question"},
+    "vote": {"answers", "before", "name", "names"},
     "orchestrator": {"creation", "instructions", "participants", "way"},
     "repair": {"fault", "names"},
     "results": {"reports"},

@@ -7,14 +7,14 @@ import pytest
 from pydantic import BaseModel
 
 from asterism.nodes.research import answer_from_source, create_research_tools
-from asterism.nodes.research import tools as tools_module
+from asterism.nodes.research import search as search_module
 from tests.nodes.research.helpers import PAGE, Use, places
 
 
 def test_a_search_stops_at_its_limit_and_says_so(
     root: Path, use: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tools_module, "MAX_SEARCHED", len(PAGE))
+    monkeypatch.setattr(search_module, "MAX_SEARCHED", len(PAGE))
     assert "prices.csv and what follows (name a path" in use("search_sources", query="wheat")
 
 
