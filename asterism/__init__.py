@@ -11,17 +11,20 @@ if TYPE_CHECKING:
     from asterism.agents import Agent
     from asterism.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
     from asterism.breaker import CircuitBreaker
+    from asterism.budgets import Budget
     from asterism.decisions import HumanFeedbackRequest, SupervisorDecision
     from asterism.errors import AsterismError
     from asterism.graphs.builder import SupervisorWorkflowBuilder
     from asterism.graphs.orchestrator import AgentOrchestrator
     from asterism.graphs.workflow import Workflow
     from asterism.idempotency import idempotency_key
+    from asterism.ledger import Usage, lines_of, total_cost_breakdown
     from asterism.messages import convert_tool_content_to_text
     from asterism.nodes.deciders import create_supervisor_agent
     from asterism.nodes.kinds import Participant
     from asterism.nodes.view import SupervisorView
     from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
+    from asterism.prices import PriceTable
     from asterism.resilience import AskPerson, Compensation, Delegate, Timeout, UndoAll, UseCached
     from asterism.runs import aproceed, proceed
     from asterism.storage import aopen_checkpointer, open_checkpointer
@@ -34,6 +37,7 @@ __all__ = [
     "AsterismError",
     "BatchOutcome",
     "BatchProgress",
+    "Budget",
     "CircuitBreaker",
     "Compensation",
     "Delegate",
@@ -41,12 +45,14 @@ __all__ = [
     "HumanFeedbackRequest",
     "Participant",
     "PendingRequest",
+    "PriceTable",
     "SubAgentTask",
     "SupervisorDecision",
     "SupervisorView",
     "SupervisorWorkflowBuilder",
     "Timeout",
     "UndoAll",
+    "Usage",
     "UseCached",
     "Workflow",
     "abatch_process",
@@ -58,10 +64,12 @@ __all__ = [
     "convert_tool_content_to_text",
     "create_supervisor_agent",
     "idempotency_key",
+    "lines_of",
     "open_checkpointer",
     "pending_requests",
     "proceed",
     "resume",
+    "total_cost_breakdown",
 ]
 
 _HOMES = {
@@ -71,6 +79,7 @@ _HOMES = {
     "AsterismError": "errors",
     "BatchOutcome": "batch",
     "BatchProgress": "batch",
+    "Budget": "budgets",
     "CircuitBreaker": "breaker",
     "Compensation": "resilience",
     "Delegate": "resilience",
@@ -78,12 +87,14 @@ _HOMES = {
     "HumanFeedbackRequest": "decisions",
     "Participant": "nodes.kinds",
     "PendingRequest": "people",
+    "PriceTable": "prices",
     "SubAgentTask": "tasks",
     "SupervisorDecision": "decisions",
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",
     "Timeout": "resilience",
     "UndoAll": "resilience",
+    "Usage": "ledger",
     "UseCached": "resilience",
     "Workflow": "graphs.workflow",
     "abatch_process": "batch",
@@ -95,10 +106,12 @@ _HOMES = {
     "convert_tool_content_to_text": "messages",
     "create_supervisor_agent": "nodes.deciders",
     "idempotency_key": "idempotency",
+    "lines_of": "ledger",
     "open_checkpointer": "storage",
     "pending_requests": "people",
     "proceed": "runs",
     "resume": "people",
+    "total_cost_breakdown": "ledger",
 }
 
 

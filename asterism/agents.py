@@ -7,6 +7,8 @@ from typing import Any, cast
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field
 
+from asterism.plain import normal_name
+
 DELEGATE, PLAN_AND_CREATE = "delegate_to_subagents", "plan_and_create_subagents"
 """The tools by which a main agent plans."""
 PLANNING = frozenset({DELEGATE, PLAN_AND_CREATE})
@@ -82,18 +84,22 @@ def agent_faults(
         may_plan: Whether they may create agents themselves.
     """
     faults: list[str] = []
-    names: set[str] = set(taken)
+    names: set[str] = {normal_name(name) for name in taken}
     for agent in agents:
+        if not isinstance(agent.model, str | None):
+            faults.append(f"the model of the agent {agent.agent_id!r} is no name; name it")
         if agent.agent_id in reserved:
             faults.append(
                 f"the name {agent.agent_id!r} is reserved for the workflow's own node; reserved "
                 f"are {', '.join(sorted(reserved))}"
             )
-        elif agent.agent_id in names:
+        elif normal_name(agent.agent_id) in names:
             faults.append(f"there is an agent {agent.agent_id!r} already; choose another name")
-        names.add(agent.agent_id)
+        names.add(normal_name(agent.agent_id))
         for tool in agent.tools:
-            if tool in PLANNING and not may_plan:
+            if not isinstance(tool, str):
+                faults.append(f"a tool of the agent {agent.agent_id!r} is no name; name it")
+            elif tool in PLANNING and not may_plan:
                 faults.append(
                     f"the agent {agent.agent_id!r} wants the tool {tool!r}, but created agents "
                     "may not create agents"

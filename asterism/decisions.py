@@ -1,7 +1,6 @@
 """What a supervisor decides, what it asks people, and how both are read."""
 
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -12,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from asterism.agents import Agent
 from asterism.errors import BadDecisionError
 from asterism.messages import clean_text
-from asterism.plain import as_dict
+from asterism.plain import as_dict, normal_name
 from asterism.tasks import SubAgentTask, plan_faults
 
 SAID_LIMIT = 2_000
@@ -103,12 +102,6 @@ class HumanFeedbackRequest(BaseModel):
     """The latest messages, oldest first, each with `role`, `name` and `content`."""
 
 
-def normal_name(name: str) -> str:
-    """Fold case, width, white space and control characters away, to compare names."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(c for c in folded if not c.isspace() and unicodedata.category(c)[0] != "C")
-
-
 def match_name(said: str, names: Iterable[str]) -> str | None:
     """Find the participant that `said` means, or None.
 
@@ -174,9 +167,24 @@ def _plan(tasks: Sequence[SubAgentTask], names: Sequence[str]) -> list[SubAgentT
         )
         for task in tasks
     ]
-    if faults := plan_faults(matched, names):
+    faults = plan_faults(matched, names)
+    faults += [
+        f"the context of the task {task.task_id!r} holds a number of more than 64 bits"
+        for task in matched
+        if _has_huge_number(task.context)
+    ]
+    if faults:
         raise BadDecisionError("the tasks make no plan: " + "; ".join(faults[:20]))
     return matched
+
+
+def _has_huge_number(value: object) -> bool:
+    """Whether a number stands in a JSON value that cannot be stored."""
+    if isinstance(value, dict):
+        return any(map(_has_huge_number, cast(dict[str, object], value).values()))
+    if isinstance(value, list):
+        return any(map(_has_huge_number, cast(list[object], value)))
+    return isinstance(value, int) and value.bit_length() > 63
 
 
 def said_text(said: object) -> str:
@@ -214,6 +222,15 @@ def _fields(said: object) -> Mapping[str, Any]:
         f"the decider returned {type(said).__name__}, not a SupervisorDecision. "
         "To finish, return SupervisorDecision(next_agent=None)."
     )
+
+
+def is_whole(said: AIMessage) -> bool:
+    """Whether an answer was neither cut off nor refused."""
+    try:
+        check_whole(said)
+    except BadDecisionError:
+        return False
+    return True
 
 
 def check_whole(said: AIMessage) -> None:

@@ -12,12 +12,22 @@ AsterismError
 ├── ThreadBusyError         (RuntimeError)  somebody else drives the thread, or the batch
 ├── UnknownParticipantError (LookupError)   a stored run waits for somebody who is gone
 ├── AgentTimeoutError       (TimeoutError)  a participant gave no answer in time
+├── BudgetExceededError     (RuntimeError)  a call does not fit into a budget
 ├── AbandonedError          (RuntimeError)  an attempt that was given up still wants to store
 ├── CircuitOpenError        (RuntimeError)  a service failed too often and is left alone
+├── CapacityTimeoutError    (TimeoutError)  a service had no capacity left in time
 ├── ConsensusFailedError    (RuntimeError)  the participants did not agree
 ├── AnswerError             (ValueError)    an answer to an open request is refused
 │   ├── NothingPendingError                 nobody is waiting for an answer
 │   └── UnknownRequestError                 the answered request is not open
+├── ChildError              (RuntimeError)  a supervised child did not come to its end
+│   ├── ChildFailedError                    it failed, and is not restarted any more
+│   ├── ChildKilledError                    it was killed
+│   ├── ChildPausedError                    it rests, and its supervisor is shut down
+│   └── ChildTimeoutError   (TimeoutError)  it was not over in time, and was killed
+├── ChildStateError         (RuntimeError)  a child cannot do that in its state
+├── SpawnRefusedError       (RuntimeError)  a supervisor takes no more children
+├── UnknownChildError       (LookupError)   a supervisor has no such child
 └── StorageError            (OSError)       a database cannot be opened or used
 ```
 
@@ -25,7 +35,7 @@ Each has a stable `code` for programs and is also the built-in error that it res
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class AsterismError(Exception):
@@ -112,6 +122,44 @@ class AgentTimeoutError(AsterismError, TimeoutError):
     code = "agent_timeout"
 
 
+class BudgetExceededError(AsterismError, RuntimeError):
+    """A call does not fit into a budget any more; it was not made."""
+
+    code = "budget_exceeded"
+
+    def __init__(
+        self, *, scope: str, owner: str, measure: str, limit: str, spent: str, asks: bool
+    ) -> None:
+        self.scope = scope
+        """Whom the budget limits; see `asterism.budgets.Scope`."""
+        self.owner = owner
+        """The workflow that handles the breach, as a path."""
+        self.measure = measure
+        """What is limited: `cost_usd`, `tokens`, `calls` or `seconds`."""
+        self.limit = limit
+        self.spent = spent
+        self.asks = asks
+        """Whether a person is asked to raise the limit."""
+        whose = f"of {scope.rstrip('/')}" if scope.rstrip("/") else "of the run"
+        super().__init__(
+            f"the budget {whose} is used up: {spent} of {limit} {measure}, and the next call does "
+            "not fit"
+        )
+
+    def __reduce__(self) -> Any:
+        """Keep the facts when it is copied."""
+        return (_breach, (self.facts(),))
+
+    def facts(self) -> dict[str, Any]:
+        """Return what it tells, as plain values."""
+        names = ("scope", "owner", "measure", "limit", "spent", "asks")
+        return {name: getattr(self, name) for name in names}
+
+
+def _breach(facts: dict[str, Any]) -> BudgetExceededError:
+    return BudgetExceededError(**facts)
+
+
 class AbandonedError(AsterismError, RuntimeError):
     """An attempt that was given up wants to store something; it is refused."""
 
@@ -129,6 +177,19 @@ class CircuitOpenError(AsterismError, RuntimeError):
         """What is left alone."""
         self.retry_in = retry_in
         """Seconds until another try is worth it."""
+
+
+class CapacityTimeoutError(AsterismError, TimeoutError):
+    """A call waited for capacity as long as it may, and was not made."""
+
+    code = "capacity_timeout"
+
+    def __init__(self, message: str, *, service: str = "", waited: float = 0.0) -> None:
+        super().__init__(message)
+        self.service = service
+        """What has no capacity left."""
+        self.waited = waited
+        """Seconds that the call waited."""
 
 
 class ConsensusFailedError(AsterismError, RuntimeError):
@@ -153,6 +214,61 @@ class UnknownRequestError(AnswerError):
     """An answer names a request that is not open."""
 
     code = "unknown_request"
+
+
+class ChildError(AsterismError, RuntimeError):
+    """A supervised child did not come to its end."""
+
+    code = "child_not_completed"
+
+    def __init__(self, message: str, *, child_id: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.child_id = child_id
+        """Which child."""
+        self.reason = reason
+        """Why."""
+
+
+class ChildFailedError(ChildError):
+    """A child failed, and is not restarted any more."""
+
+    code = "child_failed"
+
+
+class ChildKilledError(ChildError):
+    """A child was killed: by hand, by a quota, for its silence, or in a shutdown."""
+
+    code = "child_killed"
+
+
+class ChildPausedError(ChildError):
+    """A child rests, and its supervisor is shut down; another one can adopt it."""
+
+    code = "child_paused"
+
+
+class ChildTimeoutError(ChildError, TimeoutError):
+    """A child was not over in time, and was killed."""
+
+    code = "child_timeout"
+
+
+class ChildStateError(AsterismError, RuntimeError):
+    """A child cannot do what was asked of it in its state."""
+
+    code = "child_state"
+
+
+class SpawnRefusedError(AsterismError, RuntimeError):
+    """A supervisor takes no more children: it has as many as it may, or is shut down."""
+
+    code = "spawn_refused"
+
+
+class UnknownChildError(AsterismError, LookupError):
+    """A supervisor has no such child, or a thread holds nothing to adopt."""
+
+    code = "unknown_child"
 
 
 class StorageError(AsterismError, OSError):

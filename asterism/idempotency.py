@@ -1,7 +1,6 @@
 """A key by which an effect is known again when the turn that makes it runs twice."""
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -17,9 +16,9 @@ CALLS = "asterism_calls"
 """The config key that counts the calls of one attempt of a visit."""
 
 
-def counter() -> Iterator[int]:
-    """Start to count the calls of an attempt."""
-    return itertools.count(1)
+def counter() -> dict[str, int]:
+    """Start to count the calls of an attempt, by the step that makes them."""
+    return {}
 
 
 def idempotency_key(runtime: Any = None) -> str:
@@ -30,11 +29,11 @@ def idempotency_key(runtime: Any = None) -> str:
 
     Args:
         runtime: The `ToolRuntime` of the tool, where there is one. The key then holds the
-            place of the tool call among those of the visit; else, how many keys this attempt
-            of the visit has asked for.
+            place of the tool call among those of the visit; else, the step of the graph and
+            how many keys it has asked for.
 
     Returns:
-        `thread/handoff/number`: stable over retries and restarts, different for each visit
+        `thread/handoff/place`: stable over retries and restarts, different for each visit
         and each call.
 
     Raises:
@@ -49,10 +48,21 @@ def idempotency_key(runtime: Any = None) -> str:
             "idempotency_key() was called outside of a visit; call it in a tool or a function "
             "of a participant, and pass the tool's runtime if it has one"
         )
-    number = _place(runtime, str(handoff)) if runtime is not None else None
+    number: int | str | None = _place(runtime, str(handoff)) if runtime is not None else None
     if number is None:
-        number = next(cast(Iterator[int], configurable[CALLS]))
+        number = _next(configurable[CALLS], facts)
     return f"{facts.get('thread_id') or configurable.get('thread_id')}/{handoff}/{number}"
+
+
+def _next(calls: dict[str, int], facts: Mapping[str, Any]) -> str:
+    """Count the keys that this step of the participant's graph has asked for.
+
+    A turn that goes on in its middle does not run its first steps again, so each step counts
+    for itself.
+    """
+    step = f"{facts.get('langgraph_node')}.{facts.get('langgraph_step')}"
+    calls[step] = calls.get(step, 0) + 1
+    return f"{step}.{calls[step]}"
 
 
 def _ambient() -> RunnableConfig:

@@ -1,6 +1,7 @@
 """Plain JSON values of unknown shape."""
 
 import math
+import unicodedata
 from typing import Any, cast
 
 
@@ -18,3 +19,9 @@ def is_number(value: object) -> bool:
     """Whether `value` is a finite number; True and False are none."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and math.isfinite(cast(float, value))
+
+
+def normal_name(name: str) -> str:
+    """Fold case, width, white space and control characters away, to compare names."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(c for c in folded if not c.isspace() and unicodedata.category(c)[0] != "C")

@@ -25,7 +25,7 @@ _URL = re.compile(r"\b([a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s@/]+@", re.I)
 _NAMED = re.compile(
     r"(?P<name>[\"']?[\w-]*(?:api[_-]?key|secret|passw(?:or)?d|passphrase|credential|"
     r"(?P<counted>token))[\w-]*[\"']?\s*(?:=|:)\s*)"
-    r"(?P<quote>[\"']?)(?(counted)(?!\d+\b))(?P<value>[^\s\"',;&}\])]{3,})(?P=quote)",
+    r"(?P<quote>[\"']?)(?(counted)(?!\d+\b))(?!\[redacted\])(?P<value>[^\s\"',;&}\])]{3,})(?P=quote)",
     re.I,
 )
 

@@ -13,7 +13,7 @@ from langgraph.errors import GraphRecursionError, NodeCancelledError, NodeTimeou
 from langgraph.types import RetryPolicy
 
 from asterism.breaker import CircuitBreaker
-from asterism.errors import CircuitOpenError, ConsensusFailedError
+from asterism.errors import BudgetExceededError, CircuitOpenError, ConsensusFailedError
 from asterism.plain import is_number
 from asterism.retries import is_api_error
 
@@ -22,6 +22,7 @@ FailureKind = Literal[
     "agent_timeout",
     "agent_failed",
     "agent_removed",
+    "budget_exceeded",
     "cancelled",
     "circuit_open",
     "consensus_failed",
@@ -36,6 +37,7 @@ FAILURES: Mapping[FailureKind, str] = {
     "agent_timeout": "it gave no answer in time",
     "agent_failed": "it raised an error, or its own run ended before it was complete",
     "agent_removed": "it does not take part any more",
+    "budget_exceeded": "its budget is used up",
     "cancelled": "it was stopped from outside",
     "circuit_open": "its service failed too often and is left alone for a while",
     "consensus_failed": "the participants did not agree",
@@ -114,6 +116,8 @@ class Compensation:
         for kind, action in self.actions.items():
             if kind not in FAILURES:
                 raise ValueError(f"{kind!r} is no kind of failure; allowed: {', '.join(FAILURES)}")
+            if kind in ("dependency_failed", "agent_removed"):
+                raise ValueError(f"{kind} is never made; compensate what failed before it")
             if not isinstance(action, UseCached | Delegate | AskPerson | UndoAll):  # pyright: ignore[reportUnnecessaryIsInstance]  # given by a user
                 raise ValueError(
                     f"the action for {kind} is {action!r}; allowed: UseCached(text), "
@@ -163,6 +167,8 @@ def failure_kind(error: BaseException) -> FailureKind:
         return "limit_reached"
     if isinstance(error, NodeCancelledError):
         return "cancelled"
+    if isinstance(error, BudgetExceededError):
+        return "budget_exceeded"
     if isinstance(error, CircuitOpenError):
         return "circuit_open"
     if isinstance(error, ConsensusFailedError):

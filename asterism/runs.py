@@ -4,6 +4,7 @@ from typing import Any, TypeGuard
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.pregel import Pregel
+from langgraph.runtime import RunControl
 from langgraph.types import StateSnapshot
 
 from asterism.errors import NothingPendingError
@@ -29,24 +30,31 @@ def is_runnable(thing: object) -> TypeGuard[Runnable[Any, Any]]:
     return isinstance(thing, Runnable)
 
 
-def proceed(graph: Graph, config: RunnableConfig) -> Any:
+def proceed(graph: Graph, config: RunnableConfig, *, control: RunControl | None = None) -> Any:
     """Continue a run that was stopped: by a crash, a drain, a failure, a limit since raised.
 
     Finished work is not repeated. A run that ended at a limit goes on with the next decision.
+
+    Args:
+        graph: The workflow.
+        config: The thread.
+        control: Stops the run at its next step, as `invoke` takes it.
 
     Raises:
         NothingPendingError: Nothing is unfinished, or what is open waits for a person.
     """
     if update := _reopening(graph.get_state(config)):
         graph.update_state(config, update, as_node=REOPENS)
-    return graph.invoke(None, config)
+    return graph.invoke(None, config, control=control)
 
 
-async def aproceed(graph: Graph, config: RunnableConfig) -> Any:
+async def aproceed(
+    graph: Graph, config: RunnableConfig, *, control: RunControl | None = None
+) -> Any:
     """Continue a run that was stopped; see `proceed`."""
     if update := _reopening(await graph.aget_state(config)):
         await graph.aupdate_state(config, update, as_node=REOPENS)
-    return await graph.ainvoke(None, config)
+    return await graph.ainvoke(None, config, control=control)
 
 
 def is_unfinished(snapshot: StateSnapshot) -> bool:

@@ -7,6 +7,7 @@ from langchain_core.messages import AnyMessage
 from langgraph.channels import DeltaChannel
 from typing_extensions import TypedDict
 
+from asterism.ledger import Entry
 from asterism.messages import fold_messages
 
 Status = Literal["running", "completed", "waiting", "limit", "stalled", "failed", "cancelled"]
@@ -46,6 +47,8 @@ class Report(TypedDict):
     """What happens next because it failed: who takes over, or what a person is asked."""
     undoes: NotRequired[str]
     """The report whose effects it has taken back."""
+    usage: NotRequired[list[Entry]]
+    """What its calls took, where it made any."""
     files: NotRequired[list[dict[str, str]]]
     """Files that its tools made, each with `name`, `media_type` and `text`."""
 
@@ -65,6 +68,12 @@ class Decision(TypedDict):
     """The answer to the user, where whoever decided has written it already."""
     fields: NotRequired[dict[str, Any] | None]
     """The answer as plain values, for `structured_response`."""
+    budget: NotRequired[dict[str, Any]]
+    """The budget that is used up, where a person is asked to raise it."""
+    then: NotRequired[dict[str, Any] | None]
+    """The decision that is followed on after that."""
+    follow: NotRequired[Literal["now", "done"]]
+    """Whether it goes on with what a budget has stopped."""
     undo: NotRequired[bool]
     """Whether what was done for the request is undone."""
     end: NotRequired[dict[str, str]]
@@ -96,6 +105,8 @@ class WorkflowOutput(TypedDict):
     reason: str | None
     iterations: int
     reports: Annotated[list[Report], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    usage: Annotated[list[Entry], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    """What the calls of the supervisor took; those of visits stand in the reports."""
     structured_response: Any
 
 
@@ -106,6 +117,10 @@ class WorkflowState(WorkflowOutput):
     """The request of this run, then the questions and answers that made it clearer."""
     decision: Decision | None
     """The decision that is being followed."""
+    breach: dict[str, Any] | None
+    """The budget that is used up, until the supervisor has seen to it."""
+    limits: dict[str, dict[str, str]]
+    """The limits that a person has raised, by scope and measure."""
     agents: dict[str, Any]
     """The specs of agents that a model has created on this thread, by id."""
     running: list[str]
@@ -123,3 +138,5 @@ class Visit(TypedDict):
     round: int
     task: NotRequired[str]
     """The task of a plan that is to be done."""
+    resumes: NotRequired[bool]
+    """Whether it may have begun before a budget stopped it."""

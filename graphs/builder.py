@@ -11,10 +11,12 @@ from langgraph.store.base import BaseStore
 from langgraph.types import RetryPolicy
 from pydantic import BaseModel
 
+from asterism.budgets import Budget
 from asterism.errors import WorkflowBuildError
+from asterism.graphs.facts import WorkflowFacts
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
-from asterism.graphs.workflow import Workflow, WorkflowFacts
+from asterism.graphs.workflow import Workflow
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
 from asterism.nodes.deciding import AnyDecider, Rules
@@ -23,6 +25,7 @@ from asterism.nodes.kinds import describe
 from asterism.nodes.strategies import Selector, Strategy, StrategyName, TeamChoice, TieRule
 from asterism.nodes.team import Creation, Team, tool_name
 from asterism.nodes.visits import create_member
+from asterism.prices import DEFAULT_PRICES, PriceTable
 from asterism.resilience import Policy
 from asterism.retries import MODEL_RETRY
 
@@ -61,6 +64,9 @@ class SupervisorWorkflowBuilder:
         policies: What happens when a participant fails, first = outermost: `RetryPolicy`,
             `Timeout`, `CircuitBreaker`, `Compensation`. One that a participant has itself
             takes the place of the one here of its kind.
+        budget: What one run may take; a participant may have a `Budget` of its own.
+        task_budget: What each task of a plan may take.
+        prices: What tokens cost.
         max_parallel_tasks: How many tasks of a plan may run at once.
         thread_wait: How many seconds a call waits for a thread that another one drives,
             before it raises `ThreadBusyError`.
@@ -92,6 +98,9 @@ class SupervisorWorkflowBuilder:
         on_stall: Stall = "replan",
         retry: RetryPolicy = MODEL_RETRY,
         policies: Sequence[Policy] = (),
+        budget: Budget | None = None,
+        task_budget: Budget | None = None,
+        prices: PriceTable = DEFAULT_PRICES,
         max_parallel_tasks: int = 5,
         thread_wait: float = 0.0,
     ) -> None:
@@ -108,6 +117,9 @@ class SupervisorWorkflowBuilder:
         )
         self._creation: Creation | None = None
         self._policies = tuple(policies)
+        self._budget = budget
+        self._task_budget = task_budget
+        self._prices = prices
         self._max_parallel_tasks = max_parallel_tasks
         self._thread_wait = thread_wait
         self._model = model
@@ -210,13 +222,15 @@ class SupervisorWorkflowBuilder:
             team=team,
             response_format=self._finish if isinstance(self._finish, type) else None,
             thread_wait=self._thread_wait,
+            budget=self._budget,
+            prices=self._prices,
         )
         compiled = star.compile(checkpointer, cache=cache, store=store, name=self._name)
         return Workflow.of(compiled, facts)
 
     def _team(self) -> Team:
         members = {
-            name: create_member(name, thing, self._model, self._policies)
+            name: create_member(name, thing, self._model, self._policies, self._task_budget)
             for name, thing in self._participants
         }
         descriptions = {name: _description(name, thing) for name, thing in self._participants}

@@ -11,7 +11,6 @@ from langgraph.types import StateSnapshot
 
 from asterism.errors import InvalidRequestError, InvalidThreadError, UnknownParticipantError
 from asterism.graphs.plans import running_participants
-from asterism.nodes.routing import DISPATCH
 from asterism.nodes.view import label
 from asterism.people import open_requests
 from asterism.plain import as_dict, as_list
@@ -83,7 +82,7 @@ def addressed(given: Any, snapshot: StateSnapshot) -> Any:
     plan are no nodes of their own.
     """
     resume = getattr(given, "resume", None)
-    if resume is None or len(snapshot.interrupts) != 1 or DISPATCH not in snapshot.next:
+    if resume is None or len(snapshot.interrupts) != 1:
         return given
     name = snapshot.interrupts[0].id
     return given if name in as_dict(resume) else replace(given, resume={name: resume})

@@ -1,18 +1,20 @@
 """Edits of a stored run: a decision in an update is followed, wherever it comes from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from langgraph.types import Command, StateSnapshot, StateUpdate
 
 from asterism.decisions import read_decision
-from asterism.nodes.deciding import plain_decision
+from asterism.nodes.deciding import as_task, plain_decision
 from asterism.nodes.routing import BEGIN, SUPERVISOR, route
 from asterism.plain import as_dict
 from asterism.state import Decision
 
 
-def routed(update: StateUpdate, snapshot: StateSnapshot, names: Sequence[str]) -> StateUpdate:
+def routed(
+    update: StateUpdate, snapshot: StateSnapshot, names: Sequence[str], nodes: Collection[str]
+) -> StateUpdate:
     """Add where a decision leads to an update that comes from the supervisor.
 
     The supervisor's own node says where it goes; an update that takes its place has to say
@@ -29,7 +31,7 @@ def routed(update: StateUpdate, snapshot: StateSnapshot, names: Sequence[str]) -
         return update
     after = {**as_dict(snapshot.values), **values}
     if after.get("decision"):
-        after["decision"] = edited(after["decision"], names)
+        after["decision"] = as_task(edited(after["decision"], names), nodes)
         values = {**values, "decision": after["decision"]}
     command: Command[Any] = Command(update=values, goto=route(after, names))
     return update._replace(values=cast(Any, command))

@@ -4,20 +4,23 @@ import dataclasses
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from typing import Any, Self
 
-from langchain_core.messages import BaseMessage, RemoveMessage
+from langchain_core.messages import RemoveMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from asterism.agents import Agent
-from asterism.errors import UnknownParticipantError, WorkflowBuildError
+from asterism.budgets import Budget
+from asterism.effects import arun
+from asterism.errors import ConfigurationError, UnknownParticipantError, WorkflowBuildError
+from asterism.graphs.facts import WorkflowFacts
+from asterism.graphs.responses import OrchestratorResponse, response_of, tool_outputs
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import count_faults, name_faults, seconds_faults
-from asterism.graphs.workflow import Workflow, WorkflowFacts
+from asterism.graphs.workflow import Workflow
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.deciding import Rules
 from asterism.nodes.engine import lent
@@ -25,27 +28,11 @@ from asterism.nodes.finish import synthesizer
 from asterism.nodes.planning import PlanningDecider, Way
 from asterism.nodes.team import Creation, Team, participant_of, tool_name
 from asterism.nodes.visits import create_member
-from asterism.people import PendingRequest, apending_requests
+from asterism.people import apending_requests
 from asterism.plain import as_dict, as_list
-from asterism.resilience import Policy, Timeout, together
+from asterism.prices import DEFAULT_PRICES, PriceTable
+from asterism.resilience import Compensation, Policy, Timeout, UndoAll, policy_faults, together
 from asterism.retries import AGENT_RETRY, MODEL_RETRY
-from asterism.state import Report, Status
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrchestratorResponse:
-    """What came of a request."""
-
-    content: str
-    """The answer to the user, or the question that is open."""
-    status: Status
-    """How the run stands."""
-    reports: Sequence[Report]
-    """What came of each task."""
-    pending: Sequence[PendingRequest]
-    """What waits for a person: answer with `aresume(orchestrator.graph, config, answers)`."""
-    config: RunnableConfig
-    """The thread."""
 
 
 class AgentOrchestrator:
@@ -75,6 +62,8 @@ class AgentOrchestrator:
         max_agents: How many agents there may be in all.
         max_iterations: How many plans a request may take.
         policies: Further policies of all agents, as a `CircuitBreaker` or a `Compensation`.
+        budget: What one request may take.
+        prices: What tokens cost.
         checkpointer: Where threads are stored. None: in memory.
 
     Raises:
@@ -102,6 +91,8 @@ class AgentOrchestrator:
         max_agents: int = 20,
         max_iterations: int = 30,
         policies: Sequence[Policy] = (),
+        budget: Budget | None = None,
+        prices: PriceTable = DEFAULT_PRICES,
         checkpointer: BaseCheckpointSaver[Any] | None = None,
     ) -> None:
         named = {tool_name(tool): tool for tool in available_tools}
@@ -116,6 +107,9 @@ class AgentOrchestrator:
             *seconds_faults("retry_delay", retry_delay),
             *seconds_faults("retry_backoff", retry_backoff),
         ]
+        faults += policy_faults(policies, [])
+        if any(isinstance(p, Compensation) and UndoAll() in p.actions.values() for p in policies):
+            faults.append("a Compensation says UndoAll(), and no agent can undo anything")
         if model is None or faults:
             raise WorkflowBuildError(main_agent.agent_id, faults)
         self._model = resolve_model(model)
@@ -146,6 +140,7 @@ class AgentOrchestrator:
             planner=self._nested if allow_recursion else None,
         )
         self._creation = creation
+        self._budget, self._prices = budget, prices
         self._team = Team({}, {}, creation=creation, policies=self._policies)
         self._saver: BaseCheckpointSaver[Any] | None = checkpointer or InMemorySaver()
         self._graph: Workflow | None = None
@@ -226,6 +221,7 @@ class AgentOrchestrator:
 
         Raises:
             UnknownParticipantError: There is no such agent in it.
+            ConfigurationError: It waits for a person.
         """
         place = self._place(thread_id)
         found = await self.graph.aget_state(place)
@@ -234,7 +230,13 @@ class AgentOrchestrator:
             listed = ", ".join(self._team.live(as_dict(found.values))) or "nobody"
             raise UnknownParticipantError(f"there is no agent {agent_id!r}; there is {listed}")
         inside = lent(place, self._saver, agent_id)
-        if (await member.graph.aget_state(inside)).values:
+        stored = await member.graph.aget_state(inside)
+        if stored.interrupts:
+            raise ConfigurationError(
+                f"{agent_id!r} waits for a person in the middle of a task; answer first, then "
+                "clear its memory"
+            )
+        if stored.values:
             nothing = {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES)]}
             await member.graph.aupdate_state(inside, nothing)
 
@@ -249,14 +251,8 @@ class AgentOrchestrator:
 
     async def _response(self, values: Any, place: RunnableConfig) -> OrchestratorResponse:
         pending = await apending_requests(self.graph, place) if "__interrupt__" in values else []
-        last: BaseMessage = values["messages"][-1]
-        return OrchestratorResponse(
-            content=pending[0].prompt if pending else last.text,
-            status=values["status"],
-            reports=values["reports"],
-            pending=pending,
-            config=place,
-        )
+        outputs = await arun(tool_outputs(values, self._team, place, self._saver))
+        return response_of(values, pending, outputs, place)
 
     def _compile(self) -> Workflow:
         creation = self._creation
@@ -275,7 +271,11 @@ class AgentOrchestrator:
             max_parallel_tasks=self._max_parallel_tasks,
         )
         facts = WorkflowFacts(
-            id=self._main.agent_id, description=self._main.description, team=self._team
+            id=self._main.agent_id,
+            description=self._main.description,
+            team=self._team,
+            budget=self._budget,
+            prices=self._prices,
         )
         return Workflow.of(star.compile(self._saver, name=self._main.agent_id), facts)
 

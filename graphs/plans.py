@@ -1,6 +1,7 @@
 """Plans under way, as a stored run shows them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from langgraph.types import PregelTask, StateSnapshot
@@ -40,7 +41,10 @@ def seen(snapshot: StateSnapshot, team: Team, saver: Any) -> Steps[StateSnapshot
     """Show the visits of a plan under way, as the engine shows those of its own nodes."""
     visits: list[PregelTask] = []
     for name in sorted(running_participants(snapshot)):
-        if member := team.member(name, as_dict(snapshot.values)):
+        member = None
+        with suppress(Exception):  # a created agent may be impossible to make, by now
+            member = team.member(name, as_dict(snapshot.values))
+        if member:
             place = lent(snapshot.config, saver, name)
             read = (member.graph.get_state, member.graph.aget_state)
             found: StateSnapshot = yield Call(*read, (place,), {"subgraphs": True})

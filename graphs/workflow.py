@@ -4,14 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from dataclasses import dataclass
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Durability, GraphOutput, StateSnapshot, StateUpdate
-from pydantic import BaseModel
 
 from asterism.effects import Call, Steps, arun, run
 from asterism.errors import ConfigurationError, ThreadBusyError
@@ -24,35 +22,17 @@ from asterism.graphs.checks import (
     withdrawals,
 )
 from asterism.graphs.edits import routed
+from asterism.graphs.facts import WorkflowFacts
 from asterism.graphs.plans import seen
 from asterism.graphs.renaming import moves, renaming
 from asterism.leases import Release, take_lease
 from asterism.nodes.background import Background, with_background
 from asterism.nodes.engine import lender
-from asterism.nodes.team import Team
+from asterism.plain import as_dict
 from asterism.runs import is_unfinished
 
 LEASE_POLL = 0.02
 """Seconds between two looks at a thread that somebody else drives."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkflowFacts:
-    """What a workflow knows of itself."""
-
-    id: str
-    description: str | None
-    team: Team
-    """Who takes part."""
-    response_format: type[BaseModel] | None = None
-    """The model of `structured_response`, where one was asked for."""
-    thread_wait: float = 0.0
-    """Seconds that a call waits for a thread that another one drives."""
-
-    @property
-    def participants(self) -> Mapping[str, str]:
-        """Who takes part from the beginning: id and description."""
-        return self.team.descriptions
 
 
 class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
@@ -90,16 +70,18 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         **kwargs: Any,
     ) -> Iterator[Any]:
         """Run and yield what happens, as LangGraph's `stream` does."""
-        given, durability, release = run(self._begun(input, config, durability))
+        given, durability, release, values = run(self._begun(input, config, durability))
         background = Background()
         try:
-            inside = with_background(config, background)
+            inside = self._inside(config, background, values)
             parts: Any = super().stream(given, inside, durability=durability, **kwargs)
             with closing(parts):
                 yield from parts
         finally:
-            background.close()
-            release()
+            try:
+                background.close()
+            finally:
+                release()
 
     async def astream(
         self,
@@ -110,17 +92,19 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         """Run and yield what happens, as LangGraph's `astream` does."""
-        given, durability, release = await arun(self._begun(input, config, durability))
+        given, durability, release, values = await arun(self._begun(input, config, durability))
         background = Background()
         try:
-            inside = with_background(config, background)
+            inside = self._inside(config, background, values)
             parts: Any = super().astream(given, inside, durability=durability, **kwargs)
             async with aclosing(parts):
                 async for part in parts:
                     yield part
         finally:
-            await background.aclose()
-            release()
+            try:
+                await background.aclose()
+            finally:
+                release()
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run to the end or to the next question and return the state."""
@@ -132,12 +116,12 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _begun(
         self, input: Any, config: RunnableConfig | None, durability: Durability | None
-    ) -> Steps[tuple[Any, Durability | None, Release]]:
+    ) -> Steps[tuple[Any, Durability | None, Release, Mapping[str, Any]]]:
         """Check everything before anything runs, and take the thread."""
         if isinstance(input, Mapping):
             input = checked_request(cast(Mapping[str, Any], input))
         if not isinstance(self.checkpointer, BaseCheckpointSaver):
-            return input, durability, lambda: None  # a participant, or a run that is not stored
+            return input, durability, lambda: None, {}  # a participant, or a run that is not stored
         if durability == "exit":
             raise ConfigurationError(
                 "durability='exit' loses the finished turns of participants in a crash; "
@@ -145,25 +129,25 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             )
         release = yield from self._leased(check_thread(config))
         try:
-            given = yield from self._fitted(input, cast(RunnableConfig, config))
+            given, values = yield from self._fitted(input, cast(RunnableConfig, config))
         except BaseException:
             release()
             raise
-        return given, durability or "sync", release
+        return given, durability or "sync", release, values
 
-    def _fitted(self, given: Any, config: RunnableConfig) -> Steps[Any]:
-        """Fit an input to the state that it finds: nothing under way ends in silence."""
+    def _fitted(self, given: Any, config: RunnableConfig) -> Steps[tuple[Any, Mapping[str, Any]]]:
+        """Fit an input to the state that it finds, and return that where the run goes on."""
         read = (super().get_state, super().aget_state)
         found: StateSnapshot = yield Call(*read, (config,))
         if not isinstance(given, dict):
             check_pending(found, self.facts.participants)
-            return addressed(given, found)
+            return addressed(given, found), as_dict(found.values)
         request = cast(dict[str, Any], given)
         if not is_unfinished(found):
-            return request
+            return request, {}
         found = yield Call(self.get_state, self.aget_state, (config,), {"subgraphs": True})
         notes = withdrawals(found, self.facts.participants)
-        return {**request, "messages": [*notes, *request["messages"]]}
+        return {**request, "messages": [*notes, *request["messages"]]}, {}
 
     def _leased(self, thread: str) -> Steps[Release]:
         """Take the thread, so that nobody else drives it."""
@@ -176,6 +160,20 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
                 )
             yield Call(time.sleep, asyncio.sleep, (LEASE_POLL,))
         return release
+
+    def _inside(
+        self, config: RunnableConfig | None, background: Background, values: Mapping[str, Any]
+    ) -> RunnableConfig:
+        facts = self.facts
+        gated = facts.budget is not None or facts.team.has_budgets()
+        return with_background(
+            config,
+            background,
+            prices=facts.prices,
+            budget=facts.budget,
+            gated=gated,
+            values=values,
+        )
 
     # ---- reading
 
@@ -244,8 +242,10 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         release = yield from self._leased(check_thread(config))
         try:
             found = yield Call(super().get_state, super().aget_state, (config,))
-            names = tuple(self.facts.participants)
-            steps = [[routed(update, found, names) for update in step] for step in supersteps]
+            names = tuple(self.facts.team.live(as_dict(found.values)))
+            steps = [
+                [routed(update, found, names, self.nodes) for update in step] for step in supersteps
+            ]
             return cast(RunnableConfig, (yield Call(*update, (config, steps))))
         finally:
             release()

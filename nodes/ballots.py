@@ -10,7 +10,9 @@ from typing import Any
 from asterism.decisions import match_name
 from asterism.plain import as_dict
 
-_LINE = re.compile(r"^\W*(?:vote|my vote|i vote for)\s*[:=]?\s*(.+)$", re.IGNORECASE | re.MULTILINE)
+_LINE = re.compile(
+    r"^\W*(?:(?:my\s+)?vote\W*[:=]|i\s+vote\s+for\b)\s*(.+)$", re.IGNORECASE | re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def read_vote(said: str, names: Sequence[str]) -> Vote:
         if choice := _named(line, names):
             return Vote(choice, _rest(said, line))
     first = said.strip().splitlines()[:1]
-    choice = _named(first[0], names) if first else None
+    alone = bool(first) and len(re.findall(r"[\w-]+", first[0])) == 1
+    choice = _named(first[0], names) if alone else None
     return Vote(choice, said.strip())
 
 

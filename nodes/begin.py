@@ -35,10 +35,13 @@ def create_begin_node() -> StepsNode:
             "brief": Overwrite(brief),
             "decision": None,
             "running": [],
+            "breach": None,
+            "limits": {},
             "status": "running",
             "reason": None,
             "iterations": 0,
             "reports": Overwrite([]),
+            "usage": Overwrite([]),
             "structured_response": None,
         }
 

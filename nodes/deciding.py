@@ -1,6 +1,6 @@
 """How a decision comes about: asking, retrying, repairing, falling back."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
@@ -18,7 +18,7 @@ from asterism.decisions import (
     said_text,
 )
 from asterism.effects import Call, Steps, both_ways
-from asterism.errors import BadDecisionError, RoutingError
+from asterism.errors import BadDecisionError, BudgetExceededError, RoutingError
 from asterism.nodes.guards import missing, missing_complaint
 from asterism.nodes.retrying import once, retried
 from asterism.nodes.routing import RESERVED
@@ -99,7 +99,11 @@ def decide(
 
 def _read(said: Any, names: tuple[str, ...], creation: Creation | None) -> SupervisorDecision:
     decision = read_decision(said, names, plans=creation is not None)
-    agents = decision.subagents if isinstance(decision, PlanDecision) else ()
+    if isinstance(decision, PlanDecision) and not isinstance(said, SupervisorDecision):
+        own = {"provider": None, "model": None}  # a model does not choose models
+        agents = [agent.model_copy(update=own) for agent in decision.subagents]
+        decision = decision.model_copy(update={"subagents": agents})
+    agents = decision.subagents if isinstance(decision, PlanDecision) else []
     if creation is None:
         creation = Creation(allowed=False)
     faults = agent_faults(
@@ -128,7 +132,7 @@ def created_agents(decision: SupervisorDecision) -> dict[str, Any]:
 def _ask(view: SupervisorView, ask: Call, policy: RetryPolicy) -> Steps[Any]:
     try:
         return (yield from retried(lambda: once(replace(ask, args=(view,))), policy))
-    except GraphBubbleUp:
+    except (GraphBubbleUp, BudgetExceededError):
         raise
     except Exception as error:
         said = describe_error(error)
@@ -142,7 +146,7 @@ def _ask(view: SupervisorView, ask: Call, policy: RetryPolicy) -> Steps[Any]:
 
 def _insist(lacking: Sequence[str], view: SupervisorView) -> Decision:
     """Send those to work who must answer, or end where they were asked and could not."""
-    asked = {report["participant"]: report for report in view.reports}
+    asked = {r["participant"]: r for r in view.reports if r["status"] != "skipped"}
     for name in lacking:
         if name not in asked:
             return visit_of(name)
@@ -187,20 +191,41 @@ def compensation_of(state: Mapping[str, Any]) -> Decision | None:
     """Decide what the latest reports say is to be done about a failure, if they say so."""
     taken = state.get("iterations") or 0
     before: Mapping[str, Any] = state.get("decision") or {}
-    wanted: dict[str, Mapping[str, str]] = {}
-    for report in reversed(state.get("reports") or ()):
-        if report["round"] != taken:
-            break
-        compensation = report.get("compensation") or {}
-        if not (report.get("task") and compensation.get("to")):  # a plan delegates by itself
-            wanted[compensation.get("action") or ""] = compensation
-    if "undo_all" in wanted:
-        return _decision(undo=True)
-    if found := wanted.get("ask_person"):
-        return question_of(found["prompt"])
-    if found := wanted.get("delegate"):
-        return _decision(next_agent=found["to"], instruction=before.get("instruction"))
+    if before.get("undo") and before.get("then"):
+        return cast(Decision, before["then"])
+    latest = [r for r in state.get("reports") or () if r["round"] == taken]
+    wanted = [r["compensation"] for r in latest if "compensation" in r]
+    asks = list(dict.fromkeys(c["prompt"] for c in wanted if c["action"] == "ask_person"))
+    question = question_of("\n\n".join(asks)) if asks else None
+    if any(compensation["action"] == "undo_all" for compensation in wanted):
+        return _decision(undo=True, then=question)
+    if question is not None:
+        return question
+    heirs = [r["compensation"]["to"] for r in latest if "to" in r.get("compensation", {})]
+    plain = [heir for heir in heirs if not before.get("tasks")]  # a plan delegates by itself
+    if plain and plain[-1] not in _chain(state.get("reports") or ()):
+        return _decision(next_agent=plain[-1], instruction=before.get("instruction"))
     return None
+
+
+def _chain(reports: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return those who have failed one after the other at what was delegated."""
+    chain: set[str] = set()
+    for report in reversed(reports):
+        if (report.get("compensation") or {}).get("action") != "delegate":
+            break
+        chain.add(report["participant"])
+    return chain
+
+
+def as_task(decision: Decision, nodes: Collection[str]) -> Decision:
+    """Turn a visit to somebody who came later, and has no node, into a plan of one task."""
+    name = decision.get("next_agent")
+    if name is None or name in nodes:
+        return decision
+    words = decision.get("instruction") or "Do your part."
+    one = {"task_id": name, "agent_id": name, "task_description": words}
+    return {**decision, "next_agent": None, "instruction": None, "tasks": [one]}
 
 
 def visit_of(name: str) -> Decision:
@@ -216,6 +241,22 @@ def question_of(prompt: str) -> Decision:
 def ending(status: Literal["limit", "failed", "stalled"], reason: str) -> Decision:
     """Decide that the run ends for another cause than being complete."""
     return _decision(end={"status": status, "reason": redact(reason)})
+
+
+def at_limit(breach: Mapping[str, Any], then: Mapping[str, Any] | None) -> Decision:
+    """Decide what follows when a budget is used up: a question to raise it, or the end.
+
+    Args:
+        breach: The facts of the `BudgetExceededError`.
+        then: The decision that is followed on when the limit is raised.
+    """
+    said = str(BudgetExceededError(**breach))
+    if not breach["asks"]:
+        return ending("limit", said)
+    prompt = f"{said[0].upper()}{said[1:]}. What is the new limit? Say a number, or stop."
+    return _decision(
+        user_input_needed=True, user_prompt=prompt, budget=dict(breach), then=then and dict(then)
+    )
 
 
 def _decision(**fields: Any) -> Decision:

@@ -7,19 +7,21 @@ from functools import partial
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphInterrupt
+from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.runtime import get_runtime
 from langgraph.types import Command, Interrupt
 
 from asterism.effects import Call, Steps, StepsNode
-from asterism.nodes.background import Background, Outcome, background_of
-from asterism.nodes.engine import detached
+from asterism.errors import BudgetExceededError
+from asterism.nodes.background import Background, Outcome, background_of, workflow_path
+from asterism.nodes.engine import detached, is_resuming
 from asterism.nodes.policies import Try
 from asterism.nodes.reports import failed_report, report_message
 from asterism.nodes.routing import DISPATCH, SUPERVISOR, focused_request, handoff_id, task_handoff
 from asterism.nodes.team import Team
 from asterism.nodes.view import fenced
 from asterism.prompts import render
+from asterism.redaction import describe_error
 from asterism.state import Decision, Report, Visit, WorkflowState
 from asterism.tasks import Schedule, Skipped, SubAgentTask
 
@@ -29,6 +31,8 @@ class Plan:
     """A plan under way: what stands in state, kept in a form that is quick to ask."""
 
     id: str
+    decided: object
+    """The tasks as they stand in state."""
     tasks: dict[str, SubAgentTask]
     schedule: Schedule
     agents: dict[str, str]
@@ -36,6 +40,10 @@ class Plan:
     tried: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     """Who has tried each task."""
     reports: dict[str, Report] = field(default_factory=dict[str, Report])
+    begun: frozenset[str] = frozenset()
+    """The tasks that may have begun before the run was stopped."""
+    passed_on: set[str] = field(default_factory=set[str])
+    """The tasks that somebody took over, who has not begun with them."""
     stopped: dict[str, BaseException] = field(default_factory=dict[str, BaseException])
     """The tasks that wait for a person, or were stopped from outside."""
 
@@ -53,7 +61,7 @@ def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
 
     def dispatch(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
         background = background_of(config)
-        plan, due = _plan(state, background, max_parallel_tasks)
+        plan, due = _plan(state, background, max_parallel_tasks, config)
         reports: list[Report] = []
         while not reports or (draining() and background.names):
             due += [] if draining() else plan.schedule.start()
@@ -63,18 +71,26 @@ def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
             done = yield Call(background.advance, background.aadvance, (visits,))
             due = []
             reports += _taken_in(plan, done, state)
-        begun = [name for name in state.get("running") or () if name not in plan.reports]
+        begun = [
+            name
+            for name in state.get("running") or ()
+            if name not in plan.reports and name not in plan.passed_on
+        ]
         running = list(dict.fromkeys([*begun, *background.names, *plan.stopped]))
-        if not reports and plan.stopped and set(running) == set(state.get("running") or ()):
-            _raise(plan.stopped)
-        update = {
+        update: dict[str, Any] = {
             "reports": reports,
             "messages": [report_message(report) for report in reports],
             "running": running,
         }
+        if plan.stopped and not background.names:
+            if breach := _breach(plan.stopped, workflow_path(config)):
+                return Command(update={**update, "breach": breach.facts()}, goto=SUPERVISOR)
+            if not reports and set(running) == set(state.get("running") or ()):
+                _raise(plan.stopped)
+        over = plan.schedule.done or not (running or reports or draining())
         return Command(
             update=update,
-            goto=SUPERVISOR if plan.schedule.done or not (running or reports) else DISPATCH,
+            goto=SUPERVISOR if over else DISPATCH,
         )
 
     return StepsNode(dispatch, name=DISPATCH)
@@ -85,16 +101,19 @@ def draining() -> bool:
     return get_runtime().drain_requested
 
 
-def _plan(state: WorkflowState, background: Background, limit: int) -> tuple[Plan, list[str]]:
+def _plan(
+    state: WorkflowState, background: Background, limit: int, config: RunnableConfig
+) -> tuple[Plan, list[str]]:
     """Return the plan that is being followed, and the tasks that a stop had cut off."""
     decision = cast(Decision, state["decision"])
-    name = handoff_id(decision, ())
+    name = decision.get("handoff_id") or handoff_id(decision, ())
     plan = cast(Plan | None, background.plan)
-    if plan is not None and plan.id == name:
+    if plan is not None and plan.id == name and plan.decided == decision.get("tasks"):
         return plan, []
     tasks = [SubAgentTask.model_validate(task) for task in decision.get("tasks") or ()]
     plan = Plan(
         id=name,
+        decided=decision.get("tasks"),
         tasks={task.task_id: task for task in tasks},
         schedule=Schedule(tasks, limit=limit),
         agents={task.task_id: task.agent_id for task in tasks},
@@ -104,6 +123,14 @@ def _plan(state: WorkflowState, background: Background, limit: int) -> tuple[Pla
     for name in plan.tasks:
         while name not in plan.reports and (report := written.get(_handoff(plan, name))):
             _note(plan, report)
+    if is_resuming(config):  # the engine says so in the first step only
+        plan.begun = frozenset(
+            name
+            for name, task in plan.tasks.items()
+            if name not in plan.reports and plan.reports.keys() >= set(task.dependencies)
+        )
+    else:
+        plan.begun = frozenset(state.get("running") or ())
     return plan, plan.schedule.start(first=state.get("running") or ())
 
 
@@ -118,6 +145,7 @@ def _note(plan: Plan, report: Report) -> list[Skipped]:
     heir = (report.get("compensation") or {}).get("to")
     if heir is not None and heir not in plan.tried[name]:
         plan.agents[name] = heir
+        plan.passed_on.add(name)
         plan.schedule.reassign(name, heir)
         return []
     plan.reports[name] = report
@@ -148,14 +176,20 @@ def _visit(
     """Make the visit that a task asks for."""
     agent = plan.agents[name]
     visit = _request(plan, name, state)
-    visitor = team.visitor(agent, plan.tasks[name], state)
+    try:
+        visitor = team.visitor(agent, plan.tasks[name], state)
+    except GraphBubbleUp:
+        raise
+    except Exception as error:  # noqa: BLE001 - a created agent may be impossible to make
+        return failed_report(visit, "agent_failed", describe_error(error), attempts=0)
     if visitor is None:
         return failed_report(
             visit, "agent_removed", f"{agent!r} does not take part any more", attempts=0
         )
     overrides = detached(config, agent)
     place: RunnableConfig = {**config, "configurable": overrides}
-    return (yield from visitor(visit, Try(config=place, overrides=overrides)))
+    this = Try(config=place, overrides=overrides, resumes=name in plan.begun)
+    return (yield from visitor(visit, this))
 
 
 def _request(plan: Plan, name: str, state: Mapping[str, Any]) -> Visit:
@@ -182,6 +216,14 @@ def _results(reports: Sequence[Report]) -> str:
         return ""
     shown = [fenced(r["participant"], r["text"], r["status"]) for r in reports]
     return render("results", reports="\n\n".join(shown))
+
+
+def _breach(stopped: Mapping[str, BaseException], owner: str) -> BudgetExceededError | None:
+    """Return the budget that has stopped a visit and that this workflow has to see to."""
+    return next(
+        (e for e in stopped.values() if isinstance(e, BudgetExceededError) and e.owner == owner),
+        None,
+    )
 
 
 def _raise(stopped: Mapping[str, BaseException]) -> None:

@@ -14,12 +14,16 @@ from functools import partial
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.types import Interrupt, StateSnapshot
 
+from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError
 
 _RESUMING = "__pregel_resuming"
 _REPLAY = "__pregel_replay_state"
 _SAVER = "__pregel_checkpointer"
+_ANSWERS = "__pregel_resume_map"
+_RESUME = "__resume__"
 _SCRATCHPAD = "__pregel_scratchpad"
 _PLACE = "checkpoint_ns"
 
@@ -30,7 +34,12 @@ def is_resuming(config: RunnableConfig) -> bool:
     In a replay of an earlier checkpoint it does not: there it starts the turn by itself.
     """
     configurable = _configurable(config)
-    return bool(configurable.get(_RESUMING)) and configurable.get(_REPLAY) is None
+    return bool(configurable.get(_RESUMING)) and not is_replaying(config)
+
+
+def is_replaying(config: RunnableConfig) -> bool:
+    """Whether the run replays an earlier checkpoint."""
+    return _configurable(config).get(_REPLAY) is not None
 
 
 def new_turn() -> dict[str, Any]:
@@ -58,6 +67,28 @@ def place_of(config: RunnableConfig, name: str) -> str:
     """Return the namespace of a participant, seen from a node of its workflow."""
     above = str(_configurable(config).get(_PLACE) or "").split("|")[:-1]
     return "|".join([*(part.split(":")[0] for part in above if not part.isdigit()), name])
+
+
+def open_answers(config: RunnableConfig, name: str, last: StateSnapshot) -> Steps[dict[str, Any]]:
+    """Return the config entries that leave out the answers which an attempt has used.
+
+    The engine hands all answers of a resumed run to each attempt, and gives one that was used
+    to the next question, too.
+    """
+    answers: dict[str, Any] = _configurable(config).get(_ANSWERS) or {}
+    saver, place = lender(config), place_of(config, name)
+    if not answers or saver is None:
+        return {}
+    at = {"configurable": {"thread_id": _configurable(config)["thread_id"], _PLACE: place}}
+    found = yield Call(saver.get_tuple, saver.aget_tuple, (at,))
+    writes: list[tuple[str, str, Any]] = (found and found.pending_writes) or []
+    used = {task for task, channel, _ in writes if channel == _RESUME}
+    gone = {
+        Interrupt.from_ns(None, f"{place}|{task.name}:{task.id}").id
+        for task in last.tasks
+        if task.id in used
+    }
+    return {_ANSWERS: {key: value for key, value in answers.items() if key not in gone}}
 
 
 def lender(config: RunnableConfig) -> Any:

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from asterism.decisions import said_text
 from asterism.effects import Call, Steps, StepsNode
+from asterism.errors import BudgetExceededError
 from asterism.messages import clean_text
+from asterism.nodes.background import meter_of, workflow_path
 from asterism.nodes.deciders import bind_schema
 from asterism.nodes.routing import FINISH, SUPERVISOR
 from asterism.nodes.view import SPEAKER, conversation, label
@@ -40,11 +42,17 @@ def create_finish_node(write: Writer) -> StepsNode:
 
     def finish(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
         decision: dict[str, Any] = state.get("decision") or {}
+        end: dict[str, str] = decision.get("end") or {}
         if decision.get("answer"):
             answer = Answer(text=decision["answer"], fields=decision.get("fields"))
         else:
-            answer = yield from write(state)
-        end: dict[str, str] = decision.get("end") or {}
+            try:
+                answer = yield from write(state)
+            except BudgetExceededError as error:
+                if error.owner != workflow_path(config):
+                    raise
+                answer = yield from forwarder()(state)
+                end = {"status": "limit", "reason": str(error)}
         message = AIMessage(
             clean_text(answer.text),
             id=answer.message_id,
@@ -56,6 +64,7 @@ def create_finish_node(write: Writer) -> StepsNode:
             "status": end.get("status", "completed"),
             "reason": end.get("reason", COMPLETE),
             "structured_response": answer.fields,
+            "usage": meter_of(config).take(workflow_path(config)),
         }
 
     return StepsNode(finish, name=FINISH)

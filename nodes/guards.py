@@ -23,12 +23,13 @@ def stalled(reports: Sequence[Report]) -> Report | None:
     if not reports:
         return None
     last = reports[-1]
-    same = sum(
-        report["participant"] == last["participant"]
-        and report["fingerprint"] == last["fingerprint"]
+    same = {
+        report["round"]
         for report in reports[-STALL_WINDOW:]
-    )
-    return last if same >= STALL_LIMIT else None
+        if report["participant"] == last["participant"]
+        and report["fingerprint"] == last["fingerprint"]
+    }
+    return last if len(same) >= STALL_LIMIT else None
 
 
 def stall_complaint(report: Report) -> str:

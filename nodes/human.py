@@ -1,5 +1,7 @@
 """The node that waits for a person. It holds the interrupt, alone."""
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any
 
 from langchain_core.messages import AnyMessage, HumanMessage
@@ -10,9 +12,10 @@ from pydantic import StringConstraints
 from asterism.decisions import HumanFeedbackRequest
 from asterism.effects import Steps, StepsNode
 from asterism.messages import clean_text
+from asterism.nodes.background import meter_of
 from asterism.nodes.routing import HUMAN
 from asterism.nodes.view import facts_of
-from asterism.state import WorkflowState
+from asterism.state import Decision, WorkflowState
 
 CONVERSATION_LENGTH = 20
 """How many of the latest messages a person is shown with a question."""
@@ -21,6 +24,12 @@ AnswerText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=
 """The answer to a question: a text that is not empty."""
 
 
+LimitText = Annotated[
+    str, StringConstraints(strip_whitespace=True, pattern=r"^(stop|\d+(\.\d+)?)$")
+]
+"""A new limit, as a decimal number, or `stop`."""
+
+_LIMIT: Any = LimitText
 _ANSWER: Any = AnswerText  # any type that pydantic reads is a schema here
 
 
@@ -30,6 +39,8 @@ def create_human_node() -> StepsNode:
     def human(state: WorkflowState, config: RunnableConfig) -> Steps[dict[str, Any]]:
         yield from ()
         decision = state.get("decision")
+        if decision and (breach := decision.get("budget")):
+            return _raised(breach, decision, state.get("limits") or {}, config)
         question = (decision and decision.get("user_prompt")) or "What should happen next?"
         request = HumanFeedbackRequest(
             prompt=question,
@@ -48,6 +59,32 @@ def create_human_node() -> StepsNode:
         }
 
     return StepsNode(human, name=HUMAN)
+
+
+def _raised(
+    breach: Mapping[str, Any],
+    decision: Decision,
+    limits: Mapping[str, Mapping[str, str]],
+    config: RunnableConfig,
+) -> dict[str, Any]:
+    """Ask for a higher limit, and say what follows: going on, the end, or the same question."""
+    request = HumanFeedbackRequest(
+        prompt=decision["user_prompt"] or "", context=dict(breach), request_type="budget"
+    )
+    said: str = interrupt(request.model_dump(), response_schema=_LIMIT)
+    if said == "stop":
+        return {"breach": {**breach, "asks": False}, "decision": None}
+    if Decimal(said) <= Decimal(breach["spent"]):
+        return {"decision": decision.get("then")}
+    scope, measure = breach["scope"], breach["measure"]
+    meter_of(config).gate.raise_limit(scope, measure, said)
+    then = decision.get("then")
+    return {
+        "breach": None,
+        "limits": {**limits, scope: {**limits.get(scope, {}), measure: said}},
+        "decision": {**then, "follow": "now"} if then else None,
+        "status": "running",
+    }
 
 
 def _shown(message: AnyMessage) -> dict[str, str]:

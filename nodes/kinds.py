@@ -12,6 +12,7 @@ from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
 from asterism.agents import MemoryConfig
+from asterism.budgets import Budget
 from asterism.effects import Call, Steps, StepsNode, both_ways
 from asterism.messages import fold_history
 from asterism.models import ModelLike, resolve_model
@@ -41,6 +42,8 @@ class Participant:
     `CircuitBreaker`, `Compensation`. They take the place of the workflow's of their kind."""
     memory: MemoryConfig | None = None
     """What it remembers from visit to visit. None: everything."""
+    budget: Budget | None = None
+    """What its visits for one request may take together, with everything below it."""
     undo: Callable[[Report], Any] | None = None
     """Takes back what a report tells of, where a `Compensation` says `UndoAll`."""
 

@@ -5,6 +5,8 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 
 from asterism.effects import Steps, StepsNode
+from asterism.errors import BudgetExceededError
+from asterism.nodes.background import workflow_path
 from asterism.nodes.policies import Try
 from asterism.nodes.reports import report_message
 from asterism.nodes.visits import Member, create_visitor
@@ -16,7 +18,14 @@ def create_participant_node(member: Member) -> StepsNode:
     visitor = create_visitor(member)
 
     def visit(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
-        report = yield from visitor(cast(Visit, state), Try(config=config))
+        visit = cast(Visit, state)
+        this = Try(config=config, resumes=visit.get("resumes", False))
+        try:
+            report = yield from visitor(visit, this)
+        except BudgetExceededError as error:
+            if error.owner != workflow_path(config):
+                raise
+            return {"breach": error.facts()}
         return {"reports": [report], "messages": [report_message(report)]}
 
     return StepsNode(visit, name=member.name, graphs=(member.graph,))

@@ -9,7 +9,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, Field, create_model
 
 from asterism.agents import DELEGATE, PLAN_AND_CREATE
-from asterism.decisions import check_whole
+from asterism.decisions import is_whole
 from asterism.effects import Call, Steps, arun, run
 from asterism.nodes.deciders import bind_schema, describe_participants
 from asterism.nodes.deciding import Said
@@ -75,14 +75,22 @@ class PlanningDecider:
             self._bound[names] = self._bind(names)
         model = self._bound[names]
         said: AIMessage = yield Call(model.invoke, model.ainvoke, (self.messages(view), SPEAKER))
-        if self._way == "structured" or said.invalid_tool_calls:
+        if self._way == "structured":
             return said
-        check_whole(said)
+        if said.invalid_tool_calls:
+            return said.model_copy(update={"tool_calls": []})  # so that it is complained of
         if not said.tool_calls:
-            return {"next_agent": None, "answer": said.text} if said.text.strip() else said
-        if any("objective" in call["args"] for call in said.tool_calls):
-            return (yield from self._design(said, view))
-        return joined(call["args"] for call in said.tool_calls)
+            whole = is_whole(said) and said.text.strip()
+            return {"next_agent": None, "answer": said.text} if whole else said
+        plans: list[Mapping[str, Any]] = [call["args"] for call in said.tool_calls]
+        if any("objective" in plan for plan in plans):
+            if self._designer is None or self._tools is None:
+                return said
+            designed = yield from self._design(plans, view, self._designer, self._tools)
+            if isinstance(designed, AIMessage):
+                return designed
+            plans = [designed, *(plan for plan in plans if "objective" not in plan)]
+        return joined(plans)
 
     def messages(self, view: SupervisorView) -> list[AnyMessage]:
         """Write what the main agent is sent: the rules, the conversation, the complaints."""
@@ -120,19 +128,27 @@ class PlanningDecider:
         elif self._tools is not None:
             tools.append(_tool(PLAN_AND_CREATE, team_schema(names, self._tools)))
         model: Any = self._model
+        if not tools:
+            return self._model
         return cast(Runnable[Any, AIMessage], model.bind_tools(tools))
 
-    def _design(self, said: AIMessage, view: SupervisorView) -> Steps[Said]:
+    def _design(
+        self,
+        plans: Iterable[Mapping[str, Any]],
+        view: SupervisorView,
+        designer: Runnable[Any, AIMessage],
+        tools: tuple[str, ...],
+    ) -> Steps[AIMessage | Mapping[str, Any]]:
         """Let the designer specify agents and tasks for the objective of the main agent."""
-        assert self._designer is not None and self._tools is not None
         names = tuple(view.participants)
-        objective = "\n\n".join(str(c["args"].get("objective") or "") for c in said.tool_calls)
-        system = render("designer", tools=", ".join(self._tools), names=", ".join(names) or "none")
-        designer = bind_schema(self._designer, team_schema(names, self._tools), "Team")
+        objective = "\n\n".join(str(plan["objective"]) for plan in plans if "objective" in plan)
+        system = render("designer", tools=", ".join(tools), names=", ".join(names) or "none")
+        bound = bind_schema(designer, team_schema(names, tools), "Team")
         messages: list[AnyMessage] = [SystemMessage(system), HumanMessage(objective)]
         messages += [HumanMessage(fault) for _, fault in view.complaints]
-        designed: AIMessage = yield Call(designer.invoke, designer.ainvoke, (messages, SPEAKER))
-        return designed
+        said: AIMessage = yield Call(bound.invoke, bound.ainvoke, (messages, SPEAKER))
+        whole = is_whole(said) and not said.invalid_tool_calls and said.tool_calls
+        return said.tool_calls[0]["args"] if whole else said
 
 
 def joined(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

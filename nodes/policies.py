@@ -16,7 +16,7 @@ from langgraph.types import RetryPolicy
 
 from asterism.breaker import CircuitBreaker
 from asterism.effects import Call, Steps, arun, run
-from asterism.errors import AgentTimeoutError
+from asterism.errors import AgentTimeoutError, BudgetExceededError
 from asterism.nodes.engine import Fence, fenced_config
 from asterism.nodes.retrying import SLEEP, Sleep, retried
 from asterism.resilience import (
@@ -50,6 +50,8 @@ class Try:
     """The config of the node that makes the visit."""
     overrides: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Entries of `configurable` that the participant's run gets besides or instead."""
+    resumes: bool = False
+    """Whether the visit may have begun before."""
     attempts: Attempts = field(default_factory=Attempts)
 
 
@@ -106,7 +108,7 @@ def _guarded(breaker: CircuitBreaker, attempt: Attempt, service: str) -> Attempt
         permit = breaker.admit(service)
         try:
             report = yield from attempt(this)
-        except GraphBubbleUp:
+        except (GraphBubbleUp, BudgetExceededError):
             raise
         except Exception as error:
             permit.failed(error)
@@ -131,6 +133,11 @@ def _limited(limit: Timeout, attempt: Attempt) -> Attempt:
     return limited
 
 
+def _ended(task: asyncio.Task[Report]) -> bool:
+    """Whether a task that was cancelled has ended; what it raised is of no use any more."""
+    return task.done() and (task.cancelled() or task.exception() is not None or True)
+
+
 def _in_thread(steps: Callable[[], Steps[Report]], seconds: float, fence: Fence) -> Report:
     """Run steps in a thread of their own, and leave them alone when their time is over."""
     done: Future[Report] = Future()
@@ -153,6 +160,9 @@ def _in_thread(steps: Callable[[], Steps[Report]], seconds: float, fence: Fence)
             f"it gave no answer within {seconds:g} s; its thread cannot be stopped and was "
             "abandoned, and nothing that it still does is kept"
         ) from None
+    except BaseException:
+        fence.close()
+        raise
 
 
 async def _in_task(steps: Callable[[], Steps[Report]], seconds: float, fence: Fence) -> Report:
@@ -163,11 +173,13 @@ async def _in_task(steps: Callable[[], Steps[Report]], seconds: float, fence: Fe
     except asyncio.CancelledError:
         task.cancel()
         await asyncio.wait({task}, timeout=GRACE)
+        _ended(task)
+        fence.close()
         raise
     if task.done():
         return task.result()
     task.cancel()
     await asyncio.wait({task}, timeout=GRACE)
     fence.close()
-    how = "cancelled" if task.done() else "abandoned, because it does not let itself be cancelled"
+    how = "cancelled" if _ended(task) else "abandoned, because it does not let itself be cancelled"
     raise AgentTimeoutError(f"it gave no answer within {seconds:g} s and was {how}")

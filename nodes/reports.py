@@ -5,15 +5,17 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
+from asterism.ledger import lines_of
 from asterism.messages import clean_text
 from asterism.nodes.guards import fingerprint
-from asterism.nodes.view import label
+from asterism.nodes.view import facts_of, label
 from asterism.resilience import FAILURES, FailureKind
 from asterism.state import Report, ReportStatus, Visit
 
 _STATUS: Mapping[FailureKind, ReportStatus] = {
     "agent_timeout": "timeout",
     "limit_reached": "limit",
+    "budget_exceeded": "limit",
     "cancelled": "cancelled",
     "empty_answer": "empty",
     "dependency_failed": "skipped",
@@ -54,7 +56,7 @@ def failed_report(
 def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
     """Report what a participant's finished turn left in its state."""
     new = messages_since(values["messages"], visit["id"])
-    text = last_words(new)
+    text = last_words(new, workflow="reports" in values)
     status = values.get("status", "completed")
     if status != "completed" and "reports" in values:
         reason = str(values.get("reason"))
@@ -66,6 +68,8 @@ def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
         report = failed_report(visit, "empty_answer", "empty: it answered without a word")
     else:
         report = written_report(visit, text)
+    if lines := lines_of(values):
+        report["usage"] = lines  # of a workflow that is a participant
     if files := [*_files(new), *_inner_files(values)]:
         report["files"] = files
     return report
@@ -92,9 +96,20 @@ def messages_since(messages: Sequence[BaseMessage], request: str) -> Sequence[Ba
     return messages[-1:]
 
 
-def last_words(messages: Iterable[BaseMessage]) -> str:
-    """Return the last text that was answered, or an empty one."""
-    answers = [m.text for m in messages if isinstance(m, AIMessage) and m.text.strip()]
+def last_words(messages: Iterable[BaseMessage], *, workflow: bool) -> str:
+    """Return the last text that was answered, or an empty one.
+
+    Args:
+        messages: Those of a visit.
+        workflow: Whether a workflow wrote them, whose decisions are no answers.
+    """
+    answers = [
+        message.text
+        for message in messages
+        if isinstance(message, AIMessage)
+        and message.text.strip()
+        and not (workflow and facts_of(message).keys() & {"decision", "question"})
+    ]
     return clean_text(answers[-1]) if answers else ""
 
 

@@ -9,6 +9,7 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
 
 from asterism.effects import Call, Steps
+from asterism.errors import AbandonedError, BudgetExceededError
 from asterism.retries import pause, waits
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ def retried(make: Callable[[], Steps[T]], policy: RetryPolicy, *, sleep: Sleep =
     for attempt in range(1, policy.max_attempts + 1):
         try:
             return (yield from make())
-        except GraphBubbleUp:
+        except (GraphBubbleUp, AbandonedError, BudgetExceededError):
             raise
         except Exception as error:
             if attempt >= policy.max_attempts or not waits(policy, error):

@@ -54,6 +54,8 @@ def route(state: Mapping[str, Any], participants: Collection[str]) -> str | list
         request=focused_request(state.get("brief") or (), decision.get("instruction")),
         round=state.get("iterations") or 0,
     )
+    if decision.get("follow"):
+        visit["resumes"] = True
     return [Send(name, visit)]
 
 

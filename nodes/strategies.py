@@ -113,12 +113,12 @@ def _consensus(
     """All answer, all vote on the answers, and the answer with a majority wins."""
     if not view.iterations:
         return _plan([_task("consensus", name, "Give your answer.") for name in names])
-    reports = _reported(view, "answer")
+    reports = _reported(view, "answer", names)
     answers = {r["participant"]: r["text"] for r in reports if r["status"] == "ok"}
     if len(answers) < 2:
         reasons = "; ".join(r["error"] for r in reports if "error" in r)
         return _failed(f"{len(answers)} of {len(names)} answered ({reasons})")
-    votes = [r for r in _reported(view, "vote") if r["round"] == view.iterations]
+    votes = [r for r in _reported(view, "vote", names) if r["round"] == view.iterations]
     if not votes:
         return _vote(names, answers, again=None)
     ballot = _ballot(votes, answers, strategy)
@@ -179,8 +179,10 @@ def _begun(view: SupervisorView) -> str | None:
     return named[0] if view.iterations and named else None
 
 
-def _reported(view: SupervisorView, part: str) -> list[Report]:
-    return [r for r in view.reports if r.get("task", "").split(".")[1:2] == [part]]
+def _reported(view: SupervisorView, part: str, names: Sequence[str]) -> list[Report]:
+    """Return the reports of one part, in the order of the team: they come as they are done."""
+    found = [r for r in view.reports if r.get("task", "").split(".")[1:2] == [part]]
+    return sorted(found, key=lambda report: names.index(report["participant"]))
 
 
 def _plan(tasks: Sequence[SubAgentTask]) -> PlanDecision:

@@ -10,10 +10,14 @@ from langgraph.managed import RemainingSteps
 from langgraph.types import Command
 
 from asterism.effects import Call, Steps, StepsNode
+from asterism.errors import BudgetExceededError
+from asterism.nodes.background import meter_of, path_of, workflow_path
 from asterism.nodes.deciding import (
     AnyDecider,
     Decided,
     Rules,
+    as_task,
+    at_limit,
     caller,
     compensation_of,
     decide,
@@ -52,19 +56,37 @@ def create_supervisor_node(
         new_id: Makes the names of messages and handoffs.
     """
     ask = caller(decider)
+    nodes = frozenset(team.members)
 
     def supervise(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
         taken: int = state.get("iterations") or 0
         agents: dict[str, Any] = {}
-        if taken >= rules.max_iterations:
+        breach: dict[str, Any] | None = None
+        before: Decision | None = state.get("decision")
+        made_up = compensation_of(state)
+        if before is not None and before.get("follow") == "now":
+            return _followed({**before, "follow": "done"}, state, team)
+        if state.get("breach"):
+            decision = at_limit(state["breach"], before)
+        elif taken >= rules.max_iterations and not (made_up and made_up.get("undo")):
             reason = f"max_iterations={rules.max_iterations} decisions were taken"
             decision = ending("limit", reason)
         else:
             taken += 1
-            decision, agents = yield from _next(state, team, ask, rules)
+            try:
+                if made_up is None:
+                    decision, agents = yield from _next(state, team, ask, rules)
+                else:
+                    decision = made_up
+            except BudgetExceededError as error:
+                if error.owner != workflow_path(config):
+                    raise
+                breach = error.facts()
+                decision = at_limit(breach, None)
             steps = STEPS_OF_VISIT + len(decision.get("tasks") or ())
             if works(decision) and state["remaining_steps"] < steps:
                 decision = ending("limit", "the recursion_limit of the run is reached")
+        decision = as_task(decision, nodes)
         decision["handoff_id"] = new_id()
         update: dict[str, Any] = {
             "decision": decision,
@@ -72,6 +94,10 @@ def create_supervisor_node(
             "status": "waiting" if decision["user_input_needed"] else "running",
             "messages": list(_messages(decision)),
         }
+        if breach:
+            update["breach"] = breach
+        if lines := meter_of(config).take(path_of(config, SUPERVISOR)):
+            update["usage"] = lines
         if agents:
             update["agents"] = {**(state.get("agents") or {}), **agents}
         after = {**state, **update}
@@ -80,10 +106,15 @@ def create_supervisor_node(
     return StepsNode(supervise, name=SUPERVISOR)
 
 
+def _followed(decision: Decision, state: Mapping[str, Any], team: Team) -> Command[Any]:
+    """Follow on a decision that a budget had stopped."""
+    after = {**state, "decision": decision}
+    update = {"decision": decision, "status": "running"}
+    return Command(update=update, goto=route(after, team.live(after)))
+
+
 def _next(state: Mapping[str, Any], team: Team, ask: Call, rules: Rules) -> Steps[Decided]:
-    """Decide, unless a failure has its answer or work that stands still has."""
-    if (made_up := compensation_of(state)) is not None:
-        return made_up, {}
+    """Decide, unless the work stands still and the rules say what happens then."""
     stall = stalled(state.get("reports") or ())
     reason = stall and stall_complaint(stall).split(". ")[0]
     if reason and rules.on_stall == "finish":

@@ -60,6 +60,10 @@ class Team:
         self._policies = policies
         self._created: dict[str, tuple[Mapping[str, Any], Member]] = {}
 
+    def has_budgets(self) -> bool:
+        """Whether any member, or any task, has a budget."""
+        return any(member.budget or member.task_budget for member in self.members.values())
+
     def live(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Return who takes part, id and description, given the state of a workflow."""
         created = {

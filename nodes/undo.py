@@ -32,7 +32,9 @@ def create_undo_node(members: Mapping[str, Member]) -> StepsNode:
         done = {report.get("undoes") for report in reports}
         for report in reversed(reports):
             member = members.get(report["participant"])
-            undoable = report["status"] == "ok" and not report.get("undoes")
+            undoable = report["status"] == "ok" and not (
+                report.get("undoes") or report.get("compensation")
+            )
             if member and member.undo and undoable and report["id"] not in done:
                 undone = yield from _undone(member, report, state.get("iterations") or 0)
                 update = {"reports": [undone], "messages": [report_message(undone)]}

@@ -6,13 +6,24 @@ from typing import Any, cast
 
 from langchain_core.messages import HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphBubbleUp, ParentCommand, is_invalid_resume
+from langgraph.errors import GraphBubbleUp, GraphInterrupt, ParentCommand, is_invalid_resume
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
+from asterism.budgets import Budget, Scope, task_scope
 from asterism.effects import Call, Steps
+from asterism.errors import AbandonedError, BudgetExceededError, CircuitOpenError
 from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.models import ModelLike
-from asterism.nodes.engine import detached, goes_on, has_saver, is_resuming, new_turn
+from asterism.nodes.background import meter_of, path_of, workflow_path
+from asterism.nodes.engine import (
+    detached,
+    goes_on,
+    has_saver,
+    is_replaying,
+    is_resuming,
+    new_turn,
+    open_answers,
+)
 from asterism.nodes.kinds import Participant, participant_graph, service_of
 from asterism.nodes.policies import Attempt, Try, compensated, folded
 from asterism.nodes.reports import failed_report, last_words, messages_since, read_report
@@ -20,6 +31,7 @@ from asterism.redaction import describe_error
 from asterism.resilience import Policy, failure_kind, together
 from asterism.runs import Graph
 from asterism.state import Report, Visit
+from asterism.usage import Meter
 
 Visitor = Callable[[Visit, Try], Steps[Report]]
 """Makes visits to one participant."""
@@ -39,6 +51,10 @@ class Member:
     """What its circuit breaker watches, where that names nothing itself."""
     undo: Callable[..., Any] | None = None
     """Takes back what a report tells of."""
+    budget: Budget | None = None
+    """What its visits for one request may take together."""
+    task_budget: Budget | None = None
+    """What this task may take."""
     forgets: bool = False
     """Whether each visit begins with an empty history."""
     durability: str | None = field(init=False)
@@ -54,7 +70,11 @@ class Member:
 
 
 def create_member(
-    name: str, thing: object, default_model: ModelLike | None, policies: Sequence[Policy] = ()
+    name: str,
+    thing: object,
+    default_model: ModelLike | None,
+    policies: Sequence[Policy] = (),
+    task_budget: Budget | None = None,
 ) -> Member:
     """Make a member of a team of anything that may be a participant.
 
@@ -63,6 +83,7 @@ def create_member(
         thing: What `fault_of` finds no fault with.
         default_model: The model of a participant that has none.
         policies: Those of the workflow.
+        task_budget: What each of its tasks may take.
     """
     spec = thing if isinstance(thing, Participant) else Participant()
     return Member(
@@ -71,6 +92,8 @@ def create_member(
         policies=together(policies, spec.policies),
         service=service_of(thing, default_model) or name,
         undo=spec.undo,
+        budget=spec.budget,
+        task_budget=task_budget,
         forgets=spec.memory is not None and not spec.memory.enabled,
     )
 
@@ -90,17 +113,29 @@ def create_visitor(member: Member) -> Visitor:
             report["attempts"] = this.attempts.taken
             return report
 
+        path, above = path_of(this.config, member.name), workflow_path(this.config)
+        meter = meter_of(this.config)
+        own = _scopes(member, path, visit.get("task"), above)
+        for scope in own:
+            meter.gate.add(scope)
         try:
             turns: Attempt = folded(member.policies, attempt, member.service)
             report = yield from turns(this)
         except ParentCommand:
             said = "it sent a command to its parent graph"
             report = failed_report(visit, "agent_failed", said, attempts=this.attempts.taken)
-        except GraphBubbleUp:
+        except (GraphBubbleUp, AbandonedError):
             raise
+        except CircuitOpenError as error:
+            yield from _still_asks(member, visit, this.config)
+            report = failed_report(visit, "circuit_open", describe_error(error), attempts=0)
         except Exception as error:
             if is_invalid_resume(error):
                 raise  # a person's answer was refused; the question is still open
+            if isinstance(error, BudgetExceededError) and (
+                error.asks or error.scope not in [scope.name for scope in own]
+            ):
+                raise  # it is for the workflow to see to
             report = failed_report(
                 visit,
                 failure_kind(error),
@@ -108,23 +143,33 @@ def create_visitor(member: Member) -> Visitor:
                 text=(yield from _said(member, visit, this.config)),
                 attempts=max(1, this.attempts.taken),
             )
+        if lines := [*meter.take(path), *report.get("usage", ())]:
+            report["usage"] = lines
         return compensated(report, member.policies)
 
     return visiting
 
 
+def _scopes(member: Member, path: str, task: str | None, owner: str) -> list[Scope]:
+    """Return the budgets that hold for a visit."""
+    found: list[Scope] = []
+    if member.budget is not None:
+        found.append(Scope(name=path, owner=owner, budget=member.budget))
+    if member.task_budget is not None and task is not None:
+        found.append(Scope(name=task_scope(path, task), owner=owner, budget=member.task_budget))
+    return found
+
+
 def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
     """Run one turn: begin it, continue it, or take it as it is when it was finished before."""
     graph, again = member.graph, this.attempts.taken > 1
-    facts = this.config.get("metadata") or {}
     inner: RunnableConfig = {
         "configurable": {**this.overrides, CALLS: counter()},
         "metadata": {
             "participant": visit["participant"],
-            "participant_path": "/".join(
-                filter(None, (facts.get("participant_path"), visit["participant"]))
-            ),
+            "participant_path": path_of(this.config, visit["participant"]),
             HANDOFF: visit["id"],
+            **({"task": visit["task"]} if "task" in visit else {}),
         },
     }
     if again:
@@ -133,21 +178,49 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
             **(inner.get("configurable") or {}),
             **new_turn(),
         }
-    if (again and has_saver(this.config)) or is_resuming(this.config):
+    forced = again or (this.resumes and not is_replaying(this.config))
+    known = False
+    if (forced and has_saver(this.config)) or is_resuming(this.config):
         last = yield from _last(member, visit, this.config)
         stored: Mapping[str, Any] = last.metadata or {}
         same = stored.get(HANDOFF) == visit["id"]
+        if same:
+            _recall(meter_of(this.config), member, visit, last.values, this.config)
         if same and not last.tasks and stored.get("source") == "loop":
             return cast(Mapping[str, Any], last.values)
-        turn = goes_on() if same and again else {} if same else new_turn()
+        turn = goes_on() if same and forced else {} if same else new_turn()
+        if same and again:
+            turn |= yield from open_answers(this.config, visit["participant"], last)
+        known = not same and any(m.id == visit["id"] for m in last.values.get("messages") or ())
         inner["configurable"] = {**(inner.get("configurable") or {}), **turn}
     before = [RemoveMessage(REMOVE_ALL_MESSAGES)] if member.forgets else []
+    if known:
+        before.append(RemoveMessage(visit["id"]))  # else it would stay at its old place
     request = {"messages": [*before, HumanMessage(visit["request"], id=visit["id"])]}
     stored_once = member.durability and has_saver(this.config)
     kwargs = {"durability": member.durability} if stored_once else None
     runner: Any = graph
     values = yield Call(runner.invoke, runner.ainvoke, (request, inner), kwargs)
     return cast(Mapping[str, Any], values)
+
+
+def _still_asks(member: Member, visit: Visit, config: RunnableConfig) -> Steps[None]:
+    """Leave a question open that cannot be gone on with at the moment."""
+    if has_saver(config):
+        last = yield from _last(member, visit, config)
+        if last.interrupts and (last.metadata or {}).get(HANDOFF) == visit["id"]:
+            raise GraphInterrupt(last.interrupts)
+
+
+def _recall(
+    meter: Meter, member: Member, visit: Visit, values: Any, config: RunnableConfig
+) -> None:
+    """Count what an earlier process has spent on this visit."""
+    if member.durability is None:
+        meter.gate.restore(values)  # a workflow keeps the ledger itself
+        return
+    new = messages_since(values.get("messages") or (), visit["id"])
+    meter.recall(path_of(config, member.name), visit.get("task"), new)
 
 
 def _said(member: Member, visit: Visit, config: RunnableConfig) -> Steps[str]:
@@ -157,7 +230,8 @@ def _said(member: Member, visit: Visit, config: RunnableConfig) -> Steps[str]:
     last = yield from _last(member, visit, config)
     if ((last.metadata or {}).get(HANDOFF)) != visit["id"]:
         return ""
-    return last_words(messages_since(last.values.get("messages") or (), visit["id"]))
+    new = messages_since(last.values.get("messages") or (), visit["id"])
+    return last_words(new, workflow=member.durability is None)
 
 
 def _last(member: Member, visit: Visit, config: RunnableConfig) -> Steps[Any]:

@@ -209,7 +209,7 @@ class Story:
             for report in reports:
                 if report["participant"] != "team":
                     assert report["text"] == f"{report['participant']} did {report['id']}"
-                    assert effects[f"t/{report['id']}/1"] >= 1
+                    assert any(key.startswith(f"t/{report['id']}/") for key in effects)
             for name in ("plain", "agent"):
                 place: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": name}}
                 memory = (workflow.get_state(place).values or {}).get("messages", [])

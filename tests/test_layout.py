@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("graphs", "nodes", "prompts", "asterism")
 
 LAYERS = [
-    {"errors", "plain", "redaction"},
+    {"budgets", "errors", "ledger", "plain", "redaction"},
     {"agents", "messages", "tasks"},
     {"decisions"},
     {"schemas"},
@@ -28,7 +28,9 @@ LAYERS = [
         "retries",
         "runs",
     },
-    {"batch", "breaker", "resilience"},
+    {"batch", "breaker", "capacity", "events", "gates", "prices", "resilience", "turnstile"},
+    {"metering", "usage"},
+    {"supervision"},
     {"serializers", "sqlite", "storage"},
     {"prompts"},
     {"nodes"},
@@ -44,6 +46,7 @@ PUBLIC = [
     "AsterismError",
     "BatchOutcome",
     "BatchProgress",
+    "Budget",
     "CircuitBreaker",
     "Compensation",
     "Delegate",
@@ -51,12 +54,14 @@ PUBLIC = [
     "HumanFeedbackRequest",
     "Participant",
     "PendingRequest",
+    "PriceTable",
     "SubAgentTask",
     "SupervisorDecision",
     "SupervisorView",
     "SupervisorWorkflowBuilder",
     "Timeout",
     "UndoAll",
+    "Usage",
     "UseCached",
     "Workflow",
     "abatch_process",
@@ -68,10 +73,12 @@ PUBLIC = [
     "convert_tool_content_to_text",
     "create_supervisor_agent",
     "idempotency_key",
+    "lines_of",
     "open_checkpointer",
     "pending_requests",
     "proceed",
     "resume",
+    "total_cost_breakdown",
 ]
 
 

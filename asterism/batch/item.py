@@ -85,7 +85,8 @@ class Item:
             if is_unfinished(found):
                 yield self._run(None, config)
             else:
-                yield Call(proceed, aproceed, (self.graph, config))
+                control = {"control": self.control}
+                yield Call(proceed, aproceed, (self.graph, config), control)
         found = yield read
         return found, True
 

@@ -8,6 +8,7 @@ from langchain.tools import ToolRuntime
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import interrupt
 
 from asterism import Participant, SupervisorWorkflowBuilder, idempotency_key, resume
@@ -36,7 +37,32 @@ def test_each_call_of_each_visit_has_its_key(saver: Saver, thread: RunnableConfi
     _, result = run_with(pay, saver, thread, visits=2)
     visits = [report["id"] for report in result["reports"]]
     name = thread["configurable"]["thread_id"]
-    assert keys == [f"{name}/{visit}/{n}" for visit in visits for n in (1, 2)]
+    assert [key.rsplit("/", 1)[0] for key in keys] == [
+        f"{name}/{visit}" for visit in visits for _ in (1, 2)
+    ]
+    assert [key.rsplit(".", 1)[1] for key in keys] == ["1", "2", "1", "2"]
+    assert len(set(keys)) == 4
+
+
+def test_each_step_of_a_participants_graph_has_its_own_keys(
+    saver: Saver, thread: RunnableConfig
+) -> None:
+    keys: dict[str, list[str]] = {}
+
+    def step(name: str) -> Any:
+        def act(state: Any) -> Any:
+            keys.setdefault(name, []).append(idempotency_key())
+            return {"messages": [("ai", interrupt("?") if name == "b" else name)]}
+
+        return act
+
+    graph = StateGraph(MessagesState)
+    graph.add_sequence([("a", step("a")), ("b", step("b"))])
+    graph.add_edge(START, "a")
+    workflow, _ = run_with(graph.compile(), saver, thread)
+    resume(workflow, thread, "yes")
+    assert len(keys["a"]) == 1 and len(keys["b"]) == 2
+    assert keys["b"][0] == keys["b"][1] != keys["a"][0]
 
 
 def test_the_key_of_a_tool_is_its_place_among_the_calls(

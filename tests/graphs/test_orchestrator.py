@@ -1,6 +1,7 @@
 """The orchestrator: plans by one call, agents from specs, agents that come and go."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism import Agent, AgentOrchestrator, aresume
 from asterism.agents import MemoryConfig
+from asterism.budgets import Budget
 from asterism.errors import UnknownParticipantError, WorkflowBuildError
 from asterism.storage import open_checkpointer
 from asterism.testing import ScriptedChatModel, ScriptedReply
+from tests.graphs.test_usage import Priced, prices
 
 Saver = BaseCheckpointSaver[str]
 
@@ -333,3 +336,43 @@ def test_its_graph_is_a_star_of_who_is_registered() -> None:
     orchestrator.register_subagent(Agent(agent_id="x", system_prompt="X."))
     nodes = set(orchestrator.graph.get_graph().nodes)
     assert {"supervisor", "dispatch", "x", "human", "finish"} <= nodes
+
+
+@WAYS
+async def test_a_response_tells_what_it_took_and_what_tools_returned(way: Any) -> None:
+    plan = {"tasks": given(("sum", "adder", []), ("again", "adder", []))}
+    main = Priced(script=scripts(way, plan, "It is 5.", "delegate_to_subagents"))
+    worker = Priced(
+        script=[
+            ScriptedReply(tool_calls=[("add", {"a": 2, "b": 3})], usage=(1_000, 0)),
+            ScriptedReply(text="5", usage=(0, 100)),
+            ScriptedReply(tool_calls=[("add", {"a": 2, "b": 2})], usage=(1_000, 0)),
+            ScriptedReply(text="4", usage=(0, 100)),
+        ]
+    )
+    orchestrator = AgentOrchestrator(
+        Agent(agent_id="main", model=main), [add], planning=way, prices=prices()
+    )
+    orchestrator.register_subagent(
+        Agent(agent_id="adder", model=worker, system_prompt="Add.", tools=["add"])
+    )
+    response = await orchestrator.process("2 + 3")
+    assert [(o.agent_id, o.tool, o.output, o.ok) for o in response.tool_outputs] == [
+        ("adder", "add", "5", True), ("adder", "add", "4", True),
+    ]  # fmt: skip
+    breakdown = response.total_cost_breakdown
+    assert breakdown["subagent_cost_in_cents"] == Decimal("0.4")
+    assert breakdown["planning_cost_in_cents"] > 0
+    assert response.cost_in_cents == breakdown["total_cost_in_cents"]
+    assert response.total_tokens > 2_200
+
+
+async def test_an_orchestrator_keeps_to_a_budget() -> None:
+    plan = {"tasks": given(("a", "one", []), ("b", "two", ["a"]))}
+    main = Priced(script=[plan])
+    orchestrator = AgentOrchestrator(
+        Agent(agent_id="main", model=main), budget=Budget(max_calls=2), prices=prices()
+    )
+    orchestrator.register_subagent(agent("one", "done")).register_subagent(agent("two"))
+    response = await orchestrator.process("Go")
+    assert (response.status, response.usage.calls) == ("limit", 2)

@@ -1,0 +1,182 @@
+"""The callback handlers that tell a meter of model and tool calls."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import LLMResult
+from langgraph.errors import GraphBubbleUp
+
+from asterism.budgets import Gate
+from asterism.ledger import Usage
+from asterism.plain import as_dict
+
+
+class Metering(Protocol):
+    """Counts calls and keeps them to budgets."""
+
+    gate: Gate
+    """The budgets that hold for the calls."""
+
+    def began(self, run: UUID, name: str, facts: Mapping[str, Any]) -> None:
+        """Note that a call begins."""
+        ...
+
+    def estimate(
+        self, run: UUID, sent: Sequence[BaseMessage], options: Mapping[str, Any]
+    ) -> tuple[UUID, list[str], Usage, Usage]:
+        """Return what a model call takes at least and at most, and whose budgets it is in."""
+        ...
+
+    def forget(self, run: UUID) -> None:
+        """Forget a call that was not made."""
+        ...
+
+    def answered(self, run: UUID, response: LLMResult) -> None:
+        """Note that a model has answered."""
+        ...
+
+    def failed(self, run: UUID) -> None:
+        """Note that a call has failed."""
+        ...
+
+    def worked(self, run: UUID, output: object) -> None:
+        """Note that a tool is done."""
+        ...
+
+
+class _CallsOnly(BaseCallbackHandler):
+    """Is told of model and tool calls, and of nothing else."""
+
+    @property
+    def ignore_chain(self) -> bool:
+        return True
+
+    @property
+    def ignore_retriever(self) -> bool:
+        return True
+
+    @property
+    def ignore_retry(self) -> bool:
+        return True
+
+    @property
+    def ignore_custom_event(self) -> bool:
+        return True
+
+
+class CallHandler(_CallsOnly):
+    """Tells a meter of model and tool calls, in the thread that makes them."""
+
+    run_inline = True
+    raise_error = True
+
+    def __init__(self, meter: Metering) -> None:
+        self._meter = meter
+
+    def on_chat_model_start(
+        self,
+        serialized: Any,
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note that a model call begins, once there is room for it."""
+        facts = metadata or {}
+        self._meter.began(run_id, str(facts.get("ls_model_name") or ""), facts)
+        gate = self._meter.gate
+        if gate and not _in_loop():
+            options = as_dict(kwargs.get("invocation_params"))
+            try:
+                gate.enter(*self._meter.estimate(run_id, messages[0], options))
+            except BaseException:
+                self._meter.forget(run_id)
+                raise
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count an answer."""
+        self._meter.answered(run_id, response)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count a failure."""
+        self._meter.failed(run_id)
+
+    def on_tool_start(
+        self,
+        serialized: Any,
+        input_str: str,
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note that a tool call begins."""
+        name = kwargs.get("name") or as_dict(serialized).get("name") or "tool"
+        self._meter.began(run_id, str(name), metadata or {})
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count a tool that is done."""
+        self._meter.worked(run_id, output)
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count a tool that failed; one that waits for a person is called again."""
+        if isinstance(error, GraphBubbleUp):
+            self._meter.forget(run_id)
+        else:
+            self._meter.worked(run_id, None)
+
+
+class Gatekeeper(_CallsOnly, AsyncCallbackHandler):
+    """Keeps async model calls to budgets: it may wait without stopping the loop."""
+
+    raise_error = True
+
+    def __init__(self, meter: Metering) -> None:
+        self._meter = meter
+
+    @property
+    def ignore_llm(self) -> bool:
+        """Whether it is not told of answers."""
+        return True
+
+    @property
+    def ignore_agent(self) -> bool:
+        """Whether it is not told of tools."""
+        return True
+
+    @property
+    def ignore_chat_model(self) -> bool:
+        """Whether the call is a sync one, which the other handler keeps."""
+        return not _in_loop()
+
+    async def on_chat_model_start(
+        self,
+        serialized: Any,
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        **kwargs: Any,
+    ) -> None:
+        """Wait until there is room for a model call."""
+        gate = self._meter.gate
+        if gate:
+            options = as_dict(kwargs.get("invocation_params"))
+            try:
+                await gate.aenter(*self._meter.estimate(run_id, messages[0], options))
+            except BaseException:
+                self._meter.forget(run_id)
+                raise
+
+
+def _in_loop() -> bool:
+    """Whether this thread runs an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,266 @@
+"""A meter: counts model and tool calls as LangChain tells of them."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.outputs import ChatGeneration, LLMResult
+
+from asterism.budgets import Gate, scopes_of
+from asterism.errors import ConfigurationError
+from asterism.ledger import CENTS, Entry, Usage, joined
+from asterism.metering import CallHandler, Gatekeeper
+from asterism.plain import as_dict
+from asterism.prices import DEFAULT_PRICES, PriceTable
+
+OUTPUT_GUESS = 4_096
+"""How many tokens a model is taken to answer with at most, where the call does not say."""
+_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+
+@dataclass
+class _Open:
+    """A call that is under way."""
+
+    by: str
+    task: str | None
+    name: str
+    began: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeteredCall:
+    """A call that is over."""
+
+    entry: Entry
+    message_id: str | None
+    """The id of the message that a model answered with."""
+
+
+class Meter:
+    """Counts what the calls of a run take, as LangChain's callbacks tell of them.
+
+    Give `handlers` to a run: `config={"callbacks": meter.handlers}`. It may be read and used
+    from several threads.
+
+    Args:
+        prices: What tokens cost.
+        clock: The time in seconds.
+    """
+
+    def __init__(
+        self,
+        prices: PriceTable = DEFAULT_PRICES,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._prices = prices
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._open: dict[UUID, _Open] = {}
+        self._lines: dict[tuple[str, str, str, str], Entry] = {}
+        self._watchers: list[Callable[[MeteredCall], None]] = []
+        self._counted: set[str] = set()
+        self.gate = Gate()
+        """The budgets that hold for the calls."""
+        self.total = Usage()
+        """Everything that was counted so far."""
+
+    def __deepcopy__(self, memo: Any) -> "Meter":
+        """Stay the one that it is: servers copy the configs of runs."""
+        return self
+
+    def __reduce__(self) -> Any:
+        """Become a new one elsewhere: servers store the configs of runs."""
+        return (Meter, (self._prices,))
+
+    @property
+    def handlers(self) -> list[BaseCallbackHandler]:
+        """The callback handlers that tell the meter of calls."""
+        return [CallHandler(self)]
+
+    @property
+    def gatekeepers(self) -> list[BaseCallbackHandler]:
+        """The handlers that keep async calls to budgets, besides `handlers`."""
+        return [Gatekeeper(self)]
+
+    def watch(self, watcher: Callable[[MeteredCall], None]) -> None:
+        """Call `watcher` after each call that is over, in the thread that made the call."""
+        self._watchers.append(watcher)
+
+    def take(self, by: str) -> list[Entry]:
+        """Return the lines of somebody and of those below, and begin new ones; empty: of all."""
+        with self._lock:
+            below = f"{by}/" if by else ""
+            keys = [key for key in self._lines if key[0] == by or key[0].startswith(below)]
+            return [self._lines.pop(key) for key in keys]
+
+    def recall(self, by: str, task: str | None, messages: Iterable[BaseMessage]) -> None:
+        """Count answers that an earlier process got and this one did not see."""
+        for message in messages:
+            answer = message if isinstance(message, AIMessage) else None
+            if answer and answer.usage_metadata and answer.id not in self._counted:
+                self._close(_Open(by, task, "", self._clock()), answer)
+
+    # ---- what the handlers tell
+
+    def began(self, run: UUID, name: str, facts: Mapping[str, Any]) -> None:
+        """Note that a call begins."""
+        path = str(facts.get("participant_path") or "")
+        if facts.get("participant") == "supervisor":
+            path = f"{path}/supervisor" if path else "supervisor"
+        began = _Open(path, facts.get("task"), name, self._clock())
+        with self._lock:
+            self._open[run] = began
+
+    def estimate(
+        self, run: UUID, sent: Sequence[BaseMessage], options: Mapping[str, Any]
+    ) -> tuple[UUID, list[str], Usage, Usage]:
+        """Return what a model call takes at least and at most, and whose budgets it is in.
+
+        Raises:
+            ConfigurationError: Money is limited, and the model's price is not known.
+        """
+        began = self._open[run]
+        names = scopes_of(began.by, began.task)
+        given = (options.get(key) for key in _OUTPUT_LIMITS)
+        output = next((int(limit) for limit in given if limit), OUTPUT_GUESS)
+        tokens = count_tokens_approximately(sent)
+        least = self._estimated(began.name, tokens, 0)
+        most = self._estimated(began.name, tokens, output)
+        if least.unknown and self.gate.limits_money(names):
+            raise ConfigurationError(
+                f"money is limited, and the price of the model {began.name!r} is not known; give "
+                "the builder prices=DEFAULT_PRICES.extended({...}) with it, or limit tokens"
+            )
+        return run, names, least, most
+
+    def forget(self, run: UUID) -> None:
+        """Forget a call that was not made."""
+        with self._lock:
+            self._open.pop(run, None)
+
+    def _estimated(self, model: str, sent: int, said: int) -> Usage:
+        cost = self._prices.cost(model, input_tokens=sent, output_tokens=said)
+        return Usage(
+            calls=1,
+            input_tokens=sent,
+            output_tokens=said,
+            cost_usd=cost or Decimal(0),
+            unknown=frozenset() if cost is not None else frozenset({model}),
+        )
+
+    def answered(self, run: UUID, response: LLMResult) -> None:
+        """Note that a model has answered."""
+        with self._lock:
+            began = self._open.pop(run, None)
+        message = _message(response)
+        if began is None:
+            return
+        if _from_cache(message):
+            self.gate.spend(scopes_of(began.by, began.task), Usage(), run)
+        else:
+            self._close(began, message, run)
+
+    def failed(self, run: UUID) -> None:
+        """Note that a call has failed. It counts as a call; what it cost is not known here."""
+        with self._lock:
+            began = self._open.pop(run, None)
+        if began is not None:
+            self._close(began, None, run)
+
+    def worked(self, run: UUID, output: object) -> None:
+        """Note that a tool is done."""
+        with self._lock:
+            began = self._open.pop(run, None)
+        if began is not None:
+            self._add(began, {"tool": began.name}, None, cost=_tool_cost(output))
+
+    def _close(self, began: _Open, message: AIMessage | None, run: UUID | None = None) -> None:
+        usage: dict[str, Any] = dict(message.usage_metadata or {}) if message else {}
+        details = as_dict(usage.get("input_token_details"))
+        model = str((message.response_metadata.get("model_name") if message else "") or began.name)
+        tokens = {
+            "input_tokens": int(usage.get("input_tokens") or 0),
+            "cached_input_tokens": int(details.get("cache_read") or 0),
+            "output_tokens": int(usage.get("output_tokens") or 0),
+        }
+        cost = self._prices.cost(
+            model, cache_write_tokens=int(details.get("cache_creation") or 0), **tokens
+        )
+        self._add(began, {"model": model}, message, cost=cost, run=run, **tokens)
+
+    def _add(
+        self,
+        began: _Open,
+        what: Mapping[str, str],
+        message: AIMessage | None,
+        *,
+        cost: Decimal | None,
+        run: UUID | None = None,
+        **tokens: int,
+    ) -> None:
+        entry = Entry(
+            by=began.by,
+            calls=1,
+            input_tokens=tokens.get("input_tokens", 0),
+            cached_input_tokens=tokens.get("cached_input_tokens", 0),
+            output_tokens=tokens.get("output_tokens", 0),
+            seconds=round(self._clock() - began.began, 6),
+            cost_usd=None if cost is None else str(cost),
+        )
+        if began.task:
+            entry["task"] = began.task
+        if "model" in what:
+            entry["model"] = what["model"]
+        else:
+            entry["tool"] = what["tool"]
+        with self._lock:
+            if message is not None and message.id:
+                self._counted.add(message.id)
+            key = (began.by, began.task or "", what.get("model", ""), what.get("tool", ""))
+            line = self._lines.get(key)
+            self._lines[key] = entry if line is None else joined(line, entry)
+            usage = Usage.of([entry])
+            self.total += usage
+        self.gate.spend(scopes_of(began.by, began.task), usage, run)
+        for watcher in self._watchers:
+            watcher(MeteredCall(entry=entry, message_id=message.id if message else None))
+
+
+def _message(response: LLMResult) -> AIMessage | None:
+    for generations in response.generations:
+        for generation in generations:
+            if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage):
+                return generation.message
+    return None
+
+
+def _from_cache(message: AIMessage | None) -> bool:
+    """Whether LangChain's cache gave an answer: it marks its usage so."""
+    return as_dict(message.usage_metadata if message else None).get("total_cost") == 0
+
+
+def _tool_cost(output: object) -> Decimal:
+    """Read what a tool says that it cost: `cost_in_cents` in its artifact or its JSON."""
+    found: object = output
+    if isinstance(output, ToolMessage):
+        found = output.artifact if "cost_in_cents" in as_dict(output.artifact) else output.text
+    if isinstance(found, str) and "cost_in_cents" in found:
+        try:
+            found = json.loads(found, parse_float=Decimal)
+        except ValueError:
+            return Decimal(0)
+    cents = as_dict(found).get("cost_in_cents")
+    if isinstance(cents, bool) or not isinstance(cents, int | float | Decimal):
+        return Decimal(0)
+    cost = Decimal(str(cents)) / CENTS
+    return cost if cost.is_finite() and cost > 0 else Decimal(0)

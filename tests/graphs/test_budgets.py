@@ -1,0 +1,324 @@
+"""Budgets: checked before a call, kept by parallel branches together, raised by a person."""
+
+import asyncio
+import threading
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import RetryPolicy
+
+from asterism import Participant, SupervisorWorkflowBuilder, pending_requests, resume
+from asterism.budgets import Budget, Gate, Scope, scopes_of
+from asterism.errors import AnswerError, BudgetExceededError
+from asterism.ledger import Usage, lines_of
+from asterism.testing import ScriptedChatModel, ScriptedReply
+from tests.graphs.test_usage import Priced, calls, prices, says
+from tests.plans import drive, plan, task
+from tests.teams import follow
+
+Saver = BaseCheckpointSaver[str]
+REQUEST = {"messages": [("user", "Plan it")]}
+WAYS = pytest.mark.parametrize("way", ["sync", "async"])
+
+
+@tool
+def act(number: int) -> str:
+    """Act."""
+    return f"acted {number}"
+
+
+def worker(turns: int, tokens: int = 100, **fields: Any) -> tuple[Priced, Participant]:
+    """A participant that calls a tool a number of times, then answers."""
+    replies: list[Any] = [calls("act", tokens - 10, 10, number=n) for n in range(turns)]
+    model = Priced(script=[*replies, says("done", tokens - 10, 10)])
+    return model, Participant(model=model, tools=[act], prompt="Act.", **fields)
+
+
+def team(decide: Any, saver: Any = None, budget: Any = None, **members: Any) -> Any:
+    return (
+        SupervisorWorkflowBuilder("Test", finish="forward", prices=prices(), budget=budget)
+        .participants(**members)
+        .with_manager(decide)
+        .build(checkpointer=saver)
+    )
+
+
+DECIDERS = {"visit": follow(["p"]), "task": plan(task("t", "p"))}
+EITHER = pytest.mark.parametrize("decide", DECIDERS.values(), ids=DECIDERS)
+
+
+@WAYS
+@EITHER
+@pytest.mark.parametrize(
+    ("budget", "made"),
+    [
+        (Budget(max_calls=3), 3),
+        (Budget(max_tokens=350), 4),
+        (Budget(max_cost_usd="0.0005"), 3),
+        (Budget(max_calls=0), 0),
+    ],
+    ids=["calls", "tokens", "money", "nothing"],
+)
+async def test_a_run_ends_at_its_limit_with_what_there_is(
+    way: str, decide: Any, budget: Budget, made: int
+) -> None:
+    model, spec = worker(9)
+    result = await drive(team(decide, budget=budget, p=spec), way, REQUEST, None)
+    assert result["status"] == "limit"
+    assert result["reason"].startswith("the budget of the run is used up: ")
+    total = Usage.of(lines_of(result))
+    assert total.calls == len(model.calls)
+    assert abs(len(model.calls) - made) <= 1
+    if budget.max_calls is not None:
+        assert len(model.calls) == budget.max_calls
+
+
+@WAYS
+@EITHER
+async def test_a_participant_ends_at_its_limit_and_the_run_goes_on(way: str, decide: Any) -> None:
+    model, spec = worker(9, budget=Budget(max_calls=2))
+    result = await drive(team(decide, p=spec), way, REQUEST, None)
+    assert result["status"] == "completed"
+    [report] = result["reports"]
+    assert (report["status"], report["kind"]) == ("limit", "budget_exceeded")
+    assert "the budget of p is used up: 2 of 2 calls" in report["error"]
+    assert len(model.calls) == 2
+
+
+def test_a_budget_of_a_participant_holds_for_all_its_visits() -> None:
+    model, spec = worker(1, budget=Budget(max_calls=3))
+    model.script = [*model.script, *model.script]
+    result = team(follow(["p", "p"]), p=spec).invoke(REQUEST)
+    assert [r["status"] for r in result["reports"]] == ["ok", "limit"]
+    assert len(model.calls) == 3
+
+
+def test_each_task_has_its_own_budget() -> None:
+    model, spec = worker(1)
+    model.script = [*model.script, *[calls("act", 1, 1, number=0)] * 9]
+    built = (
+        SupervisorWorkflowBuilder("Test", finish="forward", task_budget=Budget(max_calls=2))
+        .participants(p=spec)
+        .with_manager(plan(task("a", "p"), task("b", "p")))
+        .build()
+    )
+    result = built.invoke(REQUEST)
+    assert [r["status"] for r in result["reports"]] == ["ok", "limit"]
+    assert "the budget of p#b is used up" in result["reports"][1]["error"]
+
+
+@WAYS
+async def test_a_budget_holds_for_everything_below(way: str) -> None:
+    model, spec = worker(9)
+    inner = (
+        SupervisorWorkflowBuilder("Inner", finish="forward", description="Works.")
+        .participants(deep=spec)
+        .with_manager(follow(["deep"]))
+        .build()
+    )
+    limited = Participant(runs=inner, budget=Budget(max_calls=2))
+    result = await drive(team(follow(["team"]), team=limited), way, REQUEST, None)
+    [report] = result["reports"]
+    assert (report["status"], report["kind"], len(model.calls)) == ("limit", "budget_exceeded", 2)
+    assert Usage.of(lines_of(result)).calls == 2
+
+
+@WAYS
+async def test_an_inner_workflow_ends_at_its_own_limit(way: str) -> None:
+    model, spec = worker(9)
+    inner = (
+        SupervisorWorkflowBuilder(
+            "Inner", finish="forward", description="Works.", budget=Budget(max_calls=2)
+        )
+        .participants(deep=spec)
+        .with_manager(follow(["deep"]))
+        .build()
+    )
+    result = await drive(team(follow(["team"]), team=inner), way, REQUEST, None)
+    [report] = result["reports"]
+    assert (report["status"], report["kind"], len(model.calls)) == ("limit", "limit_reached", 2)
+    assert "the budget of team is used up" in report["error"]
+
+
+@WAYS
+@EITHER
+@pytest.mark.parametrize("whose", ["run", "participant"])
+async def test_a_person_raises_a_limit_and_nothing_is_repeated(
+    saver: Saver, thread: RunnableConfig, way: str, decide: Any, whose: str
+) -> None:
+    budget = Budget(max_calls=2, on_breach="ask")
+    model, spec = worker(4, budget=budget if whose == "participant" else None)
+    built = team(decide, saver, budget=budget if whose == "run" else None, p=spec)
+    result = await drive(built, way, REQUEST, thread)
+    assert (result["status"], len(model.calls)) == ("waiting", 2)
+    [request] = pending_requests(built, thread)
+    assert request.request_type == "budget"
+    assert "is used up: 2 of 2 calls" in request.prompt
+    with pytest.raises(AnswerError, match="does not fit"):
+        resume(built, thread, "a lot")
+    result = await asyncio.to_thread(resume, built, thread, "2")  # no more than before
+    assert (result["status"], len(model.calls)) == ("waiting", 2)
+    result = await asyncio.to_thread(resume, built, thread, "4")
+    assert (result["status"], len(model.calls)) == ("waiting", 4)
+    assert "is used up: 4 of 4 calls" in pending_requests(built, thread)[0].prompt
+    result = await asyncio.to_thread(resume, built, thread, "10")
+    assert result["status"] == "completed"
+    assert result["reports"][-1]["text"] == "done"
+    model.assert_finished()
+    place: RunnableConfig = {"configurable": {**thread["configurable"], "checkpoint_ns": "p"}}
+    memory = built.get_state(place).values["messages"]
+    assert [m.type for m in memory] == ["human", *["ai", "tool"] * 4, "ai"]
+    assert Usage.of(lines_of(result)).calls == 5
+
+
+def test_a_person_may_stop_instead(saver: Saver, thread: RunnableConfig) -> None:
+    _, spec = worker(9)
+    built = team(follow(["p"]), saver, budget=Budget(max_calls=2, on_breach="ask"), p=spec)
+    built.invoke(REQUEST, thread)
+    result = resume(built, thread, "stop")
+    assert result["status"] == "limit"
+    assert "is used up: 2 of 2 calls" in result["reason"]
+
+
+def test_the_supervisors_own_calls_are_kept_to_the_budget(
+    saver: Saver, thread: RunnableConfig
+) -> None:
+    decision = {"next_agent": "p", "user_input_needed": False}
+    model = Priced(script=[decision, decision, {"next_agent": None, "user_input_needed": False}])
+    built = (
+        SupervisorWorkflowBuilder(
+            "Test",
+            model=model,
+            finish="forward",
+            budget=Budget(max_calls=2, on_breach="ask"),
+        )
+        .participants(p=Participant(runs=lambda ms: f"done {len(ms)}", description="p"))
+        .build(checkpointer=saver)
+    )
+    assert built.invoke(REQUEST, thread)["status"] == "waiting"
+    assert len(model.calls) == 2
+    assert resume(built, thread, "3")["status"] == "completed"
+    model.assert_finished()
+
+
+@WAYS
+async def test_parallel_branches_cannot_overspend_together(way: str) -> None:
+    """Eight branches of calls of 1,000 tokens, of which three fit."""
+    models = [Priced(script=[says("done", 500, 500, delay=0.02)] * 2) for _ in range(8)]
+    members = {f"p{n}": Participant(model=model, prompt="Works.") for n, model in enumerate(models)}
+    built = (
+        SupervisorWorkflowBuilder(
+            "Test",
+            finish="forward",
+            prices=prices(),
+            budget=Budget(max_tokens=3_000),
+            max_parallel_tasks=8,
+        )
+        .participants(**members)
+        .with_manager(plan(*(task(f"t{n}", f"p{n}") for n in range(8))))
+        .build()
+    )
+    result = await drive(built, way, REQUEST, None)
+    made = sum(len(model.calls) for model in models)
+    assert result["status"] == "limit"
+    assert 3 <= made <= 4  # one call may exceed it, never two together
+    assert Usage.of(lines_of(result)).tokens <= 4_000
+
+
+def test_money_cannot_be_limited_for_a_model_without_a_price() -> None:
+    model = Priced(script=[says("done", 1, 1)], model_name="strange")
+    spec = Participant(model=model, prompt="Works.")
+    result = team(follow(["p"]), budget=Budget(max_cost_usd=1), p=spec).invoke(REQUEST)
+    assert "the price of the model 'strange' is not known" in result["reports"][0]["error"]
+    assert model.calls == []
+
+
+def test_a_breach_is_not_retried() -> None:
+    again = RetryPolicy(initial_interval=0, max_attempts=5, retry_on=Exception)
+    model, spec = worker(9, budget=Budget(max_calls=2), policies=[again])
+    [report] = team(follow(["p"]), p=spec).invoke(REQUEST)["reports"]
+    assert (report["attempts"], len(model.calls)) == (1, 2)
+
+
+def test_there_is_one_warning_for_each_limit() -> None:
+    gate, warned = Gate(), []
+    gate.on_warning = lambda *facts: warned.append(facts)
+    gate.add(Scope(name="/", owner="", budget=Budget(max_tokens=100, max_calls=10)))
+    for number in range(11):
+        gate.spend(["/"], Usage(calls=1, input_tokens=9), number)
+    assert warned == [("/", "calls", Decimal("0.9")), ("/", "tokens", Decimal("0.9"))]
+
+
+async def test_who_waits_for_room_is_let_in_or_refused_when_there_is_none() -> None:
+    gate = Gate()
+    gate.add(Scope(name="/", owner="", budget=Budget(max_tokens=100)))
+    small, large = Usage(input_tokens=10), Usage(input_tokens=90)
+    await gate.aenter("a", ["/"], small, large)
+    waits = [asyncio.create_task(gate.aenter(n, ["/"], small, large)) for n in ("b", "c")]
+    thread = asyncio.to_thread(gate.enter, "d", ["/"], small, large)
+    waits.append(asyncio.create_task(thread))
+    await asyncio.sleep(0.05)
+    assert not any(wait.done() for wait in waits)
+    gate.spend(["/"], Usage(input_tokens=50), "a")
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.sleep(0.05)
+    assert sum(wait.done() for wait in waits) == 1
+    gate.spend(["/"], Usage(input_tokens=45), "b" if waits[0].done() else "c")
+    if waits[2].done():
+        gate.spend(["/"], Usage(), "d")
+    done, _ = await asyncio.wait(waits, timeout=20)
+    refused = [w for w in done if isinstance(w.exception(), BudgetExceededError)]
+    assert len(done) == 3
+    assert len(refused) == 2
+
+
+def test_a_call_is_put_down_to_everybody_above() -> None:
+    assert scopes_of("team/venue", "t") == [
+        "/", "team", "team/", "team/venue", "team/venue/", "team/venue#t",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"max_tokens": -1}, "max_tokens is -1; it must be a whole number"),
+        ({"max_tokens": 1.5}, "max_tokens is 1.5"),
+        ({"max_calls": True}, "max_calls is True"),
+        ({"max_seconds": float("nan")}, "max_seconds is nan"),
+        ({"max_cost_usd": "much"}, "max_cost_usd is 'much'; it must be a number of US dollars"),
+        ({"max_cost_usd": Decimal("Infinity")}, "max_cost_usd is Decimal"),
+        ({"on_breach": "shout"}, "on_breach is 'shout'; allowed: 'end', 'ask'"),
+        ({"warn_at": 0}, "warn_at is 0"),
+    ],
+)
+def test_bad_limits_are_refused(fields: Any, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault.split(";")[0].replace("(", r"\(")):
+        Budget(**fields)
+
+
+def test_a_hung_sync_call_that_waits_for_room_goes_on_when_there_is_some() -> None:
+    gate, entered = Gate(), threading.Event()
+    gate.add(Scope(name="/", owner="", budget=Budget(max_calls=2)))
+    one = Usage(calls=1)
+    gate.enter("a", ["/"], one, Usage(calls=2))
+
+    def second() -> None:
+        gate.enter("b", ["/"], one, Usage(calls=2))
+        entered.set()
+
+    thread = threading.Thread(target=second, daemon=True)
+    thread.start()
+    assert not entered.wait(0.05)
+    gate.spend(["/"], one, "a")
+    assert entered.wait(20)
+    thread.join(20)
+
+
+def test_a_scripted_model_without_usage_still_has_its_words_counted() -> None:
+    model = ScriptedChatModel(script=[ScriptedReply(text="one two three")])
+    result = team(follow(["p"]), p=Participant(model=model, prompt="Works.")).invoke(REQUEST)
+    assert Usage.of(lines_of(result)).output_tokens > 0

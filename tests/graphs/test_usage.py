@@ -1,0 +1,241 @@
+"""The ledger: every call is counted once, and put down to who made it."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.caches import InMemoryCache
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import RetryPolicy, interrupt
+
+from asterism import Participant, SupervisorWorkflowBuilder, resume
+from asterism.ledger import Usage, lines_of, total_cost_breakdown
+from asterism.prices import Price, PriceTable
+from asterism.testing import ScriptedChatModel, ScriptedReply
+from tests.plans import drive, plan, task
+from tests.teams import follow
+
+Saver = BaseCheckpointSaver[str]
+REQUEST = {"messages": [("user", "Plan it")]}
+WAYS = pytest.mark.parametrize("way", ["sync", "async"])
+
+
+class Priced(ScriptedChatModel):
+    """A scripted model with a name that has a price."""
+
+    model_name: str = "priced"
+
+    def _get_ls_params(self, stop: Any = None, **kwargs: Any) -> Any:
+        return {**super()._get_ls_params(stop, **kwargs), "ls_model_name": self.model_name}
+
+
+def prices() -> PriceTable:
+    from datetime import date
+
+    cheap = Price(input=Decimal("1"), cached_input=Decimal("0.1"), output=Decimal("10"))
+    return PriceTable({"priced": cheap}, dated=date(2026, 1, 1), source="a test")
+
+
+def says(text: str, sent: int, said: int, **fields: Any) -> ScriptedReply:
+    return ScriptedReply(text=text, usage=(sent, said), **fields)
+
+
+def calls(tool_name: str, sent: int, said: int, **args: Any) -> ScriptedReply:
+    return ScriptedReply(tool_calls=[(tool_name, args)], usage=(sent, said))
+
+
+def team(decide: Any, saver: Any = None, **members: Any) -> Any:
+    return (
+        SupervisorWorkflowBuilder("Test", finish="forward", prices=prices())
+        .participants(**members)
+        .with_manager(decide)
+        .build(checkpointer=saver)
+    )
+
+
+def spent(result: Any) -> dict[str, tuple[int, int, int]]:
+    """Calls, input and output tokens by who and what."""
+    found: dict[str, tuple[int, int, int]] = {}
+    for line in lines_of(result):
+        key = "/".join(filter(None, (line["by"], line.get("task"), line.get("tool"))))
+        before = found.get(key, (0, 0, 0))
+        new = (line["calls"], line["input_tokens"], line["output_tokens"])
+        found[key] = (before[0] + new[0], before[1] + new[1], before[2] + new[2])
+    return found
+
+
+@tool
+def charge() -> dict[str, Any]:
+    """Charge something."""
+    return {"done": True, "cost_in_cents": 12.5}
+
+
+@WAYS
+async def test_calls_are_put_down_to_participant_task_and_tool(way: str) -> None:
+    agent = Participant(
+        model=Priced(script=[calls("charge", 100, 10), says("done", 200, 20)]),
+        tools=[charge],
+        prompt="Charge.",
+    )
+    plain = Participant(model=Priced(script=[says("fine", 50, 5)]), prompt="Say.")
+    built = team(plan(task("a", "agent"), task("b", "plain")), agent=agent, plain=plain)
+    result = await drive(built, way, REQUEST, None)
+    assert spent(result) == {
+        "agent/a": (2, 300, 30),
+        "agent/a/charge": (1, 0, 0),
+        "plain/b": (1, 50, 5),
+    }
+    total = Usage.of(lines_of(result))
+    assert (total.calls, total.tokens, total.unknown) == (3, 385, frozenset())
+    assert total.cost_usd == Decimal("0.000350") + Decimal("0.000350") + Decimal("0.125")
+    by_task = {r["task"]: r for r in result["reports"]}
+    assert Usage.of(by_task["b"]["usage"]).tokens == 55
+
+
+@WAYS
+async def test_the_supervisor_and_the_writer_are_counted_as_planning(way: str) -> None:
+    model = Priced(
+        script=[
+            {"next_agent": "p", "user_input_needed": False},
+            {"next_agent": None, "user_input_needed": False},
+            says("the answer", 1_000, 100),
+        ]
+    )
+    built = (
+        SupervisorWorkflowBuilder("Test", model=model, prices=prices())
+        .participants(p=Participant(model=Priced(script=[says("done", 2_000, 0)]), prompt="Works."))
+        .build()
+    )
+    result = await drive(built, way, REQUEST, None)
+    breakdown = total_cost_breakdown(result)
+    assert breakdown["subagent_cost_in_cents"] == Decimal("0.2")
+    assert breakdown["tool_cost_in_cents"] == 0
+    assert breakdown["planning_cost_in_cents"] > Decimal("0.2")
+    parts = ("planning", "subagent", "tool")
+    assert breakdown["total_cost_in_cents"] == sum(breakdown[f"{p}_cost_in_cents"] for p in parts)
+    assert spent(result)["supervisor"][0] == 3
+
+
+@WAYS
+async def test_a_workflow_in_a_workflow_is_counted_once(way: str) -> None:
+    inner = (
+        SupervisorWorkflowBuilder("Inner", finish="forward", description="Works.")
+        .participants(
+            deep=Participant(model=Priced(script=[says("deep", 10, 1)] * 2), prompt="Deep.")
+        )
+        .with_manager(follow(["deep", "deep"]))
+        .build()
+    )
+    near = Participant(model=Priced(script=[says("near", 7, 2)]), prompt="Near.")
+    result = await drive(team(follow(["team", "near"]), team=inner, near=near), way, REQUEST, None)
+    assert spent(result) == {"team/deep": (2, 20, 2), "near": (1, 7, 2)}
+
+
+@WAYS
+async def test_retries_are_counted_and_streams_are(way: str) -> None:
+    model = Priced(script=[ConnectionError("away"), says("done", 30, 3)])
+    again = RetryPolicy(initial_interval=0, max_attempts=2, retry_on=Exception)
+    spec = Participant(model=model, prompt="Works.", policies=[again])
+    built = team(follow(["p"]), p=spec)
+    if way == "sync":
+        *_, result = built.stream(REQUEST, stream_mode=["messages", "values"])
+    else:
+        *_, result = [x async for x in built.astream(REQUEST, stream_mode=["messages", "values"])]
+    assert spent(result[1]) == {"p": (2, 30, 3)}
+
+
+@WAYS
+async def test_what_a_cache_answers_is_not_counted(way: str) -> None:
+    model = Priced(script=[says("done", 30, 3)], cache=InMemoryCache())
+    same = [task(name, name).model_copy(update={"task_description": "same"}) for name in "pq"]
+    built = (
+        SupervisorWorkflowBuilder("Test", finish="forward", max_parallel_tasks=1)
+        .participants(**{name: Participant(model=model, description=name) for name in "pq"})
+        .with_manager(plan(*same))
+        .build()
+    )
+    result = await drive(built, way, REQUEST, None)
+    assert [r["text"] for r in result["reports"]] == ["done", "done"]
+    assert Usage.of(lines_of(result)).calls == 1
+    model.assert_finished()
+
+
+def test_a_price_that_is_not_known_is_said_to_be_unknown() -> None:
+    model = Priced(script=[says("done", 30, 3)], model_name="strange")
+    result = team(follow(["p"]), p=Participant(model=model, prompt="Works.")).invoke(REQUEST)
+    total = Usage.of(lines_of(result))
+    assert (total.cost_usd, total.unknown) == (Decimal(0), frozenset({"strange"}))
+
+
+def test_each_request_starts_at_zero(saver: Saver, thread: RunnableConfig) -> None:
+    model = Priced(script=[says("one", 10, 1), says("two", 20, 2)])
+    built = team(follow(["p"]), saver, p=Participant(model=model, prompt="Works."))
+    assert spent(built.invoke(REQUEST, thread)) == {"p": (1, 10, 1)}
+    assert spent(built.invoke(REQUEST, thread)) == {"p": (1, 20, 2)}
+
+
+@WAYS
+async def test_what_was_spent_before_a_question_is_counted_after_it(
+    saver: Saver, thread: RunnableConfig, way: str
+) -> None:
+    @tool
+    def ask() -> str:
+        """Ask."""
+        return str(interrupt({"prompt": "which?"}))
+
+    def build() -> Any:
+        return team(follow(["p"]), saver, p=Participant(model=model, tools=[ask], prompt="Asks."))
+
+    model = Priced(script=[calls("ask", 100, 10), says("done", 200, 20)])
+    await drive(build(), way, REQUEST, thread)
+    result = resume(build(), thread, "this")
+    assert spent(result) == {"p": (2, 300, 30), "p/ask": (1, 0, 0)}
+
+
+LEDGERS = st.lists(
+    st.tuples(
+        st.sampled_from(["agent", "plain"]),
+        st.integers(0, 5_000),
+        st.integers(0, 5_000),
+        st.integers(0, 3),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(LEDGERS)
+def test_the_parts_add_up_to_the_total(visits: Sequence[tuple[str, int, int, int]]) -> None:
+    """Compared with a count of the scripted model's own replies."""
+    script: dict[str, list[ScriptedReply]] = {"agent": [], "plain": []}
+    for who, sent, said, tools in visits:
+        for _ in range(tools if who == "agent" else 0):
+            script[who].append(calls("charge", sent, said))
+        script[who].append(says("done", sent, said))
+    models = {who: Priced(script=replies) for who, replies in script.items()}
+    result = team(
+        follow([who for who, *_ in visits]),
+        agent=Participant(model=models["agent"], tools=[charge], prompt="Charge."),
+        plain=Participant(model=models["plain"], prompt="Say."),
+    ).invoke(REQUEST)
+    replies = [reply for replies in script.values() for reply in replies]
+    tokens = [reply.usage or (0, 0) for reply in replies]
+    charged = sum(tools for who, _, _, tools in visits if who == "agent")
+    cost = sum((Decimal(i) + Decimal(o) * 10 for i, o in tokens), Decimal(0)) / 1_000_000
+    total = Usage.of(lines_of(result))
+    assert total.input_tokens == sum(i for i, _ in tokens)
+    assert total.output_tokens == sum(o for _, o in tokens)
+    assert total.calls == len(replies)
+    assert total.cost_usd == cost + Decimal("0.125") * charged
+    breakdown = total_cost_breakdown(result)
+    assert breakdown["total_cost_in_cents"] == total.cost_usd * 100
+    assert breakdown["tool_cost_in_cents"] == Decimal("12.5") * charged
+    assert breakdown["total_cost_in_cents"] == sum(
+        Usage.of(r.get("usage") or ()).cost_in_cents for r in result["reports"]
+    )
