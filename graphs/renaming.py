@@ -9,6 +9,7 @@ from langgraph.types import StateSnapshot, StateUpdate
 
 from asterism.effects import Call, Steps
 from asterism.errors import UnknownParticipantError
+from asterism.graphs.plans import open_tasks
 from asterism.nodes.routing import HUMAN, SUPERVISOR
 from asterism.plain import as_dict
 from asterism.runs import Graph
@@ -33,6 +34,32 @@ def renaming(
         return StateUpdate({"decision": None}, HUMAN)
     decision = {**as_dict(as_dict(snapshot.values)["decision"]), "next_agent": heir}
     return StateUpdate({"decision": decision}, SUPERVISOR)
+
+
+def replanning(
+    snapshot: StateSnapshot, new_names: Mapping[str, str | None], names: Sequence[str]
+) -> StateUpdate | None:
+    """Write the update that gives the open tasks of a plan to those who take over, if any.
+
+    Raises:
+        UnknownParticipantError: It is not said who takes over, or that one is not there.
+    """
+    lost = {task: agent for task, agent in open_tasks(snapshot).items() if agent not in names}
+    for agent in lost.values():
+        if agent not in new_names or new_names[agent] not in (None, *names):
+            raise UnknownParticipantError(
+                f"Say who takes over from {agent!r}: one of {', '.join(names)}, or None."
+            )
+    if not lost:
+        return None
+    if any(new_names[agent] is None for agent in lost.values()):
+        return StateUpdate({"decision": None}, HUMAN)
+    decision = as_dict(as_dict(snapshot.values)["decision"])
+    tasks = [
+        {**task, "agent_id": new_names[lost[task["task_id"]]]} if task["task_id"] in lost else task
+        for task in decision["tasks"]
+    ]
+    return StateUpdate({"decision": {**decision, "tasks": tasks}}, SUPERVISOR)
 
 
 def moves(graph: Graph, thread: str, new_names: Mapping[str, str | None]) -> Steps[None]:

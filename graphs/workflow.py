@@ -24,7 +24,7 @@ from asterism.graphs.checks import (
 from asterism.graphs.edits import routed
 from asterism.graphs.facts import WorkflowFacts
 from asterism.graphs.plans import seen
-from asterism.graphs.renaming import moves, renaming
+from asterism.graphs.renaming import moves, renaming, replanning
 from asterism.leases import Release, take_lease
 from asterism.nodes.background import Background, with_background
 from asterism.nodes.engine import lender
@@ -283,8 +283,11 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def _renaming(
         self, found: StateSnapshot, names: Mapping[str, str | None]
     ) -> StateUpdate | None:
+        live = tuple(self.facts.participants)
         gone = stranger(found, self.facts.participants)
-        return renaming(found, gone, names, tuple(self.facts.participants)) if gone else None
+        if gone is None:
+            return replanning(found, names, live)
+        return renaming(found, gone, names, live)
 
     # ---- drawing
 

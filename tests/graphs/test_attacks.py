@@ -28,7 +28,7 @@ from asterism import (
     pending_requests,
     resume,
 )
-from asterism.errors import ConfigurationError, WorkflowBuildError
+from asterism.errors import ConfigurationError, UnknownParticipantError, WorkflowBuildError
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive, part, plan, task
 from tests.teams import follow
@@ -430,3 +430,30 @@ def test_a_lease_is_given_back_however_a_run_ends(saver: Saver, thread: Runnable
         with pytest.raises(KeyboardInterrupt):
             built.invoke(REQUEST, thread)
     assert built.invoke(REQUEST, thread)["status"] == "completed"
+
+
+@pytest.mark.parametrize("heir", ["new", None])
+def test_a_waiting_task_of_a_renamed_participant_goes_to_its_heir(
+    saver: Saver, thread: RunnableConfig, heir: str | None
+) -> None:
+    done: list[str] = []
+
+    def work(messages: Any) -> str:
+        done.append(part(messages))
+        return "done"
+
+    tasks = plan(task("a", "p"), task("q", "old"))
+    team(tasks, saver, p=work, old=ask).invoke(REQUEST, thread)
+    renamed = team(tasks, saver, p=work, new=ask)
+    with pytest.raises(UnknownParticipantError, match="who takes over from 'old'"):
+        renamed.rename(thread, {})
+    renamed.rename(thread, {"old": heir})
+    result = renamed.invoke(None, thread)
+    if heir is None:
+        assert result["status"] == "completed"
+        return
+    assert result["status"] == "waiting"
+    assert pending_requests(renamed, thread)[0].path == "new"
+    result = resume(renamed, thread, "yes")
+    assert {r["task"]: r["participant"] for r in result["reports"]} == {"a": "p", "q": "new"}
+    assert done == ["do a"]
