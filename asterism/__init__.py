@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from asterism.budgets import Budget
     from asterism.decisions import HumanFeedbackRequest, SupervisorDecision
     from asterism.errors import AsterismError
+    from asterism.events import (
+        Event,
+        EventBus,
+        SupervisionEvent,
+        SupervisionEventType,
+        WorkflowEventType,
+    )
     from asterism.graphs.builder import SupervisorWorkflowBuilder
     from asterism.graphs.orchestrator import AgentOrchestrator
     from asterism.graphs.workflow import Workflow
@@ -41,12 +48,16 @@ __all__ = [
     "CircuitBreaker",
     "Compensation",
     "Delegate",
+    "Event",
+    "EventBus",
     "ExecutionMode",
     "HumanFeedbackRequest",
     "Participant",
     "PendingRequest",
     "PriceTable",
     "SubAgentTask",
+    "SupervisionEvent",
+    "SupervisionEventType",
     "SupervisorDecision",
     "SupervisorView",
     "SupervisorWorkflowBuilder",
@@ -55,6 +66,7 @@ __all__ = [
     "Usage",
     "UseCached",
     "Workflow",
+    "WorkflowEventType",
     "abatch_process",
     "aopen_checkpointer",
     "apending_requests",
@@ -83,12 +95,16 @@ _HOMES = {
     "CircuitBreaker": "breaker",
     "Compensation": "resilience",
     "Delegate": "resilience",
+    "Event": "events",
+    "EventBus": "events",
     "ExecutionMode": "tasks",
     "HumanFeedbackRequest": "decisions",
     "Participant": "nodes.kinds",
     "PendingRequest": "people",
     "PriceTable": "prices",
     "SubAgentTask": "tasks",
+    "SupervisionEvent": "events",
+    "SupervisionEventType": "events",
     "SupervisorDecision": "decisions",
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",
@@ -97,6 +113,7 @@ _HOMES = {
     "Usage": "ledger",
     "UseCached": "resilience",
     "Workflow": "graphs.workflow",
+    "WorkflowEventType": "events",
     "abatch_process": "batch",
     "aopen_checkpointer": "storage",
     "apending_requests": "people",

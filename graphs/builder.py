@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from asterism.budgets import Budget
 from asterism.errors import WorkflowBuildError
+from asterism.events import EventBus
 from asterism.graphs.facts import WorkflowFacts
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
@@ -67,6 +68,7 @@ class SupervisorWorkflowBuilder:
         budget: What one run may take; a participant may have a `Budget` of its own.
         task_budget: What each task of a plan may take.
         prices: What tokens cost.
+        events: A bus that is told what happens: who is sent to work, what is asked, done, failed.
         max_parallel_tasks: How many tasks of a plan may run at once.
         thread_wait: How many seconds a call waits for a thread that another one drives,
             before it raises `ThreadBusyError`.
@@ -101,6 +103,7 @@ class SupervisorWorkflowBuilder:
         budget: Budget | None = None,
         task_budget: Budget | None = None,
         prices: PriceTable = DEFAULT_PRICES,
+        events: EventBus | None = None,
         max_parallel_tasks: int = 5,
         thread_wait: float = 0.0,
     ) -> None:
@@ -120,6 +123,7 @@ class SupervisorWorkflowBuilder:
         self._budget = budget
         self._task_budget = task_budget
         self._prices = prices
+        self._events = events
         self._max_parallel_tasks = max_parallel_tasks
         self._thread_wait = thread_wait
         self._model = model
@@ -224,6 +228,7 @@ class SupervisorWorkflowBuilder:
             thread_wait=self._thread_wait,
             budget=self._budget,
             prices=self._prices,
+            events=self._events,
         )
         compiled = star.compile(checkpointer, cache=cache, store=store, name=self._name)
         return Workflow.of(compiled, facts)

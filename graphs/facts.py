@@ -2,11 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
 from asterism.budgets import Budget
+from asterism.events import EventBus, WorkflowEventType
+from asterism.nodes.background import Background
+from asterism.nodes.context import tell, with_background
 from asterism.nodes.team import Team
+from asterism.plain import as_dict
 from asterism.prices import DEFAULT_PRICES, PriceTable
 
 
@@ -24,6 +30,8 @@ class WorkflowFacts:
     """Seconds that a call waits for a thread that another one drives."""
     budget: Budget | None = None
     """What one run may take."""
+    events: EventBus | None = None
+    """Is told what happens."""
     prices: PriceTable = DEFAULT_PRICES
     """What tokens cost."""
 
@@ -31,3 +39,33 @@ class WorkflowFacts:
     def participants(self) -> Mapping[str, str]:
         """Who takes part from the beginning: id and description."""
         return self.team.descriptions
+
+
+def inside(
+    facts: WorkflowFacts,
+    config: RunnableConfig | None,
+    background: Background,
+    values: Mapping[str, Any],
+    given: Any,
+) -> RunnableConfig:
+    """Return the config of a run, with all that its nodes need.
+
+    Args:
+        facts: What its workflow knows of itself.
+        config: What the caller gave.
+        background: The run's own background.
+        values: The state that it goes on with.
+        given: Its input; answers in it are told to the event bus.
+    """
+    found = with_background(
+        config,
+        background,
+        prices=facts.prices,
+        budget=facts.budget,
+        gated=facts.budget is not None or facts.team.has_budgets(),
+        events=facts.events,
+        values=values,
+    )
+    for request in as_dict(getattr(given, "resume", None)):
+        tell(found, WorkflowEventType.ANSWERED, request=request)
+    return found

@@ -16,6 +16,7 @@ from asterism.agents import Agent
 from asterism.budgets import Budget
 from asterism.effects import arun
 from asterism.errors import ConfigurationError, UnknownParticipantError, WorkflowBuildError
+from asterism.events import EventBus
 from asterism.graphs.facts import WorkflowFacts
 from asterism.graphs.responses import OrchestratorResponse, response_of, tool_outputs
 from asterism.graphs.star import create_star
@@ -64,6 +65,7 @@ class AgentOrchestrator:
         policies: Further policies of all agents, as a `CircuitBreaker` or a `Compensation`.
         budget: What one request may take.
         prices: What tokens cost.
+        events: A bus that is told what happens.
         checkpointer: Where threads are stored. None: in memory.
 
     Raises:
@@ -93,6 +95,7 @@ class AgentOrchestrator:
         policies: Sequence[Policy] = (),
         budget: Budget | None = None,
         prices: PriceTable = DEFAULT_PRICES,
+        events: EventBus | None = None,
         checkpointer: BaseCheckpointSaver[Any] | None = None,
     ) -> None:
         named = {tool_name(tool): tool for tool in available_tools}
@@ -140,7 +143,7 @@ class AgentOrchestrator:
             planner=self._nested if allow_recursion else None,
         )
         self._creation = creation
-        self._budget, self._prices = budget, prices
+        self._budget, self._prices, self._events = budget, prices, events
         self._team = Team({}, {}, creation=creation, policies=self._policies)
         self._saver: BaseCheckpointSaver[Any] | None = checkpointer or InMemorySaver()
         self._graph: Workflow | None = None
@@ -276,6 +279,7 @@ class AgentOrchestrator:
             team=self._team,
             budget=self._budget,
             prices=self._prices,
+            events=self._events,
         )
         return Workflow.of(star.compile(self._saver, name=self._main.agent_id), facts)
 

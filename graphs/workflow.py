@@ -22,11 +22,11 @@ from asterism.graphs.checks import (
     withdrawals,
 )
 from asterism.graphs.edits import routed
-from asterism.graphs.facts import WorkflowFacts
+from asterism.graphs.facts import WorkflowFacts, inside
 from asterism.graphs.plans import seen
 from asterism.graphs.renaming import moves, renaming, replanning
 from asterism.leases import Release, take_lease
-from asterism.nodes.background import Background, with_background
+from asterism.nodes.background import Background
 from asterism.nodes.engine import lender
 from asterism.plain import as_dict
 from asterism.runs import is_unfinished
@@ -73,8 +73,8 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         given, durability, release, values = run(self._begun(input, config, durability))
         background = Background()
         try:
-            inside = self._inside(config, background, values)
-            parts: Any = super().stream(given, inside, durability=durability, **kwargs)
+            config = inside(self.facts, config, background, values, given)
+            parts: Any = super().stream(given, config, durability=durability, **kwargs)
             with closing(parts):
                 yield from parts
         finally:
@@ -95,8 +95,8 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         given, durability, release, values = await arun(self._begun(input, config, durability))
         background = Background()
         try:
-            inside = self._inside(config, background, values)
-            parts: Any = super().astream(given, inside, durability=durability, **kwargs)
+            config = inside(self.facts, config, background, values, given)
+            parts: Any = super().astream(given, config, durability=durability, **kwargs)
             async with aclosing(parts):
                 async for part in parts:
                     yield part
@@ -160,20 +160,6 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
                 )
             yield Call(time.sleep, asyncio.sleep, (LEASE_POLL,))
         return release
-
-    def _inside(
-        self, config: RunnableConfig | None, background: Background, values: Mapping[str, Any]
-    ) -> RunnableConfig:
-        facts = self.facts
-        gated = facts.budget is not None or facts.team.has_budgets()
-        return with_background(
-            config,
-            background,
-            prices=facts.prices,
-            budget=facts.budget,
-            gated=gated,
-            values=values,
-        )
 
     # ---- reading
 

@@ -9,24 +9,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from typing import Any, cast
+from typing import Any
 
-from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import merge_configs, var_child_runnable_config
-
-from asterism.budgets import Budget, Scope, run_scope
 from asterism.effects import Steps, arun, run
-from asterism.metering import Gatekeeper
-from asterism.plain import as_dict
-from asterism.prices import PriceTable
 from asterism.state import Report
-from asterism.usage import Meter
-
-BACKGROUND = "asterism_background"
-"""The config key under which a run of a workflow carries its background."""
-
-METER = "asterism_meter"
-"""The config key under which a run carries its meter, through all workflows in it."""
 
 Outcome = Report | BaseException
 """What came of a visit: a report, or what stopped it, as an interrupt does."""
@@ -93,70 +79,6 @@ class Background:
 def run_visit(steps: Callable[[], Steps[Report]]) -> Report:
     """Make a visit in this thread."""
     return run(steps())
-
-
-def background_of(config: RunnableConfig) -> Background:
-    """Return the background of the run that a node belongs to."""
-    return cast(Background, as_dict(config.get("configurable"))[BACKGROUND])
-
-
-def with_background(
-    config: RunnableConfig | None,
-    background: Background,
-    *,
-    prices: PriceTable,
-    budget: Budget | None,
-    gated: bool,
-    values: Mapping[str, Any],
-) -> RunnableConfig:
-    """Give a run its background, and its meter; a workflow inside another shares that one's.
-
-    Args:
-        config: The config of the run.
-        background: Its background.
-        prices: What tokens cost.
-        budget: What the run may take.
-        gated: Whether it has any budget, for itself or for a participant.
-        values: The state of the run, where it goes on.
-    """
-    configurable: dict[str, Any] = {
-        **as_dict((config or {}).get("configurable")),
-        BACKGROUND: background,
-    }
-    given = cast(RunnableConfig, {**(config or {}), "configurable": configurable})
-    around = var_child_runnable_config.get() or {}
-    shared: Meter | None = configurable.get(METER) or as_dict(around.get("configurable")).get(METER)
-    meter = shared or Meter(prices)
-    if shared is None:
-        meter.gate.restore(values)
-    if budget is not None:
-        path = workflow_path(given) or workflow_path(around)
-        meter.gate.add(Scope(name=run_scope(path), owner=path, budget=budget))
-    configurable[METER] = meter
-    callbacks: Any = given.get("callbacks") or around.get("callbacks")
-    known: list[Any] = getattr(callbacks, "handlers", callbacks) or []
-    handlers = [] if shared else meter.handlers
-    if gated and not any(isinstance(handler, Gatekeeper) for handler in known):
-        handlers += meter.gatekeepers
-    if not handlers:
-        return given
-    return merge_configs({**given, "callbacks": callbacks}, {"callbacks": handlers})
-
-
-def meter_of(config: RunnableConfig) -> Meter:
-    """Return the meter of the run that a node belongs to."""
-    return cast(Meter, as_dict(config.get("configurable"))[METER])
-
-
-def workflow_path(config: RunnableConfig) -> str:
-    """Return the path of the workflow that a node belongs to; empty is the outermost."""
-    return str((config.get("metadata") or {}).get("participant_path") or "")
-
-
-def path_of(config: RunnableConfig, name: str) -> str:
-    """Return the participants that lead to one, from the outermost inwards."""
-    above = workflow_path(config)
-    return f"{above}/{name}" if above else name
 
 
 def _outcome(done: Future[Report] | asyncio.Task[Report]) -> Outcome:

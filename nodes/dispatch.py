@@ -13,7 +13,8 @@ from langgraph.types import Command, Interrupt
 
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
-from asterism.nodes.background import Background, Outcome, background_of, workflow_path
+from asterism.nodes.background import Background, Outcome
+from asterism.nodes.context import background_of, workflow_path
 from asterism.nodes.engine import detached, is_resuming
 from asterism.nodes.policies import Try
 from asterism.nodes.reports import failed_report, report_message

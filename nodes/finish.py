@@ -12,7 +12,7 @@ from asterism.decisions import said_text
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.messages import clean_text
-from asterism.nodes.background import meter_of, workflow_path
+from asterism.nodes.context import meter_of, workflow_path
 from asterism.nodes.deciders import bind_schema
 from asterism.nodes.routing import FINISH, SUPERVISOR
 from asterism.nodes.view import SPEAKER, conversation, label

@@ -12,7 +12,7 @@ from pydantic import StringConstraints
 from asterism.decisions import HumanFeedbackRequest
 from asterism.effects import Steps, StepsNode
 from asterism.messages import clean_text
-from asterism.nodes.background import meter_of
+from asterism.nodes.context import meter_of
 from asterism.nodes.routing import HUMAN
 from asterism.nodes.view import facts_of
 from asterism.state import Decision, WorkflowState

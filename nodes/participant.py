@@ -6,7 +6,7 @@ from langchain_core.runnables import RunnableConfig
 
 from asterism.effects import Steps, StepsNode
 from asterism.errors import BudgetExceededError
-from asterism.nodes.background import workflow_path
+from asterism.nodes.context import workflow_path
 from asterism.nodes.policies import Try
 from asterism.nodes.reports import report_message
 from asterism.nodes.visits import Member, create_visitor

@@ -17,6 +17,8 @@ from langgraph.types import RetryPolicy
 from asterism.breaker import CircuitBreaker
 from asterism.effects import Call, Steps, arun, run
 from asterism.errors import AgentTimeoutError, BudgetExceededError
+from asterism.events import WorkflowEventType
+from asterism.nodes.context import tell
 from asterism.nodes.engine import Fence, fenced_config
 from asterism.nodes.retrying import SLEEP, Sleep, retried
 from asterism.resilience import (
@@ -111,7 +113,11 @@ def _guarded(breaker: CircuitBreaker, attempt: Attempt, service: str) -> Attempt
         except (GraphBubbleUp, BudgetExceededError):
             raise
         except Exception as error:
+            before = breaker.state(service)
             permit.failed(error)
+            if breaker.state(service) == "open" != before:
+                name = breaker.service or service
+                tell(this.config, WorkflowEventType.BREAKER_OPENED, service=name)
             raise
         else:
             permit.succeeded()

@@ -11,7 +11,8 @@ from langgraph.types import Command
 
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
-from asterism.nodes.background import meter_of, path_of, workflow_path
+from asterism.events import WorkflowEventType
+from asterism.nodes.context import meter_of, path_of, tell, workflow_path
 from asterism.nodes.deciding import (
     AnyDecider,
     Decided,
@@ -96,6 +97,9 @@ def create_supervisor_node(
         }
         if breach:
             update["breach"] = breach
+        if found := breach or state.get("breach"):
+            tell(config, WorkflowEventType.BUDGET_EXCEEDED, path=workflow_path(config), **found)
+        _told(config, decision, taken)
         if lines := meter_of(config).take(path_of(config, SUPERVISOR)):
             update["usage"] = lines
         if agents:
@@ -104,6 +108,17 @@ def create_supervisor_node(
         return Command(update=update, goto=route(after, team.live(after)))
 
     return StepsNode(supervise, name=SUPERVISOR)
+
+
+def _told(config: RunnableConfig, decision: Decision, number: int) -> None:
+    """Tell the event bus of a decision."""
+    where = {"path": workflow_path(config), "iteration": number}
+    if works(decision):
+        tasks = [task["task_id"] for task in decision.get("tasks") or ()]
+        who = decision["next_agent"]
+        tell(config, WorkflowEventType.ROUTED, next_agent=who, tasks=tasks or None, **where)
+    if decision["user_input_needed"]:
+        tell(config, WorkflowEventType.ASKED, prompt=decision["user_prompt"], **where)
 
 
 def _followed(decision: Decision, state: Mapping[str, Any], team: Team) -> Command[Any]:

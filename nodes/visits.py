@@ -12,9 +12,10 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from asterism.budgets import Budget, Scope, task_scope
 from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError, BudgetExceededError, CircuitOpenError
+from asterism.events import WorkflowEventType
 from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.models import ModelLike
-from asterism.nodes.background import meter_of, path_of, workflow_path
+from asterism.nodes.context import meter_of, path_of, tell, workflow_path
 from asterism.nodes.engine import (
     detached,
     goes_on,
@@ -27,6 +28,7 @@ from asterism.nodes.engine import (
 from asterism.nodes.kinds import Participant, participant_graph, service_of
 from asterism.nodes.policies import Attempt, Try, compensated, folded
 from asterism.nodes.reports import failed_report, last_words, messages_since, read_report
+from asterism.plain import as_dict
 from asterism.redaction import describe_error
 from asterism.resilience import Policy, failure_kind, together
 from asterism.runs import Graph
@@ -118,12 +120,21 @@ def create_visitor(member: Member) -> Visitor:
         own = _scopes(member, path, visit.get("task"), above)
         for scope in own:
             meter.gate.add(scope)
+        what = {"path": path, "handoff": visit["id"], "task": visit.get("task")}
+        tell(this.config, WorkflowEventType.TASK_STARTED, **what)
         try:
             turns: Attempt = folded(member.policies, attempt, member.service)
             report = yield from turns(this)
         except ParentCommand:
             said = "it sent a command to its parent graph"
             report = failed_report(visit, "agent_failed", said, attempts=this.attempts.taken)
+        except GraphInterrupt as stop:
+            for request in stop.args[0]:
+                prompt = as_dict(request.value).get("prompt")
+                tell(
+                    this.config, WorkflowEventType.ASKED, request=request.id, prompt=prompt, **what
+                )
+            raise
         except (GraphBubbleUp, AbandonedError):
             raise
         except CircuitOpenError as error:
@@ -145,7 +156,13 @@ def create_visitor(member: Member) -> Visitor:
             )
         if lines := [*meter.take(path), *report.get("usage", ())]:
             report["usage"] = lines
-        return compensated(report, member.policies)
+        report = compensated(report, member.policies)
+        over = WorkflowEventType.TASK_COMPLETED
+        if report["status"] != "ok":
+            over = WorkflowEventType.TASK_FAILED
+        kind, tries = report.get("kind"), report["attempts"]
+        tell(this.config, over, status=report["status"], kind=kind, attempts=tries, **what)
+        return report
 
     return visiting
 

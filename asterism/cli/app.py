@@ -15,6 +15,7 @@ from rich.table import Table
 
 from asterism.cli import output
 from asterism.cli.running import ERRORS, drive
+from asterism.cli.supervise import supervise_file
 from asterism.cli.threads import list_threads, origin_of, transcript
 from asterism.errors import AsterismError
 from asterism.graphs.catalog import SHIPPED, open_graph
@@ -95,6 +96,23 @@ def resume(
             with _going_on(thread, kept=db != MEMORY_FILE):
                 outcome = await drive(opened, config, given, ask=not as_json)
             return output.finish(outcome, thread, as_json=as_json, out=out)
+
+    _exit(work())
+
+
+@app.command()
+def supervise(
+    file: Annotated[Path, typer.Argument(help="Children and their quotas, as TOML or YAML.")],
+    model: Model = OFFLINE,
+    db: Database = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print events, a line each.")] = False,
+) -> None:
+    """Run the children of a file under supervision."""
+
+    async def work() -> int:
+        async with aopen_checkpointer(database(db)) as saver:
+            _introduce(model)
+            return await supervise_file(file, saver, model=model, as_json=as_json)
 
     _exit(work())
 

@@ -1,0 +1,26 @@
+"""Events: what happens in supervision and in workflows, told in one order on one bus."""
+
+from asterism.events.bus import EventBus, HandlerFailure, utc_now
+from asterism.events.listeners import BACKLOG, Handler
+from asterism.events.model import (
+    Event,
+    EventType,
+    SupervisionEvent,
+    SupervisionEventType,
+    WorkflowEvent,
+    WorkflowEventType,
+)
+
+__all__ = [
+    "BACKLOG",
+    "Event",
+    "EventBus",
+    "EventType",
+    "Handler",
+    "HandlerFailure",
+    "SupervisionEvent",
+    "SupervisionEventType",
+    "WorkflowEvent",
+    "WorkflowEventType",
+    "utc_now",
+]

@@ -1,0 +1,106 @@
+"""What an event is, and which there are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class SupervisionEventType(StrEnum):
+    """What happens to a child; `asterism.supervision` tells the facts of each."""
+
+    SPAWNED = "spawned"
+    """A child was taken on."""
+    STARTED = "started"
+    """It runs. A restart is told as this, with `attempt` above 1 and a `reason`."""
+    HEARTBEAT = "heartbeat"
+    """It made progress; told once per `heartbeat_interval` at most."""
+    HEARTBEAT_LOST = "heartbeat_lost"
+    """It was silent for as long as it may be."""
+    QUOTA_WARNING = "quota_warning"
+    """It has used 90 % of a quota; told once."""
+    QUOTA_EXCEEDED = "quota_exceeded"
+    """It has used up a quota; told once."""
+    PAUSED = "paused"
+    """It rests at a step boundary, with its state saved."""
+    RESUMED = "resumed"
+    """It goes on after a pause."""
+    COMPLETED = "completed"
+    """It came to its end."""
+    FAILED = "failed"
+    """It failed, and is not restarted any more."""
+    KILLED = "killed"
+    """It was stopped for good."""
+
+
+class WorkflowEventType(StrEnum):
+    """What happens in a workflow."""
+
+    ROUTED = "routed"
+    """The supervisor has decided who works next."""
+    ASKED = "asked"
+    """Somebody waits for a person's answer."""
+    ANSWERED = "answered"
+    """A person has answered."""
+    TASK_STARTED = "task_started"
+    """A participant begins a visit or a task."""
+    TASK_COMPLETED = "task_completed"
+    """It has reported."""
+    TASK_FAILED = "task_failed"
+    """It could not."""
+    BUDGET_WARNING = "budget_warning"
+    """90 % of a budget is spent."""
+    BUDGET_EXCEEDED = "budget_exceeded"
+    """A budget is spent."""
+    BREAKER_OPENED = "breaker_opened"
+    """A service failed too often and is left alone for a while."""
+    WAITING_FOR_CAPACITY = "waiting_for_capacity"
+    """A call waits until there is room for it."""
+
+
+EventType = SupervisionEventType | WorkflowEventType
+"""Every type of event."""
+
+TYPES: Mapping[str, EventType] = {
+    kind.value: kind for enum in (SupervisionEventType, WorkflowEventType) for kind in enum
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened."""
+
+    sequence: int
+    """Its place on the bus, from 1."""
+    type: EventType
+    source: str
+    """Whom it happened to: the id of a child or of a thread."""
+    at: datetime
+    """When, in UTC."""
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What else there is to know, as plain JSON values."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the event as plain JSON values."""
+        return {
+            "sequence": self.sequence,
+            "type": self.type.value,
+            "source": self.source,
+            "at": self.at.isoformat(),
+            "facts": dict(self.facts),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisionEvent(Event):
+    """Something that happened to a child."""
+
+    type: SupervisionEventType
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkflowEvent(Event):
+    """Something that happened in a workflow."""
+
+    type: WorkflowEventType

@@ -1,0 +1,114 @@
+"""What a run carries through all of its nodes: its background, its meter, its event bus."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import partial
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs, var_child_runnable_config
+
+from asterism.budgets import Budget, Scope, run_scope
+from asterism.events import EventBus, WorkflowEventType
+from asterism.metering import Gatekeeper
+from asterism.nodes.background import Background
+from asterism.plain import as_dict
+from asterism.prices import PriceTable
+from asterism.usage import Meter
+
+BACKGROUND = "asterism_background"
+"""The config key under which a run of a workflow carries its background."""
+BUS = "asterism_bus"
+"""The config key under which a run carries its event bus, if it has one."""
+METER = "asterism_meter"
+"""The config key under which a run carries its meter, through all workflows in it."""
+
+
+def background_of(config: RunnableConfig) -> Background:
+    """Return the background of the run that a node belongs to."""
+    return cast(Background, as_dict(config.get("configurable"))[BACKGROUND])
+
+
+def with_background(
+    config: RunnableConfig | None,
+    background: Background,
+    *,
+    prices: PriceTable,
+    budget: Budget | None,
+    gated: bool,
+    events: EventBus | None,
+    values: Mapping[str, Any],
+) -> RunnableConfig:
+    """Give a run its background, and its meter; a workflow inside another shares that one's.
+
+    Args:
+        config: The config of the run.
+        background: Its background.
+        prices: What tokens cost.
+        budget: What the run may take.
+        gated: Whether it has any budget, for itself or for a participant.
+        events: The bus that is told what happens. None: that of the workflow around it.
+        values: The state of the run, where it goes on.
+    """
+    configurable: dict[str, Any] = {
+        **as_dict((config or {}).get("configurable")),
+        BACKGROUND: background,
+    }
+    given = cast(RunnableConfig, {**(config or {}), "configurable": configurable})
+    around = var_child_runnable_config.get() or {}
+    outer = as_dict(around.get("configurable"))
+    shared: Meter | None = configurable.get(METER) or outer.get(METER)
+    bus = configurable[BUS] = events or configurable.get(BUS) or outer.get(BUS)
+    meter = shared or Meter(prices)
+    if shared is None:
+        meter.gate.restore(values)
+    if budget is not None:
+        path = workflow_path(given) or workflow_path(around)
+        meter.gate.add(Scope(name=run_scope(path), owner=path, budget=budget))
+    configurable[METER] = meter
+    if bus is not None and shared is None:
+        meter.gate.on_warning = partial(_warn, given)
+    callbacks: Any = given.get("callbacks") or around.get("callbacks")
+    known: list[Any] = getattr(callbacks, "handlers", callbacks) or []
+    handlers = [] if shared else meter.handlers
+    if gated and not any(isinstance(handler, Gatekeeper) for handler in known):
+        handlers += meter.gatekeepers
+    if not handlers:
+        return given
+    return merge_configs({**given, "callbacks": callbacks}, {"callbacks": handlers})
+
+
+def tell(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:
+    """Tell the event bus of a run what happens, if it has one.
+
+    Args:
+        config: The config of a node, or of the run.
+        what: What happens.
+        **facts: What else there is to know; what is None is left out.
+    """
+    configurable = as_dict(config.get("configurable"))
+    bus: EventBus | None = configurable.get(BUS)
+    if bus is not None:
+        known = {name: fact for name, fact in facts.items() if fact is not None}
+        bus.emit(what, str(configurable.get("thread_id") or ""), known)
+
+
+def _warn(config: RunnableConfig, scope: str, measure: str, part: Decimal) -> None:
+    used = str(round(part * 100))
+    tell(config, WorkflowEventType.BUDGET_WARNING, scope=scope, measure=measure, percent=used)
+
+
+def meter_of(config: RunnableConfig) -> Meter:
+    """Return the meter of the run that a node belongs to."""
+    return cast(Meter, as_dict(config.get("configurable"))[METER])
+
+
+def workflow_path(config: RunnableConfig) -> str:
+    """Return the path of the workflow that a node belongs to; empty is the outermost."""
+    return str((config.get("metadata") or {}).get("participant_path") or "")
+
+
+def path_of(config: RunnableConfig, name: str) -> str:
+    """Return the participants that lead to one, from the outermost inwards."""
+    above = workflow_path(config)
+    return f"{above}/{name}" if above else name
