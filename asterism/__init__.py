@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from asterism.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
     from asterism.breaker import CircuitBreaker
     from asterism.budgets import Budget
+    from asterism.capacity import ResourceManager
     from asterism.decisions import HumanFeedbackRequest, SupervisorDecision
     from asterism.errors import AsterismError
     from asterism.events import (
@@ -35,11 +36,21 @@ if TYPE_CHECKING:
     from asterism.resilience import AskPerson, Compensation, Delegate, Timeout, UndoAll, UseCached
     from asterism.runs import aproceed, proceed
     from asterism.storage import aopen_checkpointer, open_checkpointer
+    from asterism.supervision import (
+        AgentQuota,
+        AgentQuotaUsage,
+        AgentSupervisor,
+        SupervisedAgent,
+        SupervisorConfig,
+    )
     from asterism.tasks import ExecutionMode, SubAgentTask
 
 __all__ = [
     "Agent",
     "AgentOrchestrator",
+    "AgentQuota",
+    "AgentQuotaUsage",
+    "AgentSupervisor",
     "AskPerson",
     "AsterismError",
     "BatchOutcome",
@@ -55,9 +66,12 @@ __all__ = [
     "Participant",
     "PendingRequest",
     "PriceTable",
+    "ResourceManager",
     "SubAgentTask",
+    "SupervisedAgent",
     "SupervisionEvent",
     "SupervisionEventType",
+    "SupervisorConfig",
     "SupervisorDecision",
     "SupervisorView",
     "SupervisorWorkflowBuilder",
@@ -87,6 +101,9 @@ __all__ = [
 _HOMES = {
     "Agent": "agents",
     "AgentOrchestrator": "graphs.orchestrator",
+    "AgentQuota": "supervision",
+    "AgentQuotaUsage": "supervision",
+    "AgentSupervisor": "supervision",
     "AskPerson": "resilience",
     "AsterismError": "errors",
     "BatchOutcome": "batch",
@@ -102,9 +119,12 @@ _HOMES = {
     "Participant": "nodes.kinds",
     "PendingRequest": "people",
     "PriceTable": "prices",
+    "ResourceManager": "capacity",
     "SubAgentTask": "tasks",
+    "SupervisedAgent": "supervision",
     "SupervisionEvent": "events",
     "SupervisionEventType": "events",
+    "SupervisorConfig": "supervision",
     "SupervisorDecision": "decisions",
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",

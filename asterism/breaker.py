@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 from langgraph.errors import GraphBubbleUp
 
-from asterism.errors import CircuitOpenError
+from asterism.errors import CapacityTimeoutError, CircuitOpenError
 
 CircuitState = Literal["closed", "open", "half_open"]
 """Calls pass, calls are refused, a few calls try whether the service is back."""
@@ -189,9 +189,9 @@ class CircuitBreaker:
     def is_failure(self, error: BaseException) -> bool:
         """Whether an error says that the service does not work.
 
-        An interrupt does not, nor does the refusal of a breaker further in: no call was made.
+        An interrupt does not, nor does a refusal further in, where no call was made.
         """
-        if isinstance(error, GraphBubbleUp | CircuitOpenError):
+        if isinstance(error, GraphBubbleUp | CapacityTimeoutError | CircuitOpenError):
             return False
         return isinstance(error, Exception) if self.counts is None else self.counts(error)
 

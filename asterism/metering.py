@@ -21,7 +21,7 @@ class Metering(Protocol):
     gate: Gate
     """The budgets that hold for the calls."""
 
-    def began(self, run: UUID, name: str, facts: Mapping[str, Any]) -> None:
+    def began(self, run: UUID, name: str, facts: Mapping[str, Any], *, tool: bool = False) -> None:
         """Note that a call begins."""
         ...
 
@@ -117,7 +117,7 @@ class CallHandler(_CallsOnly):
     ) -> None:
         """Note that a tool call begins."""
         name = kwargs.get("name") or as_dict(serialized).get("name") or "tool"
-        self._meter.began(run_id, str(name), metadata or {})
+        self._meter.began(run_id, str(name), metadata or {}, tool=True)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Count a tool that is done."""

@@ -34,6 +34,7 @@ class _Open:
     task: str | None
     name: str
     began: float
+    tool: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,24 @@ class Meter:
             keys = [key for key in self._lines if key[0] == by or key[0].startswith(below)]
             return [self._lines.pop(key) for key in keys]
 
+    def over(self, by: str) -> None:
+        """Note that whatever somebody had under way is over.
+
+        LangChain tells of no end when an `ainvoke` is cancelled; what such a call had reserved
+        would be kept from others.
+        """
+        with self._lock:
+            left = [
+                (run, began.tool)
+                for run, began in self._open.items()
+                if began.by == by or began.by.startswith(f"{by}/")
+            ]
+        for run, tool in left:
+            if tool:
+                self.worked(run, None)
+            else:
+                self.failed(run)
+
     def recall(self, by: str, task: str | None, messages: Iterable[BaseMessage]) -> None:
         """Count answers that an earlier process got and this one did not see."""
         for message in messages:
@@ -112,12 +131,12 @@ class Meter:
 
     # ---- what the handlers tell
 
-    def began(self, run: UUID, name: str, facts: Mapping[str, Any]) -> None:
+    def began(self, run: UUID, name: str, facts: Mapping[str, Any], *, tool: bool = False) -> None:
         """Note that a call begins."""
         path = str(facts.get("participant_path") or "")
         if facts.get("participant") == "supervisor":
             path = f"{path}/supervisor" if path else "supervisor"
-        began = _Open(path, facts.get("task"), name, self._clock())
+        began = _Open(path, facts.get("task"), name, self._clock(), tool)
         with self._lock:
             self._open[run] = began
 
@@ -193,9 +212,11 @@ class Meter:
             "cached_input_tokens": int(details.get("cache_read") or 0),
             "output_tokens": int(usage.get("output_tokens") or 0),
         }
-        cost = self._prices.cost(
-            model, cache_write_tokens=int(details.get("cache_creation") or 0), **tokens
-        )
+        written = int(details.get("cache_creation") or 0)
+        try:
+            cost = self._prices.cost(model, cache_write_tokens=written, **tokens)
+        except ValueError:  # numbers that make no sense: the call is made, its price unknown
+            cost = None
         self._add(began, {"model": model}, message, cost=cost, run=run, **tokens)
 
     def _add(

@@ -154,6 +154,8 @@ def create_visitor(member: Member) -> Visitor:
                 text=(yield from _said(member, visit, this.config)),
                 attempts=max(1, this.attempts.taken),
             )
+        finally:
+            meter.over(path)
         if lines := [*meter.take(path), *report.get("usage", ())]:
             report["usage"] = lines
         report = compensated(report, member.policies)

@@ -11,7 +11,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import RetryPolicy
 
-from asterism import Participant, SupervisorWorkflowBuilder, pending_requests, resume
+from asterism import Participant, SupervisorWorkflowBuilder, Timeout, pending_requests, resume
 from asterism.budgets import Budget, Gate, Scope, scopes_of
 from asterism.errors import AnswerError, BudgetExceededError
 from asterism.ledger import Usage, lines_of
@@ -322,3 +322,23 @@ def test_a_scripted_model_without_usage_still_has_its_words_counted() -> None:
     model = ScriptedChatModel(script=[ScriptedReply(text="one two three")])
     result = team(follow(["p"]), p=Participant(model=model, prompt="Works.")).invoke(REQUEST)
     assert Usage.of(lines_of(result)).output_tokens > 0
+
+
+async def test_what_a_cancelled_call_had_reserved_is_given_back(thread: RunnableConfig) -> None:
+    """LangChain tells of no end when a call is cancelled."""
+    hung = Priced(script=[says("late", 1, 1, delay=600)])
+    later = Priced(script=[says("done", 1, 1)])
+    built = (
+        SupervisorWorkflowBuilder(
+            "Test", finish="forward", prices=prices(), budget=Budget(max_tokens=5_000)
+        )
+        .participants(
+            hung=Participant(model=hung, prompt="Hangs.", policies=[Timeout(0.05)]),
+            later=Participant(model=later, prompt="Works."),
+        )
+        .with_manager(follow(["hung", "later"]))
+        .build()
+    )
+    result = await asyncio.wait_for(built.ainvoke(REQUEST), 20)
+    assert [r["status"] for r in result["reports"]] == ["timeout", "ok"]
+    assert Usage.of(lines_of(result)).calls == 2

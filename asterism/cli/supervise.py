@@ -1,0 +1,211 @@
+"""Children from a file: run them, show them live, stop at a step boundary."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+from rich.tree import Tree
+
+from asterism.cli.output import FAILED
+from asterism.cli.running import ERRORS
+from asterism.errors import ConfigurationError, NothingPendingError, UnknownChildError
+from asterism.events import EventBus, SupervisionEvent
+from asterism.events import SupervisionEventType as Type
+from asterism.graphs.catalog import open_graph
+from asterism.runs import Graph
+from asterism.supervision import AgentProgress, AgentSupervisor, ChildStatus, SupervisedAgent
+from asterism.supervision.files import ChildEntry, ChildrenFile, raise_faults, read_children
+from asterism.supervision.signals import on_signal
+
+PATIENCE = 30.0
+"""Seconds that children may take for their step when they are to stop."""
+
+_LOOKS = {
+    ChildStatus.PENDING: ("○", "dim"),
+    ChildStatus.RUNNING: ("●", "yellow"),
+    ChildStatus.PAUSED: ("‖", "cyan"),
+    ChildStatus.COMPLETED: ("✓", "green"),
+    ChildStatus.FAILED: ("✗", "red"),
+    ChildStatus.KILLED: ("✗", "red"),
+}
+_WIDTH = 60
+
+
+async def supervise_file(
+    path: Path, saver: BaseCheckpointSaver[Any], *, model: str, as_json: bool
+) -> int:
+    """Run the children of a file to their ends, and return the exit code.
+
+    Args:
+        path: The file.
+        saver: Where their threads are stored.
+        model: The model of shipped graphs.
+        as_json: Whether the events go to stdout, a line each; else a tree is shown on stderr.
+
+    Raises:
+        ConfigurationError: The file cannot be used; the message lists every fault.
+    """
+    content = read_children(path)
+    graphs = _graphs(path, content, saver, model)
+    bus = EventBus()
+    supervisor = AgentSupervisor(content.config, bus=bus)
+    with _Show(supervisor, path.name, ERRORS, as_json=as_json):
+        removers = [
+            on_signal(number, lambda again: _stop(supervisor, again=again))
+            for number in (signal.SIGTERM, signal.SIGINT)
+        ]
+        try:
+            finished = [
+                await _begin(supervisor, entry, graph, model)
+                for entry, graph in zip(content.children, graphs, strict=True)
+            ]
+            await supervisor.settled()
+        finally:
+            for remove in removers:
+                remove()
+            await supervisor.shutdown(0)
+    for child in supervisor.children():
+        _explain(child)
+    progress = supervisor.aggregate_progress()
+    completed = progress.counts[ChildStatus.COMPLETED] + finished.count(True)
+    ERRORS.print(_summary(progress), style="dim", markup=False, highlight=False)
+    return 0 if completed == len(content.children) else FAILED
+
+
+def _graphs(
+    path: Path, content: ChildrenFile, saver: BaseCheckpointSaver[Any], model: str
+) -> list[Graph]:
+    faults: list[str] = []
+    graphs: list[Graph] = []
+    for entry in content.children:
+        try:
+            graphs.append(open_graph(entry.graph, model=model, checkpointer=saver))
+        except ConfigurationError as error:
+            faults.append(f"{entry.place}.graph: {error}")
+    raise_faults(path, faults)
+    return graphs
+
+
+async def _begin(supervisor: AgentSupervisor, entry: ChildEntry, graph: Graph, model: str) -> bool:
+    """Begin a child, or go on with it; return whether it was finished before."""
+    config: Any = {"metadata": {"graph": entry.graph, "model": model}}  # for asterism resume
+    given: dict[str, Any] = {
+        "quotas": entry.quotas,
+        "metadata": entry.metadata,
+        "config": config,
+    }
+    if entry.thread is not None:
+        try:
+            child = await supervisor.adopt(entry.thread, graph, name=entry.name, **given)
+        except NothingPendingError:
+            return True
+        except UnknownChildError:
+            given["thread_id"] = entry.thread
+        else:
+            if not supervisor.child(child).questions:
+                await supervisor.resume_child(child)
+            return False
+    await supervisor.spawn(entry.name, entry.task, graph, **given)
+    return False
+
+
+async def _stop(supervisor: AgentSupervisor, *, again: bool) -> None:
+    ERRORS.print(
+        "Stopping at once."
+        if again
+        else "Stopping when the steps at work are done; once more to stop at once."
+    )
+    await supervisor.shutdown(0 if again else PATIENCE, pause=True)
+
+
+def _explain(child: SupervisedAgent) -> None:
+    """Say what is to be done about a child that did not complete."""
+    if child.status is ChildStatus.COMPLETED:
+        return
+    ERRORS.print(f"{child.name}: {child.status}: {child.reason}", style="yellow", markup=False)
+    if child.status is ChildStatus.PAUSED:
+        word = " 'your answer'" if child.questions else ""
+        for question in child.questions:
+            ERRORS.print(f"  {question['prompt']}", markup=False)
+        ERRORS.print(f"  Go on with: asterism resume {child.thread_id}{word}", markup=False)
+
+
+def _summary(progress: AgentProgress) -> str:
+    counts = ", ".join(f"{count} {status}" for status, count in progress.counts.items() if count)
+    return f"{counts or 'nothing to do'}; {progress.tokens} tokens, ${progress.cost_usd:.4f}"
+
+
+class _Show:
+    """Shows children: a live tree in a terminal, a line per event where there is none, or JSON."""
+
+    def __init__(
+        self, supervisor: AgentSupervisor, title: str, console: Console, *, as_json: bool
+    ) -> None:
+        self._supervisor = supervisor
+        self._title = title
+        self._console = console
+        self._live: Live | None = None
+        if as_json:
+            supervisor.bus.on(None, _print_event)
+        elif console.is_terminal:
+            self._live = Live(
+                console=console, get_renderable=self._tree, refresh_per_second=4, transient=False
+            )
+        else:
+            supervisor.bus.on(None, self._print_line)
+
+    def __enter__(self) -> None:
+        if self._live is not None:
+            self._live.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def _print_line(self, event: SupervisionEvent) -> None:
+        if event.type is Type.HEARTBEAT:
+            return
+        facts = event.facts
+        said = facts.get("reason") or facts.get("quota") or ""
+        line = f"{facts['name']} ({event.source}): {event.type} {said}".rstrip()
+        self._console.print(line, markup=False, highlight=False)
+
+    def _tree(self) -> Tree:
+        progress = self._supervisor.aggregate_progress()
+        tree = Tree(Text.assemble((self._title, "bold"), f"  {_summary(progress)}"))
+        for child in self._supervisor.children():
+            tree.add(_line(child))
+        return tree
+
+
+def _line(child: SupervisedAgent) -> Text:
+    """Return what is to be seen of a child at a moment."""
+    mark, style = _LOOKS[child.status]
+    usage = child.usage
+    parts = [f"{usage.iterations} rounds", f"{usage.tokens} tokens", f"${usage.cost_usd:.4f}"]
+    used = [part for part in usage.percentages.values() if part is not None]
+    if used:
+        parts.append(f"{max(used):.0f} % of its quota")
+    if usage.restarts:
+        parts.append(f"{usage.restarts} restarts")
+    if child.silent_seconds is not None:
+        parts.append(f"heard of {child.silent_seconds:.0f} s ago")
+    doing = child.doing if child.status is ChildStatus.RUNNING else child.reason
+    return Text.assemble(
+        (f"{mark} ", style),
+        (child.name, "bold"),
+        f"  {child.status}  ",
+        (", ".join(parts), "dim"),
+        f"  {doing[:_WIDTH]}",
+    )
+
+
+def _print_event(event: SupervisionEvent) -> None:
+    sys.stdout.write(json.dumps(event.as_json(), ensure_ascii=False) + "\n")
+    sys.stdout.flush()

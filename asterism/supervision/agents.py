@@ -1,0 +1,85 @@
+"""What can be said of a child, and of all of them together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from asterism.supervision.quotas import AgentQuotaUsage
+from asterism.supervision.states import ENDED, ChildStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisedAgent:
+    """A child of a supervisor, as it stands at a moment."""
+
+    id: str
+    name: str
+    thread_id: str
+    """The thread of its graph that it runs on."""
+    status: ChildStatus
+    attempt: int
+    """Which of its attempts runs or ran last, from 1; 0 before the first."""
+    usage: AgentQuotaUsage
+    """What it has used, with its quotas."""
+    doing: str = ""
+    """The node that began last, with those around it, as in `"venue/model"`."""
+    silent_seconds: float | None = None
+    """How long it has not been heard of, while it runs."""
+    reason: str = ""
+    """Why it rests, failed or was killed."""
+    questions: tuple[Mapping[str, str], ...] = ()
+    """What it asks, each with its `id` and `prompt`, while it rests for that."""
+    error: BaseException | None = None
+    """What it raised last."""
+    abandoned: bool = False
+    """Whether something of it could not be stopped and was left alone."""
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentProgress:
+    """How far the children of a supervisor are, with all below it."""
+
+    counts: Mapping[ChildStatus, int] = field(default_factory=lambda: dict.fromkeys(ChildStatus, 0))
+    """How many children are in each state."""
+    cost_usd: Decimal = Decimal(0)
+    tokens: int = 0
+    iterations: int = 0
+    restarts: int = 0
+    supervisors: int = 1
+    """How many supervisors there are."""
+
+    @property
+    def children(self) -> int:
+        """How many children there are and were."""
+        return sum(self.counts.values())
+
+    @property
+    def percent(self) -> float:
+        """How many of the children have come to an end, in percent; 100 where there are none."""
+        ended = sum(self.counts[status] for status in ENDED)
+        return 100 * ended / self.children if self.children else 100.0
+
+    def __add__(self, other: "AgentProgress") -> "AgentProgress":
+        """Add two up."""
+        return AgentProgress(
+            counts={status: self.counts[status] + other.counts[status] for status in ChildStatus},
+            cost_usd=self.cost_usd + other.cost_usd,
+            tokens=self.tokens + other.tokens,
+            iterations=self.iterations + other.iterations,
+            restarts=self.restarts + other.restarts,
+            supervisors=self.supervisors + other.supervisors,
+        )
+
+    @classmethod
+    def of(cls, status: ChildStatus, usage: AgentQuotaUsage) -> "AgentProgress":
+        """Return the part of one child."""
+        return cls(
+            counts={**dict.fromkeys(ChildStatus, 0), status: 1},
+            cost_usd=usage.cost_usd,
+            tokens=usage.tokens,
+            iterations=usage.iterations,
+            restarts=usage.restarts,
+            supervisors=0,
+        )

@@ -1,0 +1,250 @@
+"""An attempt: one run of a child's graph, which may be stopped, and left alone if it must."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from contextvars import Context, ContextVar, copy_context
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs, var_child_runnable_config
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
+
+from asterism.runs import Graph
+from asterism.supervision.driving import in_task, in_thread
+from asterism.supervision.fence import Fence
+from asterism.supervision.gauge import Gauge
+from asterism.supervision.guard import AsyncGuard, Guard
+from asterism.supervision.outcomes import GO_ON, Outcome, entry, outcome_of
+from asterism.supervision.threads import CREW, Crew
+
+T = TypeVar("T")
+
+POLL = 0.005
+"""Seconds between two looks whether what was stopped is gone."""
+
+
+class Watcher(Protocol):
+    """Is told what an attempt does."""
+
+    def beat(self) -> None:
+        """It made progress; told from any thread."""
+        ...
+
+    def look_soon(self, *, refused: bool = False) -> None:
+        """It used something, or was refused to; told from any thread."""
+        ...
+
+
+class Attempt:
+    """One run of a child's graph.
+
+    Args:
+        graph: The graph.
+        config: Its thread and what else the run is given.
+        request: What it is begun with, where it was not begun before.
+        child_id: The child.
+        gauge: Measures what it uses.
+        watcher: Is told what it does.
+        clock: The time in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        graph: Graph,
+        config: RunnableConfig,
+        request: Mapping[str, Any] | None,
+        child_id: str,
+        gauge: Gauge,
+        watcher: Watcher,
+        clock: Callable[[], float],
+    ) -> None:
+        self._child_id = child_id
+        self._request = request
+        self._gauge = gauge
+        self._watcher = watcher
+        self._clock = clock
+        self._control = RunControl()
+        self._fence = Fence()
+        self._crew = Crew()
+        self._over = False
+        self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._outer = CURRENT.get()
+        self.begun = False
+        """Whether its graph has done something."""
+        self.abandoned = False
+        """Whether something of it still runs that cannot be stopped."""
+        self.inner: list[Callable[[], None]] = []
+        """Kill the children that were spawned in it."""
+        self._graph = graph.copy({"checkpointer": self._fence.saver(graph.checkpointer)})
+        handlers: Any = self.handlers()
+        self._config = merge_configs(config, {"callbacks": handlers})
+
+    def handlers(self) -> Sequence[BaseCallbackHandler]:
+        """Return what hears of its calls: first the guards, which may refuse them."""
+        around: list[Attempt] = [self]
+        while (outer := around[-1]._outer) is not None:
+            around.append(outer)
+        guards = [guard(attempt) for attempt in around for guard in (Guard, AsyncGuard)]
+        return [*guards, *(h for attempt in around for h in attempt._gauge.meter.handlers)]
+
+    # ---- orders
+
+    def drain(self, reason: str) -> None:
+        """Stop at the next step boundary."""
+        self._control.request_drain(reason)
+
+    def cancel(self) -> None:
+        """Stop at once."""
+        self._over = True
+        if not self._stop.done():
+            self._stop.set_result(None)
+
+    # ---- what the guard tells, from any thread
+
+    def beat(self) -> None:
+        """Pass a sign of life on, to those around it too."""
+        if not self._over:
+            self._watcher.beat()
+            if self._outer is not None:
+                self._outer.beat()
+
+    def calls_model(self, call: UUID) -> None:
+        """Let a model be called, unless a quota is used up."""
+        spent = self._gauge.enters()
+        if spent:
+            self._watcher.look_soon(refused=True)
+        if spent or self._over:
+            self._gauge.meter.forget(call)
+            said = f"{spent[0]} is used up" if spent else "the attempt was given up"
+            raise GraphDrained(said)
+        self.beat()
+
+    def uses_tool(self) -> None:
+        """Let a tool be used, unless the attempt was given up."""
+        if self._over:
+            raise GraphDrained("the attempt was given up")
+        self.beat()
+
+    def streams(self, call: UUID) -> None:
+        """Count a piece of an answer."""
+        self._gauge.streams(call)
+        if self._gauge.quota.max_tokens is not None:
+            self._watcher.look_soon()
+        self.beat()
+
+    def answered(self, call: UUID, *, whole: bool) -> None:
+        """Leave a call to the meter, which is told next."""
+        self._gauge.answered(call, whole=whole)
+        self.beat()
+
+    # ---- the run
+
+    async def run(self, given: Any, grace: float, *, isolated: bool = False) -> Outcome:
+        """Run until the graph stops or is stopped.
+
+        Args:
+            given: The answers of a person, or `GO_ON`.
+            grace: Seconds to clear up in when it is stopped at once.
+            isolated: Whether it has an event loop and a thread of its own.
+        """
+        start = in_thread if isolated else in_task
+        drive = start(self._drive(given), self._inside(), f"child {self._child_id}")
+        try:
+            either: set[asyncio.Future[Any]] = {drive.done, self._stop}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not drive.done.done():
+                drive.cancel()
+            await self._cleared(drive.done, grace)
+        finally:
+            self._over = True
+            drive.cancel()
+            self._crew.close()
+            self._fence.close()
+            self._stop.cancel()
+        self.abandoned = not drive.done.done() or self._crew.busy() > 0
+        outcome = _outcome(drive.done)
+        if outcome.kind not in ("completed", "asks", "drained"):
+            for kill in self.inner:
+                kill()
+        return outcome
+
+    async def _cleared(self, done: "asyncio.Future[Outcome]", grace: float) -> None:
+        """Wait until nothing of the run is left, but not for long."""
+        until = self._clock() + grace
+        if not done.done():
+            await asyncio.wait({done}, timeout=grace)
+        while (self._crew.busy() or self._fence.busy()) and self._clock() < until:
+            await asyncio.sleep(POLL)
+
+    async def _drive(self, given: Any) -> Outcome:
+        graph, config = self._graph, self._config
+        try:
+            if given is GO_ON:
+                given = await entry(graph, config, self._request, self._child_id)
+            if isinstance(given, Outcome):
+                return given
+            parts: Any = graph.astream(
+                given,
+                config,
+                stream_mode=["tasks", "custom"],
+                subgraphs=True,
+                control=self._control,
+                durability="sync",
+            )
+            async with aclosing(parts):
+                async for path, mode, payload in parts:
+                    self._heard(path, mode, payload)
+            return outcome_of(graph, await graph.aget_state(config, subgraphs=True))
+        except GraphDrained as drained:
+            return Outcome(kind="drained", reason=drained.reason)
+        except Exception as error:  # noqa: BLE001 - the supervisor judges it
+            return Outcome(kind="crashed", error=error)
+
+    def _heard(self, path: tuple[str, ...], mode: str, payload: Any) -> None:
+        if self._over:
+            return
+        self.begun = True
+        if mode == "tasks":
+            self._gauge.step(path, payload)
+            if self._gauge.quota.max_iterations is not None:
+                self._watcher.look_soon()
+        self.beat()
+
+    def _inside(self) -> Context:
+        """Copy the context for the run: it is a run of its own, with its own threads."""
+        context = apart()
+        context.run(CREW.set, self._crew)
+        context.run(CURRENT.set, self)
+        return context
+
+
+def _outcome(done: "asyncio.Future[Outcome]") -> Outcome:
+    """Return what came of a run; of one that is not over, that it was stopped."""
+    if not done.done():
+        done.cancel()
+        return Outcome(kind="cancelled")
+    try:
+        return done.result()
+    except asyncio.CancelledError:
+        return Outcome(kind="cancelled")
+
+
+def apart() -> Context:
+    """Copy the context without the run around it, whose thread would be taken for one's own."""
+    context = copy_context()
+    context.run(var_child_runnable_config.set, None)
+    return context
+
+
+async def aside(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Await something apart from the run around it."""
+    return await asyncio.get_running_loop().create_task(coroutine, context=apart())
+
+
+CURRENT: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
+"""The attempt that the code at hand belongs to."""

@@ -1,0 +1,237 @@
+"""A child: a run of a graph on a thread, kept alive through its attempts until it ends."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from asterism.events import SupervisionEventType as Type
+from asterism.leases import Release
+from asterism.redaction import describe_error
+from asterism.supervision.attempts import Attempt, apart
+from asterism.supervision.member import Member
+from asterism.supervision.outcomes import GO_ON, Outcome
+from asterism.supervision.quotas import AgentQuota, Limit
+from asterism.supervision.records import Recorder
+from asterism.supervision.states import ENDED, TRANSITIONS, ChildStatus
+from asterism.supervision.verdicts import Order, Verdict, judged, stronger
+from asterism.supervision.watch import Watch
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, kw_only=True)
+class Child(Member):
+    """A member that is kept alive."""
+
+    watch: Watch = field(init=False)
+    _recorder: Recorder = field(init=False)
+    _attempt: Attempt | None = None
+    _life: "asyncio.Task[None] | None" = None
+    _wake: "asyncio.Future[None] | None" = None
+    _started: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        """Let it be watched, and what it uses be stored."""
+        self.watch = Watch(self.gauge, self, self._action)
+        self._recorder = Recorder(self.saver, self.thread_id, self.known)
+        self.gauge.meter.watch(lambda _: self.watch.look_soon())
+
+    def at_work(self) -> bool:
+        """Whether something is done for it: an attempt, a rest before one, a last record."""
+        return self._life is not None and not self._life.done()
+
+    async def settled(self) -> None:
+        """Wait until it rests or has ended, and everything that is kept of it is stored."""
+        if self._life is not None:
+            await asyncio.wait({self._life})
+
+    # ---- orders
+
+    def live(self, given: Any = GO_ON) -> None:
+        """Begin it, or go on with it after a rest."""
+        loop = asyncio.get_running_loop()
+        self._life = loop.create_task(self._live(given), context=apart(), name=f"life {self.id}")
+
+    def give(self, order: Order) -> None:
+        """Give it an order; it is carried out where it is at work or at rest."""
+        if self.status in ENDED:
+            return
+        self.order = stronger(order, self.order)
+        if self._attempt is not None and order.kind == "pause":
+            self._attempt.drain(order.reason)
+        elif self._attempt is not None:
+            self._attempt.cancel()
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+        if self.status is ChildStatus.PAUSED:
+            self._when_settled(self._carry_out)
+
+    def _when_settled(self, do: Callable[[], None]) -> None:
+        if self._life is None:
+            do()
+        else:
+            self._life.add_done_callback(lambda _: do())
+
+    def _carry_out(self) -> None:
+        if self.order is not None and self.status is ChildStatus.PAUSED:
+            self.live()
+
+    def raise_quota(self, quota: AgentQuota) -> None:
+        """Give it other limits; one that is about to rest for the old ones goes on."""
+        self.gauge.quota = quota
+        if self.order is not None and self.order.asks is not None:
+            self.order = Order(kind="go_on", reason=f"{self.order.asks} was raised")
+        self.watch.raised()
+
+    # ---- what the watch tells
+
+    def tell(self, type: Type, **facts: object) -> None:
+        """Emit an event."""
+        self.house.tell(type, self, facts)
+        if type is Type.HEARTBEAT:
+            self._recorder.soon()
+
+    def exceeds(self, limit: Limit, said: str) -> None:
+        """Kill it, or let it ask for more."""
+        if self.house.config.auto_kill_on_quota:
+            self.give(Order(kind="kill", reason=said))
+        else:
+            self.give(Order(kind="pause", reason=said, asks=limit))
+
+    def hangs(self, said: str) -> None:
+        """Restart it, or stop it."""
+        kind: Any = "restart" if self.house.config.on_hang == "restart" else "kill"
+        self.give(Order(kind=kind, reason=said, own=True))
+
+    def _action(self) -> str:
+        return "killed" if self.house.config.auto_kill_on_quota else "asked"
+
+    # ---- life
+
+    def rest(self, reason: str) -> None:
+        """Rest before the first attempt."""
+        self.move(Verdict(event=Type.PAUSED, reason=reason))
+
+    def resume(self, given: Any, release: Release) -> None:
+        """Go on after a rest."""
+        self.release = release
+        self.move(Verdict(event=Type.RESUMED))
+        self.live(given)
+
+    async def _live(self, given: Any) -> None:
+        """Make attempts until it rests or ends."""
+        verdict = Verdict(event=Type.STARTED)
+        starts = self.status is ChildStatus.PENDING
+        try:
+            while not self._obeys():
+                if starts:
+                    self.gauge.restarts += verdict.restarts
+                    self.move(verdict)
+                outcome = await self._try(given)
+                verdict = self._weighed(judged(outcome, self._taken()))
+                given, starts = GO_ON, True
+                if verdict.event is not Type.STARTED:
+                    self.move(verdict)
+                    break
+                await self._cool_down(verdict)
+        except asyncio.CancelledError:
+            self._give_up("its event loop was shut down", Type.KILLED)
+            raise
+        except Exception as error:  # noqa: BLE001 - a child without an end is worse
+            _log.exception("The supervisor could not keep the child %s.", self.id)
+            self._give_up(describe_error(error), Type.FAILED)
+        finally:
+            self.watch.end()
+            try:
+                await self._recorder.last()
+            finally:
+                self._leave()
+
+    def _obeys(self) -> bool:
+        """Rest or end, where that was ordered while no attempt was under way."""
+        order = self._taken()
+        if order is None or order.kind in ("go_on", "restart"):
+            return False
+        event = Type.KILLED if order.kind == "kill" else Type.PAUSED
+        self.move(Verdict(event=event, reason=order.reason, asks=order.asks))
+        return True
+
+    def _taken(self) -> Order | None:
+        order, self.order = self.order, None
+        return order
+
+    async def _try(self, given: Any) -> Outcome:
+        """Make an attempt."""
+        attempt = self._attempt = Attempt(
+            graph=self.graph,
+            config=self.config,
+            request=self.request,
+            child_id=self.id,
+            gauge=self.gauge,
+            watcher=self.watch,
+            clock=self.house.clock,
+        )
+        self.attempts += 1
+        self._started = self.house.clock()
+        self.watch.begin()
+        self._recorder.soon()
+        try:
+            config = self.house.config
+            isolated = config.isolation == "thread"
+            outcome = await attempt.run(given, config.grace, isolated=isolated)
+        finally:
+            self.watch.rest()
+            self._attempt, self.abandoned = None, attempt.abandoned
+            self.request = None if attempt.begun else self.request
+        if outcome.kind == "drained":
+            self.watch.look()  # it may have stopped because a call was refused
+        self.error, self.result = outcome.error, outcome.values
+        return outcome
+
+    def _weighed(self, verdict: Verdict) -> Verdict:
+        """Count a restart, or fail where there were too many."""
+        if verdict.own:
+            said = ""
+            if self.retries >= self.gauge.quota.max_retries:
+                said = f"it was restarted {self.retries} times, as often as it may be"
+            elif not self.house.grants_restart(self, verdict.reason):
+                said = "too many children were restarted lately, so the supervisor gave up"
+            if said:
+                return Verdict(event=Type.FAILED, reason=f"{verdict.reason}; {said}")
+            self.retries += 1
+        return verdict
+
+    async def _cool_down(self, verdict: Verdict) -> None:
+        """Wait until it may start again, or an order comes."""
+        quota, config = self.gauge.quota, self.house.config
+        self.reason = verdict.reason
+        own = quota.cooldown_period
+        until = self._started + (config.cooldown_period if own is None else own)
+        delay = until - self.house.clock()
+        delay = max(delay, quota.retry_delay) if verdict.own else delay
+        until = self.house.clock() + delay
+        while (left := until - self.house.clock()) > 0 and not self._is_ordered():
+            self._wake = asyncio.get_running_loop().create_future()
+            await asyncio.wait({self._wake}, timeout=left)
+            self._wake = None
+
+    def _is_ordered(self) -> bool:
+        """Whether it has an order, other than what it rests for."""
+        if self.order is not None and self.order.kind == "restart":
+            self.order = None
+        return self.order is not None
+
+    def _give_up(self, reason: str, event: Type) -> None:
+        if self.status not in ENDED:
+            known = event in TRANSITIONS[self.status]
+            self.move(Verdict(event=event if known else Type.KILLED, reason=reason))
+
+    def _leave(self) -> None:
+        """Give its thread back, and be no child any more where it has ended."""
+        if self.release is not None:
+            self.release()
+            self.release = None
+        if self.status in ENDED:
+            self.house.ended(self)

@@ -1,0 +1,128 @@
+"""Orders to a child: pause, resume, kill, raise a quota, and waiting for its end."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+from asterism.errors import (
+    AnswerError,
+    ChildFailedError,
+    ChildKilledError,
+    ChildPausedError,
+    ChildStateError,
+    ChildTimeoutError,
+    ConfigurationError,
+)
+from asterism.events import SupervisionEventType as Type
+from asterism.people import answer_command, apending_requests
+from asterism.supervision.agents import SupervisedAgent
+from asterism.supervision.attempts import aside
+from asterism.supervision.child import Child
+from asterism.supervision.family import Family, Past
+from asterism.supervision.outcomes import GO_ON
+from asterism.supervision.quotas import AgentQuota
+from asterism.supervision.spawning import leased
+from asterism.supervision.states import ENDED, ChildStatus, after
+from asterism.supervision.verdicts import Order
+
+
+def able(family: Family, child_id: str, event: Type) -> Child:
+    """Return a child to which an event can happen in its state.
+
+    Raises:
+        UnknownChildError: There is none of this id.
+        ChildStateError: It cannot happen.
+    """
+    found = family.child(child_id)
+    status = found.facts.status if isinstance(found, Past) else found.status
+    after(status, event, child_id)
+    return cast(Child, found)  # to one that has ended, nothing happens
+
+
+async def paused(child: Child) -> ChildStatus:
+    """Let a child rest at its next step boundary; return how it stands then."""
+    child.give(Order(kind="pause", reason="it was told to pause"))
+    await child.settled()
+    return child.status
+
+
+async def killed(child: Child, reason: str) -> None:
+    """Stop a child at once and for good."""
+    child.give(Order(kind="kill", reason=reason))
+    while child.status not in ENDED:
+        await child.change(None)
+    await child.settled()
+
+
+async def resumed(family: Family, child: Child, answers: Any) -> None:
+    """Let a child go on that rests."""
+    await child.settled()
+    used = child.gauge.usage()
+    if spent := used.exceeded() if child.asks is None else used.spent():
+        raise ChildStateError(
+            f"The child {child.id!r} has used up {' and '.join(spent)}, so it cannot go on; "
+            f"raise_quota(child_id, {spent[0]}=...) lets it."
+        )
+    pending = await aside(apending_requests(child.graph, child.config))
+    if pending and answers is None:
+        asked = "; ".join(repr(request.prompt) for request in pending)
+        raise AnswerError(
+            f"The child {child.id!r} waits for a person: {asked}. Answer with "
+            "resume_child(child_id, answer)."
+        )
+    given = GO_ON if answers is None else answer_command(pending, answers)
+    able(family, child.id, Type.RESUMED).resume(given, leased(child))
+
+
+async def raised(family: Family, child: Child, limits: dict[str, Any]) -> AgentQuota:
+    """Raise limits of a child; one that asks for it goes on."""
+    quota = child.gauge.quota.raised(**limits)
+    used = replace(child.gauge.usage(), quota=quota)
+    for name in used.spent():
+        if name in limits:
+            raise ConfigurationError(
+                f"{name}={limits[name]!r} is used up already ({used.used(name)} are used). Raise "
+                "it further."
+            )
+    child.raise_quota(quota)
+    if child.status is ChildStatus.PAUSED and child.asks is not None and not used.spent():
+        await child.settled()
+        able(family, child.id, Type.RESUMED).resume(GO_ON, leased(child))
+    return quota
+
+
+async def ended(
+    family: Family, child_id: str, timeout: float | None, clock: Callable[[], float]
+) -> Any:
+    """Wait until a child has ended; return its output, or raise what became of it."""
+    found = family.child(child_id)
+    until = None if timeout is None else clock() + timeout
+    while isinstance(found, Child) and found.status not in ENDED:
+        if family.closed and found.status is ChildStatus.PAUSED:
+            raise ChildPausedError(
+                f"The child {child_id!r} rests ({found.reason}), and its supervisor is shut "
+                f"down. Another one can adopt it: adopt({found.thread_id!r}, graph).",
+                child_id=child_id,
+                reason=found.reason,
+            )
+        left = None if until is None else until - clock()
+        if left is not None and left <= 0:
+            said = f"it was not over within {timeout:g} s"
+            await killed(found, said)
+            words = f"The child {child_id!r} was killed: {said}."
+            raise ChildTimeoutError(words, child_id=child_id, reason=said)
+        await found.change(left)
+    if isinstance(found, Child):
+        await found.settled()  # its thread is free then
+    facts = found.facts if isinstance(found, Past) else found.facts()
+    if facts.status is not ChildStatus.COMPLETED:
+        raise _end(facts) from facts.error
+    return found.result
+
+
+def _end(facts: SupervisedAgent) -> ChildFailedError | ChildKilledError:
+    failed = facts.status is ChildStatus.FAILED
+    kind = ChildFailedError if failed else ChildKilledError
+    word = "failed" if failed else "was killed"
+    said = f"The child {facts.id!r} {word}: {facts.reason}."
+    return kind(said, child_id=facts.id, reason=facts.reason)

@@ -1,0 +1,178 @@
+"""What a child may use, and what it has used."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Literal, cast
+
+from asterism.errors import ConfigurationError
+from asterism.plain import is_number
+
+WARN_AT = 90.0
+"""The percentage of a quota at which it is warned of."""
+
+Limit = Literal["max_duration_seconds", "max_cost_usd", "max_tokens", "max_iterations"]
+LIMITS: tuple[Limit, ...] = (
+    "max_duration_seconds",
+    "max_cost_usd",
+    "max_tokens",
+    "max_iterations",
+)
+"""The quotas that end a child, or ask a person to raise them."""
+
+_COUNTS = {"max_tokens": 1, "max_iterations": 1, "max_retries": 0}
+_SECONDS = (
+    "max_duration_seconds",
+    "heartbeat_interval",
+    "heartbeat_timeout",
+    "retry_delay",
+    "cooldown_period",
+)
+_MAY_BE_ZERO = ("retry_delay", "cooldown_period")
+_NEVER_NONE = ("heartbeat_interval", "max_retries", "retry_delay")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentQuota:
+    """What a child may use. None: as much as it likes."""
+
+    max_duration_seconds: float | None = None
+    """How long it may run; pauses do not count, rests before a restart do."""
+    max_cost_usd: Decimal | float | None = None
+    """US dollars for its model and tool calls. A model without a known price breaks it."""
+    max_tokens: int | None = None
+    """Input and output tokens."""
+    max_iterations: int | None = None
+    """How often it may go round: model calls, or turns of the busiest node of its own graph,
+    whichever is more."""
+    heartbeat_interval: float = 5.0
+    """Seconds between two heartbeats that are told, at least."""
+    heartbeat_timeout: float | None = 300.0
+    """Seconds for which it may be silent: no step, no token, no model or tool call, nothing
+    written to the stream."""
+    max_retries: int = 3
+    """How often it is restarted after a crash or a silence of its own."""
+    retry_delay: float = 1.0
+    """Seconds until it is restarted."""
+    cooldown_period: float | None = None
+    """Seconds between two of its starts, at least. None: as the supervisor has it."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no limit.
+
+        Raises:
+            ConfigurationError: A value is not allowed; the message lists all of them.
+        """
+        if faults := [fault for name in _FIELDS if (fault := self._fault(name))]:
+            raise ConfigurationError("; ".join(faults))
+        for name in _FIELDS:
+            value = getattr(self, name)
+            if name == "max_cost_usd" and value is not None:
+                object.__setattr__(self, name, Decimal(str(value)))
+            elif isinstance(value, Decimal):
+                object.__setattr__(self, name, float(value))
+
+    def _fault(self, name: str) -> str | None:
+        value: object = getattr(self, name)
+        if value is None:
+            return f"{name} is None; it must be a number" if name in _NEVER_NONE else None
+        if name in _COUNTS:
+            least = _COUNTS[name]
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                return f"{name} is {value!r}; it must be a whole number from {least}"
+            return None
+        finite = value.is_finite() if isinstance(value, Decimal) else is_number(value)
+        zero = name in _MAY_BE_ZERO
+        if not finite or not (cast(float, value) > 0 or (zero and value == 0)):
+            return f"{name} is {value!r}; it must be a number {'from' if zero else 'above'} 0"
+        return None
+
+    def raised(self, **limits: Any) -> "AgentQuota":
+        """Return the quota with other limits.
+
+        Raises:
+            ConfigurationError: A name is no limit, or a value not allowed.
+        """
+        for name in limits:
+            if name not in LIMITS:
+                raise ConfigurationError(
+                    f"{name!r} is no limit that can be raised; allowed: {', '.join(LIMITS)}"
+                )
+        return replace(self, **limits)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the quota as plain JSON values."""
+        cost = self.max_cost_usd
+        values = {name: getattr(self, name) for name in _FIELDS}
+        return {**values, "max_cost_usd": None if cost is None else str(cost)}
+
+
+_FIELDS = ("max_cost_usd", *_COUNTS, *_SECONDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentQuotaUsage:
+    """What a child has used so far."""
+
+    elapsed_seconds: float
+    """How long it has run, in all processes."""
+    cost_usd: Decimal
+    """US dollars, of what has a known price."""
+    tokens: int
+    iterations: int
+    heartbeats: int
+    restarts: int
+    unknown_models: tuple[str, ...] = ()
+    """The models whose price is not known."""
+    quota: AgentQuota
+    """What it may use."""
+
+    def used(self, limit: Limit) -> float | Decimal | int:
+        """Return how much is used of what a quota limits."""
+        measures: Mapping[Limit, float | Decimal | int] = {
+            "max_duration_seconds": self.elapsed_seconds,
+            "max_cost_usd": self.cost_usd,
+            "max_tokens": self.tokens,
+            "max_iterations": self.iterations,
+        }
+        return measures[limit]
+
+    @property
+    def percentages(self) -> Mapping[Limit, float | None]:
+        """How much of each quota is used, in percent; None where there is no limit."""
+        return {name: self._percent(name) for name in LIMITS}
+
+    def warned_of(self) -> list[Limit]:
+        """Return the quotas of which 90 % or more is used."""
+        return [name for name, part in self.percentages.items() if (part or 0) >= WARN_AT]
+
+    def exceeded(self) -> list[Limit]:
+        """Return the quotas that are broken."""
+        at_once = "max_duration_seconds"  # the others may be used to the full
+        return [n for n in self.spent() if n == at_once or self._percent(n) != 100]
+
+    def spent(self) -> list[Limit]:
+        """Return the quotas that leave no room for another model call."""
+        unknown = self.quota.max_cost_usd is not None and self.unknown_models
+        return [
+            name
+            for name, percent in self.percentages.items()
+            if (percent is not None and percent >= 100) or (unknown and name == "max_cost_usd")
+        ]
+
+    def _percent(self, name: Limit) -> float | None:
+        limit: Any = getattr(self.quota, name)
+        if limit is None:
+            return None
+        return float(100 * Decimal(str(self.used(name))) / Decimal(str(limit)))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the usage as plain JSON values."""
+        return {
+            "elapsed_seconds": round(self.elapsed_seconds, 3),
+            "cost_usd": str(self.cost_usd),
+            "tokens": self.tokens,
+            "iterations": self.iterations,
+            "heartbeats": self.heartbeats,
+            "restarts": self.restarts,
+        }

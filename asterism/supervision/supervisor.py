@@ -1,0 +1,299 @@
+"""The supervisor: spawns children, watches over them, and lets none take others along."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from langchain_core.runnables import RunnableConfig
+
+from asterism.errors import ConfigurationError
+from asterism.events import EventBus, Handler
+from asterism.events import SupervisionEventType as Type
+from asterism.prices import DEFAULT_PRICES, PriceTable
+from asterism.runs import Graph
+from asterism.supervision import orders
+from asterism.supervision.agents import AgentProgress, SupervisedAgent
+from asterism.supervision.checks import checked_name
+from asterism.supervision.child import Child
+from asterism.supervision.config import SupervisorConfig
+from asterism.supervision.family import Family
+from asterism.supervision.quotas import AgentQuota, AgentQuotaUsage
+from asterism.supervision.signals import on_signal
+from asterism.supervision.spawning import Spawner, Spec
+from asterism.supervision.states import ChildStatus
+
+
+class AgentSupervisor:
+    """Keeps children: runs of graphs, each on a thread of its own, with quotas.
+
+    It is used from one event loop. The death of a child harms neither the supervisor nor the
+    other children. Where there is no child of the given id, its methods raise
+    `UnknownChildError`; where it cannot be done in the state of the child, `ChildStateError`.
+
+    Example:
+        ```python
+        supervisor = AgentSupervisor(SupervisorConfig(max_children=10), on_event=print)
+        quotas = AgentQuota(max_duration_seconds=600, max_cost_usd=2)
+        child_id = await supervisor.spawn("trip", "Plan a trip", workflow, quotas)
+        result = await supervisor.await_child(child_id)
+        ```
+
+    Args:
+        config: How children are kept.
+        on_event: Is told every event of its children and of the supervisors below it: a sync
+            or async function of a `SupervisionEvent`. What it raises is listed in
+            `bus.failures()`.
+        bus: Where events are told. None: a bus of its own.
+        clock: The time in seconds.
+        prices: What tokens cost.
+    """
+
+    def __init__(
+        self,
+        config: SupervisorConfig | None = None,
+        on_event: Handler | None = None,
+        *,
+        bus: EventBus | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        prices: PriceTable = DEFAULT_PRICES,
+    ) -> None:
+        self.bus = bus or EventBus()
+        """Where events are told."""
+        self.config = config or SupervisorConfig()
+        """How children are kept."""
+        self._clock = clock
+        self._family = Family(self.config, self.bus, clock)
+        self._spawner = Spawner(self._family, prices)
+        if on_event is not None:
+            self.bus.on(None, on_event, where=self._family.is_of_ours)
+
+    async def __aenter__(self) -> Self:
+        """Keep children until the block ends."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait until nobody is at work; after an error, kill who is."""
+        if kind is None:
+            await self.settled()
+        await self.shutdown(0)
+
+    # ---- taking on
+
+    async def spawn(
+        self,
+        name: str,
+        task: str | Mapping[str, Any],
+        graph: Graph,
+        quotas: AgentQuota | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        thread_id: str | None = None,
+        config: RunnableConfig | None = None,
+    ) -> str:
+        """Spawn a child: a run of a graph on a thread.
+
+        Args:
+            name: What it is called; several may have the same name.
+            task: What it is to do: a text, or the input of the graph.
+            graph: A workflow, or any LangGraph graph, with a checkpointer.
+            quotas: What it may use. None: as the config has it.
+            metadata: What else is to be known of it, as plain JSON values.
+            thread_id: The thread that it runs on. None: one that is called as the child.
+            config: What else its runs are given: callbacks, tags, `configurable`.
+
+        Returns:
+            The id of the child.
+
+        Raises:
+            SpawnRefusedError: There are enough children, or the supervisor is shut down.
+            ConfigurationError: An argument cannot be used.
+            InvalidRequestError: The task is none.
+            ThreadBusyError: A child is at work on the thread already.
+        """
+        spec = Spec(name=name, graph=graph, quotas=quotas, metadata=metadata)
+        return (await self._spawner.spawned(task, spec, thread_id, config)).id
+
+    async def adopt(
+        self,
+        thread_id: str,
+        graph: Graph,
+        *,
+        name: str | None = None,
+        quotas: AgentQuota | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        config: RunnableConfig | None = None,
+    ) -> str:
+        """Take on a child whose thread was left unfinished, here or in another process.
+
+        It is paused; `resume_child` goes on with it. What it has used goes with it.
+
+        Args:
+            thread_id: The thread.
+            graph: Its graph, with the checkpointer that holds the thread.
+            name: What it is called. None: as before.
+            quotas: What it may use, in all. None: as before.
+            metadata: What else is to be known of it. None: as before.
+            config: What else its runs are given.
+
+        Returns:
+            The id of the child.
+
+        Raises:
+            SpawnRefusedError: There are enough children, or the supervisor is shut down.
+            UnknownChildError: Nothing is stored on the thread.
+            NothingPendingError: Nothing is unfinished there.
+            ThreadBusyError: A child is at work there.
+        """
+        spec = Spec(name=name, graph=graph, quotas=quotas, metadata=metadata)
+        return (await self._spawner.adopted(thread_id, spec, config)).id
+
+    def attach(self, name: str, supervisor: "AgentSupervisor") -> None:
+        """Put another supervisor below this one.
+
+        Its children count in `aggregate_progress`, their events are told here too, a shutdown
+        reaches it, and when it gives up on a child, this one decides whether there is another
+        try.
+
+        Raises:
+            ConfigurationError: The name is taken, or the other one is below a supervisor
+                already, or above this one.
+        """
+        below = supervisor._family
+        if checked_name(name) in self._family.below:
+            raise ConfigurationError(f"{name!r} is attached already; choose another name.")
+        if below.above is not None or self._family in below.families():
+            raise ConfigurationError(
+                f"{name!r} cannot be attached: it is below a supervisor already, or above this one."
+            )
+        self._family.attach(name, below)
+
+    # ---- orders
+
+    async def pause_child(self, child_id: str) -> ChildStatus:
+        """Let a child rest at its next step boundary, with its state saved.
+
+        Returns:
+            How it stands then: paused, unless it came to its end before.
+        """
+        return await orders.paused(self._able(child_id, Type.PAUSED))
+
+    async def resume_child(self, child_id: str, answers: Any = None) -> None:
+        """Let a child go on that rests.
+
+        Args:
+            child_id: The child.
+            answers: For one that waits for a person: one value, or `{id: value}`, as in
+                `asterism.resume`.
+
+        Raises:
+            ChildStateError: It does not rest, or has a quota used up; then `raise_quota`.
+            AnswerError: It waits for an answer, or the answer cannot be used.
+            ThreadBusyError: Another child is at work on its thread.
+        """
+        await orders.resumed(self._family, self._able(child_id, Type.RESUMED), answers)
+
+    async def kill_child(self, child_id: str, reason: str = "it was told to stop") -> None:
+        """Stop a child at once and for good; what it has stored stays."""
+        await orders.killed(self._able(child_id, Type.KILLED), reason)
+
+    async def raise_quota(self, child_id: str, **limits: Any) -> AgentQuota:
+        """Raise limits of a child; one that asks for it goes on, and repeats nothing.
+
+        Args:
+            child_id: The child.
+            limits: New values of `max_duration_seconds`, `max_cost_usd`, `max_tokens` and
+                `max_iterations`. None: as much as it likes.
+
+        Returns:
+            The new quota.
+
+        Raises:
+            ConfigurationError: A limit cannot be used, or is used up already.
+        """
+        return await orders.raised(self._family, self._able(child_id, Type.KILLED), limits)
+
+    async def await_child(self, child_id: str, timeout: float | None = None) -> Any:
+        """Wait until a child has ended.
+
+        Args:
+            child_id: The child.
+            timeout: Seconds after which it is killed. None: for as long as it takes.
+
+        Returns:
+            The output of its graph.
+
+        Raises:
+            ChildFailedError: It failed; the cause is what it raised last.
+            ChildKilledError: It was killed.
+            ChildTimeoutError: It was not over in time, and was killed.
+            ChildPausedError: It rests, and the supervisor is shut down.
+        """
+        return await orders.ended(self._family, child_id, timeout, self._clock)
+
+    # ---- reading
+
+    def child(self, child_id: str) -> SupervisedAgent:
+        """Return what is known of a child now."""
+        return self._family.facts_of(child_id)
+
+    def status(self, child_id: str) -> ChildStatus:
+        """Return how a child stands."""
+        return self.child(child_id).status
+
+    def usage(self, child_id: str) -> AgentQuotaUsage:
+        """Return what a child has used."""
+        return self.child(child_id).usage
+
+    def children(self) -> list[SupervisedAgent]:
+        """Return what is known of every child, those that have ended first."""
+        return self._family.facts()
+
+    def aggregate_progress(self) -> AgentProgress:
+        """Add up how far all children are, with those of the supervisors below."""
+        return self._family.progress()
+
+    # ---- the end
+
+    async def settled(self) -> None:
+        """Wait until every child has ended or rests, here and below."""
+        await self._family.settled()
+
+    async def shutdown(self, timeout: float = 10.0, *, pause: bool = False) -> AgentProgress:
+        """Take no more children, let those at work finish or pause, then kill them.
+
+        Children that rest stay as they are; another supervisor can adopt them.
+
+        Args:
+            timeout: Seconds until those that are still at work are killed.
+            pause: Whether they rest at their next step boundary rather than finish.
+
+        Returns:
+            How all of them stand.
+        """
+        await self._family.close(timeout, pause=pause)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.bus.drained(), timeout=1.0)
+        return self.aggregate_progress()
+
+    def install_sigterm(self, timeout: float = 10.0) -> Callable[[], None]:
+        """Shut down when the process is told to end: pause the children, at a second word kill.
+
+        Args:
+            timeout: Seconds until those that are still at work are killed.
+
+        Returns:
+            What takes the handler away again.
+        """
+        return on_signal(signal.SIGTERM, lambda n: self.shutdown(0 if n else timeout, pause=True))
+
+    def _able(self, child_id: str, event: Type) -> Child:
+        return orders.able(self._family, child_id, event)

@@ -1,0 +1,93 @@
+"""What becomes of a child when an attempt has stopped: decided from what is known, no more."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from asterism.events import SupervisionEventType as Type
+from asterism.redaction import describe_error
+from asterism.supervision.outcomes import HOPELESS, Outcome
+from asterism.supervision.quotas import Limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a child is to do."""
+
+    kind: Literal["go_on", "pause", "restart", "kill"]
+    reason: str
+    own: bool = False
+    """For a restart: whether the child itself is the cause."""
+    asks: Limit | None = None
+    """For a pause: the quota that is to be raised."""
+
+
+_RANKS = ("go_on", "pause", "restart", "kill")
+
+
+def stronger(order: Order, other: Order | None) -> Order:
+    """Return which of two orders holds: the stronger one, or the first of two alike.
+
+    A child that is about to rest is not restarted instead: a restart just makes it stop.
+    """
+    if other is None or (order.kind, other.kind) == ("kill", "pause"):
+        return order
+    if (order.kind, other.kind) == ("restart", "pause"):
+        return other
+    return order if _RANKS.index(order.kind) > _RANKS.index(other.kind) else other
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What becomes of a child."""
+
+    event: Type
+    """What is told: that it rests, has ended, or is started again."""
+    reason: str = ""
+    own: bool = False
+    """For a start: whether the child itself is the cause, so that it counts as a retry."""
+    restarts: bool = False
+    """For a start: whether something went wrong, with it or with one beside it."""
+    asks: Limit | None = None
+    """For a rest: the quota that is to be raised."""
+    questions: tuple[Mapping[str, str], ...] = ()
+    """For a rest: what it asks."""
+
+
+def judged(outcome: Outcome, order: Order | None) -> Verdict:
+    """Decide what becomes of a child.
+
+    Args:
+        outcome: How its attempt stands.
+        order: What it was to do.
+    """
+    if order is not None and order.kind == "kill":
+        return Verdict(event=Type.KILLED, reason=order.reason)
+    if outcome.kind == "completed":
+        return Verdict(event=Type.COMPLETED)
+    if outcome.kind == "asks":
+        said = "it waits for a person" if outcome.questions else "it stopped at a breakpoint"
+        return Verdict(event=Type.PAUSED, reason=said, questions=outcome.questions)
+    if order is not None and order.kind == "pause":
+        return Verdict(event=Type.PAUSED, reason=order.reason, asks=order.asks)
+    if order is not None:
+        again = order.kind == "restart"
+        return Verdict(event=Type.STARTED, reason=order.reason, own=order.own, restarts=again)
+    return _by_itself(outcome)
+
+
+def _by_itself(outcome: Outcome) -> Verdict:
+    """Decide where nobody gave an order."""
+    if outcome.kind == "drained":
+        return Verdict(event=Type.PAUSED, reason=outcome.reason)
+    again = True
+    if outcome.kind == "ended":
+        said = f"it ended as {outcome.status!r}: {outcome.reason}"
+        again = outcome.status == "failed"
+    elif outcome.error is not None:
+        said = describe_error(outcome.error)
+        again = not isinstance(outcome.error, HOPELESS)
+    else:
+        said = "it was cancelled from within"
+    event = Type.STARTED if again else Type.FAILED
+    return Verdict(event=event, reason=said, own=again, restarts=again)
