@@ -14,7 +14,12 @@ from rich.tree import Tree
 
 from asterism.cli.output import FAILED
 from asterism.cli.running import ERRORS
-from asterism.errors import ConfigurationError, NothingPendingError, UnknownChildError
+from asterism.errors import (
+    AsterismError,
+    ConfigurationError,
+    NothingPendingError,
+    UnknownChildError,
+)
 from asterism.events import EventBus, SupervisionEvent
 from asterism.events import SupervisionEventType as Type
 from asterism.graphs.catalog import open_graph
@@ -94,25 +99,33 @@ def _graphs(
 
 async def _begin(supervisor: AgentSupervisor, entry: ChildEntry, graph: Graph, model: str) -> bool:
     """Begin a child, or go on with it; return whether it was finished before."""
-    config: Any = {"metadata": {"graph": entry.graph, "model": model}}  # for asterism resume
-    given: dict[str, Any] = {
-        "quotas": entry.quotas,
-        "metadata": entry.metadata,
-        "config": config,
-    }
-    if entry.thread is not None:
-        try:
-            child = await supervisor.adopt(entry.thread, graph, name=entry.name, **given)
-        except NothingPendingError:
-            return True
-        except UnknownChildError:
-            given["thread_id"] = entry.thread
-        else:
-            if not supervisor.child(child).questions:
-                await supervisor.resume_child(child)
-            return False
-    await supervisor.spawn(entry.name, entry.task, graph, **given)
+    try:
+        if entry.thread is not None:
+            return await _go_on(supervisor, entry, graph, model)
+        await supervisor.spawn(entry.name, entry.task, graph, **_given(entry, model))
+    except AsterismError as error:  # the other children go on
+        ERRORS.print(f"{entry.name}: {error}", style="red", markup=False)
     return False
+
+
+async def _go_on(supervisor: AgentSupervisor, entry: ChildEntry, graph: Graph, model: str) -> bool:
+    """Go on with a child that was begun before, or begin it on its thread."""
+    thread, given = str(entry.thread), _given(entry, model)
+    try:
+        child_id = await supervisor.adopt(thread, graph, name=entry.name, **given)
+    except NothingPendingError:
+        return True
+    except UnknownChildError:
+        await supervisor.spawn(entry.name, entry.task, graph, thread_id=thread, **given)
+        return False
+    if not supervisor.child(child_id).questions:  # they are asked at the end
+        await supervisor.resume_child(child_id)
+    return False
+
+
+def _given(entry: ChildEntry, model: str) -> dict[str, Any]:
+    facts = {"graph": entry.graph, "model": model}  # for asterism resume
+    return {"quotas": entry.quotas, "metadata": entry.metadata, "config": {"metadata": facts}}
 
 
 async def _stop(supervisor: AgentSupervisor, *, again: bool) -> None:
@@ -129,7 +142,13 @@ def _explain(child: SupervisedAgent) -> None:
     if child.status is ChildStatus.COMPLETED:
         return
     ERRORS.print(f"{child.name}: {child.status}: {child.reason}", style="yellow", markup=False)
-    if child.status is ChildStatus.PAUSED:
+    if child.asks is not None:
+        ERRORS.print(
+            f"  Raise its {child.asks}, give it the thread {child.thread_id!r}, and run the file "
+            "again.",
+            markup=False,
+        )
+    elif child.status is ChildStatus.PAUSED:
         word = " 'your answer'" if child.questions else ""
         for question in child.questions:
             ERRORS.print(f"  {question['prompt']}", markup=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from asterism.supervision.quotas import AgentQuotaUsage
+from asterism.supervision.quotas import AgentQuotaUsage, Limit
 from asterism.supervision.states import ENDED, ChildStatus
 
 
@@ -28,6 +28,8 @@ class SupervisedAgent:
     """How long it has not been heard of, while it runs."""
     reason: str = ""
     """Why it rests, failed or was killed."""
+    asks: Limit | None = None
+    """The quota that it asks to have raised, while it rests for that."""
     questions: tuple[Mapping[str, str], ...] = ()
     """What it asks, each with its `id` and `prompt`, while it rests for that."""
     error: BaseException | None = None

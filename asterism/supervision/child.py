@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,8 @@ class Child(Member):
 
     def give(self, order: Order) -> None:
         """Give it an order; it is carried out where it is at work or at rest."""
-        if self.status in ENDED:
+        rests = self.status is ChildStatus.PAUSED
+        if self.status in ENDED or (rests and order.kind != "kill"):
             return
         self.order = stronger(order, self.order)
         if self._attempt is not None and order.kind == "pause":
@@ -65,7 +66,7 @@ class Child(Member):
             self._attempt.cancel()
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
-        if self.status is ChildStatus.PAUSED:
+        if rests:
             self._when_settled(self._carry_out)
 
     def _when_settled(self, do: Callable[[], None]) -> None:
@@ -110,9 +111,9 @@ class Child(Member):
 
     # ---- life
 
-    def rest(self, reason: str) -> None:
+    def rest(self, reason: str, questions: tuple[Mapping[str, str], ...]) -> None:
         """Rest before the first attempt."""
-        self.move(Verdict(event=Type.PAUSED, reason=reason))
+        self.move(Verdict(event=Type.PAUSED, reason=reason, questions=questions))
 
     def resume(self, given: Any, release: Release) -> None:
         """Go on after a rest."""
@@ -219,7 +220,7 @@ class Child(Member):
 
     def _is_ordered(self) -> bool:
         """Whether it has an order, other than what it rests for."""
-        if self.order is not None and self.order.kind == "restart":
+        if self.order is not None and self.order.kind in ("restart", "go_on"):
             self.order = None
         return self.order is not None
 

@@ -213,8 +213,9 @@ class Family:
             for child in self._at_work():
                 child.give(Order(kind="pause", reason="the supervisor is shut down"))
         if not await self.settled(timeout):
-            for child in (child for child in self._at_work() if child.status in AT_WORK):
-                child.give(Order(kind="kill", reason="the supervisor was shut down"))
+            for child in self._at_work():
+                if child.status in AT_WORK:  # one that has come to rest may rest
+                    child.give(Order(kind="kill", reason="the supervisor was shut down"))
             await self.settled()
 
     def _at_work(self) -> list[Child]:

@@ -82,6 +82,7 @@ class Member:
             doing=self.gauge.doing,
             silent_seconds=self.gauge.silence() if self.status is ChildStatus.RUNNING else None,
             reason=self.reason,
+            asks=self.asks,
             questions=self.questions,
             error=self.error,
             abandoned=self.abandoned,

@@ -32,7 +32,7 @@ from asterism.supervision.checks import (
 from asterism.supervision.child import Child
 from asterism.supervision.family import Family
 from asterism.supervision.gauge import Gauge
-from asterism.supervision.outcomes import CHILD, outcome_of
+from asterism.supervision.outcomes import CHILD, Outcome, outcome_of
 from asterism.supervision.quotas import AgentQuota
 from asterism.supervision.records import read_record
 from asterism.supervision.verdicts import Order
@@ -84,21 +84,23 @@ async def check_unused(child: Child) -> None:
         )
 
 
-async def check_unfinished(child: Child) -> None:
-    """Check that a thread holds unfinished work.
+async def unfinished(child: Child) -> Outcome:
+    """Return how the unfinished work on a thread stands.
 
     Raises:
         UnknownChildError: It holds nothing at all.
         NothingPendingError: Everything on it is finished.
     """
-    found = await aside(child.graph.aget_state(child.config))
+    found = await aside(child.graph.aget_state(child.config, subgraphs=True))
     if found.metadata is None:
         raise UnknownChildError(
             f"Nothing is stored on the thread {child.thread_id!r}, so there is nothing to adopt; "
             "begin a child with spawn()."
         )
-    if not is_unfinished(found) and outcome_of(child.graph, found).kind == "completed":
+    outcome = outcome_of(child.graph, found)
+    if outcome.kind == "completed":
         raise NothingPendingError(f"Nothing is unfinished on the thread {child.thread_id!r}.")
+    return outcome
 
 
 class Spawner:
@@ -147,9 +149,9 @@ class Spawner:
         spec = Spec(name=name, graph=spec.graph, quotas=quotas, metadata=metadata)
         child = self._made(child_id, thread, spec, config, known)
         leased(child)()
-        await check_unfinished(child)
+        outcome = await unfinished(child)
         self._take_on(child)
-        child.rest("it was adopted")
+        child.rest("it was adopted", outcome.questions)
         return child
 
     def _made(

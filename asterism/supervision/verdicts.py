@@ -22,19 +22,17 @@ class Order:
     """For a pause: the quota that is to be raised."""
 
 
-_RANKS = ("go_on", "pause", "restart", "kill")
+_RANKS = ("go_on", "restart", "pause", "kill")
 
 
 def stronger(order: Order, other: Order | None) -> Order:
     """Return which of two orders holds: the stronger one, or the first of two alike.
 
-    A child that is about to rest is not restarted instead: a restart just makes it stop.
+    A child that is to rest is not restarted instead: it just stops sooner.
     """
-    if other is None or (order.kind, other.kind) == ("kill", "pause"):
+    if other is None or _RANKS.index(order.kind) > _RANKS.index(other.kind):
         return order
-    if (order.kind, other.kind) == ("restart", "pause"):
-        return other
-    return order if _RANKS.index(order.kind) > _RANKS.index(other.kind) else other
+    return other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +68,10 @@ def judged(outcome: Outcome, order: Order | None) -> Verdict:
         return Verdict(event=Type.PAUSED, reason=said, questions=outcome.questions)
     if order is not None and order.kind == "pause":
         return Verdict(event=Type.PAUSED, reason=order.reason, asks=order.asks)
-    if order is not None:
-        again = order.kind == "restart"
-        return Verdict(event=Type.STARTED, reason=order.reason, own=order.own, restarts=again)
+    if order is not None and order.kind == "restart":
+        return Verdict(event=Type.STARTED, reason=order.reason, own=order.own, restarts=True)
+    if order is not None and outcome.kind == "drained":
+        return Verdict(event=Type.STARTED, reason=order.reason)
     return _by_itself(outcome)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Protocol
 
 from asterism.events import SupervisionEventType as Type
@@ -49,6 +50,7 @@ class Watch:
         self._warned: set[Limit] = set()
         self._exceeded: set[Limit] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = copy_context()  # not that of the run, which tells it things
         self._timer: asyncio.TimerHandle | None = None
         self._looks = False
         self._refused = False
@@ -59,7 +61,7 @@ class Watch:
 
     def begin(self) -> None:
         """Look, and listen for signs of life."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._context = asyncio.get_running_loop(), copy_context()
         self._listens, self._looks, self._refused = True, False, False
         self._gauge.heard = self._gauge.now()
         self.look()
@@ -137,7 +139,7 @@ class Watch:
         if due and self._loop is not None:
             delay = max(SOON, min(due))
             at = self._gauge.now() + delay
-            self._timer = self._loop.call_later(delay, self._look_at, at)
+            self._timer = self._loop.call_later(delay, self._look_at, at, context=self._context)
 
     def _look_at(self, due: float) -> None:
         """Look at the time that was set; what held up the loop is no silence of the child."""
@@ -169,7 +171,7 @@ class Watch:
         loop = self._loop
         with suppress(RuntimeError):  # the loop is closed
             if loop is not None:
-                loop.call_soon_threadsafe(do)
+                loop.call_soon_threadsafe(do, context=self._context)
 
     def _look_now(self) -> None:
         self._looks = False

@@ -99,6 +99,23 @@ def test_a_child_that_asks_is_told_of_and_can_be_resumed(tmp_path: Path) -> None
     assert cli(path, db=db).exit_code == 0  # it was finished before
 
 
+def test_a_child_that_asks_for_more_goes_on_with_a_file_that_gives_it(tmp_path: Path) -> None:
+    db = str(tmp_path / "a.db")
+    party = {"name": "party", "graph": "event_planning", "task": PARTY, "thread": "t"}
+    asking = {"auto_kill_on_quota": False}
+    small = written(tmp_path, {**party, "quotas": {"max_iterations": 3}}, supervisor=asking)
+    result = cli(small, db=db)
+    assert result.exit_code == 1
+    assert "party: paused: max_iterations: 3 of 3\n  Raise its max_iterations, " in result.stderr
+    again = cli(
+        written(tmp_path, {**party, "quotas": {"max_iterations": 2}}, child("quick")), db=db
+    )
+    assert again.exit_code == 1
+    assert "has used up max_iterations, so it cannot go on" in again.stderr
+    assert "1 paused, 1 completed; " in again.stderr  # the other child went on
+    assert cli(written(tmp_path, party, supervisor=asking), db=db).exit_code == 0
+
+
 def test_every_fault_of_a_file_is_told(tmp_path: Path) -> None:
     wrong = [child("nothing"), {"name": "x", "graph": "unknown", "task": "Go"}]
     result = cli(written(tmp_path, *wrong))

@@ -1039,6 +1039,59 @@ async def test_a_shutdown_that_pauses_leaves_everybody_resumable() -> None:
         await parent.await_child(pending)
 
 
+class Slow(InMemorySaver):
+    """Takes its time to store what a supervisor keeps beside the checkpoints."""
+
+    async def aput(self, config: Any, *rest: Any) -> Any:
+        if config["configurable"]["checkpoint_ns"].startswith("asterism"):
+            await asyncio.sleep(0.2)
+        return await super().aput(config, *rest)
+
+
+@pytest.mark.parametrize("timeout", [0, 5])
+async def test_a_child_that_has_just_come_to_rest_is_left_in_peace(timeout: float) -> None:
+    told = Told()
+    parent = supervisor(told)
+    graph = chain(does("a"), does("b"), interrupt_before=["n1"], saver=Slow())
+    child = await parent.spawn("one", GO, graph)
+    await until(lambda: parent.status(child) is ChildStatus.PAUSED)
+    await parent.shutdown(timeout, pause=True)
+    assert told.types() == ["spawned", "started", "paused"]
+    other = supervisor()
+    await other.adopt(child, graph)  # its thread is free
+
+
+async def test_a_child_that_has_just_come_to_rest_can_be_killed_or_resumed() -> None:
+    graph = chain(does("a"), does("b"), interrupt_before=["n1"], saver=Slow())
+    async with supervisor() as parent:
+        for order in (parent.kill_child, parent.resume_child):
+            child = await parent.spawn("one", GO, graph)
+            while parent.status(child) is not ChildStatus.PAUSED:
+                await asyncio.sleep(0.005)
+            await order(child)
+            assert parent.status(child) is not ChildStatus.PAUSED
+
+
+async def test_a_child_that_a_handler_spawns_is_no_child_of_a_child() -> None:
+    told = Told()
+    spawned: list[asyncio.Task[str]] = []
+
+    def handler(event: Any) -> None:
+        told(event)
+        if event.type.value == "heartbeat" and not spawned:
+            work = parent.spawn("other", GO, chain(waits, saver=InMemorySaver()))
+            spawned.append(asyncio.create_task(work))
+
+    parent = AgentSupervisor(on_event=handler)
+    child = await parent.spawn("one", GO, chain(does("a"), waits))
+    await until(lambda: parent.child(child).doing == "n1" and bool(spawned))
+    await parent.kill_child(child)
+    other = await spawned[0]
+    await asyncio.sleep(0.05)
+    assert parent.status(other) is ChildStatus.RUNNING
+    await parent.shutdown(0)
+
+
 async def test_an_error_in_the_block_kills_who_is_at_work() -> None:
     told = Told()
     with pytest.raises(KeyError):
