@@ -37,7 +37,9 @@ bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in on
 	$(BIN)/python -m benchmarks.parallel
 
 torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,000 children
-	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 $(BIN)/python -m pytest tests/test_crashes.py tests/graphs/test_machine.py tests/asterism/supervision/test_soak.py
+	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 $(BIN)/python -m pytest -o log_cli=true \
+		tests/test_crashes.py tests/graphs/test_machine.py \
+		tests/asterism/supervision/test_machine.py tests/asterism/supervision/test_soak.py
 
 audit: $(VENV)/developed ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --skip-editable

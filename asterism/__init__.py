@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from asterism.runs import aproceed, proceed
     from asterism.storage import aopen_checkpointer, open_checkpointer
     from asterism.supervision import (
+        AgentProgress,
         AgentQuota,
         AgentQuotaUsage,
         AgentSupervisor,
+        ChildStatus,
         SupervisedAgent,
         SupervisorConfig,
     )
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "AgentOrchestrator",
+    "AgentProgress",
     "AgentQuota",
     "AgentQuotaUsage",
     "AgentSupervisor",
@@ -56,6 +59,7 @@ __all__ = [
     "BatchOutcome",
     "BatchProgress",
     "Budget",
+    "ChildStatus",
     "CircuitBreaker",
     "Compensation",
     "Delegate",
@@ -101,6 +105,7 @@ __all__ = [
 _HOMES = {
     "Agent": "agents",
     "AgentOrchestrator": "graphs.orchestrator",
+    "AgentProgress": "supervision",
     "AgentQuota": "supervision",
     "AgentQuotaUsage": "supervision",
     "AgentSupervisor": "supervision",
@@ -109,6 +114,7 @@ _HOMES = {
     "BatchOutcome": "batch",
     "BatchProgress": "batch",
     "Budget": "budgets",
+    "ChildStatus": "supervision",
     "CircuitBreaker": "breaker",
     "Compensation": "resilience",
     "Delegate": "resilience",

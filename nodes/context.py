@@ -9,7 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs, var_child_runnable_config
 
 from asterism.budgets import Budget, Scope, run_scope
-from asterism.events import EventBus, WorkflowEventType
+from asterism.events import BUS, EventBus, WorkflowEventType, tell
 from asterism.metering import Gatekeeper
 from asterism.nodes.background import Background
 from asterism.plain import as_dict
@@ -18,8 +18,6 @@ from asterism.usage import Meter
 
 BACKGROUND = "asterism_background"
 """The config key under which a run of a workflow carries its background."""
-BUS = "asterism_bus"
-"""The config key under which a run carries its event bus, if it has one."""
 METER = "asterism_meter"
 """The config key under which a run carries its meter, through all workflows in it."""
 
@@ -76,21 +74,6 @@ def with_background(
     if not handlers:
         return given
     return merge_configs({**given, "callbacks": callbacks}, {"callbacks": handlers})
-
-
-def tell(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:
-    """Tell the event bus of a run what happens, if it has one.
-
-    Args:
-        config: The config of a node, or of the run.
-        what: What happens.
-        **facts: What else there is to know; what is None is left out.
-    """
-    configurable = as_dict(config.get("configurable"))
-    bus: EventBus | None = configurable.get(BUS)
-    if bus is not None:
-        known = {name: fact for name, fact in facts.items() if fact is not None}
-        bus.emit(what, str(configurable.get("thread_id") or ""), known)
 
 
 def _warn(config: RunnableConfig, scope: str, measure: str, part: Decimal) -> None:

@@ -17,9 +17,9 @@ from langgraph.types import RetryPolicy
 from asterism.breaker import CircuitBreaker
 from asterism.effects import Call, Steps, arun, run
 from asterism.errors import AgentTimeoutError, BudgetExceededError
-from asterism.events import WorkflowEventType
-from asterism.nodes.context import tell
-from asterism.nodes.engine import Fence, fenced_config
+from asterism.events import WorkflowEventType, tell
+from asterism.fences import Fence
+from asterism.nodes.engine import fenced_config
 from asterism.nodes.retrying import SLEEP, Sleep, retried
 from asterism.resilience import (
     AskPerson,
@@ -162,6 +162,7 @@ def _in_thread(steps: Callable[[], Steps[Report]], seconds: float, fence: Fence)
         if done.done():
             raise
         fence.close()
+        fence.settle()
         raise AgentTimeoutError(
             f"it gave no answer within {seconds:g} s; its thread cannot be stopped and was "
             "abandoned, and nothing that it still does is kept"

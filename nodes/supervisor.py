@@ -11,8 +11,8 @@ from langgraph.types import Command
 
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
-from asterism.events import WorkflowEventType
-from asterism.nodes.context import meter_of, path_of, tell, workflow_path
+from asterism.events import WorkflowEventType, tell
+from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.deciding import (
     AnyDecider,
     Decided,

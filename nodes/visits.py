@@ -12,10 +12,10 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from asterism.budgets import Budget, Scope, task_scope
 from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError, BudgetExceededError, CircuitOpenError
-from asterism.events import WorkflowEventType
+from asterism.events import WorkflowEventType, tell
 from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.models import ModelLike
-from asterism.nodes.context import meter_of, path_of, tell, workflow_path
+from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.engine import (
     detached,
     goes_on,

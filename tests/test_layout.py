@@ -20,6 +20,7 @@ LAYERS = [
     {
         "approvals",
         "effects",
+        "fences",
         "idempotency",
         "leases",
         "models",
@@ -52,6 +53,7 @@ LAYERS = [
 PUBLIC = [
     "Agent",
     "AgentOrchestrator",
+    "AgentProgress",
     "AgentQuota",
     "AgentQuotaUsage",
     "AgentSupervisor",
@@ -60,6 +62,7 @@ PUBLIC = [
     "BatchOutcome",
     "BatchProgress",
     "Budget",
+    "ChildStatus",
     "CircuitBreaker",
     "Compensation",
     "Delegate",
