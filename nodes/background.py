@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any
+from uuid import UUID
+
+from langchain_core.utils.uuid import uuid7
 
 from asterism.effects import Steps, arun, run
 from asterism.state import Report
@@ -24,6 +27,8 @@ class Background:
     def __init__(self) -> None:
         self.plan: Any = None
         """What the node that follows the plan keeps between its steps."""
+        self.run_id: UUID = uuid7()
+        """The run of the workflow, which is open for as long as they run."""
         self._threads: dict[str, Future[Report]] = {}
         self._tasks: dict[str, asyncio.Task[Report]] = {}
         self._pool: ThreadPoolExecutor | None = None

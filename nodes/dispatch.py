@@ -14,7 +14,7 @@ from langgraph.types import Command, Interrupt
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.nodes.background import Background, Outcome
-from asterism.nodes.context import background_of, workflow_path
+from asterism.nodes.context import background_of, beside_steps, workflow_path
 from asterism.nodes.engine import detached, is_resuming
 from asterism.nodes.policies import Try
 from asterism.nodes.reports import failed_report, report_message
@@ -188,7 +188,7 @@ def _visit(
             visit, "agent_removed", f"{agent!r} does not take part any more", attempts=0
         )
     overrides = detached(config, agent)
-    place: RunnableConfig = {**config, "configurable": overrides}
+    place: RunnableConfig = {**beside_steps(config), "configurable": overrides}
     this = Try(config=place, overrides=overrides, resumes=name in plan.begun)
     return (yield from visitor(visit, this))
 
