@@ -102,13 +102,16 @@ def traced_visit(
 
 
 def beside_steps(config: RunnableConfig) -> RunnableConfig:
-    """Return the config of what runs beside the steps of a workflow, as part of its run."""
+    """Return the config of what runs beside the steps of a workflow, as part of its run.
+
+    The step that begins it may be over before it is, so traces must not put it below that.
+    """
     callbacks = config.get("callbacks")
     if not isinstance(callbacks, BaseCallbackManager):
         return config
     own = callbacks.copy()
     own.parent_run_id = background_of(config).run_id
-    return {**config, "callbacks": cast(Any, own)}
+    return {**config, "callbacks": own}
 
 
 def tell(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:

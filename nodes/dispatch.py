@@ -64,12 +64,13 @@ def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
         background = background_of(config)
         plan, due = _plan(state, background, max_parallel_tasks, config)
         reports: list[Report] = []
+        beside = beside_steps(config)
         while not reports or (draining() and background.names):
             due += [] if draining() else plan.schedule.start()
-            visits = {name: partial(_visit, plan, name, state, config, team) for name in due}
+            visits = {name: partial(_visit, plan, name, state, beside, team) for name in due}
             if not visits and not background.names:
                 break
-            done = yield Call(background.advance, background.aadvance, (visits,))
+            done = yield Call(background.advance, background.aadvance, (visits, beside))
             due = []
             reports += _taken_in(plan, done, state)
         begun = [
@@ -188,7 +189,7 @@ def _visit(
             visit, "agent_removed", f"{agent!r} does not take part any more", attempts=0
         )
     overrides = detached(config, agent)
-    place: RunnableConfig = {**beside_steps(config), "configurable": overrides}
+    place: RunnableConfig = {**config, "configurable": overrides}
     this = Try(config=place, overrides=overrides, resumes=name in plan.begun)
     return (yield from visitor(visit, this))
 

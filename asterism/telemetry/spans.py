@@ -43,11 +43,9 @@ class Instrumentor:
         error, *rest = args
         if not isinstance(error, BaseException):
             return told(*args, **facts)
-        if isinstance(error, GraphBubbleUp):
-            ended = (
-                handler.on_tool_end if told.__name__ == "on_tool_error" else handler.on_chain_end
-            )
-            return ended({}, run_id=facts["run_id"])
+        ends = {"on_chain_error": handler.on_chain_end, "on_tool_error": handler.on_tool_end}
+        if isinstance(error, GraphBubbleUp) and told.__name__ in ends:
+            return ends[told.__name__]({}, run_id=facts["run_id"])
         if not self._quotes:
             error = Error(message=None, type=fq_exception_type(error))
         return told(error, *rest, **facts)
