@@ -23,11 +23,16 @@ _METHODS = ("on_chain_error", "on_llm_error", "on_tool_error", "on_retriever_err
 _IN_SPANS = (ContentCapturingMode.SPAN_ONLY, ContentCapturingMode.SPAN_AND_EVENT)
 
 
+def _instrumentor() -> Any:
+    create: Any = LangChainInstrumentor  # its constructor has no types; there is only one of it
+    return create()
+
+
 class Instrumentor:
     """Turns the instrumentation of LangChain on, and off again."""
 
     def __init__(self, tracers: TracerProvider | None, meters: MeterProvider | None) -> None:
-        self._instrumentor = LangChainInstrumentor()
+        self._instrumentor = _instrumentor()
         self._quotes = get_content_capturing_mode() in _IN_SPANS
         for method in _METHODS:
             wrap_function_wrapper(Handler, method, self._on_error)
@@ -43,7 +48,10 @@ class Instrumentor:
         error, *rest = args
         if not isinstance(error, BaseException):
             return told(*args, **facts)
-        ends = {"on_chain_error": handler.on_chain_end, "on_tool_error": handler.on_tool_end}
+        ends: dict[str, Any] = {
+            "on_chain_error": handler.on_chain_end,
+            "on_tool_error": handler.on_tool_end,
+        }
         if isinstance(error, GraphBubbleUp) and told.__name__ in ends:
             return ends[told.__name__]({}, run_id=facts["run_id"])
         if not self._quotes:
@@ -55,6 +63,6 @@ def instrument_langchain(
     tracers: TracerProvider | None, meters: MeterProvider | None
 ) -> Instrumentor | None:
     """Turn the instrumentation on, unless somebody has done so already."""
-    if LangChainInstrumentor().is_instrumented_by_opentelemetry:
+    if _instrumentor().is_instrumented_by_opentelemetry:
         return None
     return Instrumentor(tracers, meters)

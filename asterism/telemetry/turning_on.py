@@ -33,7 +33,7 @@ class Telemetry:
     @property
     def url(self) -> str | None:
         """Where Prometheus finds the metrics, if that was asked for."""
-        return self._endpoint and self._endpoint.url
+        return None if self._endpoint is None else self._endpoint.url
 
     def close(self) -> None:
         """Turn off what was turned on; the providers that were given stay open."""

@@ -74,10 +74,10 @@ def server() -> Iterator[tuple[str, Runs]]:
     runs = Runs()
 
     class Take(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the name is the standard library's
+        def do_GET(self) -> None:
             self._say(INFO)
 
-        def do_POST(self) -> None:  # noqa: N802 - the name is the standard library's
+        def do_POST(self) -> None:
             assert self.path == "/runs/batch"
             runs.take(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self._say({})

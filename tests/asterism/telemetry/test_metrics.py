@@ -35,6 +35,9 @@ from tests.teams import follow
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 
 
+NAME = "asterism.breaker"
+
+
 @WAYS
 async def test_the_five_metrics_of_the_conventions_are_there(taken: Taken, way: str) -> None:
     await drive(team(follow(["cook"]), cook=caterer()), way, REQUEST, None)
@@ -128,9 +131,6 @@ def test_a_circuit_is_followed_through_its_states(taken: Taken) -> None:
         "breaker_half_open",
         "breaker_closed",
     ]
-
-
-NAME = "asterism.breaker"
 
 
 def test_budgets_that_warn_and_that_stop_are_counted(taken: Taken) -> None:
@@ -268,7 +268,8 @@ def test_telemetry_that_is_off_is_not_even_imported() -> None:
     code = (
         "import sys; from asterism import EventBus, SupervisorWorkflowBuilder\n"
         "b = SupervisorWorkflowBuilder('P', model='offline', events=EventBus())\n"
-        "w = b.participants(p=lambda ms: 'done').build(); w.invoke({'messages': [('user', 'go')]})\n"
+        "w = b.participants(p=lambda ms: 'done').build()\n"
+        "w.invoke({'messages': [('user', 'go')]})\n"
         "off = ('asterism.telemetry', 'opentelemetry.instrumentation', 'prometheus_client')\n"
         "sys.exit(any(module.startswith(off) for module in sys.modules))"
     )

@@ -29,7 +29,7 @@ def receiver() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
     got: list[tuple[str, bytes]] = []
 
     class Receive(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the name is the standard library's
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             packed = self.headers.get("Content-Encoding") == "gzip"
             got.append((self.path, gzip.decompress(body) if packed else body))
