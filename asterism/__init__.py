@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         SupervisorConfig,
     )
     from asterism.tasks import ExecutionMode, SubAgentTask
+    from asterism.telemetry import instrument
 
 __all__ = [
     "Agent",
@@ -94,6 +95,7 @@ __all__ = [
     "convert_tool_content_to_text",
     "create_supervisor_agent",
     "idempotency_key",
+    "instrument",
     "lines_of",
     "open_checkpointer",
     "pending_requests",
@@ -149,6 +151,7 @@ _HOMES = {
     "convert_tool_content_to_text": "messages",
     "create_supervisor_agent": "nodes.deciders",
     "idempotency_key": "idempotency",
+    "instrument": "telemetry",
     "lines_of": "ledger",
     "open_checkpointer": "storage",
     "pending_requests": "people",
