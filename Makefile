@@ -35,6 +35,7 @@ notebooks: $(VENV)/developed ## Run the notebooks and keep their outputs
 bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in one run
 	$(BIN)/python -m benchmarks.turns
 	$(BIN)/python -m benchmarks.parallel
+	$(BIN)/python -m benchmarks.traces
 
 eval: $(VENV)/developed ## See how well deciders route labelled requests, offline; MODEL=... adds one
 	$(BIN)/python -m benchmarks.routing $(if $(MODEL),--model $(MODEL))

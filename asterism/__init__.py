@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from asterism.tasks import ExecutionMode, SubAgentTask
     from asterism.telemetry import instrument
+    from asterism.tracing import SupervisorTrace, Trace, analyze_traces
 
 __all__ = [
     "Agent",
@@ -78,15 +79,18 @@ __all__ = [
     "SupervisionEventType",
     "SupervisorConfig",
     "SupervisorDecision",
+    "SupervisorTrace",
     "SupervisorView",
     "SupervisorWorkflowBuilder",
     "Timeout",
+    "Trace",
     "UndoAll",
     "Usage",
     "UseCached",
     "Workflow",
     "WorkflowEventType",
     "abatch_process",
+    "analyze_traces",
     "aopen_checkpointer",
     "apending_requests",
     "aproceed",
@@ -134,15 +138,18 @@ _HOMES = {
     "SupervisionEventType": "events",
     "SupervisorConfig": "supervision",
     "SupervisorDecision": "decisions",
+    "SupervisorTrace": "tracing",
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",
     "Timeout": "resilience",
+    "Trace": "tracing",
     "UndoAll": "resilience",
     "Usage": "ledger",
     "UseCached": "resilience",
     "Workflow": "graphs.workflow",
     "WorkflowEventType": "events",
     "abatch_process": "batch",
+    "analyze_traces": "tracing",
     "aopen_checkpointer": "storage",
     "apending_requests": "people",
     "aproceed": "runs",

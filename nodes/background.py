@@ -34,6 +34,8 @@ class Background:
         """What the node that follows the plan keeps between its steps."""
         self.run_id: UUID = uuid7()
         """The run of the workflow, which is open for as long as they run."""
+        self.end: Mapping[str, str] | None = None
+        """The `status`, the `reason` and the `answer` that the run ended with, once it has."""
         self._threads: dict[str, Future[Report]] = {}
         self._tasks: dict[str, asyncio.Task[Report]] = {}
         self._pool: ThreadPoolExecutor | None = None

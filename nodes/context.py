@@ -1,23 +1,21 @@
 """What a run carries through all of its nodes: its background, its meter, its event bus."""
 
+import uuid
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Any, cast
 
-from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs, var_child_runnable_config
 
 from asterism.budgets import Budget, Scope, run_scope
-from asterism.events import BUS, EventBus, WorkflowEventType, tell
+from asterism.events import BUS, CALLS, EventBus, Line, WorkflowEventType, tell
 from asterism.metering import Gatekeeper
 from asterism.nodes.background import Background
 from asterism.plain import as_dict
 from asterism.prices import PriceTable
-from asterism.redaction import describe_error
-from asterism.resilience import failure_kind
-from asterism.usage import Meter
+from asterism.usage import Meter, MeteredCall
 
 BACKGROUND = "asterism_background"
 """The config key under which a run of a workflow carries its background."""
@@ -61,7 +59,13 @@ def with_background(
     around = var_child_runnable_config.get() or {}
     outer = as_dict(around.get("configurable"))
     shared: Meter | None = configurable.get(METER) or outer.get(METER)
-    bus = configurable[BUS] = events or configurable.get(BUS) or outer.get(BUS)
+    line: Line | EventBus | None = configurable.get(BUS) or outer.get(BUS)
+    if isinstance(line, EventBus):
+        line, events = None, events or line
+    if events is not None and (line is None or line.bus is not events):
+        run = str(given.get("run_id") or uuid.uuid4())
+        line = Line(bus=events, run=run, owner=background)
+    configurable[BUS] = line
     meter = shared or Meter(prices)
     if shared is None:
         meter.gate.restore(values)
@@ -69,8 +73,10 @@ def with_background(
         path = workflow_path(given) or workflow_path(around)
         meter.gate.add(Scope(name=run_scope(path), owner=path, budget=budget))
     configurable[METER] = meter
-    if bus is not None and shared is None:
+    if line is not None and shared is None:
         meter.gate.on_warning = partial(_warn, given)
+        if any(line.bus.hears(kind) for kind in CALLS):
+            meter.watch(partial(_called, given))
     callbacks: Any = given.get("callbacks") or around.get("callbacks")
     known: list[Any] = getattr(callbacks, "handlers", callbacks) or []
     handlers = [] if shared else meter.handlers
@@ -81,46 +87,15 @@ def with_background(
     return merge_configs({**given, "callbacks": callbacks}, {"callbacks": handlers})
 
 
-def traced_visit(
-    config: RunnableConfig, name: str, description: str | None, task: str | None
-) -> dict[str, Any]:
-    """Return the config entries by which traces name the run of a visit.
-
-    What they say holds for this run alone: nothing in it inherits them, and nothing is stored.
-    """
-    callbacks = config.get("callbacks")
-    named: dict[str, Any] = {"run_name": name}
-    if not isinstance(callbacks, BaseCallbackManager):
-        return named
-    own = callbacks.copy()
-    about = {"agent_name": name, "agent_description": description}
-    own.add_metadata({key: known for key, known in about.items() if known}, inherit=False)
-    own.add_tags([f"participant:{name}", *([f"task:{task}"] if task else [])], inherit=False)
-    return {**named, "callbacks": own}
-
-
-def beside_steps(config: RunnableConfig) -> RunnableConfig:
-    """Return the config of what runs beside the steps of a workflow, as part of its run.
-
-    The step that begins it may be over before it is, so traces must not put it below that.
-    """
-    callbacks = config.get("callbacks")
-    if not isinstance(callbacks, BaseCallbackManager):
-        return config
-    own = callbacks.copy()
-    own.parent_run_id = background_of(config).run_id
-    return {**config, "callbacks": own}
-
-
-def tell_retry(config: RunnableConfig, error: Exception, seconds: float, **facts: Any) -> None:
-    """Tell the event bus of a run that what failed is tried again after some seconds."""
-    failure = {"kind": failure_kind(error), "error": describe_error(error)}
-    tell(config, WorkflowEventType.RETRIED, **failure, seconds=seconds, **facts)
-
-
 def _warn(config: RunnableConfig, scope: str, measure: str, part: Decimal) -> None:
     used = str(round(part * 100))
     tell(config, WorkflowEventType.BUDGET_WARNING, scope=scope, measure=measure, percent=used)
+
+
+def _called(config: RunnableConfig, call: MeteredCall) -> None:
+    facts = dict(call.entry)
+    kind = WorkflowEventType.TOOL_CALLED if "tool" in facts else WorkflowEventType.MODEL_CALLED
+    tell(config, kind, path=facts.pop("by"), error=call.error, **facts)
 
 
 def meter_of(config: RunnableConfig) -> Meter:

@@ -14,11 +14,12 @@ from langgraph.types import Command, Interrupt
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.nodes.background import Background, Outcome
-from asterism.nodes.context import background_of, beside_steps, workflow_path
+from asterism.nodes.context import background_of, workflow_path
 from asterism.nodes.engine import detached, is_resuming
 from asterism.nodes.policies import Try
 from asterism.nodes.reports import failed_report, report_message
 from asterism.nodes.routing import DISPATCH, SUPERVISOR, focused_request, handoff_id, task_handoff
+from asterism.nodes.spans import beside_steps
 from asterism.nodes.team import Team
 from asterism.nodes.view import fenced
 from asterism.prompts import render

@@ -19,9 +19,8 @@ from asterism.effects import Call, Steps, arun, run
 from asterism.errors import AgentTimeoutError, BudgetExceededError
 from asterism.events import WorkflowEventType, tell
 from asterism.fences import Fence
-from asterism.nodes.context import tell_retry
 from asterism.nodes.engine import fenced_config
-from asterism.nodes.retrying import SLEEP, Sleep, retried
+from asterism.nodes.retrying import SLEEP, Sleep, retried, tell_retry
 from asterism.resilience import (
     AskPerson,
     Compensation,

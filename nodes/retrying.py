@@ -5,11 +5,15 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
 
 from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError, BudgetExceededError
+from asterism.events import WorkflowEventType, tell
+from asterism.redaction import describe_error
+from asterism.resilience import failure_kind
 from asterism.retries import pause, waits
 
 T = TypeVar("T")
@@ -59,3 +63,9 @@ def retried(
                 on_retry(error, seconds)
         yield Call(*sleep, (seconds,))
     raise AssertionError("a policy allows at least one attempt")
+
+
+def tell_retry(config: RunnableConfig, error: Exception, seconds: float, **facts: Any) -> None:
+    """Tell the event bus of a run that what failed is tried again after some seconds."""
+    failure = {"kind": failure_kind(error), "error": describe_error(error)}
+    tell(config, WorkflowEventType.RETRIED, **failure, seconds=seconds, **facts)

@@ -12,8 +12,8 @@ from langgraph.types import Command
 
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
-from asterism.events import WorkflowEventType, tell
-from asterism.nodes.context import meter_of, path_of, tell_retry, workflow_path
+from asterism.events import WorkflowEventType, excerpt, tell
+from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.deciding import (
     AnyDecider,
     Decided,
@@ -27,7 +27,7 @@ from asterism.nodes.deciding import (
     question_of,
 )
 from asterism.nodes.guards import same_visit, stall_complaint, stalled
-from asterism.nodes.retrying import OnRetry
+from asterism.nodes.retrying import OnRetry, tell_retry
 from asterism.nodes.routing import SUPERVISOR, route
 from asterism.nodes.team import Team
 from asterism.nodes.view import SupervisorView, label
@@ -119,7 +119,15 @@ def _told(config: RunnableConfig, decision: Decision, number: int) -> None:
     if works(decision):
         tasks = [task["task_id"] for task in decision.get("tasks") or ()]
         who = decision["next_agent"]
-        tell(config, WorkflowEventType.ROUTED, next_agent=who, tasks=tasks or None, **where)
+        said = excerpt(decision["instruction"])
+        tell(
+            config,
+            WorkflowEventType.ROUTED,
+            next_agent=who,
+            instruction=said,
+            tasks=tasks or None,
+            **where,
+        )
     if decision["user_input_needed"]:
         tell(config, WorkflowEventType.ASKED, prompt=decision["user_prompt"], **where)
 

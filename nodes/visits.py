@@ -12,10 +12,10 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from asterism.budgets import Budget, Scope, task_scope
 from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError, BudgetExceededError, CircuitOpenError
-from asterism.events import WorkflowEventType, tell
+from asterism.events import WorkflowEventType, excerpt, tell
 from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.models import ModelLike
-from asterism.nodes.context import meter_of, path_of, traced_visit, workflow_path
+from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.engine import (
     detached,
     goes_on,
@@ -28,6 +28,7 @@ from asterism.nodes.engine import (
 from asterism.nodes.kinds import Participant, participant_graph, public_description, service_of
 from asterism.nodes.policies import Attempt, Try, compensated, folded
 from asterism.nodes.reports import failed_report, last_words, messages_since, read_report
+from asterism.nodes.spans import traced_visit
 from asterism.plain import as_dict
 from asterism.redaction import describe_error
 from asterism.resilience import Policy, failure_kind, together
@@ -124,7 +125,7 @@ def create_visitor(member: Member) -> Visitor:
         for scope in own:
             meter.gate.add(scope)
         what = {"path": path, "handoff": visit["id"], "task": visit.get("task")}
-        tell(this.config, WorkflowEventType.TASK_STARTED, **what)
+        tell(this.config, WorkflowEventType.TASK_STARTED, request=excerpt(visit["request"]), **what)
         try:
             turns: Attempt = folded(member.policies, attempt, member.service)
             report = yield from turns(replace(this, about=what))
@@ -165,8 +166,14 @@ def create_visitor(member: Member) -> Visitor:
         over = WorkflowEventType.TASK_COMPLETED
         if report["status"] != "ok":
             over = WorkflowEventType.TASK_FAILED
-        kind, tries = report.get("kind"), report["attempts"]
-        tell(this.config, over, status=report["status"], kind=kind, attempts=tries, **what)
+        told = {
+            "status": report["status"],
+            "kind": report.get("kind"),
+            "attempts": report["attempts"],
+            "text": excerpt(report["text"]),
+            "error": excerpt(report.get("error")),
+        }
+        tell(this.config, over, **told, **what)
         return report
 
     return visiting

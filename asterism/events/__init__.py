@@ -3,6 +3,8 @@
 from asterism.events.bus import EventBus, HandlerFailure, utc_now
 from asterism.events.listeners import BACKLOG, Handler
 from asterism.events.model import (
+    CALLS,
+    TYPES,
     Event,
     EventType,
     SupervisionEvent,
@@ -10,20 +12,24 @@ from asterism.events.model import (
     WorkflowEvent,
     WorkflowEventType,
 )
-from asterism.events.telling import BUS, tell, tell_here
+from asterism.events.telling import BUS, Line, excerpt, tell, tell_here
 
 __all__ = [
     "BACKLOG",
     "BUS",
+    "CALLS",
+    "TYPES",
     "Event",
     "EventBus",
     "EventType",
     "Handler",
     "HandlerFailure",
+    "Line",
     "SupervisionEvent",
     "SupervisionEventType",
     "WorkflowEvent",
     "WorkflowEventType",
+    "excerpt",
     "tell",
     "tell_here",
     "utc_now",

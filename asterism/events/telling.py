@@ -1,5 +1,6 @@
 """Telling the event bus that a run carries, from wherever its code is."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -7,10 +8,24 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from asterism.events.bus import EventBus
 from asterism.events.model import WorkflowEventType
+from asterism.messages import clean_text
 from asterism.plain import as_dict
 
 BUS = "asterism_bus"
-"""The config key under which a run carries its event bus, if it has one."""
+"""The config key under which a run is given an event bus, and carries its `Line`."""
+EXCERPT, TAIL = 2_000, 500
+"""How many characters of a text events tell at most, and how many of these are its last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Where a run tells what happens in it; a workflow inside another shares that one's."""
+
+    bus: EventBus
+    run: str = ""
+    """The name of the run in its events."""
+    owner: object = None
+    """The background of the workflow whose run it is."""
 
 
 def tell(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:
@@ -22,10 +37,10 @@ def tell(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:
         **facts: What else there is to know; what is None is left out.
     """
     configurable = as_dict(config.get("configurable"))
-    bus: EventBus | None = configurable.get(BUS)
-    if bus is not None:
+    line: Line | None = configurable.get(BUS)
+    if line is not None and line.bus.hears(what):
         known = {name: fact for name, fact in facts.items() if fact is not None}
-        bus.emit(what, str(configurable.get("thread_id") or ""), known)
+        line.bus.emit(what, str(configurable.get("thread_id") or ""), known, run=line.run)
 
 
 def tell_here(what: WorkflowEventType, to: EventBus | None = None, **facts: Any) -> None:
@@ -38,4 +53,14 @@ def tell_here(what: WorkflowEventType, to: EventBus | None = None, **facts: Any)
     """
     around = var_child_runnable_config.get() or {}
     configurable = as_dict(around.get("configurable"))
-    tell({"configurable": {**configurable, BUS: to or configurable.get(BUS)}}, what, **facts)
+    line = Line(bus=to) if to is not None else configurable.get(BUS)
+    tell({"configurable": {**configurable, BUS: line}}, what, **facts)
+
+
+def excerpt(text: str | None) -> str | None:
+    """Return a text as events tell it: a long one is cut in the middle."""
+    if not text:
+        return None
+    if len(text) > EXCERPT:
+        text = f"{text[: EXCERPT - TAIL]} … {text[-TAIL:]}"
+    return clean_text(text)
