@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import interrupt
 
-from asterism import EventBus, resume
+from asterism import EventBus, Participant, resume
 from asterism.telemetry import instrument
+from asterism.testing import ScriptedChatModel
+from asterism.testing.scripted import ScriptedReply
 from tests.asterism.telemetry.conftest import Taken
 from tests.asterism.telemetry.teams import REQUEST, SECRET, ask, caterer, fail, flaky, team
 from tests.plans import drive, plan, task
@@ -85,6 +88,24 @@ async def test_a_question_is_no_error(
         assert taken.tree() == {"invoke_workflow Party": {"invoke_agent p": {}}}
     of = {(span.attributes or {})["gen_ai.conversation.id"] for span in taken.spans}
     assert of == {thread["configurable"]["thread_id"]}
+
+
+@WAYS
+async def test_a_question_of_a_tool_is_no_error(
+    taken: Taken, saver: BaseCheckpointSaver[str], thread: RunnableConfig, way: str
+) -> None:
+    def book(city: str) -> str:
+        """Book a hall."""
+        return f"booked, {interrupt({'prompt': SECRET})}"
+
+    replies = [ScriptedReply(tool_calls=[("book", {"city": "Rome"})])]
+    spec = Participant(model=ScriptedChatModel(script=replies), tools=[book], description="Books.")
+    await drive(team(follow(["p"]), saver=saver, p=spec), way, REQUEST, thread)
+    assert taken.tree() == {
+        "invoke_workflow Party": {
+            "invoke_agent p": {"chat scripted": {}, "execute_tool book": {}},
+        }
+    }
 
 
 def test_a_team_in_a_team_is_named_by_who_takes_part(taken: Taken) -> None:
