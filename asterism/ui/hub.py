@@ -1,0 +1,222 @@
+"""The runs of this server, one to a thread; they go on when nobody watches."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
+
+from asterism.errors import ConfigurationError, ThreadBusyError
+from asterism.events import EventBus
+from asterism.graphs.catalog import open_graph
+from asterism.models import OFFLINE, ModelLike
+from asterism.nodes.context import BUS
+from asterism.redaction import describe_error
+from asterism.runs import Graph
+from asterism.threads import config_of, origin_of
+from asterism.ui.live import Live
+
+_log = logging.getLogger(__name__)
+
+GRACE = 10.0
+"""Seconds that a run has to come to the end of its step when the server ends."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Run:
+    """A run of a thread in this server."""
+
+    graph: Graph
+    config: RunnableConfig
+    live: Live = field(default_factory=Live)
+    control: RunControl = field(default_factory=RunControl)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Is set when nothing speaks against the run any more."""
+    values: dict[str, Any] | None = None
+    """The state after its latest step."""
+    steps: int = 0
+    """How many states there were."""
+    task: "asyncio.Task[None] | None" = None
+
+    @property
+    def thread(self) -> str:
+        """Its thread."""
+        return str((self.config.get("configurable") or {})["thread_id"])
+
+
+class Hub:
+    """Drives runs, one to a thread, and keeps graphs open.
+
+    Args:
+        saver: The database of the threads.
+        graphs: The names of the graphs that may be run and read; no other is opened.
+        model: The model of new threads.
+        pace: Seconds that a reply of the offline model takes.
+    """
+
+    def __init__(
+        self,
+        saver: BaseCheckpointSaver[Any],
+        graphs: Sequence[str],
+        *,
+        model: str = OFFLINE,
+        pace: float = 0.0,
+    ) -> None:
+        self.saver, self.graphs, self.model, self._pace = saver, tuple(graphs), model, pace
+        self._opened: dict[tuple[str, str], Graph] = {}
+        self._runs: dict[str, Run] = {}
+        self.failures: dict[str, str] = {}
+        """Why the latest run of a thread broke off."""
+        self.news = asyncio.Event()
+        """Is set, and replaced by another one, when something has happened."""
+        self.closing = False
+        """Whether the server ends."""
+
+    async def graph(self, name: str, model: str, *, anew: bool = False) -> Graph:
+        """Open a graph.
+
+        Raises:
+            ConfigurationError: It is not one of those that were named when the server started.
+        """
+        if name not in self.graphs:
+            raise ConfigurationError(
+                f"The graph {name!r} is not served here; there are {', '.join(self.graphs)}. "
+                "Others are named at the start: asterism ui --graph module:attribute"
+            )
+        key = (name, model)
+        if anew or key not in self._opened:
+            given = _paced(model, self._pace)
+            made = asyncio.to_thread(open_graph, name, model=given, checkpointer=self.saver)
+            self._opened[key] = await made
+        return self._opened[key]
+
+    async def of(self, thread: str) -> tuple[Graph, RunnableConfig]:
+        """Return the graph of a stored thread, and the thread's config."""
+        name, model = await origin_of(self.saver, thread)
+        return await self.graph(name, model), config_of(thread, name, model)
+
+    def run(self, thread: str) -> Run | None:
+        """Return the run of a thread that is under way here."""
+        return self._runs.get(thread)
+
+    async def ask(self, request: str, *, graph: str | None = None, thread: str | None) -> str:
+        """Begin a run on a request; return its thread.
+
+        Args:
+            request: The request.
+            graph: The graph of a new thread.
+            thread: The thread to go on with instead.
+        """
+        name, model = (graph or "", self.model) if thread is None else await origin_of(
+            self.saver, thread
+        )
+        thread = thread or uuid.uuid4().hex[:8]
+        opened = await self.graph(name, model, anew=True)
+        given = {"messages": [("user", request)]}
+        await self.start(opened, config_of(thread, name, model), given)
+        return thread
+
+    async def start(self, graph: Graph, config: RunnableConfig, given: Any) -> None:
+        """Begin a run; return when nothing speaks against it any more.
+
+        Raises:
+            ThreadBusyError: The thread is being driven.
+            AsterismError: Whatever else a workflow refuses before it runs.
+        """
+        run = Run(graph=graph, config=config)
+        thread = run.thread
+        if thread in self._runs or self.closing:
+            raise ThreadBusyError(f"The thread {thread!r} is running already, or the server ends.")
+        self._runs[thread] = run
+        self.failures.pop(thread, None)
+        run.task = asyncio.create_task(self._drive(run, given))
+        begun = asyncio.create_task(run.begun.wait())
+        try:
+            await asyncio.wait({run.task, begun}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            begun.cancel()
+        if not run.begun.is_set():
+            await run.task  # raises what speaks against it
+
+    def stop(self, thread: str) -> bool:
+        """Let a run end after its step; whether there is one."""
+        run = self._runs.get(thread)
+        if run:
+            run.control.request_drain("stopped in the page")
+        return run is not None
+
+    def end(self) -> None:
+        """Begin no more runs, and let every stream end."""
+        self.closing = True
+        self._tell()
+
+    async def close(self) -> None:
+        """Let all runs end after their step; what is still at it then is cancelled."""
+        self.end()
+        tasks = [run.task for run in self._runs.values() if run.task]
+        for thread in self._runs:
+            self.stop(thread)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=GRACE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _drive(self, run: Run, given: Any) -> None:
+        loop = asyncio.get_running_loop()
+        facts = getattr(run.graph, "facts", None)
+        bus: EventBus = getattr(facts, "events", None) or EventBus(history=0)
+
+        def tell(event: Any) -> None:
+            loop.call_soon_threadsafe(lambda: (run.live.event(event), self._tell()))
+
+        bus.on(None, tell, where=lambda event: event.source == run.thread)
+        place = {**(run.config.get("configurable") or {}), BUS: bus}
+        try:
+            await self._stream(run, {**run.config, "configurable": place}, given)
+        except GraphDrained:
+            _log.info("the run of %s was stopped", run.thread)
+        except Exception as error:
+            if not run.begun.is_set():
+                raise
+            self.failures[run.thread] = describe_error(error)
+            _log.warning("the run of %s failed: %s", run.thread, self.failures[run.thread])
+        finally:
+            bus.off(tell)
+            del self._runs[run.thread]
+            self._tell()
+
+    async def _stream(self, run: Run, config: RunnableConfig, given: Any) -> None:
+        modes: Any = ["tasks", "messages", "values"]
+        parts: Any = run.graph.astream(
+            given, config, stream_mode=modes, subgraphs=True, control=run.control
+        )
+        async with aclosing(parts):
+            async for path, mode, part in parts:
+                run.begun.set()
+                if mode == "tasks":
+                    run.live.task(path, part)
+                elif mode == "messages":
+                    run.live.message(path, part)
+                elif not path:
+                    run.values, run.steps = part, run.steps + 1
+                self._tell()
+
+    def _tell(self) -> None:
+        news, self.news = self.news, asyncio.Event()
+        news.set()
+
+
+def _paced(model: str, pace: float) -> ModelLike:
+    if model != OFFLINE or not pace:
+        return model
+    from asterism.offline import OfflineChatModel
+
+    return OfflineChatModel(pace=pace)
