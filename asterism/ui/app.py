@@ -146,14 +146,14 @@ async def _events(request: Request) -> Response:
 async def _run(request: Request) -> Response:
     hub: Hub = request.app.state.hub
     body = await _body(request, RunBody)
-    thread = body.thread and check_thread({"configurable": {"thread_id": body.thread}})
+    thread = None if body.thread is None else _checked(body.thread)
     return answer({"thread": await hub.ask(body.request, graph=body.graph, thread=thread)}, 202)
 
 
 async def _answer(request: Request) -> Response:
     hub: Hub = request.app.state.hub
     body = await _body(request, AnswerBody)
-    graph, config = await hub.of(_checked(body))
+    graph, config = await hub.of(_checked(body.thread))
     command = answer_command(await apending_requests(graph, config), body.answers)
     await hub.start(graph, config, command)
     return answer({"thread": body.thread}, 202)
@@ -162,7 +162,7 @@ async def _answer(request: Request) -> Response:
 async def _proceed(request: Request) -> Response:
     hub: Hub = request.app.state.hub
     body = await _body(request, ThreadBody)
-    graph, config = await hub.of(_checked(body))
+    graph, config = await hub.of(_checked(body.thread))
     await areopen(graph, config)
     await hub.start(graph, config, None)
     return answer({"thread": body.thread}, 202)
@@ -170,13 +170,13 @@ async def _proceed(request: Request) -> Response:
 
 async def _stop(request: Request) -> Response:
     body = await _body(request, ThreadBody)
-    return answer({"stopping": request.app.state.hub.stop(_checked(body))}, 202)
+    return answer({"stopping": request.app.state.hub.stop(_checked(body.thread))}, 202)
 
 
 async def _fork(request: Request) -> Response:
     hub: Hub = request.app.state.hub
     body = await _body(request, ForkBody)
-    thread = _checked(body)
+    thread = _checked(body.thread)
     await request.app.state.watch.at(thread, body.checkpoint)
     graph, config = await hub.of(thread)
     place = {"checkpoint_ns": "", "checkpoint_id": body.checkpoint}
@@ -197,12 +197,11 @@ def _about(name: str) -> dict[str, str]:
 
 
 def _named(request: Request) -> str:
-    thread = request.query_params.get("thread")
+    return _checked(request.query_params.get("thread"))
+
+
+def _checked(thread: str | None) -> str:
     return check_thread({"configurable": {"thread_id": thread}})
-
-
-def _checked(body: ThreadBody) -> str:
-    return check_thread({"configurable": {"thread_id": body.thread}})
 
 
 async def _body(request: Request, model: type[B]) -> B:

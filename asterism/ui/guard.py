@@ -1,16 +1,17 @@
 """Keeps other sites out: the page is for the browser on this machine, and its own pages only."""
 
+import re
 from collections.abc import Iterable, Sequence
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asterism.ui.answers import on_error, refusal
 
-HOSTS = ("127.0.0.1", "localhost", "::1")
+HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """The names by which the server may be called. Any other is a site that has pointed its own
 name at this machine."""
+_HOST = re.compile(rf"({'|'.join(map(re.escape, HOSTS))})(:\d{{1,5}})?", re.ASCII | re.IGNORECASE)
 
 BODY_LIMIT = 256 * 1024
 """How many bytes a request may have."""
@@ -77,7 +78,7 @@ def fault_of(method: str, headers: Headers) -> tuple[int, str] | None:
     another site can send.
     """
     host, origin = _only(headers, b"host"), _only(headers, b"origin")
-    if host is None or urlsplit(f"//{host}").hostname not in HOSTS:
+    if host is None or not _HOST.fullmatch(host):
         return 403, f"The server answers only as {', '.join(HOSTS)}, not as {host!r}."
     if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
         return 403, f"A request from {origin!r} is refused; allowed: the page itself."

@@ -4,8 +4,9 @@ import { el } from "./dom.js";
 let count = 0;
 const INPUTS = { date: "date", time: "time", email: "email", uri: "url" };
 
-export function field(schema, { label, value, root = schema, needed = true } = {}) {
-  schema = resolved(schema ?? { type: "string", minLength: 1 }, root);
+export function field(schema, { label, value, root, needed = true } = {}) {
+  root ??= schema ??= { type: "string", minLength: 1 };
+  schema = resolved(schema, root);
   value ??= schema.default;
   const options = schema.anyOf ?? schema.oneOf;
   if ("const" in schema) return { node: "", read: () => schema.const };
@@ -14,7 +15,7 @@ export function field(schema, { label, value, root = schema, needed = true } = {
   const type = [schema.type].flat().find((name) => name !== "null");
   if (type === "boolean") return flag({ label, value });
   if (type === "integer" || type === "number") return number(schema, type, { label, value, needed });
-  if (type === "string") return text(schema, { label, value, needed });
+  if (type === "string") return text(schema, { label, value, needed, long: schema === root });
   if (type === "object" && schema.properties) return object(schema, { label, value, root });
   if (type === "array" && (schema.items || schema.prefixItems)) return list(schema, { label, value, root });
   return json({ label, value });
@@ -34,10 +35,10 @@ function labelled(label, control, help) {
     help ? el("p", { id: `${control.id}-help`, class: "quiet" }, help) : "");
 }
 
-function text(schema, { label, value, needed }) {
+function text(schema, { label, value, needed, long }) {
   const given = { required: needed && schema.minLength > 0, maxlength: schema.maxLength };
-  const short = schema.format || schema.pattern;
-  const control = short ? el("input", { ...given, type: INPUTS[schema.format] ?? "text" }) : el("textarea", { ...given, rows: 2 });
+  const control = long && !schema.format && !schema.pattern ? el("textarea", { ...given, rows: 2 })
+    : el("input", { ...given, type: INPUTS[schema.format] ?? "text" });
   control.value = value ?? "";
   const read = () => control.value === "" && !needed ? undefined : control.value;
   return { node: labelled(label, control, schema.description), read };
@@ -52,7 +53,7 @@ function number(schema, type, { label, value, needed }) {
 function flag({ label, value }) {
   const control = el("input", { type: "checkbox" });
   control.checked = Boolean(value);
-  return { node: labelled(label, control), read: () => control.checked };
+  return { node: el("label", { class: "check" }, control, " ", label ?? "Yes"), read: () => control.checked };
 }
 
 function choice(values, { label, value, needed }) {
@@ -63,8 +64,9 @@ function choice(values, { label, value, needed }) {
 }
 
 function json({ label, value }) {
-  const control = el("textarea", { rows: 3, spellcheck: "false", class: "code" });
-  control.value = value === undefined ? "" : JSON.stringify(value, null, 1);
+  const written = value === undefined ? "" : JSON.stringify(value, null, 1);
+  const control = el("textarea", { rows: Math.min(12, written.split("\n").length + 1), spellcheck: "false", class: "code" });
+  control.value = written;
   const read = () => {
     try { return control.value.trim() ? JSON.parse(control.value) : undefined; }
     catch (error) { throw new Error(`${label ?? "The answer"} is not JSON: ${error.message}`); }

@@ -41,8 +41,12 @@ function open() {
   $("fault").hidden = true;
   $("new").hidden = Boolean(thread);
   $("run").hidden = true;
-  if (thread) watch(); else { document.title = "Asterism"; $("request").focus(); }
-  threads();
+  if (thread) watch();
+  else {
+    document.title = "Asterism";
+    $("request").focus();
+    threads();
+  }
 }
 
 function watch() {
@@ -71,13 +75,13 @@ function missing() {
 
 // What has changed is said once, in a few words.
 function tell(before, now) {
-  if (!before) return;
-  const asked = now.questions.find((one) => !before.questions.some((old) => old.id === one.id));
-  const said = now.reports.slice(before.reports.length).map((report) => `${report.participant} has reported: ${report.status}`);
+  const asked = now.questions.find((one) => !before?.questions.some((old) => old.id === one.id));
+  const said = now.reports.slice(before?.reports.length).map((report) => `${report.participant} has reported: ${report.status}`);
+  const moved = !before || standing(now) !== standing(before);
   if (asked) say(`${asked.participant} asks you: ${asked.prompt}`);
-  else if (standing(now) !== standing(before)) say(`The run: ${standing(now)}`);
+  else if (moved) say(`The run: ${standing(now)}`);
   else if (said.length) say(said.join(", "));
-  if (standing(now) !== standing(before)) threads();
+  if (moved) threads();
 }
 
 function later() {
@@ -94,7 +98,7 @@ async function threads() {
   sync($("threads"), found.map((one) => ({ ...one, here: one.thread === thread })), (one) => one.thread, (one) => {
     const state = one.driven ? "running" : one.status;
     return el("li", {}, el("a", { href: `#${query({ thread: one.thread })}`, "aria-current": one.here ? "page" : null },
-      el("span", {}, one.request || one.thread), el("small", {}, `${glyph(STATES[state])} ${state} · ${one.graph} · ${one.when}`)));
+      el("span", {}, one.request || one.thread), el("small", {}, `${glyph(STATES[state])} ${state} · ${one.when.slice(5)} · ${one.graph}`)));
   });
   if (!found.length) $("threads").replaceChildren(el("li", { class: "quiet" }, "There is none yet."));
 }
@@ -120,7 +124,7 @@ function draw(shown) {
   if (cut && !$("reason").textContent) $("reason").textContent = shown.reason ?? "";
   $("stop").hidden = past || shown.driven !== "here";
   $("proceed").hidden = past || Boolean(shown.driven) || !(cut || state === "stopped");
-  $("again").hidden = past || Boolean(shown.driven) || state === "stopped";
+  $("again").hidden = past || Boolean(shown.driven) || state === "stopped" || shown.questions.length > 0;
   $("past").hidden = !past;
   drawTeam(shown);
   drawMeters(shown.usage, shown.iterations);
@@ -164,15 +168,14 @@ function participant(one, old) {
   const spent = one.visits ? `${one.visits} visit${one.visits > 1 ? "s" : ""} · ${one.usage.tokens.toLocaleString("en")} tokens` : "";
   return el("details", { class: `who ${one.state}`, open: old?.open },
     el("summary", {}, el("span", { class: "mark" }, glyph(one.state)), " ", el("strong", {}, one.id), " ", el("small", {}, [state, spent].filter(Boolean).join(" · "))),
-    el("p", { class: "quiet" }, one.description), one.reports.map(report),
+    el("p", { class: "quiet" }, one.description), one.reports.map((it, place) => report(it, place + 1)),
     el("button", { type: "button", onclick: (event) => send(event.target.parentNode, remember) }, `What ${one.id} remembers`), memory);
 }
 
-function report(one) {
-  const files = one.files.map((file) => el("a", { class: "file", download: file.name, href: URL.createObjectURL(new Blob([file.text], { type: file.media_type })) }, `⇩ ${file.name}`));
-  return el("article", { class: "report" }, el("h3", {}, `Visit ${one.round}: ${one.status}${one.task ? ` (${one.task})` : ""}`),
-    one.error ? el("p", { class: "fault" }, one.error) : "", prose(one.text), files);
-}
+const report = (one, number) => el("article", { class: "visit" }, el("h3", {}, `Visit ${number}: ${one.status}${one.task ? ` (${one.task})` : ""}`),
+  one.error ? el("p", { class: "fault" }, one.error) : "", prose(one.text), one.files.map(download));
+
+const download = (file) => el("a", { class: "file", download: file.name, href: `data:text/plain;charset=utf-8,${encodeURIComponent(file.text)}` }, `↓ ${file.name}`);
 
 const WHO = { human: "request", ai: "answer", tool: "tool", system: "system" };
 const remembered = (message) => el("li", { class: message.type }, el("span", { class: "by" }, message.type === "tool" ? message.name : WHO[message.type] ?? message.type),
@@ -180,7 +183,7 @@ const remembered = (message) => el("li", { class: message.type }, el("span", { c
 
 function drawMeters(usage, decisions) {
   const cost = usage.unknown.length ? `$${Number(usage.cost_usd).toFixed(4)} + unknown` : `$${Number(usage.cost_usd).toFixed(Number(usage.cost_usd) && Number(usage.cost_usd) < 0.01 ? 5 : 2)}`;
-  const found = { Decisions: decisions, "Model calls": usage.calls, Tokens: usage.tokens.toLocaleString("en"), Cost: cost };
+  const found = { Decisions: decisions, Calls: usage.calls, Tokens: usage.tokens.toLocaleString("en"), Cost: cost };
   sync($("meters"), Object.entries(found), ([name]) => name, ([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, String(value))));
 }
 
@@ -188,15 +191,20 @@ function drawTalk(shown) {
   $("earlier").hidden = !shown.earlier;
   $("earlier").textContent = `${shown.earlier} earlier messages are not shown.`;
   sync($("talk"), shown.messages, (message) => message.id, message);
+  sync($("files"), shown.reports.flatMap((one) => one.files), (file) => file.name, download);
   const speaking = past ? [] : Object.entries(live?.working ?? {}).filter(([, work]) => work.text && work.doing.startsWith("writes"));
   sync($("live"), speaking, ([who]) => who, ([who, work]) => el("li", { class: "ai" }, el("span", { class: "by" }, `${who} writes`), prose(work.text)));
 }
 
+const VERBS = { report: "reports", question: "asks", answer: "answers", decision: "sends" };
+
 function message(one, old) {
-  const by = el("span", { class: "by" }, one.kind === "report" ? `${one.name} reports` : one.name === "supervisor" && one.kind === "answer" ? "answer" : one.name);
-  if (one.kind !== "report") return el("li", { class: one.kind }, by, one.kind === "decision" ? el("p", {}, one.text) : prose(one.text));
-  const first = one.text.trim().split("\n")[0];
-  return el("li", { class: "report-line" }, el("details", { open: old?.firstChild.open }, el("summary", {}, by, " ", el("span", { class: "quiet" }, first)), prose(one.text)));
+  const by = el("span", { class: "by" }, [one.name, VERBS[one.kind]].filter(Boolean).join(" "));
+  const [first, ...rest] = one.text.trim().split("\n");
+  const line = first.replaceAll("|", " ").trim();
+  const short = one.kind === "report" || one.kind === "decision";
+  if (!short || !rest.length) return el("li", { class: one.kind }, by, " ", short ? el("p", {}, first) : prose(one.text));
+  return el("li", { class: one.kind }, el("details", { open: old?.querySelector("details")?.open }, el("summary", {}, by, " ", line), prose(first === line ? rest.join("\n") : one.text)));
 }
 
 function question(one) {
@@ -215,7 +223,8 @@ function question(one) {
 function approval(call, schema, place) {
   const part = field(schema, { label: `${place + 1}. May ${call.name} be called?`, value: { edited_action: call } });
   const given = Object.entries(call.args ?? {}).map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, typeof value === "string" ? value : JSON.stringify(value))));
-  return { ...part, node: el("div", { class: "approval" }, el("table", { "aria-label": `Arguments of ${call.name}` }, given), part.node) };
+  part.node.firstChild.after(el("table", { "aria-label": `Arguments of ${call.name}` }, given));
+  return part;
 }
 
 // ---- steps, the past, forks
@@ -239,6 +248,7 @@ async function travel() {
   const place = Number($("scrub").value), wanted = steps[place];
   past = place >= steps.length - 1 ? null : wanted.checkpoint;
   drawWhere();
+  $("fork").hidden = true; // until its fields are those of the step
   if (!past) return draw(view);
   const shown = await api(`thread?${query({ thread, checkpoint: past })}`);
   if (past !== wanted.checkpoint) return;
@@ -247,6 +257,7 @@ async function travel() {
   $("fork-next").value = next ? `to ${next}` : "end";
   $("fork-words").value = shown.decision.instruction ?? "";
   chooseNext();
+  drawWhere();
   draw(shown);
 }
 

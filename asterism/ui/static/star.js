@@ -1,7 +1,7 @@
 // The star: the supervisor in the middle, around it the participants and you.
 import { $, svg } from "./dom.js";
 
-const MIDDLE = [180, 146], WIDE = 132, HIGH = 112;
+const MIDDLE = [180, 153], WIDE = 132, HIGH = 112;
 export const GLYPHS = { working: "▶", waiting: "?", ok: "✓", planned: "○", idle: "·" };
 export const glyph = (state) => GLYPHS[state] ?? "!";
 
@@ -41,5 +41,5 @@ function dot(node, [x, y], length, chosen) {
     svg("title", {}, `${node.id}: ${node.state}`),
     svg("circle", { cx: x, cy: y, r: big ? 25 : 18 }),
     svg("text", { x, y: y + 5, class: "glyph" }, big && node.state === "idle" ? "★" : glyph(node.state)),
-    svg("text", { x, y: y + (big ? 41 : 34), class: "name" }, name));
+    svg("text", { x, y: y + (big ? 41 : y < MIDDLE[1] ? -25 : 34), class: "name" }, name));
 }
