@@ -89,8 +89,7 @@ async def origin_of(saver: BaseCheckpointSaver[Any], thread: str) -> tuple[str, 
     facts = cast(dict[str, Any], saved.metadata) if saved else {}
     if "graph" not in facts:
         raise ConfigurationError(
-            f"There is no thread {thread!r} of Asterism's in this database; "
-            "see: asterism threads"
+            f"There is no thread {thread!r} of Asterism's in this database; see: asterism threads"
         )
     return facts["graph"], facts.get("model", OFFLINE)
 

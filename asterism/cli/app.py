@@ -12,8 +12,8 @@ import typer
 from rich.table import Table
 
 from asterism.cli import output
-from asterism.cli.running import ERRORS, drive
 from asterism.cli.page import serve_page
+from asterism.cli.running import ERRORS, drive
 from asterism.cli.supervise import supervise_file
 from asterism.errors import AsterismError
 from asterism.graphs.catalog import SHIPPED, open_graph

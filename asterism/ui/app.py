@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -33,7 +34,7 @@ from asterism.ui.answers import (
     on_error,
 )
 from asterism.ui.guard import BODY_LIMIT, Guard
-from asterism.ui.hub import Hub
+from asterism.ui.hub import Begin, Hub
 from asterism.ui.watch import STREAM_SECONDS, Watch
 
 STATIC = Path(__file__).with_name("static")
@@ -154,8 +155,11 @@ async def _answer(request: Request) -> Response:
     hub: Hub = request.app.state.hub
     body = await _body(request, AnswerBody)
     graph, config = await hub.of(_checked(body.thread))
-    command = answer_command(await apending_requests(graph, config), body.answers)
-    await hub.start(graph, config, command)
+
+    async def ready() -> Begin:
+        return config, answer_command(await apending_requests(graph, config), body.answers)
+
+    await hub.start(graph, config, ready)
     return answer({"thread": body.thread}, 202)
 
 
@@ -163,8 +167,12 @@ async def _proceed(request: Request) -> Response:
     hub: Hub = request.app.state.hub
     body = await _body(request, ThreadBody)
     graph, config = await hub.of(_checked(body.thread))
-    await areopen(graph, config)
-    await hub.start(graph, config, None)
+
+    async def ready() -> Begin:
+        await areopen(graph, config)
+        return config, None
+
+    await hub.start(graph, config, ready)
     return answer({"thread": body.thread}, 202)
 
 
@@ -176,15 +184,18 @@ async def _stop(request: Request) -> Response:
 async def _fork(request: Request) -> Response:
     hub: Hub = request.app.state.hub
     body = await _body(request, ForkBody)
-    thread = _checked(body.thread)
-    await request.app.state.watch.at(thread, body.checkpoint)
-    graph, config = await hub.of(thread)
-    place = {"checkpoint_ns": "", "checkpoint_id": body.checkpoint}
-    at = {**(config.get("configurable") or {}), **place}
-    decision = {"decision": body.decision.model_dump()}
-    fork = await graph.aupdate_state({**config, "configurable": at}, decision, "supervisor")
-    await hub.start(graph, {**config, "configurable": fork["configurable"]}, None)
-    return answer({"thread": thread}, 202)
+    graph, config = await hub.of(_checked(body.thread))
+
+    async def ready() -> Begin:
+        await request.app.state.watch.at(body.thread, body.checkpoint)
+        place = {"checkpoint_ns": "", "checkpoint_id": body.checkpoint}
+        at = {**config, "configurable": {**(config.get("configurable") or {}), **place}}
+        decision = {"decision": body.decision.model_dump()}
+        fork = await graph.aupdate_state(cast(RunnableConfig, at), decision, "supervisor")
+        return {**config, "configurable": fork.get("configurable") or {}}, None
+
+    await hub.start(graph, config, ready)
+    return answer({"thread": body.thread}, 202)
 
 
 # ---- what a request says

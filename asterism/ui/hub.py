@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -14,8 +16,9 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
 from asterism.errors import ConfigurationError, ThreadBusyError
-from asterism.events import EventBus
+from asterism.events import Event, EventBus
 from asterism.graphs.catalog import open_graph
+from asterism.leases import Leasing, take_lease, take_process_lease
 from asterism.models import OFFLINE, ModelLike
 from asterism.nodes.context import BUS
 from asterism.redaction import describe_error
@@ -27,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 GRACE = 10.0
 """Seconds that a run has to come to the end of its step when the server ends."""
+Begin = tuple[RunnableConfig, Any]
+"""What a run begins with: its config and its input."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -70,6 +75,7 @@ class Hub:
         pace: float = 0.0,
     ) -> None:
         self.saver, self.graphs, self.model, self._pace = saver, tuple(graphs), model, pace
+        self._within = _within(saver)
         self._opened: dict[tuple[str, str], Graph] = {}
         self._runs: dict[str, Run] = {}
         self.failures: dict[str, str] = {}
@@ -93,7 +99,7 @@ class Hub:
         key = (name, model)
         if anew or key not in self._opened:
             given = _paced(model, self._pace)
-            made = asyncio.to_thread(open_graph, name, model=given, checkpointer=self.saver)
+            made = asyncio.to_thread(open_graph, name, model=given, checkpointer=self._within)
             self._opened[key] = await made
         return self._opened[key]
 
@@ -114,29 +120,39 @@ class Hub:
             graph: The graph of a new thread.
             thread: The thread to go on with instead.
         """
-        name, model = (graph or "", self.model) if thread is None else await origin_of(
-            self.saver, thread
+        name, model = (
+            (graph or "", self.model) if thread is None else await origin_of(self.saver, thread)
         )
         thread = thread or uuid.uuid4().hex[:8]
         opened = await self.graph(name, model, anew=True)
-        given = {"messages": [("user", request)]}
-        await self.start(opened, config_of(thread, name, model), given)
+        config = config_of(thread, name, model)
+
+        async def ready() -> Begin:
+            return config, {"messages": [("user", request)]}
+
+        await self.start(opened, config, ready)
         return thread
 
-    async def start(self, graph: Graph, config: RunnableConfig, given: Any) -> None:
+    async def start(
+        self, graph: Graph, config: RunnableConfig, ready: Callable[[], Awaitable[Begin]]
+    ) -> None:
         """Begin a run; return when nothing speaks against it any more.
+
+        Args:
+            graph: The graph.
+            config: The thread.
+            ready: Makes ready what the run begins with: its config and its input. Nobody else
+                drives the thread meanwhile.
 
         Raises:
             ThreadBusyError: The thread is being driven.
             AsterismError: Whatever else a workflow refuses before it runs.
         """
         run = Run(graph=graph, config=config)
-        thread = run.thread
-        if thread in self._runs or self.closing:
-            raise ThreadBusyError(f"The thread {thread!r} is running already, or the server ends.")
-        self._runs[thread] = run
-        self.failures.pop(thread, None)
-        run.task = asyncio.create_task(self._drive(run, given))
+        if run.thread in self._runs or self.closing:
+            raise _busy(run.thread)
+        self._runs[run.thread] = run
+        run.task = asyncio.create_task(self._driven(run, ready))
         begun = asyncio.create_task(run.begun.wait())
         try:
             await asyncio.wait({run.task, begun}, return_when=asyncio.FIRST_COMPLETED)
@@ -169,18 +185,33 @@ class Hub:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _drive(self, run: Run, given: Any) -> None:
+    async def _driven(self, run: Run, ready: Callable[[], Awaitable[Begin]]) -> None:
+        """Drive a run as the only one on its thread."""
+        try:
+            release = await asyncio.to_thread(take_lease, self.saver, run.thread)
+            if release is None:
+                raise _busy(run.thread)
+            try:
+                await self._drive(run, *await ready())
+            finally:
+                await asyncio.to_thread(release)
+        finally:
+            del self._runs[run.thread]
+            self._tell()
+
+    async def _drive(self, run: Run, config: RunnableConfig, given: Any) -> None:
         loop = asyncio.get_running_loop()
         facts = getattr(run.graph, "facts", None)
         bus: EventBus = getattr(facts, "events", None) or EventBus(history=0)
 
-        def tell(event: Any) -> None:
-            loop.call_soon_threadsafe(lambda: (run.live.event(event), self._tell()))
+        def tell(event: Event) -> None:
+            loop.call_soon_threadsafe(run.live.event, event)
+            loop.call_soon_threadsafe(self._tell)
 
         bus.on(None, tell, where=lambda event: event.source == run.thread)
-        place = {**(run.config.get("configurable") or {}), BUS: bus}
+        place = {**(config.get("configurable") or {}), BUS: bus}
         try:
-            await self._stream(run, {**run.config, "configurable": place}, given)
+            await self._stream(run, {**config, "configurable": place}, given)
         except GraphDrained:
             _log.info("the run of %s was stopped", run.thread)
         except Exception as error:
@@ -190,8 +221,6 @@ class Hub:
             _log.warning("the run of %s failed: %s", run.thread, self.failures[run.thread])
         finally:
             bus.off(tell)
-            del self._runs[run.thread]
-            self._tell()
 
     async def _stream(self, run: Run, config: RunnableConfig, given: Any) -> None:
         modes: Any = ["tasks", "messages", "values"]
@@ -200,7 +229,9 @@ class Hub:
         )
         async with aclosing(parts):
             async for path, mode, part in parts:
-                run.begun.set()
+                if not run.begun.is_set():
+                    self.failures.pop(run.thread, None)
+                    run.begun.set()
                 if mode == "tasks":
                     run.live.task(path, part)
                 elif mode == "messages":
@@ -212,6 +243,26 @@ class Hub:
     def _tell(self) -> None:
         news, self.news = self.news, asyncio.Event()
         news.set()
+
+
+def _within(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
+    """Return a copy of a saver whose leases hold within this process.
+
+    Those against other processes are locks on files, which would stop the event loop of a
+    server for a moment; the hub takes them in a thread.
+    """
+    if not isinstance(saver, Leasing):
+        return saver
+    inner: Any = copy(saver)
+    inner.take_lease = partial(take_process_lease, inner)
+    return cast(BaseCheckpointSaver[Any], inner)
+
+
+def _busy(thread: str) -> ThreadBusyError:
+    return ThreadBusyError(
+        f"The thread {thread!r} is being driven, here or by another process, or the server ends. "
+        "Try again when that run is over."
+    )
 
 
 def _paced(model: str, pace: float) -> ModelLike:

@@ -121,7 +121,10 @@ class Watch:
             participant: The participant, with those above it, as in `"team/venue"`.
         """
         graph, config = await self._hub.of(thread)
-        place = {**(config.get("configurable") or {}), "checkpoint_ns": "|".join(participant.split("/"))}
+        place = {
+            **(config.get("configurable") or {}),
+            "checkpoint_ns": "|".join(participant.split("/")),
+        }
         try:
             inner = await graph.aget_state({**config, "configurable": place})
         except ValueError:

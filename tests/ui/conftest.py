@@ -64,8 +64,8 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
         windows.append(window)
         page = window.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: _complains(said) and complaints.append(said.text))
-        page.on("request", lambda sent: _own(sent.url, address) or complaints.append(sent.url))
+        page.on("console", lambda said: complaints.extend(_complaints(said)))
+        page.on("request", lambda sent: complaints.extend(_strangers(sent.url, address)))
         page.goto(address)
         return page
 
@@ -75,13 +75,15 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     assert complaints == []
 
 
-def _complains(said: Any) -> bool:
-    """Whether the browser found a fault; it also notes each answer that is a refusal."""
-    return said.type == "error" and "the server responded with a status of 4" not in said.text
+def _complaints(said: Any) -> list[str]:
+    """What the browser finds wrong; it also notes each answer that is a refusal."""
+    wrong = said.type == "error" and "the server responded with a status of 4" not in said.text
+    return [said.text] if wrong else []
 
 
-def _own(url: str, address: str) -> bool:
-    return url.startswith((address, "data:"))
+def _strangers(url: str, address: str) -> list[str]:
+    """What is asked for elsewhere."""
+    return [] if url.startswith((address, "data:")) else [url]
 
 
 @pytest.fixture

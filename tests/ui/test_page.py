@@ -213,7 +213,9 @@ def test_everything_can_be_done_with_the_keyboard(visit: Visit) -> None:
     seen: list[str] = []
     for _ in range(30):
         page.keyboard.press("Tab")
-        seen.append(page.evaluate("() => document.activeElement.id || document.activeElement.tagName"))
+        seen.append(
+            page.evaluate("() => document.activeElement.id || document.activeElement.tagName")
+        )
         drawn = page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
         assert drawn == "solid" or seen[-1] == "BODY", seen
     assert {"scrub", "SUMMARY", "next-request"} <= set(seen)
@@ -241,10 +243,12 @@ def test_it_fits_every_width_in_light_and_dark(
 
 
 OVERLAPS = """() => {
-  const boxes = [...document.querySelectorAll("#star .name, #star circle")].map((node) => [node, node.getBoundingClientRect()]);
-  return boxes.flatMap(([a, one], place) => boxes.slice(place + 1).filter(([b, two]) =>
-    one.left < two.right && two.left < one.right && one.top < two.bottom && two.top < one.bottom
-  ).map(([b]) => `${a.textContent || "circle"} and ${b.textContent || "circle"}`));
+  const parts = [...document.querySelectorAll("#star .name, #star circle")];
+  const boxes = parts.map((node) => [node, node.getBoundingClientRect()]);
+  const over = (one, two) => one.left < two.right && two.left < one.right
+    && one.top < two.bottom && two.top < one.bottom;
+  return boxes.flatMap(([a, one], place) => boxes.slice(place + 1).filter(
+    ([, two]) => over(one, two)).map(([b]) => `${a.textContent} and ${b.textContent}`));
 }"""
 """The parts of the star that lie over each other."""
 
@@ -265,7 +269,8 @@ CONTRASTS = """() => {
     const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
     if (!own || !node.checkVisibility() || node.disabled) continue;
     const [a, b] = [light(getComputedStyle(node).color), light(ground(node))].sort((x, y) => y - x);
-    if ((a + 0.05) / (b + 0.05) < 4.5) bad.add(`${node.tagName}.${node.className}: ${node.textContent.slice(0, 30)}`);
+    const what = `${node.tagName}.${node.className}: ${node.textContent.slice(0, 30)}`;
+    if ((a + 0.05) / (b + 0.05) < 4.5) bad.add(what);
   }
   return [...bad];
 }"""

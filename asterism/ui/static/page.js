@@ -313,5 +313,5 @@ addEventListener("hashchange", open);
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) { stream?.close(); stream = null; } else if (thread && !stream) watch();
 });
-if (matchMedia("(max-width: 60rem)").matches) $("threads-box").open = false;
+if (matchMedia("(max-width: 72rem)").matches) $("threads-box").open = false;
 send($("new"), start);

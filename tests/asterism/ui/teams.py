@@ -14,7 +14,9 @@ from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.teams import follow
 
 HERE = __name__
-HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror=\"window.hacked = 2\"> **bold**"
+HOSTILE = (
+    '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 2"> **bold**'
+)
 GATE_SECONDS = 60
 """How long a participant waits at its gate at most, so that nothing can hang."""
 
@@ -104,7 +106,10 @@ def bank(model: Any) -> SupervisorWorkflowBuilder:
         return f"paid {amount} to {to}"
 
     calls = [("pay", {"amount": 5, "to": HOSTILE}), ("pay", {"amount": 7, "to": "Ann"})]
-    script: list[Any] = [ScriptedReply(tool_calls=calls), lambda ms: f"{ms[-2].text}; {ms[-1].text}"]
+    script: list[Any] = [
+        ScriptedReply(tool_calls=calls),
+        lambda ms: f"{ms[-2].text}; {ms[-1].text}",
+    ]
     guard = HumanInTheLoopMiddleware(interrupt_on={"pay": True})
     agent = create_agent(ScriptedChatModel(script=script), [pay], middleware=[guard])
     return _team(["bank"], bank=Participant(runs=agent, description="Pays."))

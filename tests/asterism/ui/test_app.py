@@ -1,6 +1,7 @@
 """The page over HTTP: whole runs, what is refused, and what nobody may see."""
 
 import asyncio
+import itertools
 import json
 import re
 import sys
@@ -13,10 +14,14 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from asterism.cli.app import app as command
+from asterism.errors import ConfigurationError
+from asterism.graphs.catalog import open_graph
 from asterism.storage import open_checkpointer
+from asterism.threads import config_of
 from asterism.ui.app import STATIC, create_app
 from asterism.ui.guard import BODY_LIMIT
 from asterism.ui.hub import Hub
+from asterism.ui.watch import Watch
 from tests.asterism.ui import teams
 from tests.asterism.ui.teams import GATE, HERE, HOSTILE
 
@@ -118,9 +123,33 @@ def test_an_event_is_planned_with_a_question_answered(page: Page) -> None:
     assert (done[0], done[1]["error"]["code"]) == (409, "nothing_pending")
 
     remembered = page.get("memory", thread=thread, participant="venue")
-    assert [message["type"] for message in remembered] == ["human", "ai", "human", "ai", "tool", "ai"]
+    assert [message["type"] for message in remembered] == [
+        "human",
+        "ai",
+        "human",
+        "ai",
+        "tool",
+        "ai",
+    ]
     assert remembered[3]["calls"][0]["name"] == "search_venues"
     assert page.get("memory", thread=thread, participant="../x") == []
+
+
+def test_a_plan_is_shown_with_everybody_who_works_for_it(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.md").write_text(f"The garden hall costs 900 euros, says {name}.\n")
+    monkeypatch.setenv("ASTERISM_SOURCES", str(tmp_path))
+    begun = page.post("run", graph="research", request="What does the garden hall cost?")
+    view = page.settled(begun["thread"])
+    assert view["status"] == "completed"
+    readers = [p for p in view["participants"] if p["id"].startswith("reader")]
+    assert [(p["visits"], p["status"]) for p in readers[:2]] == [(1, "ok"), (1, "ok")]
+    remembered = page.get("memory", thread=begun["thread"], participant=readers[0]["id"])
+    assert "garden hall" in remembered[0]["text"]
+    labels = [step["label"] for step in page.get("history", thread=begun["thread"])]
+    assert "The supervisor sends a plan to work" in labels
 
 
 def test_a_thread_takes_the_next_request(page: Page) -> None:
@@ -193,7 +222,9 @@ def test_the_end_of_the_server_lets_a_step_end_and_nothing_is_lost(
 
 
 def test_threads_of_the_command_line_are_seen_and_gone_on_with(page: Page, db: str) -> None:
-    CliRunner().invoke(command, ["run", "event_planning", "Plan a party", "--db", db, "--thread", "t"])
+    CliRunner().invoke(
+        command, ["run", "event_planning", "Plan a party", "--db", db, "--thread", "t"]
+    )
     (row,) = page.get("threads")
     assert (row["thread"], row["status"]) == ("t", "waiting")
     (question,) = page.get("thread", thread="t")["questions"]
@@ -286,35 +317,41 @@ def test_a_run_that_breaks_off_says_why_without_secrets(page: Page) -> None:
     assert "sk-abc" not in json.dumps(view)
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "status", "code"),
-    [
-        pytest.param("run", {"graph": "nothing", "request": "x"}, 400, "invalid_configuration", id="unknown graph"),
-        pytest.param("run", {"graph": "antigravity:fly", "request": "x"}, 400, "invalid_configuration", id="a module"),
-        pytest.param("run", {"request": "x"}, 400, "invalid_configuration", id="no graph"),
-        pytest.param("run", {"graph": "event_planning", "request": " "}, 400, "invalid_request", id="empty request"),
-        pytest.param("run", {"graph": "event_planning", "request": 7}, 400, "invalid_body", id="a number"),
-        pytest.param("run", {"graph": "event_planning", "request": "x", "model": "evil"}, 400, "invalid_body", id="a model"),
-        pytest.param("run", {"thread": "a\nb", "request": "x"}, 400, "invalid_thread", id="thread with a line break"),
-        pytest.param("run", {"thread": "x" * 256, "request": "x"}, 400, "invalid_thread", id="long thread"),
-        pytest.param("run", {"thread": "", "request": "x"}, 400, "invalid_thread", id="empty thread"),
-        pytest.param("run", {"thread": "unknown", "request": "x"}, 400, "invalid_configuration", id="unknown thread"),
-        pytest.param("answer", {"thread": "unknown", "answers": {}}, 400, "invalid_configuration", id="answer"),
-        pytest.param("proceed", {"thread": "unknown"}, 400, "invalid_configuration", id="proceed"),
-        pytest.param("fork", {"thread": "unknown", "checkpoint": "x", "decision": {}}, 400, "invalid_configuration", id="fork"),
-        pytest.param("fork", {"thread": "t", "checkpoint": "x", "decision": {"end": {}}}, 400, "invalid_body", id="decision"),
-        pytest.param("run", {"graph": "event_planning", "request": "x" * BODY_LIMIT}, 413, "refused", id="too large"),
-        pytest.param("nothing", {}, 405, "http", id="no such path"),
-        pytest.param("graphs", {}, 405, "http", id="reading only"),
-    ],
-)  # fmt: skip
+BAD: dict[str, tuple[str, dict[str, Any], int, str]] = {
+    "unknown graph": ("run", {"graph": "x", "request": "x"}, 400, "invalid_configuration"),
+    "a module": ("run", {"graph": "this:c", "request": "x"}, 400, "invalid_configuration"),
+    "no graph": ("run", {"request": "x"}, 400, "invalid_configuration"),
+    "empty request": ("run", {"graph": "research", "request": " "}, 400, "invalid_request"),
+    "a number": ("run", {"graph": "research", "request": 7}, 400, "invalid_body"),
+    "a model": ("run", {"request": "x", "model": "evil"}, 400, "invalid_body"),
+    "a line break": ("run", {"thread": "a\nb", "request": "x"}, 400, "invalid_thread"),
+    "long thread": ("run", {"thread": "x" * 256, "request": "x"}, 400, "invalid_thread"),
+    "empty thread": ("run", {"thread": "", "request": "x"}, 400, "invalid_thread"),
+    "unknown thread": ("run", {"thread": "u", "request": "x"}, 400, "invalid_configuration"),
+    "answer": ("answer", {"thread": "u", "answers": {}}, 400, "invalid_configuration"),
+    "proceed": ("proceed", {"thread": "u"}, 400, "invalid_configuration"),
+    "fork": (
+        *("fork", {"thread": "u", "checkpoint": "x", "decision": {}}),
+        *(400, "invalid_configuration"),
+    ),
+    "decision": (
+        *("fork", {"thread": "u", "checkpoint": "x", "decision": {"end": {}}}),
+        *(400, "invalid_body"),
+    ),
+    "too large": ("run", {"request": "x" * BODY_LIMIT}, 413, "refused"),
+    "no such path": ("nothing", {}, 405, "http"),
+    "reading only": ("graphs", {}, 405, "http"),
+}
+
+
+@pytest.mark.parametrize(("path", "body", "status", "code"), BAD.values(), ids=BAD)
 def test_a_bad_request_is_told_as_an_error_of_the_tree(
     path: str, body: dict[str, Any], status: int, code: str, page: Page
 ) -> None:
     found = page.refused(path, **body)
     assert (found[0], found[1]["error"]["code"]) == (status, code)
     assert "Traceback" not in found[1]["error"]["message"]
-    assert "antigravity" not in sys.modules
+    assert "this" not in sys.modules
     assert page.get("threads") == []
 
 
@@ -346,7 +383,9 @@ def test_a_fault_of_the_server_tells_nothing(page: Page, monkeypatch: pytest.Mon
     assert "content-security-policy" in response.headers
 
 
-@pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/api/graphs", "/nothing", "/api/thread"])
+@pytest.mark.parametrize(
+    "path", ["/", "/page.js", "/page.css", "/api/graphs", "/nothing", "/api/thread"]
+)
 def test_every_answer_tells_the_browser_to_be_strict(path: str, page: Page) -> None:
     headers = page.client.get(path).headers
     policy = headers["content-security-policy"]
@@ -370,6 +409,40 @@ def test_strangers_are_refused_before_anything_happens(page: Page) -> None:
     body = {"graph": "event_planning", "request": "x"}
     assert page.client.post("/api/run", json=body).status_code == 403  # no origin
     assert page.get("threads") == []
+
+
+async def test_a_stream_tells_what_changes_and_what_happens_meanwhile_at_once(db: str) -> None:
+    with open_checkpointer(f"sqlite:///{db}") as saver:
+        hub = Hub(saver, GRAPHS)
+        frames: list[Any] = []
+        thread = await hub.ask("Do it", graph=GRAPHS[0], thread=None)
+        for _ in range(2):
+            GATE.open.release()
+        async for frame in Watch(hub).frames(thread, seconds=60, pause=0):
+            frames.append(frame)
+            if "view" in frame and frame["view"]["driven"] is None:
+                hub.end()
+        await hub.close()
+    assert "view" in frames[0] and frames[-1]["live"] is None
+    assert all(one != two for one, two in itertools.pairwise(frames))
+    assert frames[-1]["view"]["status"] == "completed"
+
+
+async def test_a_new_process_that_drives_a_thread_is_noticed(db: str) -> None:
+    with open_checkpointer(f"sqlite:///{db}") as saver:
+        hub = Hub(saver, GRAPHS)
+        thread = await hub.ask("Do it", graph=GRAPHS[1], thread=None)
+        watch = Watch(hub)
+        while (view := await watch.now(thread))["driven"]:
+            await asyncio.wait_for(hub.news.wait(), 60)
+        assert await watch.now(thread) is view  # nothing new: the same object
+        with open_checkpointer(f"sqlite:///{db}") as other:
+            elsewhere = open_graph(GRAPHS[1], model="offline", checkpointer=other)
+            config = config_of(thread, GRAPHS[1], "offline")
+            await elsewhere.ainvoke({"messages": [("user", "Again")]}, config)
+        assert (await watch.now(thread))["request"] == "Again"
+        with pytest.raises(ConfigurationError, match="is not served here"):
+            await Watch(Hub(saver, [])).now(thread)
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
