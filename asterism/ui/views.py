@@ -94,13 +94,14 @@ def _label(snapshot: StateSnapshot) -> str:
     values = as_dict(snapshot.values)
     ahead = snapshot.next[0] if snapshot.next else ""
     if not ahead:
-        return f"The end: {values.get('status') or 'unfinished'}"
+        return f"The end: {values['status']}" if values.get("status") else "The end"
     reports = values.get("reports") or ()
     if ahead == SUPERVISOR and reports and values.get("decision"):
         return f"{reports[-1]['participant']} has reported"
     if ahead in _LABELS:
         return _LABELS[ahead]
-    return f"The supervisor sends {', '.join(dict.fromkeys(snapshot.next))}"
+    names = ", ".join(dict.fromkeys(snapshot.next))
+    return f"The supervisor sends {names}" if "iterations" in values else names
 
 
 def _participant(name: str, description: str, values: Mapping[str, Any]) -> dict[str, Any]:

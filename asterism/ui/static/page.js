@@ -108,7 +108,7 @@ async function threads() {
 function standing(shown) {
   if (shown.error && !shown.driven) return "failed";
   if (shown.status === "running" && !shown.driven) return shown.unfinished ? "stopped" : "running";
-  return shown.status ?? "running";
+  return shown.status ?? (shown.driven || shown.unfinished ? "running" : "completed"); // a graph that is no workflow has none
 }
 
 function draw(shown) {

@@ -6,6 +6,7 @@ from typing import Any
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import interrupt
 from pydantic import BaseModel, Field
 
@@ -113,3 +114,10 @@ def bank(model: Any) -> SupervisorWorkflowBuilder:
     guard = HumanInTheLoopMiddleware(interrupt_on={"pay": True})
     agent = create_agent(ScriptedChatModel(script=script), [pay], middleware=[guard])
     return _team(["bank"], bank=Participant(runs=agent, description="Pays."))
+
+
+def _echo(state: MessagesState) -> dict[str, Any]:
+    return {"messages": [("ai", f"you said {state['messages'][-1].text}")]}
+
+
+plain = StateGraph(MessagesState).add_node("echo", _echo).add_edge(START, "echo").compile()

@@ -26,7 +26,7 @@ from tests.asterism.ui import teams
 from tests.asterism.ui.teams import GATE, HERE, HOSTILE
 
 BASE = "http://localhost:8000"
-GRAPHS = [f"{HERE}:{name}" for name in ("gated", "hostile", "trips", "bank", "broken")]
+GRAPHS = [f"{HERE}:{name}" for name in ("gated", "hostile", "trips", "bank", "broken", "plain")]
 PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
 
 
@@ -307,6 +307,14 @@ def test_hostile_text_travels_as_it_was_written(page: Page) -> None:
     thread = page.begin("hostile", HOSTILE)
     view = page.settled(thread)
     assert (view["request"], said(view)) == (HOSTILE, [HOSTILE])
+
+
+def test_a_graph_that_is_no_workflow_is_run_too(page: Page) -> None:
+    thread = page.begin("plain", "hello")
+    view = page.settled(thread)
+    assert [message["text"] for message in view["messages"]] == ["hello", "you said hello"]
+    assert (view["participants"], view["driven"], view["unfinished"]) == ([], None, False)
+    assert page.get("history", thread=thread)[-1]["label"] == "The end"
 
 
 def test_a_run_that_breaks_off_says_why_without_secrets(page: Page) -> None:
