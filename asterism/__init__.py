@@ -37,17 +37,21 @@ if TYPE_CHECKING:
     from asterism.runs import aproceed, proceed
     from asterism.storage import aopen_checkpointer, open_checkpointer
     from asterism.supervision import (
+        AgentProgress,
         AgentQuota,
         AgentQuotaUsage,
         AgentSupervisor,
+        ChildStatus,
         SupervisedAgent,
         SupervisorConfig,
     )
     from asterism.tasks import ExecutionMode, SubAgentTask
+    from asterism.telemetry import instrument
 
 __all__ = [
     "Agent",
     "AgentOrchestrator",
+    "AgentProgress",
     "AgentQuota",
     "AgentQuotaUsage",
     "AgentSupervisor",
@@ -56,6 +60,7 @@ __all__ = [
     "BatchOutcome",
     "BatchProgress",
     "Budget",
+    "ChildStatus",
     "CircuitBreaker",
     "Compensation",
     "Delegate",
@@ -90,6 +95,7 @@ __all__ = [
     "convert_tool_content_to_text",
     "create_supervisor_agent",
     "idempotency_key",
+    "instrument",
     "lines_of",
     "open_checkpointer",
     "pending_requests",
@@ -101,6 +107,7 @@ __all__ = [
 _HOMES = {
     "Agent": "agents",
     "AgentOrchestrator": "graphs.orchestrator",
+    "AgentProgress": "supervision",
     "AgentQuota": "supervision",
     "AgentQuotaUsage": "supervision",
     "AgentSupervisor": "supervision",
@@ -109,6 +116,7 @@ _HOMES = {
     "BatchOutcome": "batch",
     "BatchProgress": "batch",
     "Budget": "budgets",
+    "ChildStatus": "supervision",
     "CircuitBreaker": "breaker",
     "Compensation": "resilience",
     "Delegate": "resilience",
@@ -143,6 +151,7 @@ _HOMES = {
     "convert_tool_content_to_text": "messages",
     "create_supervisor_agent": "nodes.deciders",
     "idempotency_key": "idempotency",
+    "instrument": "telemetry",
     "lines_of": "ledger",
     "open_checkpointer": "storage",
     "pending_requests": "people",
