@@ -17,10 +17,10 @@ from langgraph.runtime import RunControl
 
 from asterism.errors import ConfigurationError, ThreadBusyError
 from asterism.events import Event, EventBus
+from asterism.events.telling import BUS
 from asterism.graphs.catalog import open_graph
 from asterism.leases import Leasing, take_lease, take_process_lease
 from asterism.models import OFFLINE, ModelLike
-from asterism.nodes.context import BUS
 from asterism.redaction import describe_error
 from asterism.runs import Graph
 from asterism.threads import config_of, origin_of
