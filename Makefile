@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUEST := Plan a corporate holiday party for 50 people in Seattle on December 15th
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format studio notebooks bench eval torture audit clean
+.PHONY: help demo test ui ui-test lint format studio notebooks bench eval torture audit clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,6 +15,16 @@ demo: $(VENV)/installed ## Plan an event with the offline model: no key, no netw
 
 test: $(VENV)/developed ## Run the tests
 	$(BIN)/python -m pytest
+
+# What the browser needs is not in [dev]: 100 MB that no other target uses. Where it cannot be
+# installed, the tests are skipped and say why. The pictures are in out/ui.
+ui-test: $(VENV)/developed ## Drive the page in a real browser, and take pictures
+	@command -v chromium >/dev/null || apt-get install -y -qq chromium >/dev/null || true
+	@$(BIN)/pip install --quiet -c constraints.txt playwright || true
+	ASTERISM_PICTURES=out/ui $(BIN)/python -m pytest -m browser -rs tests/ui
+
+ui: $(VENV)/developed ## Open the page on http://localhost:8000, with the offline model
+	$(BIN)/asterism ui --pace 1
 
 lint: $(VENV)/developed ## Check style and types
 	$(BIN)/ruff check .

@@ -42,6 +42,11 @@ class PendingRequest:
     value: Any
     """Everything that the asker handed over."""
 
+    def as_json(self) -> dict[str, Any]:
+        """Return all but the `value` as plain JSON values."""
+        names = ("id", "participant", "path", "request_type", "prompt", "schema")
+        return {name: getattr(self, name) for name in names}
+
 
 def pending_requests(graph: Graph, config: RunnableConfig) -> list[PendingRequest]:
     """List the open requests of a thread, at any depth."""

@@ -54,9 +54,18 @@ async def aproceed(
     graph: Graph, config: RunnableConfig, *, control: RunControl | None = None
 ) -> Any:
     """Continue a run that was stopped; see `proceed`."""
+    await areopen(graph, config)
+    return await graph.ainvoke(None, config, control=control)
+
+
+async def areopen(graph: Graph, config: RunnableConfig) -> None:
+    """Make ready what `aproceed` continues: `graph.astream(None, config)` then goes on.
+
+    Raises:
+        NothingPendingError: Nothing is unfinished, or what is open waits for a person.
+    """
     if update := _reopening(await graph.aget_state(config)):
         await graph.aupdate_state(config, update, as_node=REOPENS)
-    return await graph.ainvoke(None, config, control=control)
 
 
 def is_unfinished(snapshot: StateSnapshot) -> bool:

@@ -47,7 +47,8 @@ LAYERS = [
     {"prompts"},
     {"nodes"},
     {"graphs"},
-    {"cli", "testing", "__main__", "__init__"},
+    {"threads"},
+    {"cli", "testing", "ui", "__main__", "__init__"},
 ]
 """Bottom up: a module imports from its own layer and those before it."""
 

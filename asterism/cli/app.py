@@ -9,20 +9,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from langchain_core.runnables import RunnableConfig
-from platformdirs import user_data_path
 from rich.table import Table
 
 from asterism.cli import output
+from asterism.cli.page import serve_page
 from asterism.cli.running import ERRORS, drive
 from asterism.cli.supervise import supervise_file
-from asterism.cli.threads import list_threads, origin_of, transcript
 from asterism.errors import AsterismError
 from asterism.graphs.catalog import SHIPPED, open_graph
 from asterism.models import OFFLINE
 from asterism.people import answer_command, apending_requests
 from asterism.runs import is_unfinished
 from asterism.storage import aopen_checkpointer
+from asterism.threads import (
+    MEMORY_FILE,
+    config_of,
+    database,
+    list_threads,
+    origin_of,
+    transcript,
+)
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__
@@ -33,8 +39,6 @@ Database = Annotated[
     str | None, typer.Option("--db", envvar="ASTERISM_DB", help="A sqlite file, or :memory:.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-MEMORY_FILE = ":memory:"
-"""What `--db` names a database that is gone with the process."""
 GraphName = Annotated[str, typer.Argument(help="A shipped graph, or module:attribute.")]
 Out = Annotated[Path | None, typer.Option(help="A folder for the answer and its files.")]
 
@@ -56,7 +60,7 @@ def run(
         async with aopen_checkpointer(database(db)) as saver:
             opened = open_graph(graph, model=model, checkpointer=saver)
             _introduce(model)
-            config = _config(thread, graph, model)
+            config = config_of(thread, graph, model)
             given = {"messages": [("user", request)]}
             with _going_on(thread, kept=db != MEMORY_FILE):
                 outcome = await drive(opened, config, given, ask=not as_json)
@@ -81,7 +85,7 @@ def resume(
         async with aopen_checkpointer(database(db)) as saver:
             graph, used = await origin_of(saver, thread)
             opened = open_graph(graph, model=model or used, checkpointer=saver)
-            config = _config(thread, graph, model or used)
+            config = config_of(thread, graph, model or used)
             pending = await apending_requests(opened, config)
             if answer is not None:
                 answers = {request_id: answer} if request_id else answer
@@ -113,6 +117,31 @@ def supervise(
         async with aopen_checkpointer(database(db)) as saver:
             _introduce(model)
             return await supervise_file(file, saver, model=model, as_json=as_json)
+
+    _exit(work())
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    model: Model = OFFLINE,
+    db: Database = None,
+    graphs: Annotated[
+        list[str] | None, typer.Option("--graph", help="Further graphs, as module:attribute.")
+    ] = None,
+    pace: Annotated[
+        float, typer.Option(min=0, help="Seconds that a reply of the offline model takes.")
+    ] = 0,
+) -> None:
+    """Watch runs and answer their questions in a browser on this machine."""
+
+    async def work() -> int:
+        for name in graphs or ():
+            open_graph(name, model=model)
+        async with aopen_checkpointer(database(db)):
+            _introduce(model)  # what cannot be used is told before the server starts
+        await serve_page(port=port, db=db, graphs=graphs or (), model=model, pace=pace)
+        return 0
 
     _exit(work())
 
@@ -174,7 +203,7 @@ def show(thread: str, db: Database = None, as_json: AsJson = False) -> None:
         async with aopen_checkpointer(database(db)) as saver:
             name, model = await origin_of(saver, thread)
             opened = open_graph(name, model=OFFLINE, checkpointer=saver)
-            snapshot = await opened.aget_state(_config(thread, name, model), subgraphs=True)
+            snapshot = await opened.aget_state(config_of(thread, name, model), subgraphs=True)
         lines = transcript(snapshot)
         if as_json:
             output.print_json({"thread": thread, "graph": name, "messages": lines})
@@ -183,20 +212,6 @@ def show(thread: str, db: Database = None, as_json: AsJson = False) -> None:
         return 0
 
     _exit(work())
-
-
-def database(given: str | None) -> str:
-    """Return the URL of the database: the one given, or a file in the user's data folder."""
-    if given == MEMORY_FILE:
-        return "memory:"
-    if given and "://" in given:
-        return given
-    path = Path(given) if given else user_data_path("asterism") / "threads.db"
-    return f"sqlite:///{path.absolute()}"
-
-
-def _config(thread: str, graph: str, model: str) -> RunnableConfig:
-    return {"configurable": {"thread_id": thread}, "metadata": {"graph": graph, "model": model}}
 
 
 def _introduce(model: str) -> None:

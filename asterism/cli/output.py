@@ -62,17 +62,7 @@ def summary(outcome: Outcome, thread: str) -> dict[str, Any]:
 
 def questions(outcome: Outcome) -> list[dict[str, Any]]:
     """Put the open questions into plain JSON."""
-    return [
-        {
-            "id": request.id,
-            "participant": request.participant,
-            "path": request.path,
-            "request_type": request.request_type,
-            "prompt": request.prompt,
-            "schema": request.schema,
-        }
-        for request in outcome.pending
-    ]
+    return [request.as_json() for request in outcome.pending]
 
 
 def write_files(values: dict[str, Any], folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """The offline chat model: one reply for one prompt, always the same."""
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -45,6 +46,10 @@ class OfflineChatModel(BaseChatModel):
 
     today: Callable[[], date] = date.today
     """Tells the date from which a day without a year is the next one."""
+    pace: float = 0.0
+    """Seconds that a reply takes, so that a run can be watched."""
+    sleep: Callable[[float], None] = time.sleep
+    """Waits for so many seconds."""
 
     @property
     def _llm_type(self) -> str:
@@ -68,6 +73,7 @@ class OfflineChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         message = self._reply(messages, kwargs)
+        self._rest()
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _stream(
@@ -78,7 +84,11 @@ class OfflineChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         message = self._reply(messages, kwargs)
-        for word in re.findall(r"\S+\s*|\s+", message.text):
+        words = re.findall(r"\S+\s*|\s+", message.text)
+        if not words:
+            self._rest()
+        for word in words:
+            self._rest(len(words))
             chunk = ChatGenerationChunk(message=AIMessageChunk(content=word))
             if run_manager:
                 run_manager.on_llm_new_token(word, chunk=chunk)
@@ -90,6 +100,10 @@ class OfflineChatModel(BaseChatModel):
             usage_metadata=message.usage_metadata,
         )
         yield ChatGenerationChunk(message=rest)
+
+    def _rest(self, parts: int = 1) -> None:
+        if self.pace:
+            self.sleep(self.pace / parts)
 
     def _reply(self, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> AIMessage:
         tools = [tool["function"] for tool in options.get("tools") or ()]

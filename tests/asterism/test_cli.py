@@ -14,7 +14,8 @@ import pytest
 from llmock.pytest_plugin import LLMock
 from typer.testing import CliRunner, Result
 
-from asterism.cli.app import app, database
+from asterism.cli.app import app
+from asterism.threads import database
 
 ROOT = Path(__file__).parents[2]
 PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"

@@ -1,5 +1,6 @@
 """LangGraph Studio: the real development server, driven as Studio drives it."""
 
+import json
 import os
 import re
 import socket
@@ -38,7 +39,11 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncLangGraphCl
                 *("--config", str(ROOT / "langgraph.json")),
             ],
             cwd=folder,
-            env={**environment, "LANGSMITH_TRACING": "false", "LANGGRAPH_CLI_NO_ANALYTICS": "1"},
+            env={
+                **environment,
+                **{"LANGSMITH_TRACING": "false", "LANGGRAPH_CLI_NO_ANALYTICS": "1"},
+                "ASTERISM_DB": str(folder / "threads.db"),
+            },
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -175,3 +180,30 @@ def test_a_participants_memory_can_be_read(client: SyncLangGraphClient) -> None:
     inside: Any = {"thread_id": thread, "checkpoint_ns": "venue"}
     memory: Any = client.threads.get_state(thread, checkpoint=inside)["values"]
     assert [message["type"] for message in memory["messages"]] == ["human", "ai", "tool", "ai"]
+
+
+def test_the_page_is_served_beside_it(client: SyncLangGraphClient) -> None:
+    place = str(client.http.client.base_url).rstrip("/")
+    act = {"origin": place}
+    with httpx.Client(base_url=f"{place}/asterism", follow_redirects=True, timeout=60) as page:
+        assert "<title>Asterism</title>" in page.get(place + "/asterism").text
+        body = {"graph": "event_planning", "request": "Plan a party"}
+        assert page.post("api/run", json=body).status_code == 403
+        assert page.get("api/graphs", headers={"origin": "http://evil.com"}).status_code == 403
+        begun = page.post("api/run", json=body, headers=act)
+        assert begun.status_code == 202, begun.text
+        thread = begun.json()["thread"]
+        view: Any = _settled(page, thread)
+        answers = {view["questions"][0]["id"]: "Denver, 40 people, May 5th"}
+        page.post("api/answer", json={"thread": thread, "answers": answers}, headers=act)
+        assert _settled(page, thread)["status"] == "completed"
+
+
+def _settled(page: httpx.Client, thread: str) -> Any:
+    """What the stream of the page tells last, when the run is over."""
+    with page.stream("GET", "api/events", params={"thread": thread}) as stream:
+        for line in stream.iter_lines():
+            frame = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
+            if "view" in frame and frame["view"]["driven"] is None:
+                return frame["view"]
+    raise AssertionError("the run did not end")

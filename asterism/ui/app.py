@@ -1,0 +1,225 @@
+"""The routes: the page, and what it asks for."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from langchain_core.runnables import RunnableConfig
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from asterism.errors import AsterismError
+from asterism.graphs.catalog import SHIPPED
+from asterism.graphs.checks import check_thread
+from asterism.models import OFFLINE
+from asterism.people import answer_command, apending_requests
+from asterism.runs import areopen
+from asterism.storage import open_checkpointer
+from asterism.threads import database, list_threads
+from asterism.ui.answers import (
+    AnswerBody,
+    ForkBody,
+    RunBody,
+    ThreadBody,
+    answer,
+    encode,
+    on_error,
+)
+from asterism.ui.guard import BODY_LIMIT, Guard
+from asterism.ui.hub import Begin, Hub
+from asterism.ui.watch import STREAM_SECONDS, Watch
+
+STATIC = Path(__file__).with_name("static")
+THREADS_SHOWN = 50
+"""How many of the latest threads the page lists."""
+B = TypeVar("B", bound=BaseModel)
+
+
+def create_app(
+    *,
+    db: str | None = None,
+    graphs: Sequence[str] = (),
+    model: str = OFFLINE,
+    pace: float = 0.0,
+    stream_seconds: float = STREAM_SECONDS,
+) -> Starlette:
+    """Create the page and what it asks for, as an ASGI app.
+
+    Args:
+        db: The database, as `--db` names it.
+        graphs: Graphs as `module:attribute`, besides those that are shipped.
+        model: The model of new threads.
+        pace: Seconds that a reply of the offline model takes.
+        stream_seconds: How long one stream of events lasts; the page asks for the next one.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        opened = open_checkpointer(database(db))
+        saver = await asyncio.to_thread(opened.__enter__)
+        hub = app.state.hub = Hub(saver, [*SHIPPED, *graphs], model=model, pace=pace)
+        app.state.watch, app.state.stream_seconds = Watch(hub), stream_seconds
+        try:
+            yield
+        finally:
+            await hub.close()
+            await asyncio.to_thread(opened.__exit__, None, None, None)
+
+    routes = [
+        Route("/api/graphs", _graphs),
+        Route("/api/threads", _threads),
+        Route("/api/thread", _thread),
+        Route("/api/history", _history),
+        Route("/api/memory", _memory),
+        Route("/api/events", _events),
+        Route("/api/run", _run, methods=["POST"]),
+        Route("/api/answer", _answer, methods=["POST"]),
+        Route("/api/proceed", _proceed, methods=["POST"]),
+        Route("/api/stop", _stop, methods=["POST"]),
+        Route("/api/fork", _fork, methods=["POST"]),
+        Mount("/", StaticFiles(directory=STATIC, html=True)),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard)],
+        exception_handlers=dict.fromkeys((AsterismError, HTTPException, ValidationError), on_error),
+        lifespan=lifespan,
+    )
+
+
+# ---- reading
+
+
+async def _graphs(request: Request) -> Response:
+    hub: Hub = request.app.state.hub
+    found = [_about(name) for name in hub.graphs]
+    return answer({"graphs": found, "model": hub.model})
+
+
+async def _threads(request: Request) -> Response:
+    hub: Hub = request.app.state.hub
+    rows: list[dict[str, Any]] = [
+        *await list_threads(hub.saver, THREADS_SHOWN, lambda name: hub.graph(name, OFFLINE))
+    ]
+    return answer([{**row, "driven": hub.run(row["thread"]) is not None} for row in rows])
+
+
+async def _thread(request: Request) -> Response:
+    watch: Watch = request.app.state.watch
+    checkpoint, thread = request.query_params.get("checkpoint"), _named(request)
+    return answer(await (watch.at(thread, checkpoint) if checkpoint else watch.now(thread)))
+
+
+async def _history(request: Request) -> Response:
+    return answer(await request.app.state.watch.history(_named(request)))
+
+
+async def _memory(request: Request) -> Response:
+    participant = request.query_params.get("participant", "")
+    return answer(await request.app.state.watch.memory(_named(request), participant))
+
+
+async def _events(request: Request) -> Response:
+    watch: Watch = request.app.state.watch
+    thread = _named(request)
+    await watch.now(thread)  # a thread that is not there is an error, not an empty stream
+    frames = watch.frames(thread, seconds=request.app.state.stream_seconds)
+
+    async def lines() -> AsyncGenerator[bytes]:
+        yield b"retry: 300\n\n"
+        async for frame in frames:
+            yield b"data: " + encode(frame) + b"\n\n"
+
+    return StreamingResponse(lines(), media_type="text/event-stream")
+
+
+# ---- acting
+
+
+async def _run(request: Request) -> Response:
+    hub: Hub = request.app.state.hub
+    body = await _body(request, RunBody)
+    thread = None if body.thread is None else _checked(body.thread)
+    return answer({"thread": await hub.ask(body.request, graph=body.graph, thread=thread)}, 202)
+
+
+async def _answer(request: Request) -> Response:
+    hub: Hub = request.app.state.hub
+    body = await _body(request, AnswerBody)
+    graph, config = await hub.of(_checked(body.thread))
+
+    async def ready() -> Begin:
+        return config, answer_command(await apending_requests(graph, config), body.answers)
+
+    await hub.start(graph, config, ready)
+    return answer({"thread": body.thread}, 202)
+
+
+async def _proceed(request: Request) -> Response:
+    hub: Hub = request.app.state.hub
+    body = await _body(request, ThreadBody)
+    graph, config = await hub.of(_checked(body.thread))
+
+    async def ready() -> Begin:
+        await areopen(graph, config)
+        return config, None
+
+    await hub.start(graph, config, ready)
+    return answer({"thread": body.thread}, 202)
+
+
+async def _stop(request: Request) -> Response:
+    body = await _body(request, ThreadBody)
+    return answer({"stopping": request.app.state.hub.stop(_checked(body.thread))}, 202)
+
+
+async def _fork(request: Request) -> Response:
+    hub: Hub = request.app.state.hub
+    body = await _body(request, ForkBody)
+    graph, config = await hub.of(_checked(body.thread))
+
+    async def ready() -> Begin:
+        await request.app.state.watch.at(body.thread, body.checkpoint)
+        place = {"checkpoint_ns": "", "checkpoint_id": body.checkpoint}
+        at = {**config, "configurable": {**(config.get("configurable") or {}), **place}}
+        decision = {"decision": body.decision.model_dump()}
+        fork = await graph.aupdate_state(cast(RunnableConfig, at), decision, "supervisor")
+        return {**config, "configurable": fork.get("configurable") or {}}, None
+
+    await hub.start(graph, config, ready)
+    return answer({"thread": body.thread}, 202)
+
+
+# ---- what a request says
+
+
+def _about(name: str) -> dict[str, str]:
+    shipped = SHIPPED.get(name)
+    described = {"description": shipped.description, "example": shipped.example} if shipped else {}
+    return {"name": name, "description": "", "example": "", **described}
+
+
+def _named(request: Request) -> str:
+    return _checked(request.query_params.get("thread"))
+
+
+def _checked(thread: str | None) -> str:
+    return check_thread({"configurable": {"thread_id": thread}})
+
+
+async def _body(request: Request, model: type[B]) -> B:
+    """Read the body of a request, no further than it may go."""
+    read = bytearray()
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > BODY_LIMIT:
+            raise HTTPException(413, f"The body has more than {BODY_LIMIT} bytes.")
+    return model.model_validate_json(bytes(read))

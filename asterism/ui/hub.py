@@ -1,0 +1,273 @@
+"""The runs of this server, one to a thread; they go on when nobody watches."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from copy import copy
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
+
+from asterism.errors import ConfigurationError, ThreadBusyError
+from asterism.events import Event, EventBus
+from asterism.events.telling import BUS
+from asterism.graphs.catalog import open_graph
+from asterism.leases import Leasing, take_lease, take_process_lease
+from asterism.models import OFFLINE, ModelLike
+from asterism.redaction import describe_error
+from asterism.runs import Graph
+from asterism.threads import config_of, origin_of
+from asterism.ui.live import Live
+
+_log = logging.getLogger(__name__)
+
+GRACE = 10.0
+"""Seconds that a run has to come to the end of its step when the server ends."""
+Begin = tuple[RunnableConfig, Any]
+"""What a run begins with: its config and its input."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Run:
+    """A run of a thread in this server."""
+
+    graph: Graph
+    config: RunnableConfig
+    live: Live = field(default_factory=Live)
+    control: RunControl = field(default_factory=RunControl)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Is set when nothing speaks against the run any more."""
+    values: dict[str, Any] | None = None
+    """The state after its latest step."""
+    steps: int = 0
+    """How many states there were."""
+    task: "asyncio.Task[None] | None" = None
+
+    @property
+    def thread(self) -> str:
+        """Its thread."""
+        return str((self.config.get("configurable") or {})["thread_id"])
+
+
+class Hub:
+    """Drives runs, one to a thread, and keeps graphs open.
+
+    Args:
+        saver: The database of the threads.
+        graphs: The names of the graphs that may be run and read; no other is opened.
+        model: The model of new threads.
+        pace: Seconds that a reply of the offline model takes.
+    """
+
+    def __init__(
+        self,
+        saver: BaseCheckpointSaver[Any],
+        graphs: Sequence[str],
+        *,
+        model: str = OFFLINE,
+        pace: float = 0.0,
+    ) -> None:
+        self.saver, self.graphs, self.model, self._pace = saver, tuple(graphs), model, pace
+        self._within = _within(saver)
+        self._opened: dict[tuple[str, str], Graph] = {}
+        self._runs: dict[str, Run] = {}
+        self.failures: dict[str, str] = {}
+        """Why the latest run of a thread broke off."""
+        self.news = asyncio.Event()
+        """Is set, and replaced by another one, when something has happened."""
+        self.closing = False
+        """Whether the server ends."""
+
+    async def graph(self, name: str, model: str, *, anew: bool = False) -> Graph:
+        """Open a graph.
+
+        Raises:
+            ConfigurationError: It is not one of those that were named when the server started.
+        """
+        if name not in self.graphs:
+            raise ConfigurationError(
+                f"The graph {name!r} is not served here; there are {', '.join(self.graphs)}. "
+                "Others are named at the start: asterism ui --graph module:attribute"
+            )
+        key = (name, model)
+        if anew or key not in self._opened:
+            given = _paced(model, self._pace)
+            made = asyncio.to_thread(open_graph, name, model=given, checkpointer=self._within)
+            self._opened[key] = await made
+        return self._opened[key]
+
+    async def of(self, thread: str) -> tuple[Graph, RunnableConfig]:
+        """Return the graph of a stored thread, and the thread's config."""
+        name, model = await origin_of(self.saver, thread)
+        return await self.graph(name, model), config_of(thread, name, model)
+
+    def run(self, thread: str) -> Run | None:
+        """Return the run of a thread that is under way here."""
+        return self._runs.get(thread)
+
+    async def ask(self, request: str, *, graph: str | None = None, thread: str | None) -> str:
+        """Begin a run on a request; return its thread.
+
+        Args:
+            request: The request.
+            graph: The graph of a new thread.
+            thread: The thread to go on with instead.
+        """
+        name, model = (
+            (graph or "", self.model) if thread is None else await origin_of(self.saver, thread)
+        )
+        thread = thread or uuid.uuid4().hex[:8]
+        opened = await self.graph(name, model, anew=True)
+        config = config_of(thread, name, model)
+
+        async def ready() -> Begin:
+            return config, {"messages": [("user", request)]}
+
+        await self.start(opened, config, ready)
+        return thread
+
+    async def start(
+        self, graph: Graph, config: RunnableConfig, ready: Callable[[], Awaitable[Begin]]
+    ) -> None:
+        """Begin a run; return when nothing speaks against it any more.
+
+        Args:
+            graph: The graph.
+            config: The thread.
+            ready: Makes ready what the run begins with: its config and its input. Nobody else
+                drives the thread meanwhile.
+
+        Raises:
+            ThreadBusyError: The thread is being driven.
+            AsterismError: Whatever else a workflow refuses before it runs.
+        """
+        run = Run(graph=graph, config=config)
+        if run.thread in self._runs or self.closing:
+            raise _busy(run.thread)
+        self._runs[run.thread] = run
+        run.task = asyncio.create_task(self._driven(run, ready))
+        begun = asyncio.create_task(run.begun.wait())
+        try:
+            await asyncio.wait({run.task, begun}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            begun.cancel()
+        if not run.begun.is_set():
+            await run.task  # raises what speaks against it
+
+    def stop(self, thread: str) -> bool:
+        """Let a run end after its step; whether there is one."""
+        run = self._runs.get(thread)
+        if run:
+            run.control.request_drain("stopped in the page")
+        return run is not None
+
+    def end(self) -> None:
+        """Begin no more runs, and let every stream end."""
+        self.closing = True
+        self._tell()
+
+    async def close(self) -> None:
+        """Let all runs end after their step; what is still at it then is cancelled."""
+        self.end()
+        tasks = [run.task for run in self._runs.values() if run.task]
+        for thread in self._runs:
+            self.stop(thread)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=GRACE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _driven(self, run: Run, ready: Callable[[], Awaitable[Begin]]) -> None:
+        """Drive a run as the only one on its thread."""
+        try:
+            release = await asyncio.to_thread(take_lease, self.saver, run.thread)
+            if release is None:
+                raise _busy(run.thread)
+            try:
+                await self._drive(run, *await ready())
+            finally:
+                await asyncio.to_thread(release)
+        finally:
+            del self._runs[run.thread]
+            self._tell()
+
+    async def _drive(self, run: Run, config: RunnableConfig, given: Any) -> None:
+        loop = asyncio.get_running_loop()
+        facts = getattr(run.graph, "facts", None)
+        bus: EventBus = getattr(facts, "events", None) or EventBus(history=0)
+
+        def tell(event: Event) -> None:
+            loop.call_soon_threadsafe(run.live.event, event)
+            loop.call_soon_threadsafe(self._tell)
+
+        bus.on(None, tell, where=lambda event: event.source == run.thread)
+        place = {**(config.get("configurable") or {}), BUS: bus}
+        try:
+            await self._stream(run, {**config, "configurable": place}, given)
+        except GraphDrained:
+            _log.info("the run of %s was stopped", run.thread)
+        except Exception as error:
+            if not run.begun.is_set():
+                raise
+            self.failures[run.thread] = describe_error(error)
+            _log.warning("the run of %s failed: %s", run.thread, self.failures[run.thread])
+        finally:
+            bus.off(tell)
+
+    async def _stream(self, run: Run, config: RunnableConfig, given: Any) -> None:
+        modes: Any = ["tasks", "messages", "values"]
+        parts: Any = run.graph.astream(
+            given, config, stream_mode=modes, subgraphs=True, control=run.control
+        )
+        async with aclosing(parts):
+            async for path, mode, part in parts:
+                if not run.begun.is_set():
+                    self.failures.pop(run.thread, None)
+                    run.begun.set()
+                if mode == "tasks":
+                    run.live.task(path, part)
+                elif mode == "messages":
+                    run.live.message(path, part)
+                elif not path:
+                    run.values, run.steps = part, run.steps + 1
+                self._tell()
+
+    def _tell(self) -> None:
+        news, self.news = self.news, asyncio.Event()
+        news.set()
+
+
+def _within(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
+    """Return a copy of a saver whose leases hold within this process.
+
+    Those against other processes are locks on files, which would stop the event loop of a
+    server for a moment; the hub takes them in a thread.
+    """
+    if not isinstance(saver, Leasing):
+        return saver
+    inner: Any = copy(saver)
+    inner.take_lease = partial(take_process_lease, inner)
+    return cast(BaseCheckpointSaver[Any], inner)
+
+
+def _busy(thread: str) -> ThreadBusyError:
+    return ThreadBusyError(
+        f"The thread {thread!r} is being driven, here or by another process, or the server ends. "
+        "Try again when that run is over."
+    )
+
+
+def _paced(model: str, pace: float) -> ModelLike:
+    if model != OFFLINE or not pace:
+        return model
+    from asterism.offline import OfflineChatModel
+
+    return OfflineChatModel(pace=pace)

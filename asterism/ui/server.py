@@ -1,0 +1,51 @@
+"""Serving the page on this machine."""
+
+import socket
+from collections.abc import Callable, Sequence
+
+import uvicorn
+from starlette.applications import Starlette
+
+from asterism.errors import ConfigurationError
+
+ADDRESS = "127.0.0.1"
+"""Where it listens: what is on this machine alone can call it."""
+
+
+class Server(uvicorn.Server):
+    """A server that ends the streams of the page first, so that nobody waits for them."""
+
+    def __init__(self, app: Starlette) -> None:
+        super().__init__(uvicorn.Config(app, log_level="warning", server_header=False))
+        self._page = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then the server; the runs end with the app."""
+        self._page.state.hub.end()
+        await super().shutdown(sockets)
+
+
+async def serve(app: Starlette, port: int, ready: Callable[[int], None]) -> None:
+    """Serve until the process is told to end.
+
+    Args:
+        app: The page.
+        port: The port; 0: any that is free.
+        ready: Is told the port when it is open.
+
+    Raises:
+        ConfigurationError: The port is taken.
+    """
+    try:
+        opened = socket.create_server((ADDRESS, port))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The port {port} cannot be opened: {error.strerror}. Choose another with --port; "
+            "--port 0 takes any that is free."
+        ) from error
+    with opened:
+        ready(opened.getsockname()[1])
+        await Server(app).serve(sockets=[opened])
+
+
+__all__: Sequence[str] = ("ADDRESS", "Server", "serve")

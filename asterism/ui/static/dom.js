@@ -1,0 +1,68 @@
+// Making elements. Texts become text nodes, never markup.
+const SVG = "http://www.w3.org/2000/svg";
+
+export const $ = (id) => document.getElementById(id);
+
+export function el(name, given = {}, ...children) {
+  return fill(document.createElement(name), given, children);
+}
+
+export function svg(name, given = {}, ...children) {
+  return fill(document.createElementNS(SVG, name), given, children);
+}
+
+function fill(node, given, children) {
+  for (const [key, value] of Object.entries(given)) {
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else if (value === true) node.setAttribute(key, "");
+    else if (value !== false && value != null) node.setAttribute(key, value);
+  }
+  node.append(...children.flat().filter((child) => child != null && child !== ""));
+  return node;
+}
+
+// Makes the children of a list those of `items`; what has not changed is left alone, with the
+// focus, what is typed and what is open.
+export function sync(list, items, key, make) {
+  const kept = new Map([...list.children].map((child) => [child.dataset.key, child]));
+  items.forEach((item, place) => {
+    const name = String(key(item)), shape = JSON.stringify(item), old = kept.get(name);
+    let node = old;
+    if (!old || old.shape !== shape) {
+      node = make(item, old);
+      node.dataset.key = name;
+      node.shape = shape;
+      old?.replaceWith(node);
+    }
+    kept.delete(name);
+    if (list.children[place] !== node) list.insertBefore(node, list.children[place] ?? null);
+  });
+  kept.forEach((gone) => gone.remove());
+}
+
+// A little Markdown: headings, lists, tables, bold, code. Everything else is text.
+export function prose(text) {
+  const out = [];
+  let block = null;
+  for (const line of text.split("\n")) {
+    const [, marks, heading] = /^(#{1,4}) +(.+)$/.exec(line) ?? [];
+    const [, item] = /^\s*[-*] +(.+)$/.exec(line) ?? [];
+    const kind = heading ? "head" : item ? "UL" : /^\|.*\|\s*$/.test(line) ? "TABLE" : line.trim() ? "P" : "";
+    if (kind === "head") out.push(el(`h${marks.length + 2}`, {}, words(heading)));
+    else if (kind) {
+      if (block?.nodeName !== kind) out.push((block = el(kind)));
+      if (kind === "UL") block.append(el("li", {}, words(item)));
+      else if (kind === "P") block.append(block.hasChildNodes() ? "\n" : "", ...words(line));
+      else if (!/^[|\s:-]+$/.test(line)) block.append(row(line, block.hasChildNodes() ? "td" : "th"));
+    }
+    if (kind !== block?.nodeName) block = null;
+  }
+  return out;
+}
+
+const row = (line, cell) =>
+  el("tr", {}, line.trim().slice(1, -1).split("|").map((text) => el(cell, {}, words(text.trim()))));
+
+const words = (text) => text.split(/(\*\*[^*]+\*\*|`[^`]+`)/).map((part) =>
+  part.startsWith("**") && part.length > 4 ? el("strong", {}, part.slice(2, -2))
+    : part.startsWith("`") && part.length > 2 ? el("code", {}, part.slice(1, -1)) : part);

@@ -1,0 +1,123 @@
+"""Graphs for the tests of the page, by name: they wait, ask, fail, and say hostile things."""
+
+import threading
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import interrupt
+from pydantic import BaseModel, Field
+
+from asterism import Participant, SupervisorWorkflowBuilder
+from asterism.testing import ScriptedChatModel, ScriptedReply
+from tests.teams import follow
+
+HERE = __name__
+HOSTILE = (
+    '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 2"> **bold**'
+)
+GATE_SECONDS = 60
+"""How long a participant waits at its gate at most, so that nothing can hang."""
+
+
+class Gate:
+    """Holds a participant until a test lets it go on."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Semaphore(0)
+        """Is released by each visit that begins."""
+        self.open = threading.Semaphore(0)
+        """Lets one visit pass."""
+        self.visits: list[str] = []
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.__init__()  # type: ignore[misc]  # all of it, as for a new one
+
+
+GATE = Gate()
+
+
+class Trip(BaseModel):
+    """What a traveller is asked."""
+
+    city: str = Field(min_length=1, description="Where to")
+    nights: int = Field(ge=1)
+    rail: bool = False
+    seat: str | None = None
+
+
+def slow(messages: list[Any]) -> str:
+    """Works when it is let."""
+    GATE.visits.append("slow")
+    GATE.reached.release()
+    assert GATE.open.acquire(timeout=GATE_SECONDS)
+    return f"slow {len(GATE.visits)}"
+
+
+def shout(messages: list[Any]) -> str:
+    """Says hostile things."""
+    return HOSTILE
+
+
+def fast(messages: list[Any]) -> str:
+    """Works at once."""
+    return "fast"
+
+
+def travel(messages: list[Any]) -> str:
+    """Asks for a trip."""
+    return f"booked {interrupt({'prompt': 'Which trip?'}, response_schema=Trip)}"
+
+
+def _team(route: list[str | None], **members: Any) -> SupervisorWorkflowBuilder:
+    specs = {
+        name: m if isinstance(m, Participant) else Participant(runs=m, description=m.__doc__ or "")
+        for name, m in members.items()
+    }
+    builder = SupervisorWorkflowBuilder("Test", finish="forward").participants(**specs)
+    return builder.with_manager(follow(route))
+
+
+def gated(model: Any) -> SupervisorWorkflowBuilder:
+    return _team(["slow", "slow", "fast"], slow=slow, fast=fast)
+
+
+def hostile(model: Any) -> SupervisorWorkflowBuilder:
+    return _team(["shout"], shout=shout)
+
+
+def trips(model: Any) -> SupervisorWorkflowBuilder:
+    return _team(["travel"], travel=travel)
+
+
+def broken(model: Any) -> SupervisorWorkflowBuilder:
+    def decide(view: Any) -> Any:
+        raise RuntimeError("the key is sk-abcdefgh12345678")
+
+    return _team([], shout=shout).with_manager(decide)
+
+
+def bank(model: Any) -> SupervisorWorkflowBuilder:
+    @tool
+    def pay(amount: int, to: str) -> str:
+        """Pay an amount."""
+        return f"paid {amount} to {to}"
+
+    calls = [("pay", {"amount": 5, "to": HOSTILE}), ("pay", {"amount": 7, "to": "Ann"})]
+    script: list[Any] = [
+        ScriptedReply(tool_calls=calls),
+        lambda ms: f"{ms[-2].text}; {ms[-1].text}",
+    ]
+    guard = HumanInTheLoopMiddleware(interrupt_on={"pay": True})
+    agent = create_agent(ScriptedChatModel(script=script), [pay], middleware=[guard])
+    return _team(["bank"], bank=Participant(runs=agent, description="Pays."))
+
+
+def _echo(state: MessagesState) -> dict[str, Any]:
+    return {"messages": [("ai", f"you said {state['messages'][-1].text}")]}
+
+
+plain = StateGraph(MessagesState).add_node("echo", _echo).add_edge(START, "echo").compile()
