@@ -28,6 +28,8 @@ AsterismError
 ├── ChildStateError         (RuntimeError)  a child cannot do that in its state
 ├── SpawnRefusedError       (RuntimeError)  a supervisor takes no more children
 ├── UnknownChildError       (LookupError)   a supervisor has no such child
+├── ProgramStateError       (RuntimeError)  a program was not started, or is stopped
+├── TaskFailedError         (RuntimeError)  a task of a program did not come to a result
 └── StorageError            (OSError)       a database cannot be opened or used
 ```
 
@@ -269,6 +271,29 @@ class UnknownChildError(AsterismError, LookupError):
     """A supervisor has no such child, or a thread holds nothing to adopt."""
 
     code = "unknown_child"
+
+
+class ProgramStateError(AsterismError, RuntimeError):
+    """A program cannot do that now: it was not started, or is stopped."""
+
+    code = "program_state"
+
+
+class TaskFailedError(AsterismError, RuntimeError):
+    """A task of a program did not come to a result."""
+
+    code = "task_failed"
+
+    def __init__(
+        self, message: str, *, task_id: str = "", decision: str = "", attempts: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.task_id = task_id
+        """Which task."""
+        self.decision = decision
+        """Why it is not tried again: `max_retries_exceeded`, or `not_retried`."""
+        self.attempts = attempts
+        """How often it was tried."""
 
 
 class StorageError(AsterismError, OSError):
