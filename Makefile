@@ -35,6 +35,7 @@ notebooks: $(VENV)/developed ## Run the notebooks and keep their outputs
 bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in one run
 	$(BIN)/python -m benchmarks.turns
 	$(BIN)/python -m benchmarks.parallel
+	$(BIN)/python -m benchmarks.traces
 
 torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,000 children
 	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 $(BIN)/python -m pytest tests/test_crashes.py tests/graphs/test_machine.py tests/asterism/supervision/test_soak.py

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         SupervisorConfig,
     )
     from asterism.tasks import ExecutionMode, SubAgentTask
+    from asterism.tracing import SupervisorTrace, Trace, analyze_traces
 
 __all__ = [
     "Agent",
@@ -81,11 +82,13 @@ __all__ = [
     "SupervisionEventType",
     "SupervisorConfig",
     "SupervisorDecision",
+    "SupervisorTrace",
     "SupervisorView",
     "SupervisorWorkflowBuilder",
     "TaskResult",
     "Timeout",
     "ToyExampleSupervisor",
+    "Trace",
     "UndoAll",
     "UpdateManifestSupervisor",
     "Usage",
@@ -93,6 +96,7 @@ __all__ = [
     "Workflow",
     "WorkflowEventType",
     "abatch_process",
+    "analyze_traces",
     "aopen_checkpointer",
     "apending_requests",
     "aproceed",
@@ -141,11 +145,13 @@ _HOMES = {
     "SupervisionEventType": "events",
     "SupervisorConfig": "supervision",
     "SupervisorDecision": "decisions",
+    "SupervisorTrace": "tracing",
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",
     "TaskResult": "programs",
     "Timeout": "resilience",
     "ToyExampleSupervisor": "graphs.toy_example",
+    "Trace": "tracing",
     "UndoAll": "resilience",
     "UpdateManifestSupervisor": "graphs.update_manifest",
     "Usage": "ledger",
@@ -153,6 +159,7 @@ _HOMES = {
     "Workflow": "graphs.workflow",
     "WorkflowEventType": "events",
     "abatch_process": "batch",
+    "analyze_traces": "tracing",
     "aopen_checkpointer": "storage",
     "apending_requests": "people",
     "aproceed": "runs",

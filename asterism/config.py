@@ -25,13 +25,17 @@ import json
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from asterism.agents import AGENT_ID, RESERVED
+from asterism.errors import StorageError
 from asterism.files import raise_faults, read_values, table_at
 from asterism.plain import as_dict, normal_name
+from asterism.storage import MEMORY, sqlite_path
+from asterism.tracing import SupervisorTrace
+from asterism.tracing.levels import TraceLevel
 
 SECTIONS = ("agents", "supervisor", "tracing", "version")
 
@@ -76,7 +80,27 @@ class SupervisorSettings(_Section):
 class TracingSettings(_Section):
     """What is kept of each task."""
 
-    level: Literal["off", "errors", "basic", "detailed"] = "basic"
+    level: TraceLevel = "basic"
+    """`off`, `errors`, `basic` or `detailed`; see `SupervisorTrace`."""
+    url: str = MEMORY
+    """Where traces are kept: `sqlite:///path`, or `memory:`."""
+    max_traces: int | None = Field(default=1_000, gt=0)
+    max_age: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Seconds."""
+    max_bytes: int | None = Field(default=50_000_000, gt=0)
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_place(cls, url: str) -> str:
+        try:
+            sqlite_path(url)
+        except StorageError as error:
+            raise ValueError(str(error)) from error
+        return url
+
+    def open(self) -> SupervisorTrace:
+        """Open the traces."""
+        return SupervisorTrace(**dict(self))
 
 
 class ProgramConfig(_Section):

@@ -37,6 +37,7 @@ Each has a stable `code` for programs and is also the built-in error that it res
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 
@@ -150,16 +151,12 @@ class BudgetExceededError(AsterismError, RuntimeError):
 
     def __reduce__(self) -> Any:
         """Keep the facts when it is copied."""
-        return (_breach, (self.facts(),))
+        return (partial(BudgetExceededError, **self.facts()), ())
 
     def facts(self) -> dict[str, Any]:
         """Return what it tells, as plain values."""
         names = ("scope", "owner", "measure", "limit", "spent", "asks")
         return {name: getattr(self, name) for name in names}
-
-
-def _breach(facts: dict[str, Any]) -> BudgetExceededError:
-    return BudgetExceededError(**facts)
 
 
 class AbandonedError(AsterismError, RuntimeError):
@@ -284,16 +281,11 @@ class TaskFailedError(AsterismError, RuntimeError):
 
     code = "task_failed"
 
-    def __init__(
-        self, message: str, *, task_id: str = "", decision: str = "", attempts: int = 0
-    ) -> None:
+    def __init__(self, message: str, *, task: str, decision: str = "", attempts: int = 1) -> None:
         super().__init__(message)
-        self.task_id = task_id
-        """Which task."""
+        self.task_id, self.attempts = task, attempts
         self.decision = decision
         """Why it is not tried again: `max_retries_exceeded`, or `not_retried`."""
-        self.attempts = attempts
-        """How often it was tried."""
 
 
 class StorageError(AsterismError, OSError):

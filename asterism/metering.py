@@ -39,12 +39,12 @@ class Metering(Protocol):
         """Note that a model has answered."""
         ...
 
-    def failed(self, run: UUID) -> None:
-        """Note that a call has failed."""
+    def failed(self, run: UUID, error: BaseException | None = None) -> None:
+        """Note that a model call has failed."""
         ...
 
-    def worked(self, run: UUID, output: object) -> None:
-        """Note that a tool is done."""
+    def worked(self, run: UUID, output: object, error: BaseException | None = None) -> None:
+        """Note that a tool is done, or has failed."""
         ...
 
 
@@ -104,7 +104,7 @@ class CallHandler(_CallsOnly):
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Count a failure."""
-        self._meter.failed(run_id)
+        self._meter.failed(run_id, error)
 
     def on_tool_start(
         self,
@@ -128,7 +128,7 @@ class CallHandler(_CallsOnly):
         if isinstance(error, GraphBubbleUp):
             self._meter.forget(run_id)
         else:
-            self._meter.worked(run_id, None)
+            self._meter.worked(run_id, None, error)
 
 
 class Gatekeeper(_CallsOnly, AsyncCallbackHandler):

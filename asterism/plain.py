@@ -2,7 +2,10 @@
 
 import math
 import unicodedata
+from collections.abc import Mapping
 from typing import Any, cast
+
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 
 def as_list(value: object) -> list[Any]:
@@ -25,3 +28,13 @@ def normal_name(name: str) -> str:
     """Fold case, width, white space and control characters away, to compare names."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     return "".join(c for c in folded if not c.isspace() and unicodedata.category(c)[0] != "C")
+
+
+def plain_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn facts into plain JSON values; facts that cannot be are told as one text."""
+    try:
+        text = to_json(dict(facts), inf_nan_mode="strings", bytes_mode="base64", fallback=str)
+    except (PydanticSerializationError, ValueError):  # a lone surrogate, a str() that fails
+        return {"facts": ascii(facts)}
+    plain: dict[str, Any] = from_json(text)
+    return plain

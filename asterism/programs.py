@@ -5,7 +5,7 @@ import reprlib
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
@@ -69,48 +69,6 @@ class TaskResult(TypedDict):
     """How often it was tried."""
     seconds: float
     """How long it took, with the waits between attempts."""
-
-
-class TaskTrace(Protocol):
-    """Records what happens in tasks, as `SupervisorTrace` does."""
-
-    def start_trace(self, trace_id: str, *, name: str = "", **facts: Any) -> Any:
-        """Begin, or go on."""
-
-    def end_trace(self, trace_id: str, *, status: str = "completed", reason: str = "") -> Any:
-        """Say how it ended."""
-
-    def trace_error(self, trace_id: str, error: BaseException) -> Any:
-        """Record an error."""
-
-    def trace_decision(self, trace_id: str, decision: str, *, reason: str = "") -> Any:
-        """Record a decision."""
-
-    def trace_agent_interaction(
-        self, trace_id: str, sender: str, recipient: str, content: str
-    ) -> Any:
-        """Record who sent what to whom."""
-
-
-class NoTrace:
-    """Records nothing."""
-
-    def start_trace(self, trace_id: str, *, name: str = "", **facts: Any) -> None:
-        """Do nothing."""
-
-    def end_trace(self, trace_id: str, *, status: str = "completed", reason: str = "") -> None:
-        """Do nothing."""
-
-    def trace_error(self, trace_id: str, error: BaseException) -> None:
-        """Do nothing."""
-
-    def trace_decision(self, trace_id: str, decision: str, *, reason: str = "") -> None:
-        """Do nothing."""
-
-    def trace_agent_interaction(
-        self, trace_id: str, sender: str, recipient: str, content: str
-    ) -> None:
-        """Do nothing."""
 
 
 ProgramState = Literal["created", "running", "stopping", "stopped"]

@@ -33,7 +33,7 @@ def open_checkpointer(url: str, *, key: bytes | None = None) -> Generator[BaseCh
         StorageError: The URL means nothing here, or the file cannot be opened.
         ConfigurationError: The key cannot be used.
     """
-    path = _sqlite_path(url)
+    path = sqlite_path(url)
     serde = serializer(key)
     if path is None:
         yield InMemorySaver(serde=serde)
@@ -42,7 +42,7 @@ def open_checkpointer(url: str, *, key: bytes | None = None) -> Generator[BaseCh
 
     from asterism.sqlite import GroupCommitSaver
 
-    _make_private(path)
+    make_private(path)
     with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
         saver = GroupCommitSaver(connection, serde=serde, path=path)
         saver.setup()
@@ -59,7 +59,7 @@ async def aopen_checkpointer(
         yield saver
 
 
-def _sqlite_path(url: str) -> Path | None:
+def sqlite_path(url: str) -> Path | None:
     """Return the file that a URL names, or None for `memory:`."""
     parts = urlsplit(url)
     if parts.scheme == "memory":
@@ -69,7 +69,7 @@ def _sqlite_path(url: str) -> Path | None:
     return Path(parts.path[1:]).expanduser()
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
     """Create the file for its owner alone: what people told the workflow stands in it."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -44,6 +44,8 @@ class MeteredCall:
     entry: Entry
     message_id: str | None
     """The id of the message that a model answered with."""
+    error: str | None = None
+    """The name of the error that it failed with."""
 
 
 class Meter:
@@ -189,21 +191,27 @@ class Meter:
         else:
             self._close(began, message, run)
 
-    def failed(self, run: UUID) -> None:
+    def failed(self, run: UUID, error: BaseException | None = None) -> None:
         """Note that a call has failed. It counts as a call; what it cost is not known here."""
         with self._lock:
             began = self._open.pop(run, None)
         if began is not None:
-            self._close(began, None, run)
+            self._close(began, None, run, error)
 
-    def worked(self, run: UUID, output: object) -> None:
-        """Note that a tool is done."""
+    def worked(self, run: UUID, output: object, error: BaseException | None = None) -> None:
+        """Note that a tool is done, or has failed."""
         with self._lock:
             began = self._open.pop(run, None)
         if began is not None:
-            self._add(began, {"tool": began.name}, None, cost=_tool_cost(output))
+            self._add(began, {"tool": began.name}, None, cost=_tool_cost(output), error=error)
 
-    def _close(self, began: _Open, message: AIMessage | None, run: UUID | None = None) -> None:
+    def _close(
+        self,
+        began: _Open,
+        message: AIMessage | None,
+        run: UUID | None = None,
+        error: BaseException | None = None,
+    ) -> None:
         usage: dict[str, Any] = dict(message.usage_metadata or {}) if message else {}
         details = as_dict(usage.get("input_token_details"))
         model = str((message.response_metadata.get("model_name") if message else "") or began.name)
@@ -217,7 +225,7 @@ class Meter:
             cost = self._prices.cost(model, cache_write_tokens=written, **tokens)
         except ValueError:  # numbers that make no sense: the call is made, its price unknown
             cost = None
-        self._add(began, {"model": model}, message, cost=cost, run=run, **tokens)
+        self._add(began, {"model": model}, message, cost=cost, run=run, error=error, **tokens)
 
     def _add(
         self,
@@ -227,6 +235,7 @@ class Meter:
         *,
         cost: Decimal | None,
         run: UUID | None = None,
+        error: BaseException | None = None,
         **tokens: int,
     ) -> None:
         entry = Entry(
@@ -253,8 +262,10 @@ class Meter:
             usage = Usage.of([entry])
             self.total += usage
         self.gate.spend(scopes_of(began.by, began.task), usage, run)
+        failed = type(error).__name__ if error else None
+        call = MeteredCall(entry=entry, message_id=message.id if message else None, error=failed)
         for watcher in self._watchers:
-            watcher(MeteredCall(entry=entry, message_id=message.id if message else None))
+            watcher(call)
 
 
 def _message(response: LLMResult) -> AIMessage | None:

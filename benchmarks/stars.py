@@ -59,8 +59,8 @@ def hand_written(saver: Any, turns: int, participants: int) -> Any:
     return star.compile(checkpointer=saver)
 
 
-def asterism(saver: Any, turns: int, participants: int) -> Any:
-    """The same star, built by Asterism."""
+def asterism(saver: Any, turns: int, participants: int, events: Any = None) -> Any:
+    """The same star, built by Asterism; `events` is told what happens."""
     from asterism import Participant, SupervisorDecision, SupervisorView, SupervisorWorkflowBuilder
 
     names = names_of(participants)
@@ -74,7 +74,9 @@ def asterism(saver: Any, turns: int, participants: int) -> Any:
 
     team = {name: Participant(runs=participant(), description="Answers.") for name in names}
     return (
-        SupervisorWorkflowBuilder("Bench", max_iterations=turns + 1, finish="forward")
+        SupervisorWorkflowBuilder(
+            "Bench", max_iterations=turns + 1, finish="forward", events=events
+        )
         .participants(**team)
         .with_manager(decide)
         .build(checkpointer=saver)

@@ -229,6 +229,7 @@ class SupervisorWorkflowBuilder:
             budget=self._budget,
             prices=self._prices,
             events=self._events,
+            instructions=(self._prompt or "", self._answer_prompt),
         )
         compiled = star.compile(checkpointer, cache=cache, store=store, name=self._name)
         return Workflow.of(compiled, facts)

@@ -8,12 +8,12 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
 from asterism.budgets import Budget
-from asterism.events import EventBus, WorkflowEventType
+from asterism.events import EventBus
 from asterism.nodes.background import Background
-from asterism.nodes.context import tell, with_background
+from asterism.nodes.context import with_background
 from asterism.nodes.team import Team
-from asterism.plain import as_dict
 from asterism.prices import DEFAULT_PRICES, PriceTable
+from asterism.prompts import prompts_hash, text_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,22 @@ class WorkflowFacts:
     """Is told what happens."""
     prices: PriceTable = DEFAULT_PRICES
     """What tokens cost."""
+    instructions: tuple[str, ...] = ()
+    """What its own prompts say, for traces to tell one version from another."""
 
     @property
     def participants(self) -> Mapping[str, str]:
         """Who takes part from the beginning: id and description."""
         return self.team.descriptions
+
+    def versions(self) -> dict[str, str]:
+        """Return hashes of what the workflow is made of: its prompts and its team."""
+        team = (part for pair in self.participants.items() for part in pair)
+        return {
+            "prompts": prompts_hash(),
+            "instructions": text_hash(*self.instructions),
+            "team": text_hash(*team),
+        }
 
 
 def inside(
@@ -46,7 +57,6 @@ def inside(
     config: RunnableConfig | None,
     background: Background,
     values: Mapping[str, Any],
-    given: Any,
 ) -> RunnableConfig:
     """Return the config of a run, with all that its nodes need.
 
@@ -55,9 +65,8 @@ def inside(
         config: What the caller gave.
         background: The run's own background.
         values: The state that it goes on with.
-        given: Its input; answers in it are told to the event bus.
     """
-    found = with_background(
+    return with_background(
         config,
         background,
         prices=facts.prices,
@@ -66,6 +75,3 @@ def inside(
         events=facts.events,
         values=values,
     )
-    for request in as_dict(getattr(given, "resume", None)):
-        tell(found, WorkflowEventType.ANSWERED, request=request)
-    return found

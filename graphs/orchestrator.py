@@ -280,6 +280,7 @@ class AgentOrchestrator:
             budget=self._budget,
             prices=self._prices,
             events=self._events,
+            instructions=(self._main.system_prompt or "",),
         )
         return Workflow.of(star.compile(self._saver, name=self._main.agent_id), facts)
 

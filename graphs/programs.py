@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Self, cast
 
@@ -23,17 +23,16 @@ from asterism.nodes.configured import configured_agent, configured_model
 from asterism.people import answer_command, open_requests
 from asterism.programs import (
     Life,
-    NoTrace,
     ProgramState,
     ProgramTask,
     TaskResult,
-    TaskTrace,
     new_id,
     read_task,
     result_of,
 )
 from asterism.redaction import describe_error
 from asterism.runs import is_unfinished
+from asterism.tracing import SupervisorTrace
 from asterism.underway import Underway, tried
 
 
@@ -49,7 +48,7 @@ class BaseSupervisor:
         config: What `load_config` returned, or the same as plain values.
         checkpointer: Where threads are stored. None: in memory. With one that lasts, a task
             that a dead process left is gone on with when it is given again.
-        trace: Records what happens in tasks.
+        trace: Records what happens in tasks. None: as the configuration says.
         events: A bus that is told what happens in the workflow.
         clock: Seconds, to tell how long a task took.
         sleep: Waits so many seconds before a retry.
@@ -64,14 +63,15 @@ class BaseSupervisor:
         config: ProgramConfig | Mapping[str, Any],
         *,
         checkpointer: BaseCheckpointSaver[Any] | None = None,
-        trace: TaskTrace | None = None,
+        trace: SupervisorTrace | None = None,
         events: EventBus | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         name_it: Callable[[], str] = new_id,
     ) -> None:
         self.config = config if isinstance(config, ProgramConfig) else read_config(config)
-        self.trace: TaskTrace = NoTrace() if trace is None else trace
+        self.trace = self.config.tracing.open() if trace is None else trace
+        """What was recorded of its tasks, each under its id."""
         self.events = events
         self._saver = InMemorySaver() if checkpointer is None else checkpointer
         self._clock, self._sleep, self._name_it = clock, sleep, name_it
@@ -200,7 +200,7 @@ class BaseSupervisor:
         raise TaskFailedError(
             f"The task {task.id!r} failed after {attempt} of {rules.max_retries + 1} attempts "
             f"({decision}): {said}",
-            task_id=task.id,
+            task=task.id,
             decision=decision,
             attempts=attempt,
         ) from error
@@ -233,8 +233,8 @@ class BaseSupervisor:
         said = self._task_to_message(task)
         message = HumanMessage(said) if isinstance(said, str) else said
         found = await self.graph.aget_state(self._place(task))
-        asked = next(iter(found.values.get("brief") or ()), None)
-        goes_on = is_unfinished(found) and asked == message.text
+        brief: Sequence[str] = found.values.get("brief") or ()
+        goes_on = is_unfinished(found) and list(brief[:1]) == [str(message.text)]
         return await self._run(task, None if goes_on else {"messages": [message]})
 
     # ---- inside
@@ -252,7 +252,7 @@ class BaseSupervisor:
         snapshot = await self.graph.aget_state(place, subgraphs=True)
         values = {**snapshot.values, "pending": open_requests(snapshot)}
         if failure := failure_of(values):
-            raise TaskFailedError(failure, task_id=task.id)
+            raise TaskFailedError(failure, task=task.id)
         return self._message_to_task(values)
 
     async def _worked(

@@ -28,6 +28,7 @@ from asterism.graphs.renaming import moves, renaming, replanning
 from asterism.leases import Release, take_lease
 from asterism.nodes.background import Background
 from asterism.nodes.engine import lender
+from asterism.nodes.lifetime import Lifetime
 from asterism.plain import as_dict
 from asterism.runs import is_unfinished
 
@@ -73,9 +74,9 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         given, durability, release, values = run(self._begun(input, config, durability))
         background = Background()
         try:
-            config = inside(self.facts, config, background, values, given)
+            config = inside(self.facts, config, background, values)
             parts: Any = super().stream(given, config, durability=durability, **kwargs)
-            with closing(parts):
+            with self._lifetime(config, background, given), closing(parts):
                 yield from parts
         finally:
             try:
@@ -95,11 +96,12 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         given, durability, release, values = await arun(self._begun(input, config, durability))
         background = Background()
         try:
-            config = inside(self.facts, config, background, values, given)
+            config = inside(self.facts, config, background, values)
             parts: Any = super().astream(given, config, durability=durability, **kwargs)
-            async with aclosing(parts):
-                async for part in parts:
-                    yield part
+            with self._lifetime(config, background, given):
+                async with aclosing(parts):
+                    async for part in parts:
+                        yield part
         finally:
             try:
                 await background.aclose()
@@ -113,6 +115,10 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run to the end or to the next question and return the state."""
         return self._presented(await super().ainvoke(input, config, **kwargs))
+
+    def _lifetime(self, config: RunnableConfig, background: Background, given: Any) -> Lifetime:
+        made_of = self.facts.versions
+        return Lifetime(config, background, name=self.name, given=given, versions=made_of)
 
     def _begun(
         self, input: Any, config: RunnableConfig | None, durability: Durability | None

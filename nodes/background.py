@@ -24,6 +24,8 @@ class Background:
     def __init__(self) -> None:
         self.plan: Any = None
         """What the node that follows the plan keeps between its steps."""
+        self.end: Mapping[str, str] | None = None
+        """The `status`, the `reason` and the `answer` that the run ended with, once it has."""
         self._threads: dict[str, Future[Report]] = {}
         self._tasks: dict[str, asyncio.Task[Report]] = {}
         self._pool: ThreadPoolExecutor | None = None

@@ -1,6 +1,8 @@
 """What a run carries through all of its nodes: its background, its meter, its event bus."""
 
+import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any, cast
@@ -9,19 +11,33 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs, var_child_runnable_config
 
 from asterism.budgets import Budget, Scope, run_scope
-from asterism.events import EventBus, WorkflowEventType
+from asterism.events import CALLS, EventBus, WorkflowEventType
+from asterism.messages import clean_text
 from asterism.metering import Gatekeeper
 from asterism.nodes.background import Background
 from asterism.plain import as_dict
 from asterism.prices import PriceTable
-from asterism.usage import Meter
+from asterism.usage import Meter, MeteredCall
 
+EXCERPT, TAIL = 2_000, 500
+"""How many characters of a text events tell at most, and how many of these are its last."""
 BACKGROUND = "asterism_background"
 """The config key under which a run of a workflow carries its background."""
 BUS = "asterism_bus"
-"""The config key under which a run carries its event bus, if it has one."""
+"""The config key under which a run carries its `Line`, if it has an event bus."""
 METER = "asterism_meter"
 """The config key under which a run carries its meter, through all workflows in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Where a run tells what happens in it; a workflow inside another shares that one's."""
+
+    bus: EventBus
+    run: str
+    """The name of the run in its events."""
+    owner: Background
+    """That of the workflow whose run it is."""
 
 
 def background_of(config: RunnableConfig) -> Background:
@@ -58,7 +74,11 @@ def with_background(
     around = var_child_runnable_config.get() or {}
     outer = as_dict(around.get("configurable"))
     shared: Meter | None = configurable.get(METER) or outer.get(METER)
-    bus = configurable[BUS] = events or configurable.get(BUS) or outer.get(BUS)
+    line: Line | None = configurable.get(BUS) or outer.get(BUS)
+    if events is not None and (line is None or line.bus is not events):
+        run = str(given.get("run_id") or uuid.uuid4())
+        line = Line(bus=events, run=run, owner=background)
+    configurable[BUS] = line
     meter = shared or Meter(prices)
     if shared is None:
         meter.gate.restore(values)
@@ -66,8 +86,10 @@ def with_background(
         path = workflow_path(given) or workflow_path(around)
         meter.gate.add(Scope(name=run_scope(path), owner=path, budget=budget))
     configurable[METER] = meter
-    if bus is not None and shared is None:
+    if line is not None and shared is None:
         meter.gate.on_warning = partial(_warn, given)
+        if any(line.bus.hears(kind) for kind in CALLS):
+            meter.watch(partial(_called, given))
     callbacks: Any = given.get("callbacks") or around.get("callbacks")
     known: list[Any] = getattr(callbacks, "handlers", callbacks) or []
     handlers = [] if shared else meter.handlers
@@ -87,15 +109,30 @@ def tell(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:
         **facts: What else there is to know; what is None is left out.
     """
     configurable = as_dict(config.get("configurable"))
-    bus: EventBus | None = configurable.get(BUS)
-    if bus is not None:
+    line: Line | None = configurable.get(BUS)
+    if line is not None and line.bus.hears(what):
         known = {name: fact for name, fact in facts.items() if fact is not None}
-        bus.emit(what, str(configurable.get("thread_id") or ""), known)
+        line.bus.emit(what, str(configurable.get("thread_id") or ""), known, run=line.run)
 
 
 def _warn(config: RunnableConfig, scope: str, measure: str, part: Decimal) -> None:
     used = str(round(part * 100))
     tell(config, WorkflowEventType.BUDGET_WARNING, scope=scope, measure=measure, percent=used)
+
+
+def _called(config: RunnableConfig, call: MeteredCall) -> None:
+    facts = dict(call.entry)
+    kind = WorkflowEventType.TOOL_CALLED if "tool" in facts else WorkflowEventType.MODEL_CALLED
+    tell(config, kind, path=facts.pop("by"), error=call.error, **facts)
+
+
+def excerpt(text: str | None) -> str | None:
+    """Return a text as events tell it: a long one is cut in the middle."""
+    if not text:
+        return None
+    if len(text) > EXCERPT:
+        text = f"{text[: EXCERPT - TAIL]} … {text[-TAIL:]}"
+    return clean_text(text)
 
 
 def meter_of(config: RunnableConfig) -> Meter:

@@ -12,8 +12,9 @@ from asterism.decisions import said_text
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.messages import clean_text
-from asterism.nodes.context import meter_of, workflow_path
+from asterism.nodes.context import excerpt, meter_of, workflow_path
 from asterism.nodes.deciders import bind_schema
+from asterism.nodes.lifetime import note_end
 from asterism.nodes.routing import FINISH, SUPERVISOR
 from asterism.nodes.view import SPEAKER, conversation, label
 from asterism.prompts import load_prompt, render
@@ -53,6 +54,8 @@ def create_finish_node(write: Writer) -> StepsNode:
                     raise
                 answer = yield from forwarder()(state)
                 end = {"status": "limit", "reason": str(error)}
+        end = {"status": "completed", "reason": COMPLETE, **end}
+        note_end(config, {**end, "answer": excerpt(answer.text) or ""})
         message = AIMessage(
             clean_text(answer.text),
             id=answer.message_id,
@@ -61,8 +64,7 @@ def create_finish_node(write: Writer) -> StepsNode:
         )
         return {
             "messages": [message],
-            "status": end.get("status", "completed"),
-            "reason": end.get("reason", COMPLETE),
+            **end,
             "structured_response": answer.fields,
             "usage": meter_of(config).take(workflow_path(config)),
         }

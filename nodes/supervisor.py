@@ -12,7 +12,7 @@ from langgraph.types import Command
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.events import WorkflowEventType
-from asterism.nodes.context import meter_of, path_of, tell, workflow_path
+from asterism.nodes.context import excerpt, meter_of, path_of, tell, workflow_path
 from asterism.nodes.deciding import (
     AnyDecider,
     Decided,
@@ -116,7 +116,15 @@ def _told(config: RunnableConfig, decision: Decision, number: int) -> None:
     if works(decision):
         tasks = [task["task_id"] for task in decision.get("tasks") or ()]
         who = decision["next_agent"]
-        tell(config, WorkflowEventType.ROUTED, next_agent=who, tasks=tasks or None, **where)
+        said = excerpt(decision["instruction"])
+        tell(
+            config,
+            WorkflowEventType.ROUTED,
+            next_agent=who,
+            instruction=said,
+            tasks=tasks or None,
+            **where,
+        )
     if decision["user_input_needed"]:
         tell(config, WorkflowEventType.ASKED, prompt=decision["user_prompt"], **where)
 

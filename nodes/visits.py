@@ -15,7 +15,7 @@ from asterism.errors import AbandonedError, BudgetExceededError, CircuitOpenErro
 from asterism.events import WorkflowEventType
 from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.models import ModelLike
-from asterism.nodes.context import meter_of, path_of, tell, workflow_path
+from asterism.nodes.context import excerpt, meter_of, path_of, tell, workflow_path
 from asterism.nodes.engine import (
     detached,
     goes_on,
@@ -121,7 +121,7 @@ def create_visitor(member: Member) -> Visitor:
         for scope in own:
             meter.gate.add(scope)
         what = {"path": path, "handoff": visit["id"], "task": visit.get("task")}
-        tell(this.config, WorkflowEventType.TASK_STARTED, **what)
+        tell(this.config, WorkflowEventType.TASK_STARTED, request=excerpt(visit["request"]), **what)
         try:
             turns: Attempt = folded(member.policies, attempt, member.service)
             report = yield from turns(this)
@@ -162,8 +162,14 @@ def create_visitor(member: Member) -> Visitor:
         over = WorkflowEventType.TASK_COMPLETED
         if report["status"] != "ok":
             over = WorkflowEventType.TASK_FAILED
-        kind, tries = report.get("kind"), report["attempts"]
-        tell(this.config, over, status=report["status"], kind=kind, attempts=tries, **what)
+        told = {
+            "status": report["status"],
+            "kind": report.get("kind"),
+            "attempts": report["attempts"],
+            "text": excerpt(report["text"]),
+            "error": excerpt(report.get("error")),
+        }
+        tell(this.config, over, **told, **what)
         return report
 
     return visiting

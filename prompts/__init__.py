@@ -1,5 +1,6 @@
 """The words that models are sent: one Markdown file per prompt."""
 
+import hashlib
 from functools import cache
 from pathlib import Path
 from string import Template
@@ -37,3 +38,18 @@ def variables(name: str) -> set[str]:
 def list_prompts() -> list[str]:
     """Return the names of all prompts."""
     return sorted(path.stem for path in _FOLDER.glob("*.md"))
+
+
+@cache
+def prompts_hash() -> str:
+    """Return a hash of all prompts here: another one where any of them was changed."""
+    return text_hash(*(part for name in list_prompts() for part in (name, load_prompt(name))))
+
+
+def text_hash(*texts: str) -> str:
+    """Return a short hash of texts."""
+    found = hashlib.blake2b(digest_size=6)
+    for text in texts:
+        data = text.encode("utf-8", "replace")
+        found.update(len(data).to_bytes(8, "big") + data)
+    return found.hexdigest()

@@ -3,6 +3,8 @@
 from asterism.events.bus import EventBus, HandlerFailure, utc_now
 from asterism.events.listeners import BACKLOG, Handler
 from asterism.events.model import (
+    CALLS,
+    TYPES,
     Event,
     EventType,
     SupervisionEvent,
@@ -13,6 +15,8 @@ from asterism.events.model import (
 
 __all__ = [
     "BACKLOG",
+    "CALLS",
+    "TYPES",
     "Event",
     "EventBus",
     "EventType",

@@ -3,15 +3,14 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 
-from pydantic_core import PydanticSerializationError, from_json, to_json
-
 from asterism.events.listeners import Handler, Listener
 from asterism.events.model import (
+    CALLS,
     TYPES,
     Event,
     EventType,
@@ -19,10 +18,14 @@ from asterism.events.model import (
     SupervisionEventType,
     WorkflowEvent,
 )
+from asterism.plain import plain_facts
 
 _log = logging.getLogger(__name__)
 
 H = TypeVar("H", bound=Handler)
+
+Wanted = EventType | str | Collection[EventType | str]
+"""A type of event or its name, or several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +81,21 @@ class EventBus:
         self._delivering = False
         self._listeners: list[Listener] = []
         self._failures: dict[Listener, HandlerFailure] = {}
+        self._heard: frozenset[EventType] = frozenset()
+        self._listen([])
+
+    def __deepcopy__(self, memo: Any) -> "EventBus":
+        """Stay the one that it is: servers copy the configs of runs."""
+        return self
 
     @overload
     def on(self, what: H) -> H: ...
     @overload
-    def on(self, what: EventType | str | None = None) -> Callable[[H], H]: ...
+    def on(self, what: Wanted | None = None) -> Callable[[H], H]: ...
     @overload
     def on(
         self,
-        what: EventType | str | None,
+        what: Wanted | None,
         handler: H,
         *,
         where: Callable[[Event], bool] | None = None,
@@ -95,7 +104,8 @@ class EventBus:
         """Register a handler: `@bus.on("killed")`, `@bus.on()`, `bus.on("killed", tell)`.
 
         Args:
-            what: The type of event, or its name. None: every event.
+            what: The type of event, or its name, or several. None: every event but
+                `model_called` and `tool_called`, of which there are many.
             handler: What is called with each. None: what the decorator stands above.
             where: Which of them it is called with. None: all.
 
@@ -104,14 +114,12 @@ class EventBus:
         """
         if handler is None and callable(what) and not isinstance(what, str):
             what, handler = None, what
-        kind = None if what is None else TYPES.get(str(what))
-        if what is not None and kind is None:
-            raise ValueError(f"there is no event {what!r}; allowed: {', '.join(TYPES)}")
+        kinds = None if what is None else _kinds(what)
 
         def register(handler: H) -> H:
-            listener = Listener(handler, kind, where, self._failed)
+            listener = Listener(handler, kinds, where, self._failed)
             with self._lock:
-                self._listeners.append(listener)
+                self._listen([*self._listeners, listener])
             return handler
 
         return register if handler is None else register(handler)
@@ -119,10 +127,14 @@ class EventBus:
     def off(self, handler: Handler) -> None:
         """Call a handler no more, whatever it was registered for."""
         with self._lock:
-            self._listeners = [kept for kept in self._listeners if kept.handler != handler]
+            self._listen([kept for kept in self._listeners if kept.handler != handler])
+
+    def hears(self, type: EventType) -> bool:
+        """Whether events of this type are kept or handled by anybody."""
+        return type in self._heard
 
     def emit(
-        self, type: EventType, source: str, facts: Mapping[str, Any] | None = None
+        self, type: EventType, source: str, facts: Mapping[str, Any] | None = None, *, run: str = ""
     ) -> SupervisionEvent | WorkflowEvent:
         """Tell of something that happened.
 
@@ -130,8 +142,9 @@ class EventBus:
             type: What.
             source: To whom.
             facts: What else there is to know; what is no JSON value is made one.
+            run: The run of a workflow that it belongs to.
         """
-        plain = _plain(facts or {})
+        plain = plain_facts(facts or {})
         with self._lock:
             self._sequence += 1
             place, at = self._sequence, self._clock()
@@ -141,7 +154,9 @@ class EventBus:
                     sequence=place, type=type, source=source, at=at, facts=plain
                 )
             else:
-                event = WorkflowEvent(sequence=place, type=type, source=source, at=at, facts=plain)
+                event = WorkflowEvent(
+                    sequence=place, type=type, source=source, at=at, facts=plain, run=run
+                )
             self._history.append(event)
             self._undelivered.append(event)
             if self._delivering:
@@ -167,6 +182,16 @@ class EventBus:
         for listener in listeners:
             await listener.drained()
 
+    def _listen(self, listeners: list[Listener]) -> None:
+        """Tell these from now on; the lock is held."""
+        self._listeners = listeners
+        kept = self._history.maxlen != 0
+        self._heard = frozenset(
+            kind
+            for kind in TYPES.values()
+            if (kept and kind not in CALLS) or any(listener.wants(kind) for listener in listeners)
+        )
+
     def _deliver(self) -> None:
         try:
             while True:
@@ -175,7 +200,7 @@ class EventBus:
                         self._delivering = False
                         return
                     event = self._undelivered.popleft()
-                    listeners = list(self._listeners)
+                    listeners = self._listeners
                 for listener in listeners:
                     listener.take(event)
         except BaseException:  # an interrupt from the keyboard: the next one delivers the rest
@@ -198,11 +223,8 @@ class EventBus:
             _log.error(words, name, event.type.value, said, exc_info=error)
 
 
-def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn facts into plain JSON values; facts that cannot be are told as one text."""
-    try:
-        text = to_json(dict(facts), inf_nan_mode="strings", bytes_mode="base64", fallback=str)
-    except (PydanticSerializationError, ValueError):  # a lone surrogate, a str() that fails
-        return {"facts": ascii(facts)}
-    plain: dict[str, Any] = from_json(text)
-    return plain
+def _kinds(what: Any) -> frozenset[EventType]:
+    names = [what] if isinstance(what, str) else what
+    if unknown := [name for name in names if str(name) not in TYPES]:
+        raise ValueError(f"there is no event {unknown[0]!r}; allowed: {', '.join(TYPES)}")
+    return frozenset(TYPES[str(name)] for name in names)

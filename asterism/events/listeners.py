@@ -8,7 +8,7 @@ from contextvars import copy_context
 from typing import Any
 
 from asterism.effects import is_async
-from asterism.events.model import Event, EventType
+from asterism.events.model import CALLS, Event, EventType
 
 BACKLOG = 10_000
 """How many events may wait for an async handler; what comes on top is not given to it."""
@@ -23,12 +23,13 @@ class Listener:
     def __init__(
         self,
         handler: Handler,
-        kind: EventType | None,
+        kinds: frozenset[EventType] | None,
         where: Callable[[Event], bool] | None,
         failed: "Callable[[Listener, Event, BaseException], None]",
     ) -> None:
         self.handler = handler
-        self._kind = kind
+        self.kinds = kinds
+        """The types that it asked for; None: all but `CALLS`."""
         self._where = where
         self._failed = failed
         self._async = is_async(handler)
@@ -39,9 +40,13 @@ class Listener:
         self._working = False
         self._worker: asyncio.Task[None] | None = None
 
+    def wants(self, kind: EventType) -> bool:
+        """Whether it is told of this type."""
+        return kind not in CALLS if self.kinds is None else kind in self.kinds
+
     def take(self, event: Event) -> None:
         """Give an event that it wants to the handler, or let it wait for its turn."""
-        if self._kind not in (None, event.type):
+        if not self.wants(event.type):
             return
         if self._where is not None and not self._where(event):
             return

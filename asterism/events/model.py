@@ -37,6 +37,10 @@ class SupervisionEventType(StrEnum):
 class WorkflowEventType(StrEnum):
     """What happens in a workflow."""
 
+    RUN_STARTED = "run_started"
+    """A run begins, or goes on after a question, a stop or a failure."""
+    RUN_ENDED = "run_ended"
+    """It is over, or rests; the `status` and the `reason` say how."""
     ROUTED = "routed"
     """The supervisor has decided who works next."""
     ASKED = "asked"
@@ -57,10 +61,19 @@ class WorkflowEventType(StrEnum):
     """A service failed too often and is left alone for a while."""
     WAITING_FOR_CAPACITY = "waiting_for_capacity"
     """A call waits until there is room for it."""
+    MODEL_CALLED = "model_called"
+    """A call of a model is over. Told only where a handler asks for it by name."""
+    TOOL_CALLED = "tool_called"
+    """A call of a tool is over. Told only where a handler asks for it by name."""
 
 
 EventType = SupervisionEventType | WorkflowEventType
 """Every type of event."""
+
+CALLS: frozenset[EventType] = frozenset(
+    {WorkflowEventType.MODEL_CALLED, WorkflowEventType.TOOL_CALLED}
+)
+"""There are many of these, so they are told only to who asks for them by name."""
 
 TYPES: Mapping[str, EventType] = {
     kind.value: kind for enum in (SupervisionEventType, WorkflowEventType) for kind in enum
@@ -80,6 +93,8 @@ class Event:
     """When, in UTC."""
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What else there is to know, as plain JSON values."""
+    run: str = ""
+    """The run of a workflow that it belongs to; empty for what happens to children."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the event as plain JSON values."""
@@ -87,6 +102,7 @@ class Event:
             "sequence": self.sequence,
             "type": self.type.value,
             "source": self.source,
+            "run": self.run,
             "at": self.at.isoformat(),
             "facts": dict(self.facts),
         }

@@ -48,7 +48,7 @@ def test_there_are_eleven_types_for_supervision() -> None:
 
 def test_no_two_types_have_the_same_name() -> None:
     names = [kind.value for enum in (SupervisionEventType, WorkflowEventType) for kind in enum]
-    assert len(names) == len(set(names)) == 21
+    assert len(names) == len(set(names)) == 25
 
 
 def test_an_event_is_told_with_its_place_time_and_facts() -> None:
@@ -69,6 +69,7 @@ def test_an_event_is_told_with_its_place_time_and_facts() -> None:
         "sequence": 1,
         "type": "killed",
         "source": "child-1",
+        "run": "",
         "at": "2026-01-01T00:00:00+00:00",
         "facts": {"cost": "0.10", "why": ["a", "b"]},
     }

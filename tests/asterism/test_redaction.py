@@ -2,7 +2,7 @@
 
 import pytest
 
-from asterism.redaction import MASK, describe_error, redact
+from asterism.redaction import MASK, describe_error, redact, redacted
 
 SECRETS = [
     "sk-proj-abcdefghijklmnop1234",
@@ -37,6 +37,8 @@ def test_known_keys_are_taken_out(secret: str, text: str) -> None:
         ("OPENAI_API_KEY=abc123 model=x", f"OPENAI_API_KEY={MASK} model=x"),
         ("access_token: abc123, user: ann", f"access_token: {MASK}, user: ann"),
         ("client-secret = 'abc123'", f"client-secret = '{MASK}'"),
+        ("PAſSWORD=hunter2", f"PAſSWORD={MASK}"),
+        ("token_secret: 123456", f"token_secret: {MASK}"),
         (
             "a -----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- b",
             f"a {MASK} b",
@@ -65,3 +67,26 @@ def test_ordinary_text_stays(text: str) -> None:
 def test_errors_are_described_without_secrets() -> None:
     assert describe_error(ValueError("bad key sk-abcdefghijkl")) == f"ValueError: bad key {MASK}"
     assert describe_error(ValueError()) == "ValueError"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"api_key": "abc", "n": 1}, {"api_key": MASK, "n": 1}),
+        ({"deep": [{"my_password": "x"}]}, {"deep": [{"my_password": MASK}]}),
+        ({"input_tokens": 12, "max_tokens": "12"}, {"input_tokens": 12, "max_tokens": "12"}),
+        ({"token": ""}, {"token": ""}),
+        (["password=hunter2", None], [f"password={MASK}", None]),
+        ({"ghp_abcdefghijklmnop1234": 1}, {MASK: 1}),
+    ],
+)
+def test_secrets_are_taken_out_of_json(value: object, expected: object) -> None:
+    assert redacted(value) == expected
+
+
+@pytest.mark.parametrize(
+    "part", ["x", "a.", "token", "secret-", "eyJ-", "bearer ", "token ", "a://:", "sk-", "key_"]
+)
+def test_a_long_text_is_read_once(part: str) -> None:
+    """A search that starts anew at each place would take minutes here."""
+    redact(part * (300_000 // len(part)))

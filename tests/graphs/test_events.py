@@ -54,12 +54,15 @@ async def test_visits_are_told_from_the_decision_to_the_report(
     built = team(bus, follow(["p", "q"]), saver, p=lambda ms: "done", q=fail)
     await drive(built, way, REQUEST, thread)
     assert told(bus) == [
+        ("run_started", ""),
         ("routed", "p"), ("task_started", "p"), ("task_completed", "p"),
         ("routed", "q"), ("task_started", "q"), ("task_failed", "q"),
+        ("run_ended", ""),
     ]  # fmt: skip
     assert {event.source for event in bus.history()} == {thread["configurable"]["thread_id"]}
-    assert bus.history()[-1].facts["kind"] == "agent_failed"
-    assert [event.sequence for event in bus.history()] == [1, 2, 3, 4, 5, 6]
+    assert bus.history()[-2].facts["kind"] == "agent_failed"
+    assert [event.sequence for event in bus.history()] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert len({event.run for event in bus.history()}) == 1
 
 
 @WAYS
@@ -69,8 +72,10 @@ async def test_a_workflow_in_a_workflow_tells_the_same_bus(way: str) -> None:
     built = team(bus, follow(["team"]), team=Participant(runs=inner, description="t"))
     await drive(built, way, REQUEST, None)
     assert told(bus) == [
+        ("run_started", ""),
         ("routed", "team"), ("task_started", "team"), ("routed", "team"),
         ("task_started", "team/deep"), ("task_completed", "team/deep"), ("task_completed", "team"),
+        ("run_ended", ""),
     ]  # fmt: skip
 
 
@@ -114,8 +119,10 @@ async def test_budgets_warn_once_and_then_are_exceeded(way: str) -> None:
     )
     await drive(built, way, REQUEST, None)
     kinds = [event.type.value for event in bus.history()]
-    assert kinds == ["routed", "task_started", "budget_warning", "budget_exceeded"]
-    assert bus.history()[2].facts == {"scope": "/", "measure": "calls", "percent": "90"}
+    assert kinds == [
+        "run_started", "routed", "task_started", "budget_warning", "budget_exceeded", "run_ended",
+    ]  # fmt: skip
+    assert bus.history()[3].facts == {"scope": "/", "measure": "calls", "percent": "90"}
 
 
 def test_an_open_circuit_is_told_once() -> None:
