@@ -196,7 +196,8 @@ def validation_faults(
             yield f"{where}: it is {reprlib.repr(fault['input'])}; it must be a table"
         else:
             said = f"it is {reprlib.repr(fault['input'])}; " if _is_plain(fault["input"]) else ""
-            yield f"{where}: {said}{fault['msg'][:1].lower()}{fault['msg'][1:]}"
+            words = fault["msg"].removeprefix("Value error, ")
+            yield f"{where}: {said}{words[:1].lower()}{words[1:]}"
 
 
 def _choice_faults(programs: Mapping[str, Any], program: str | None) -> Iterator[str]:
