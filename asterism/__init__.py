@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from asterism.breaker import CircuitBreaker
     from asterism.budgets import Budget
     from asterism.capacity import ResourceManager
+    from asterism.config import ProgramConfig, load_config
     from asterism.decisions import HumanFeedbackRequest, SupervisorDecision
     from asterism.errors import AsterismError
     from asterism.events import (
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     )
     from asterism.graphs.builder import SupervisorWorkflowBuilder
     from asterism.graphs.orchestrator import AgentOrchestrator
+    from asterism.graphs.programs import BaseSupervisor
+    from asterism.graphs.toy_example import ToyExampleSupervisor
+    from asterism.graphs.update_manifest import UpdateManifestSupervisor
     from asterism.graphs.workflow import Workflow
     from asterism.idempotency import idempotency_key
     from asterism.ledger import Usage, lines_of, total_cost_breakdown
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from asterism.nodes.view import SupervisorView
     from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
     from asterism.prices import PriceTable
+    from asterism.programs import ProgramTask, TaskResult
     from asterism.resilience import AskPerson, Compensation, Delegate, Timeout, UndoAll, UseCached
     from asterism.runs import aproceed, proceed
     from asterism.storage import aopen_checkpointer, open_checkpointer
@@ -58,6 +63,7 @@ __all__ = [
     "AgentSupervisor",
     "AskPerson",
     "AsterismError",
+    "BaseSupervisor",
     "BatchOutcome",
     "BatchProgress",
     "Budget",
@@ -72,6 +78,8 @@ __all__ = [
     "Participant",
     "PendingRequest",
     "PriceTable",
+    "ProgramConfig",
+    "ProgramTask",
     "ResourceManager",
     "SubAgentTask",
     "SupervisedAgent",
@@ -82,9 +90,12 @@ __all__ = [
     "SupervisorTrace",
     "SupervisorView",
     "SupervisorWorkflowBuilder",
+    "TaskResult",
     "Timeout",
+    "ToyExampleSupervisor",
     "Trace",
     "UndoAll",
+    "UpdateManifestSupervisor",
     "Usage",
     "UseCached",
     "Workflow",
@@ -101,6 +112,7 @@ __all__ = [
     "idempotency_key",
     "instrument",
     "lines_of",
+    "load_config",
     "open_checkpointer",
     "pending_requests",
     "proceed",
@@ -117,6 +129,7 @@ _HOMES = {
     "AgentSupervisor": "supervision",
     "AskPerson": "resilience",
     "AsterismError": "errors",
+    "BaseSupervisor": "graphs.programs",
     "BatchOutcome": "batch",
     "BatchProgress": "batch",
     "Budget": "budgets",
@@ -131,6 +144,8 @@ _HOMES = {
     "Participant": "nodes.kinds",
     "PendingRequest": "people",
     "PriceTable": "prices",
+    "ProgramConfig": "config",
+    "ProgramTask": "programs",
     "ResourceManager": "capacity",
     "SubAgentTask": "tasks",
     "SupervisedAgent": "supervision",
@@ -141,9 +156,12 @@ _HOMES = {
     "SupervisorTrace": "tracing",
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",
+    "TaskResult": "programs",
     "Timeout": "resilience",
+    "ToyExampleSupervisor": "graphs.toy_example",
     "Trace": "tracing",
     "UndoAll": "resilience",
+    "UpdateManifestSupervisor": "graphs.update_manifest",
     "Usage": "ledger",
     "UseCached": "resilience",
     "Workflow": "graphs.workflow",
@@ -160,6 +178,7 @@ _HOMES = {
     "idempotency_key": "idempotency",
     "instrument": "telemetry",
     "lines_of": "ledger",
+    "load_config": "config",
     "open_checkpointer": "storage",
     "pending_requests": "people",
     "proceed": "runs",

@@ -16,6 +16,9 @@ PLANNING = frozenset({DELEGATE, PLAN_AND_CREATE})
 AGENT_ID = re.compile(r"^[^\W\d_][\w-]{0,63}$")
 """What an agent may be called: a letter, then letters, digits, `_` and `-`, at most 64."""
 
+RESERVED = frozenset({"begin", "supervisor", "dispatch", "human", "undo", "finish"})
+"""Names of the workflow's own nodes, which nobody else may have."""
+
 
 class MemoryConfig(BaseModel):
     """What an agent remembers of its earlier tasks."""

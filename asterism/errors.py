@@ -28,6 +28,8 @@ AsterismError
 ├── ChildStateError         (RuntimeError)  a child cannot do that in its state
 ├── SpawnRefusedError       (RuntimeError)  a supervisor takes no more children
 ├── UnknownChildError       (LookupError)   a supervisor has no such child
+├── ProgramStateError       (RuntimeError)  a program was not started, or is stopped
+├── TaskFailedError         (RuntimeError)  a task of a program did not come to a result
 └── StorageError            (OSError)       a database cannot be opened or used
 ```
 
@@ -35,6 +37,7 @@ Each has a stable `code` for programs and is also the built-in error that it res
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 
@@ -148,16 +151,12 @@ class BudgetExceededError(AsterismError, RuntimeError):
 
     def __reduce__(self) -> Any:
         """Keep the facts when it is copied."""
-        return (_breach, (self.facts(),))
+        return (partial(BudgetExceededError, **self.facts()), ())
 
     def facts(self) -> dict[str, Any]:
         """Return what it tells, as plain values."""
         names = ("scope", "owner", "measure", "limit", "spent", "asks")
         return {name: getattr(self, name) for name in names}
-
-
-def _breach(facts: dict[str, Any]) -> BudgetExceededError:
-    return BudgetExceededError(**facts)
 
 
 class AbandonedError(AsterismError, RuntimeError):
@@ -269,6 +268,24 @@ class UnknownChildError(AsterismError, LookupError):
     """A supervisor has no such child, or a thread holds nothing to adopt."""
 
     code = "unknown_child"
+
+
+class ProgramStateError(AsterismError, RuntimeError):
+    """A program cannot do that now: it was not started, or is stopped."""
+
+    code = "program_state"
+
+
+class TaskFailedError(AsterismError, RuntimeError):
+    """A task of a program did not come to a result."""
+
+    code = "task_failed"
+
+    def __init__(self, message: str, *, task: str, decision: str = "", attempts: int = 1) -> None:
+        super().__init__(message)
+        self.task_id, self.attempts = task, attempts
+        self.decision = decision
+        """Why it is not tried again: `max_retries_exceeded`, or `not_retried`."""
 
 
 class StorageError(AsterismError, OSError):

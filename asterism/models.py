@@ -1,6 +1,6 @@
 """Chat models by name."""
 
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
@@ -15,12 +15,13 @@ ModelLike = str | BaseChatModel | Runnable[Any, AIMessage]
 """A chat model, also with fallbacks or bound arguments, or the name of one."""
 
 
-def resolve_model(model: ModelLike) -> Runnable[Any, AIMessage]:
+def resolve_model(model: ModelLike, **options: Any) -> Runnable[Any, AIMessage]:
     """Return the chat model that `model` names.
 
     Args:
         model: A chat model, which is returned as it is; `"offline"`; or `"provider:model"`,
             as `langchain.chat_models.init_chat_model` reads it.
+        **options: What a named model is made with, as `temperature`; the offline one has none.
 
     Raises:
         ModelNotFoundError: The name means nothing, or its package or key is missing.
@@ -34,7 +35,7 @@ def resolve_model(model: ModelLike) -> Runnable[Any, AIMessage]:
     from langchain.chat_models import init_chat_model
 
     try:
-        return init_chat_model(model)
+        return cast(BaseChatModel, init_chat_model(model, **options))
     except ImportError as error:
         raise ModelNotFoundError(f"The model {model!r} needs a package: {error}") from error
     except ValueError as error:

@@ -14,6 +14,8 @@ from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.consensus import create_consensus
 from asterism.graphs.event_planning import create_event_planning
 from asterism.graphs.research import create_research
+from asterism.graphs.toy_example import create_toy_example
+from asterism.graphs.update_manifest import create_update_manifest
 from asterism.models import ModelLike
 from asterism.runs import Graph, is_graph
 
@@ -43,6 +45,16 @@ SHIPPED = {
         create=create_consensus,
         description="Chooses among the documents of a folder by the votes of several judges.",
         example="Which of the offers should we take?",
+    ),
+    "toy_example": Shipped(
+        create=create_toy_example,
+        description="Counts, times and proofreads a text.",
+        example="This is is a text (with a fault or two.",
+    ),
+    "update_manifest": Shipped(
+        create=create_update_manifest,
+        description="Keeps a manifest of this folder: files, checksums, dependencies.",
+        example="Update the manifest",
     ),
 }
 

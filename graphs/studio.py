@@ -9,6 +9,8 @@ import os
 from asterism.graphs.consensus import create_consensus
 from asterism.graphs.event_planning import create_event_planning
 from asterism.graphs.research import create_research
+from asterism.graphs.toy_example import create_toy_example
+from asterism.graphs.update_manifest import create_update_manifest
 from asterism.models import OFFLINE
 
 MODEL = os.environ.get("ASTERISM_MODEL", OFFLINE)
@@ -16,3 +18,5 @@ MODEL = os.environ.get("ASTERISM_MODEL", OFFLINE)
 event_planning = create_event_planning(MODEL).build()
 research = create_research(MODEL).build()
 consensus = create_consensus(MODEL).build()
+toy_example = create_toy_example(MODEL).build()
+update_manifest = create_update_manifest(MODEL).build()

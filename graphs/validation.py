@@ -7,11 +7,11 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
+from asterism.agents import RESERVED
 from asterism.errors import ModelNotFoundError
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.deciding import Rules
 from asterism.nodes.kinds import Participant, fault_of
-from asterism.nodes.routing import RESERVED
 from asterism.nodes.strategies import STRATEGIES, Strategy
 from asterism.plain import is_number, normal_name
 from asterism.resilience import Compensation, UndoAll, policy_faults

@@ -9,7 +9,7 @@ from langchain_core.runnables import Runnable
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
 
-from asterism.agents import agent_faults
+from asterism.agents import RESERVED, agent_faults
 from asterism.decisions import (
     AnswerDecision,
     PlanDecision,
@@ -21,7 +21,6 @@ from asterism.effects import Call, Steps, both_ways
 from asterism.errors import BadDecisionError, BudgetExceededError, RoutingError
 from asterism.nodes.guards import missing, missing_complaint
 from asterism.nodes.retrying import OnRetry, once, retried
-from asterism.nodes.routing import RESERVED
 from asterism.nodes.team import Creation
 from asterism.nodes.view import SupervisorView
 from asterism.redaction import describe_error, redact

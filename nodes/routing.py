@@ -14,8 +14,6 @@ from asterism.tasks import SubAgentTask
 
 BEGIN, SUPERVISOR, DISPATCH = "begin", "supervisor", "dispatch"
 HUMAN, UNDO, FINISH = "human", "undo", "finish"
-RESERVED = frozenset({BEGIN, SUPERVISOR, DISPATCH, HUMAN, UNDO, FINISH})
-"""Names of the star's own nodes, which no participant may have."""
 
 
 def route(state: Mapping[str, Any], participants: Collection[str]) -> str | list[Send]:

@@ -22,10 +22,11 @@ from asterism.errors import (
 )
 from asterism.events import EventBus, SupervisionEvent
 from asterism.events import SupervisionEventType as Type
+from asterism.files import raise_faults
 from asterism.graphs.catalog import open_graph
 from asterism.runs import Graph
 from asterism.supervision import AgentProgress, AgentSupervisor, ChildStatus, SupervisedAgent
-from asterism.supervision.files import ChildEntry, ChildrenFile, raise_faults, read_children
+from asterism.supervision.files import ChildEntry, ChildrenFile, read_children
 from asterism.supervision.signals import on_signal
 
 PATIENCE = 30.0

@@ -1,4 +1,4 @@
-"""A file of children: what is to be supervised, as TOML or YAML.
+"""A file of children: what is to be supervised, as TOML, YAML or JSON.
 
 ```toml
 [supervisor]                # the fields of SupervisorConfig; may be left out
@@ -18,21 +18,19 @@ team = "events"
 ```
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
 from asterism.batch.item import read_request
-from asterism.errors import AsterismError, ConfigurationError
+from asterism.errors import AsterismError
+from asterism.files import raise_faults, read_values, strangers, table_at
 from asterism.plain import as_dict, as_list
 from asterism.supervision.checks import checked_name, checked_thread
 from asterism.supervision.config import SupervisorConfig
 from asterism.supervision.quotas import AgentQuota
 
-_YAML = (".yaml", ".yml")
 _KEYS = ("name", "graph", "task", "quotas", "metadata", "thread")
 _NEEDED = ("name", "graph", "task")
 
@@ -67,11 +65,11 @@ def read_children(path: Path) -> ChildrenFile:
         ConfigurationError: It cannot be read, or used; the message lists every fault with its
             place.
     """
-    content = _parsed(path)
+    content = read_values(path)
     faults: list[str] = []
     bare: dict[str, Any] = {"children": content}
-    table = bare if _is_list(content) else _table(content, str(path), faults)
-    faults += _strangers(table, ("supervisor", "children"), "")
+    table = bare if _is_list(content) else table_at(content, str(path), faults)
+    faults += strangers(table, ("supervisor", "children"), "")
     config = _config(table.get("supervisor"), faults)
     found: list[Any] = as_list(table["children"]) if _is_list(table.get("children")) else []
     if not faults and not found:
@@ -88,48 +86,13 @@ def read_children(path: Path) -> ChildrenFile:
     return ChildrenFile(config=config, children=tuple(e for e in entries if e is not None))
 
 
-def raise_faults(path: Path, faults: list[str]) -> None:
-    """Raise an error that lists faults, where there are any.
-
-    Raises:
-        ConfigurationError: There are.
-    """
-    if faults:
-        listed = "\n".join(f"  {place}. {fault}" for place, fault in enumerate(faults, 1))
-        raise ConfigurationError(f"The file {str(path)!r} cannot be used:\n{listed}")
-
-
-def _parsed(path: Path) -> object:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"The file {str(path)!r} cannot be read: {error}") from error
-    if path.suffix in _YAML:
-        try:
-            yaml: Any = import_module("yaml")
-        except ImportError as error:
-            raise ConfigurationError(
-                "YAML files need the package pyyaml: pip install pyyaml, or write TOML."
-            ) from error
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigurationError(f"The file {str(path)!r} is no YAML: {error}") from error
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(
-            f"The file {str(path)!r} is no TOML: {error}. A file of YAML is called .yaml or .yml."
-        ) from error
-
-
 def _entry(
     place: str, item: object, config: SupervisorConfig, faults: list[str]
 ) -> ChildEntry | None:
     """Read a child; note its faults."""
     before = len(faults)
-    table = _table(item, place, faults)
-    faults += _strangers(table, _KEYS, place)
+    table = table_at(item, place, faults)
+    faults += strangers(table, _KEYS, place)
     if len(faults) == before:
         faults += [f"{place}.{key}: it is missing" for key in _NEEDED if key not in table]
     graph = table.get("graph")
@@ -138,7 +101,7 @@ def _entry(
     for key, check in (("name", checked_name), ("task", read_request), ("thread", checked_thread)):
         if key in table:
             _checked(f"{place}.{key}", check, table[key], faults)
-    metadata = _table(table.get("metadata", {}), f"{place}.metadata", faults)
+    metadata = table_at(table.get("metadata", {}), f"{place}.metadata", faults)
     quotas = _made(AgentQuota, table.get("quotas", {}), f"{place}.quotas", faults)
     if len(faults) > before:
         return None
@@ -154,7 +117,7 @@ def _entry(
 
 
 def _config(given: object, faults: list[str]) -> SupervisorConfig:
-    table = dict(_table({} if given is None else given, "supervisor", faults))
+    table = dict(table_at({} if given is None else given, "supervisor", faults))
     if "quotas" in table:
         quotas = _made(AgentQuota, table["quotas"], "supervisor.quotas", faults)
         table["quotas"] = quotas or AgentQuota()
@@ -163,9 +126,9 @@ def _config(given: object, faults: list[str]) -> SupervisorConfig:
 
 def _made(kind: Any, given: object, place: str, faults: list[str]) -> Any:
     """Make a quota or a config of a table; note its faults."""
-    table = _table(given, place, faults)
+    table = table_at(given, place, faults)
     known = tuple(part.name for part in fields(kind))
-    faults += _strangers(table, known, place)
+    faults += strangers(table, known, place)
 
     def make(values: dict[str, Any]) -> Any:
         return kind(**values)
@@ -181,22 +144,5 @@ def _checked(place: str, check: Any, value: object, faults: list[str]) -> Any:
         return None
 
 
-def _table(value: object, place: str, faults: list[str]) -> dict[str, Any]:
-    table = as_dict(value)
-    if not table and value != {}:
-        faults.append(f"{place}: it is {repr(value)[:100]}; it must be a table")
-    return table
-
-
 def _is_list(value: object) -> bool:
     return isinstance(value, list)
-
-
-def _strangers(table: Mapping[str, Any], allowed: tuple[str, ...], place: str) -> list[str]:
-    """Return the faults of keys that mean nothing."""
-    before = f"{place}." if place else ""
-    return [
-        f"{before}{key}: there is no such key; allowed: {', '.join(allowed)}"
-        for key in table
-        if key not in allowed
-    ]

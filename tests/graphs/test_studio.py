@@ -80,7 +80,13 @@ def new_thread(client: SyncLangGraphClient) -> str:
 
 def test_the_server_lists_every_graph(client: SyncLangGraphClient) -> None:
     found = {assistant["graph_id"] for assistant in client.assistants.search()}
-    assert found == {"consensus", "event_planning", "research"}
+    assert found == {
+        "consensus",
+        "event_planning",
+        "research",
+        "toy_example",
+        "update_manifest",
+    }
 
 
 def test_schemas_make_an_input_form(client: SyncLangGraphClient) -> None:

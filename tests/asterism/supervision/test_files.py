@@ -177,17 +177,6 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         read_children(tmp_path / "none.toml")
 
 
-def test_without_the_package_for_yaml_the_way_out_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(files_module, "import_module", missing)
-    with pytest.raises(ConfigurationError, match="need the package pyyaml: pip install pyyaml"):
-        read_children(written(tmp_path, YAML, "a.yaml"))
-
-
 def test_yaml_runs_no_code(tmp_path: Path) -> None:
     path = written(tmp_path, "children: !!python/object/apply:os.getcwd []", "a.yaml")
     with pytest.raises(ConfigurationError, match="is no YAML"):

@@ -1,0 +1,91 @@
+"""What came of a run, as plain values: for programs that hand it on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from asterism.errors import ConfigurationError, InvalidRequestError, WorkflowBuildError
+from asterism.nodes.routing import SUPERVISOR
+from asterism.people import PendingRequest
+from asterism.plain import as_dict, as_list
+from asterism.retries import can_pass, is_api_error
+from asterism.state import Report
+
+
+def outcome_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the state of a workflow into plain values.
+
+    Args:
+        values: The state, and under `pending` its open requests.
+    """
+    pending: Sequence[PendingRequest] = values.get("pending") or ()
+    structured = values.get("structured_response")
+    content: Any = values["messages"][-1].text
+    if pending:
+        content = pending[0].prompt
+    elif structured is not None:
+        content = structured.model_dump(mode="json") if _is_model(structured) else structured
+    reports: Sequence[Report] = values.get("reports") or ()
+    return {
+        "content": content,
+        "status": values["status"],
+        "reason": values.get("reason"),
+        "metadata": {
+            "iterations": values.get("iterations"),
+            "agents": list(dict.fromkeys(report["participant"] for report in reports)),
+            "failed": {
+                report["participant"]: report.get("error", report["status"])
+                for report in reports
+                if report["status"] != "ok"
+            },
+        },
+        "pending": [
+            {
+                "id": request.id,
+                "participant": request.participant,
+                "prompt": request.prompt,
+                "schema": request.schema,
+            }
+            for request in pending
+        ],
+    }
+
+
+def failure_of(values: Mapping[str, Any]) -> str | None:
+    """Say why a run came to no result, or return None.
+
+    It failed where it says so, and where everybody who was sent to work has failed.
+    """
+    if values.get("status") == "failed":
+        return str(values.get("reason") or "it failed")
+    reports: Sequence[Report] = values.get("reports") or ()
+    if values.get("pending") or not reports or any(r["status"] == "ok" for r in reports):
+        return None
+    return "; ".join(f"{r['participant']}: {r.get('error', r['status'])}" for r in reports)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether another attempt may succeed after an error."""
+    if isinstance(error, ConfigurationError | InvalidRequestError | WorkflowBuildError):
+        return False
+    return can_pass(error) or not is_api_error(error)
+
+
+def told(update: object) -> Iterator[tuple[str, str, str]]:
+    """Yield who says what to whom in an update of a run: sender, recipient, words."""
+    for node, change in as_dict(update).items():
+        found = as_dict(change)
+        decision = as_dict(found.get("decision"))
+        if node == SUPERVISOR and decision.get("next_agent"):
+            yield SUPERVISOR, decision["next_agent"], decision.get("instruction") or ""
+        if node == SUPERVISOR:
+            for task in decision.get("tasks") or ():
+                yield SUPERVISOR, task["agent_id"], task["task_description"]
+        reports = as_list(found.get("reports"))
+        for report in filter(None, map(as_dict, reports)):  # no report: an Overwrite, or None
+            yield report["participant"], SUPERVISOR, report["text"] or report.get("error", "")
+
+
+def _is_model(value: object) -> bool:
+    return isinstance(value, BaseModel)
