@@ -235,7 +235,8 @@ class FileShelf:
             return self._thread.submit(there).result()
         except (sqlite3.Error, OSError, RuntimeError) as error:
             raise StorageError(
-                f"The traces in {str(self._path)!r} cannot be read: {error}."
+                f"The traces in {str(self._path)!r} cannot be used: {error}. Give them a file that "
+                "can be read and written, and ask before they are closed."
             ) from error
         finally:
             self._hurry.clear()

@@ -103,7 +103,7 @@ def read_trace(stored: Stored) -> Trace:
         events=tuple(TraceEvent(at=n.at, type=n.type, facts=n.facts) for n in stored.notes),
         decisions=tuple(d for note in stored.notes for d in _decisions(note)),
         interactions=tuple(_interactions(stored.notes)),
-        errors=tuple(e for note in stored.notes for e in _errors(note, name)),
+        errors=tuple(_errors(stored.notes, name)),
         calls=tuple(c for note in stored.notes for c in _calls(note)),
         versions=versions,
         facts=facts,
@@ -117,11 +117,12 @@ def active_seconds(notes: Sequence[Note]) -> float:
     working = True
     for note in notes:
         after = status_after(note)
-        if after == "running":
-            if working:
-                total += (last - begun).total_seconds()
+        if after == "running" and working and note.type == "run_started":
+            total += (last - begun).total_seconds()
+            begun = note.at
+        elif after == "running" and not working:
             begun, working = note.at, True
-        elif after is not None and working:
+        elif after not in ("running", None) and working:
             total += (note.at - begun).total_seconds()
             working = False
         last = note.at
@@ -162,18 +163,20 @@ def _decisions(note: Note) -> Iterator[TraceDecision]:
         yield TraceDecision(at=note.at, by="", decision=_text(facts, "decision"), reason=reason)
 
 
-def _errors(note: Note, name: str) -> Iterator[TraceError]:
-    facts = note.facts
-    if note.type == "task_failed":
-        kind, source = _text(facts, "kind") or "failed", _text(facts, "path")
-    elif note.type == "failed" or (note.type == "run_ended" and facts.get("status") == "failed"):
-        kind, source = _text(facts, "kind") or "failed", name
-    elif note.type == "error":
-        kind, source = _text(facts, "kind"), _text(facts, "source")
-    else:
-        return
-    message = _text(facts, "error", "reason")
-    yield TraceError(at=note.at, type=kind, message=message, source=source)
+def _errors(notes: Sequence[Note], name: str) -> Iterator[TraceError]:
+    told = any(note.type == "error" for note in notes)
+    for note in notes:
+        facts = note.facts
+        failed = note.type == "run_ended" and facts.get("status") == "failed"
+        if failed and told and "kind" not in facts:
+            continue  # a program has told what failed
+        if failed or note.type in ("task_failed", "failed", "error"):
+            yield TraceError(
+                at=note.at,
+                type=_text(facts, "kind") or "failed",
+                message=_text(facts, "error", "reason"),
+                source=_text(facts, "path") or name,
+            )
 
 
 def _calls(note: Note) -> Iterator[TraceCall]:

@@ -188,8 +188,7 @@ class SupervisorTrace:
         allowed = (*ENDS, UNFINISHED[1])
         if status not in allowed:
             raise ValueError(f"the status is {status!r}; allowed: {', '.join(allowed)}")
-        kind = {"kind": "failed"} if status == "failed" else {}
-        self._note(trace_id, "run_ended", {"status": status, "reason": reason, **kind})
+        self._note(trace_id, "run_ended", {"status": status, "reason": reason})
 
     def trace_error(self, trace_id: str, error: BaseException | str) -> None:
         """Note an error. A question to a person, which LangGraph raises, is none."""

@@ -1,6 +1,7 @@
 """Events: one order, handlers of both kinds, and nobody harmed by a handler that fails."""
 
 import asyncio
+import copy
 import json
 import logging
 import threading
@@ -127,6 +128,43 @@ def test_a_decorator_without_parentheses_gets_every_event() -> None:
 
     bus.emit(DONE, "t")
     assert sequences(found) == [1]
+
+
+def test_several_types_can_be_asked_for_at_once() -> None:
+    bus, found = EventBus(), list[Event]()
+    bus.on(["killed", DONE], found.append)
+    for kind in (KILLED, WorkflowEventType.ROUTED, DONE):
+        bus.emit(kind, "t")
+    assert sequences(found) == [1, 3]
+    with pytest.raises(ValueError, match="there is no event 'task_done'"):
+        bus.on(["killed", "task_done"], found.append)
+
+
+def test_calls_are_told_only_to_who_asks_for_them_by_name() -> None:
+    call = WorkflowEventType.MODEL_CALLED
+    bus, everything, calls = EventBus(), list[Event](), list[Event]()
+    bus.on(None, everything.append)
+    assert not bus.hears(call)
+    bus.on(call, calls.append)
+    assert bus.hears(call)
+    bus.emit(call, "t")
+    assert (sequences(everything), sequences(calls)) == ([], [1])
+    bus.off(calls.append)
+    assert not bus.hears(call)
+
+
+def test_a_bus_hears_what_it_keeps_or_somebody_wants() -> None:
+    assert EventBus().hears(DONE)
+    bus = EventBus(history=0)
+    assert not bus.hears(DONE)
+    bus.on(DONE, print)
+    assert (bus.hears(DONE), bus.hears(KILLED)) == (True, False)
+
+
+def test_a_copy_of_a_bus_is_the_bus() -> None:
+    """Servers copy the configs of runs."""
+    bus = EventBus()
+    assert copy.deepcopy({"bus": bus})["bus"] is bus
 
 
 def test_an_unknown_name_is_refused() -> None:
