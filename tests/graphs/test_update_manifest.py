@@ -456,9 +456,9 @@ def test_strange_names_and_things_that_are_no_files(folder: Path) -> None:
 
 def test_a_deep_folder_is_read_to_where_paths_end(folder: Path) -> None:
     here = os.open(folder, os.O_RDONLY)
-    for _ in range(1_500):
-        os.mkdir("ddd", dir_fd=here)
-        inner = os.open("ddd", os.O_RDONLY, dir_fd=here)
+    for _ in range(25):  # 5,000 characters
+        os.mkdir("d" * 200, dir_fd=here)
+        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
         os.close(here)
         here = inner
     os.close(here)
@@ -469,7 +469,7 @@ def test_a_deep_folder_is_read_to_where_paths_end(folder: Path) -> None:
 
 
 def test_too_many_files_and_too_large_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match=r"more than 2 files; name what can be left out in \.git"):
+    with pytest.raises(ValueError, match="more than 2 files; name what can be left out"):
         scanned(folder, max_files=2)
     with (folder / "huge.bin").open("wb") as file:
         file.truncate(10_000)
