@@ -19,6 +19,7 @@ LAYERS = [
     {"state"},
     {
         "approvals",
+        "checkpoints",
         "effects",
         "idempotency",
         "leases",
@@ -40,7 +41,7 @@ LAYERS = [
         "turnstile",
     },
     {"metering", "usage"},
-    {"supervision"},
+    {"pictures", "supervision"},
     {"serializers", "sqlite", "storage"},
     {"prompts"},
     {"nodes"},
