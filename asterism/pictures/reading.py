@@ -12,7 +12,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from asterism.checkpoints import Saver, id_of, lineage, listed, namespace_of
 from asterism.effects import Steps, arun, run
 from asterism.errors import ConfigurationError, UnknownThreadError
-from asterism.pictures.history import handoff_of, interrupts_in, source_of, steps_of, visits_in
+from asterism.pictures.history import handoff_of, interrupts_in, steps_of, visits_in
 from asterism.pictures.record import (
     QuestionRecord,
     RequestRecord,
@@ -60,7 +60,7 @@ def saver_of(graph: Graph) -> Saver:
             f"The workflow {graph.name!r} has no checkpointer, so nothing of its runs is kept; "
             "build it with one: build(checkpointer=...)."
         )
-    return cast(Saver, graph.checkpointer)
+    return graph.checkpointer
 
 
 def _read(graph: Graph, config: RunnableConfig) -> Steps[RunRecord]:
@@ -165,10 +165,6 @@ class _History:
                     )
         return tuple(asked.values())
 
-    def waits(self) -> bool:
-        """Whether the run waits for a person."""
-        return bool(self._open)
-
     def _visits(self, namespace: str) -> dict[str, list[BaseMessage]]:
         key = ("visits", namespace)
         if key not in self._kept:
@@ -178,9 +174,7 @@ class _History:
 
     def _requests(self, namespace: str, path: str) -> list[tuple[str, RequestRecord]]:
         line = self._lines[namespace]
-        readers: list[tuple[str, RequestReader]] = []
-        if source_of(line[0]) == "input" or not readers:
-            readers.append((handoff_of(line[0]), RequestReader(self, namespace, path)))
+        readers = [(handoff_of(line[0]), RequestReader(self, namespace, path))]
         for step in steps_of(line, cut=self._cut):
             if step.starts and step.after is not None:
                 readers.append((handoff_of(step.after), RequestReader(self, namespace, path)))
@@ -188,12 +182,9 @@ class _History:
             readers[-1][1].take(step)
         last = len(readers) - 1
         return [
-            (handoff, reader.done(last=place == last and self._is_open(namespace)))
+            (handoff, reader.done(last=place == last and not self._cut))
             for place, (handoff, reader) in enumerate(readers)
         ]
-
-    def _is_open(self, namespace: str) -> bool:
-        return bool(self._lines[namespace]) and not self._cut
 
 
 def tools_of(messages: Sequence[BaseMessage]) -> list[ToolRecord]:

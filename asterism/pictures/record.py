@@ -1,7 +1,7 @@
 """The record of a thread: what ran, as plain values that can be drawn, compared and stored."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from decimal import Decimal
 from typing import Any, Literal, cast
 
@@ -10,6 +10,9 @@ from asterism.state import ReportStatus, Status
 
 VisitStatus = ReportStatus | Literal["running", "waiting", "pending", "stopped"]
 """How a visit stands. `"pending"`: it has not begun. `"stopped"`: its run went on without it."""
+
+RoundKind = Literal["visit", "plan", "question", "undo", "finish"]
+"""What a decision asks for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +81,7 @@ class VisitRecord:
     tools: tuple[ToolRecord, ...] = ()
     questions: tuple[QuestionRecord, ...] = ()
     """What it asked people itself."""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     """What it took, with everything below it."""
     inside: "RequestRecord | None" = None
     """What happened within a workflow that is a participant."""
@@ -95,7 +98,7 @@ class RoundRecord:
 
     number: int
     """Its place in the request, from 1."""
-    kind: Literal["visit", "plan", "question", "undo", "finish"]
+    kind: RoundKind
     participant: str | None = None
     """Who was sent to work."""
     instruction: str | None = None
@@ -110,7 +113,7 @@ class RoundRecord:
     """When the supervisor began to decide."""
     decided: str | None = None
     """When the decision was stored."""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     """What the decision itself took."""
     checkpoint: str = ""
     """The checkpoint that the decision was taken in."""
@@ -130,7 +133,7 @@ class RequestRecord:
     began: str | None = None
     ended: str | None = None
     """When it came to its end, or to where it stands now."""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     """What everything in it took."""
 
     def visits(self) -> Iterator[VisitRecord]:

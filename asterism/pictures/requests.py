@@ -1,7 +1,7 @@
 """Reads one request: the rounds of its supervisor, the visits, the end."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage
@@ -11,19 +11,16 @@ from asterism.pictures.history import Step, error_in, interrupts_in, time_of
 from asterism.pictures.record import (
     QuestionRecord,
     RequestRecord,
-    RoundRecord,
     TaskRecord,
     ToolRecord,
     VisitRecord,
     VisitStatus,
 )
+from asterism.pictures.rounds import TEXT_LIMIT, OpenRound
 from asterism.pictures.words import shortened
 from asterism.plain import as_dict
 from asterism.redaction import redact
 from asterism.state import Report, Status
-
-TEXT_LIMIT = 2_000
-"""How many characters of a request, a report or an answer a record keeps."""
 
 
 class Places(Protocol):
@@ -46,22 +43,6 @@ class Places(Protocol):
         ...
 
 
-@dataclass
-class _Round:
-    """A round that is being read."""
-
-    decision: dict[str, Any]
-    began: str
-    decided: str | None
-    checkpoint: str
-    usage: list[Entry]
-    created: tuple[str, ...]
-    visits: list[VisitRecord] = field(default_factory=list[VisitRecord])
-    starts: dict[str, str] = field(default_factory=dict[str, str])
-    """When each task of a plan was first seen to run."""
-    answer: str | None = None
-
-
 class RequestReader:
     """Takes the steps of one request, in order.
 
@@ -74,7 +55,7 @@ class RequestReader:
     def __init__(self, places: Places, namespace: str, path: str) -> None:
         self._places = places
         self._namespace, self._path = namespace, path
-        self._rounds: list[_Round] = []
+        self._rounds: list[OpenRound] = []
         self._reported: set[str] = set()
         self._lines: list[Entry] = []
         self._values: Mapping[str, Any] = {}
@@ -103,7 +84,7 @@ class RequestReader:
             agents = as_dict(step.values.get("agents")).keys()
             created = [name for name in agents if name not in as_dict(before.get("agents"))]
             self._rounds.append(
-                _Round(
+                OpenRound(
                     decision=decision,
                     began=time_of(step.before),
                     decided=time_of(step.after),
@@ -121,7 +102,7 @@ class RequestReader:
         for name in step.values.get("running") or ():
             current.starts.setdefault(str(name), time_of(step.before))
         for report in step.new["reports"]:
-            if isinstance(report, dict) and report["id"] not in self._reported:
+            if report["id"] not in self._reported:
                 self._reported.add(report["id"])
                 self._lines += report.get("usage") or ()
                 current.visits.append(self._visit(report, current, step))
@@ -135,7 +116,7 @@ class RequestReader:
             raised = as_dict(as_dict(step.values.get("limits")).get(breach["scope"]))
             current.answer = raised.get(breach["measure"])
 
-    def _visit(self, report: Report, current: _Round, step: Step) -> VisitRecord:
+    def _visit(self, report: Report, current: OpenRound, step: Step) -> VisitRecord:
         name, task = report["participant"], report.get("task")
         namespace, path = self._below(name)
         skipped = report["status"] == "skipped"
@@ -149,7 +130,7 @@ class RequestReader:
             text=shortened(report["text"], TEXT_LIMIT),
             error=report.get("error"),
             task=task,
-            needs=_needs(current, task),
+            needs=current.needs(task),
             attempts=report["attempts"],
             heir=as_dict(report.get("compensation")).get("to"),
             undoes=undoes,
@@ -192,10 +173,10 @@ class RequestReader:
             self._rounds[-1].visits += self._open_visits(self._rounds[-1])
         for before in self._rounds[: -1 if live else None]:
             before.visits += [
-                self._planned(before, task, "stopped") for task in _unreported(before)
+                self._planned(before, task, "stopped") for task in before.unreported()
             ]
         rounds = tuple(
-            self._round(number, found, asks=live and self._waits and found is self._rounds[-1])
+            found.closed(number, asks=live and self._waits and found is self._rounds[-1])
             for number, found in enumerate(self._rounds, 1)
         )
         return RequestRecord(
@@ -213,7 +194,7 @@ class RequestReader:
         """Whether the request came to an end of its own."""
         return (self._values.get("status") or "running") not in ("running", "waiting")
 
-    def _open_visits(self, current: _Round) -> list[VisitRecord]:
+    def _open_visits(self, current: OpenRound) -> list[VisitRecord]:
         """Return the visits that a decision asks for and that have no report yet."""
         name = current.decision.get("next_agent")
         if name is not None:
@@ -222,11 +203,11 @@ class RequestReader:
         running = set(self._values.get("running") or ())
         return [
             self._open(current, task.participant, task, begun=task.id in running)
-            for task in _unreported(current)
+            for task in current.unreported()
         ]
 
     def _open(
-        self, current: _Round, name: str, task: TaskRecord | None, *, begun: bool
+        self, current: OpenRound, name: str, task: TaskRecord | None, *, begun: bool
     ) -> VisitRecord:
         namespace, path = self._below(name)
         handoff = self._places.latest(namespace)
@@ -251,7 +232,7 @@ class RequestReader:
             return replace(found, status="waiting")
         return found
 
-    def _planned(self, current: _Round, task: TaskRecord, status: VisitStatus) -> VisitRecord:
+    def _planned(self, current: OpenRound, task: TaskRecord, status: VisitStatus) -> VisitRecord:
         _, path = self._below(task.participant)
         return VisitRecord(
             id="",
@@ -261,59 +242,3 @@ class RequestReader:
             task=task.id,
             needs=task.needs,
         )
-
-    def _round(self, number: int, found: _Round, *, asks: bool) -> RoundRecord:
-        decision, question = found.decision, None
-        if decision.get("user_input_needed"):
-            prompt = shortened(redact(decision.get("user_prompt") or ""), TEXT_LIMIT)
-            said = found.answer and shortened(redact(found.answer), TEXT_LIMIT)
-            question = QuestionRecord(prompt=prompt, answer=said, open=asks and said is None)
-        instruction = decision.get("instruction")
-        return RoundRecord(
-            number=number,
-            kind="question"
-            if question
-            else "undo"
-            if decision.get("undo")
-            else "plan"
-            if decision.get("tasks")
-            else "visit"
-            if decision.get("next_agent")
-            else "finish",
-            participant=decision.get("next_agent"),
-            instruction=instruction and shortened(instruction, TEXT_LIMIT),
-            tasks=tuple(tasks_of(decision)),
-            question=question,
-            created=found.created,
-            visits=tuple(found.visits),
-            began=found.began,
-            decided=found.decided,
-            usage=Usage.of(found.usage),
-            checkpoint=found.checkpoint,
-        )
-
-
-def tasks_of(decision: Mapping[str, Any]) -> Iterable[TaskRecord]:
-    """Yield the tasks of a decision."""
-    for task in decision.get("tasks") or ():
-        yield TaskRecord(
-            id=task["task_id"],
-            participant=task["agent_id"],
-            description=shortened(task["task_description"], TEXT_LIMIT),
-            needs=tuple(task.get("dependencies") or ()),
-        )
-
-
-def _needs(current: _Round, name: str | None) -> tuple[str, ...]:
-    return next((task.needs for task in tasks_of(current.decision) if task.id == name), ())
-
-
-def _unreported(current: _Round) -> list[TaskRecord]:
-    """Return the tasks of a plan without a result, each with who has it now."""
-    open_tasks = {task.id: task for task in tasks_of(current.decision)}
-    for visit in current.visits:
-        if visit.heir is not None and (task := open_tasks.get(visit.task or "")):
-            open_tasks[task.id] = replace(task, participant=visit.heir)
-        else:
-            open_tasks.pop(visit.task or "", None)
-    return list(open_tasks.values())
