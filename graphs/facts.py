@@ -1,6 +1,6 @@
 """What a workflow knows of itself."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ class WorkflowFacts:
     """Is told what happens."""
     prices: PriceTable = DEFAULT_PRICES
     """What tokens cost."""
+    remade: Callable[[str, Any], Any] | None = None
+    """Builds the workflow anew with another participant under a name, where that can be done."""
 
     @property
     def participants(self) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """Reads the record of a thread from its checkpoints, and from nothing else."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from asterism.checkpoints import Saver, id_of, lineage, listed, namespace_of
 from asterism.effects import Steps, arun, run
 from asterism.errors import ConfigurationError, UnknownThreadError
-from asterism.pictures.history import handoff_of, interrupts_in, steps_of, visits_in
+from asterism.pictures.history import above_of, handoff_of, interrupts_in, steps_of, visits_in
 from asterism.pictures.record import (
     QuestionRecord,
     RequestRecord,
@@ -118,7 +118,7 @@ class _History:
         reached = {id_of(item) for item in trunk[:-1] if cut} or {id_of(i) for i in trunk}
         self._lines: dict[str, list[CheckpointTuple]] = {"": trunk}
         for namespace, found in self._items.items():
-            own = [item for item in found if _above(item) in reached]
+            own = [item for item in found if above_of(item) in reached]
             if namespace and own:
                 self._lines[namespace] = lineage(found, max(own, key=id_of))
         self._kept: dict[tuple[str, str], Any] = {}
@@ -216,9 +216,3 @@ def tools_of(messages: Sequence[BaseMessage]) -> list[ToolRecord]:
                 )
             )
     return found
-
-
-def _above(item: CheckpointTuple) -> str:
-    """Return the checkpoint of the outermost workflow in which this one was made."""
-    metadata = cast(Mapping[str, Any], item.metadata)
-    return str(as_dict(metadata.get("parents")).get("") or "")

@@ -78,6 +78,8 @@ class VisitRecord:
     began: str | None = None
     """When, as ISO 8601 in UTC; to within the step of the engine that it began in."""
     ended: str | None = None
+    checkpoint: str = ""
+    """The checkpoint of its workflow that it began after."""
     tools: tuple[ToolRecord, ...] = ()
     questions: tuple[QuestionRecord, ...] = ()
     """What it asked people itself."""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage
 
+from asterism.checkpoints import id_of
 from asterism.ledger import Entry, Usage
 from asterism.pictures.history import Step, error_in, interrupts_in, time_of
 from asterism.pictures.record import (
@@ -100,7 +101,7 @@ class RequestReader:
         """Take a step in which a decision was followed."""
         current = self._rounds[-1]
         for name in step.values.get("running") or ():
-            current.starts.setdefault(str(name), time_of(step.before))
+            current.starts.setdefault(str(name), step.before)
         for report in step.new["reports"]:
             if report["id"] not in self._reported:
                 self._reported.add(report["id"])
@@ -120,7 +121,7 @@ class RequestReader:
         name, task = report["participant"], report.get("task")
         namespace, path = self._below(name)
         skipped = report["status"] == "skipped"
-        began = current.starts.get(task or "", time_of(step.before))
+        start = current.starts.get(task or "", step.before)
         undoes = report.get("undoes")
         found = VisitRecord(
             id=report["id"],
@@ -134,8 +135,9 @@ class RequestReader:
             attempts=report["attempts"],
             heir=as_dict(report.get("compensation")).get("to"),
             undoes=undoes,
-            began=None if skipped else began,
+            began=None if skipped else time_of(start),
             ended=None if skipped or step.after is None else time_of(step.after),
+            checkpoint=id_of(start),
             usage=Usage.of(report.get("usage") or ()),
         )
         return found if skipped or undoes else self._detailed(found, namespace)
@@ -213,7 +215,8 @@ class RequestReader:
         handoff = self._places.latest(namespace)
         if handoff in self._reported:
             handoff = ""
-        started = current.starts.get(task.id) if task else current.decided
+        start = current.starts.get(task.id) if task else None
+        started = time_of(start) if start else current.decided
         status: VisitStatus = "running" if begun or handoff else "pending"
         visit = VisitRecord(
             id=handoff,
@@ -223,6 +226,7 @@ class RequestReader:
             task=task.id if task else None,
             needs=task.needs if task else (),
             began=None if status == "pending" else started,
+            checkpoint=id_of(start) if start else "",
         )
         if not handoff:
             return visit
