@@ -221,7 +221,8 @@ def _decided(
 def _following(items: Sequence[CheckpointTuple], taken: RoundRecord) -> Mapping[str, Any]:
     """Return a decision as it was stored."""
     stored = (i for i in items if not namespace_of(i) and i.checkpoint["ts"] == taken.decided)
-    return next((as_dict(i.checkpoint["channel_values"].get("decision")) for i in stored), {})
+    values = next((i.checkpoint["channel_values"] for i in stored), dict[str, Any]())
+    return as_dict(values.get("decision"))
 
 
 def _meaning(decision: Mapping[str, Any]) -> dict[str, Any]:

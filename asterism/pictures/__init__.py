@@ -7,7 +7,7 @@ from asterism.pictures.drawing import (
     generate_orchestrator_flowchart,
     generate_timeline,
 )
-from asterism.pictures.reading import aread_run, read_run, saver_of
+from asterism.pictures.reading import aread_run, aread_thread, read_run, saver_of
 from asterism.pictures.record import (
     RequestRecord,
     RoundRecord,
@@ -28,6 +28,7 @@ __all__ = [
     "ToolRecord",
     "VisitRecord",
     "aread_run",
+    "aread_thread",
     "compare_runs",
     "generate_detailed_tool_trace",
     "generate_orchestrator_flowchart",

@@ -4,15 +4,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import zip_longest
+from itertools import takewhile
 from typing import Any, cast
 
 from asterism.pictures.phrases import end_of, state_of, title_of
 from asterism.pictures.record import RoundRecord, RunRecord, VisitRecord, plain
-from asterism.pictures.words import fitted, money
+from asterism.pictures.words import fitted, money, one_line
 
 LINE_WIDTH = 110
 """How many columns a line takes at most."""
+SHOWN_BEFORE = 20
+"""How much of a long beginning that two texts share is shown, at its start and at its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,8 @@ class Change:
 class Difference:
     """What differs between two runs."""
 
+    requests: tuple[Change, ...] = ()
+    """What was asked for."""
     decisions: tuple[Change, ...] = ()
     """By the place of the decision."""
     reports: tuple[Change, ...] = ()
@@ -53,6 +57,7 @@ class Difference:
             return "The runs do not differ.\n"
         lines: list[str] = []
         for title, changes in (
+            ("requests", self.requests),
             ("decisions", self.decisions),
             ("reports", self.reports),
             ("end", self.ends),
@@ -69,6 +74,7 @@ def compare_runs(before: RunRecord, after: RunRecord) -> Difference:
     """Say what differs between two runs: decisions, reports, ends, tokens and money."""
     was, now = before.usage, after.usage
     return Difference(
+        requests=tuple(_changed(_requests(before), _requests(after))),
         decisions=tuple(_changed(_decisions(before), _decisions(after))),
         reports=tuple(_changed(_reports(before), _reports(after))),
         ends=tuple(_changed(_ends(before), _ends(after))),
@@ -82,6 +88,10 @@ def _changed(before: dict[str, str], after: dict[str, str]) -> Iterator[Change]:
     for where in [*before, *(where for where in after if where not in before)]:
         if before.get(where) != after.get(where):
             yield Change(where=where, before=before.get(where), after=after.get(where))
+
+
+def _requests(run: RunRecord) -> dict[str, str]:
+    return {f"request {n}": request.request for n, request in enumerate(run.requests, 1)}
 
 
 def _decisions(run: RunRecord) -> dict[str, str]:
@@ -133,6 +143,15 @@ def _ends(run: RunRecord) -> dict[str, str]:
 def _drawn(changes: tuple[Change, ...]) -> Iterator[str]:
     for change in changes:
         yield f"  {fitted(change.where, LINE_WIDTH)}"
-        for mark, said in zip_longest("-+", (change.before, change.after)):
+        both = zip(one_line(change.before or ""), one_line(change.after or ""), strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
+        for mark, said in zip("-+", (change.before, change.after), strict=True):
             if said is not None:
-                yield f"    {mark} {fitted(said, LINE_WIDTH)}"
+                yield f"    {mark} {fitted(_from(one_line(said), same), LINE_WIDTH)}"
+
+
+def _from(said: str, same: int) -> str:
+    """Leave the beginning out where it would hide what differs."""
+    if same < LINE_WIDTH - SHOWN_BEFORE:
+        return said
+    return f"{said[:SHOWN_BEFORE]}… …{said[same - SHOWN_BEFORE :]}"

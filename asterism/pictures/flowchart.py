@@ -46,11 +46,13 @@ def _round(decided: RoundRecord, width: int) -> Iterator[str]:
     yield from boxed(f"supervisor, round {decided.number}", _decision(decided))
     for wave in waves(decided):
         blocks = [_visit(visit, width) for visit in wave]
-        rows = rows_of(blocks, width)
-        for row in rows:
-            yield from fork(stems(row))
+        first, *others = rows_of(blocks, width)
+        yield from fork(stems(first))
+        yield from beside(first)
+        for row in others:
+            yield f"{' ' * STEM}┊ and beside {'it' if len(first) == 1 else 'these'}"
             yield from beside(row)
-            yield from join(stems(row))
+        yield from join(stems(others[-1] if others else first))
 
 
 def _decision(decided: RoundRecord) -> list[str]:

@@ -115,7 +115,7 @@ def interrupts_in(item: CheckpointTuple) -> Iterator[tuple[Interrupt, Any, bool]
             continue
         answers = [as_list(v) for t, c, v in writes if t == task and c == RESUME]
         over = any(t == task and c not in (INTERRUPT, RESUME) for t, c, _ in writes)
-        for place, found in enumerate(cast("list[object]", [*as_tuple(value)])):
+        for place, found in enumerate(as_tuple(value)):
             if isinstance(found, Interrupt):
                 given = answers[0][place] if answers and len(answers[0]) > place else None
                 yield found, given, not over

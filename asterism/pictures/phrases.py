@@ -11,7 +11,7 @@ from asterism.pictures.record import (
     ToolRecord,
     VisitRecord,
 )
-from asterism.pictures.words import one_line, spent
+from asterism.pictures.words import fitted, spent
 
 MARKS: Mapping[bool | None, str] = {True: "✓", False: "✗", None: "…"}
 """What stands before something that went well, that did not, that is open."""
@@ -89,7 +89,7 @@ def summary(request: RequestRecord) -> str:
 
 def heading(run: RunRecord) -> str:
     """Name a run."""
-    return one_line(f"{run.name or 'Workflow'}, thread {run.thread}")
+    return fitted(f"{run.name or 'Workflow'}, thread {run.thread}", 100)
 
 
 def _counted(number: int, what: str) -> str:

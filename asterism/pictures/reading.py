@@ -49,18 +49,33 @@ async def aread_run(graph: Graph, config: RunnableConfig) -> RunRecord:
     return await arun(_read(graph, config))
 
 
+async def aread_thread(saver: Saver, thread: str, *, name: str = "") -> RunRecord:
+    """Read what ran on a thread of a database, without its workflow.
+
+    Args:
+        saver: The database.
+        thread: The thread.
+        name: What the run is called in drawings.
+
+    Raises:
+        UnknownThreadError: Nothing of a workflow is stored there.
+    """
+    return await arun(_thread(saver, thread, name, None))
+
+
 def saver_of(graph: Graph) -> Saver:
     """Return the checkpointer of a graph.
 
     Raises:
         ConfigurationError: It has none.
     """
+    saver = cast(Saver, graph.checkpointer)
     if not isinstance(graph.checkpointer, BaseCheckpointSaver):
         raise ConfigurationError(
             f"The workflow {graph.name!r} has no checkpointer, so nothing of its runs is kept; "
             "build it with one: build(checkpointer=...)."
         )
-    return graph.checkpointer
+    return saver
 
 
 def _read(graph: Graph, config: RunnableConfig) -> Steps[RunRecord]:
@@ -72,10 +87,13 @@ def _read(graph: Graph, config: RunnableConfig) -> Steps[RunRecord]:
             f"The config {config!r} names no thread; give "
             '{"configurable": {"thread_id": "..."}}.'
         )
-    items: list[CheckpointTuple] = yield listed(saver, {"configurable": {"thread_id": str(thread)}})
-    return record_of(
-        items, thread=str(thread), name=graph.name or "", checkpoint=place.get("checkpoint_id")
-    )
+    name, at = graph.name or "", place.get("checkpoint_id")
+    return (yield from _thread(saver, str(thread), name, at))
+
+
+def _thread(saver: Saver, thread: str, name: str, checkpoint: str | None) -> Steps[RunRecord]:
+    items: list[CheckpointTuple] = yield listed(saver, {"configurable": {"thread_id": thread}})
+    return record_of(items, thread=thread, name=name, checkpoint=checkpoint)
 
 
 def record_of(

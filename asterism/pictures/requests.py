@@ -71,7 +71,8 @@ class RequestReader:
         """Take the next step."""
         self._began = self._began or time_of(step.before)
         self._ended = time_of(step.after or step.before)
-        before, self._values = self._values, step.values
+        before = step.before.checkpoint["channel_values"]
+        self._values = step.values
         if not self._request and step.new["brief"]:
             self._request = "\n\n".join(map(str, step.new["brief"]))
         if step.after is None:
@@ -80,8 +81,10 @@ class RequestReader:
         lines: list[Entry] = step.new["usage"]
         self._lines += lines
         decision = as_dict(step.values.get("decision"))
-        known = self._rounds[-1].decision if self._rounds else {}
-        if step.after is not None and decision and decision != known:
+        if self._rounds:
+            self._take_work(step, before)
+        new = decision and decision != before.get("decision")
+        if new and step.after is not None and not self._goes_on(decision):
             agents = as_dict(step.values.get("agents")).keys()
             created = [name for name in agents if name not in as_dict(before.get("agents"))]
             self._rounds.append(
@@ -94,8 +97,11 @@ class RequestReader:
                     created=tuple(created),
                 )
             )
-        elif self._rounds:
-            self._take_work(step, before)
+
+    def _goes_on(self, decision: Mapping[str, Any]) -> bool:
+        """Whether a decision is the last one, with a note of how it is followed."""
+        known = self._rounds[-1].decision if self._rounds else {}
+        return {**decision, "follow": None} == {**known, "follow": None}
 
     def _take_work(self, step: Step, before: Mapping[str, Any]) -> None:
         """Take a step in which a decision was followed."""
@@ -112,10 +118,11 @@ class RequestReader:
                 current.answer = message.text
             elif isinstance(message, AIMessage):
                 self._answer = message.text
-        if current.decision.get("budget") and before.get("limits") != step.values.get("limits"):
-            breach = current.decision["budget"]
-            raised = as_dict(as_dict(step.values.get("limits")).get(breach["scope"]))
-            current.answer = raised.get(breach["measure"])
+        if breach := current.decision.get("budget"):
+            limits = (as_dict(v.get("limits")).get(breach["scope"]) for v in (before, step.values))
+            was, now = (as_dict(limit).get(breach["measure"]) for limit in limits)
+            stopped = as_dict(step.values.get("breach")).get("asks") is False
+            current.answer = now if now != was else "stop" if stopped else current.answer
 
     def _visit(self, report: Report, current: OpenRound, step: Step) -> VisitRecord:
         name, task = report["participant"], report.get("task")
@@ -202,7 +209,7 @@ class RequestReader:
         if name is not None:
             done = bool(current.visits)
             return [] if done else [self._open(current, str(name), None, begun=True)]
-        running = set(self._values.get("running") or ())
+        running: list[str] = self._values.get("running") or []
         return [
             self._open(current, task.participant, task, begun=task.id in running)
             for task in current.unreported()

@@ -1,5 +1,6 @@
 """The trace of a run: a tree of decisions, visits and tools, with what each took."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,9 @@ from asterism.pictures.phrases import (
     title_of,
 )
 from asterism.pictures.record import RequestRecord, RoundRecord, RunRecord, ToolRecord, VisitRecord
-from asterism.pictures.words import fitted, money, spent
+from asterism.pictures.waves import waves
+from asterism.pictures.words import as_json, fitted, money, spent
+from asterism.plain import as_dict
 
 LINE_WIDTH = 120
 """How many columns a line of the tree takes at most, without its place in the tree."""
@@ -68,10 +71,10 @@ def _round(decided: RoundRecord) -> Branch:
     said = f": {decided.instruction}" if decided.instruction else ""
     if decided.question is not None:
         said = f" {question_line(decided.question)}"
-    text = _with(
-        f"round {decided.number}: the supervisor {title_of(decided)}{said}", spent(decided.usage)
-    )
-    return Branch(text=text, kind="round", below=tuple(map(_visit, decided.visits)))
+    shown = f"round {decided.number}: the supervisor {title_of(decided)}{said}"
+    text = _with(fitted(shown, LINE_WIDTH - 40), spent(decided.usage))
+    visits = tuple(_visit(visit) for wave in waves(decided) for visit in wave)
+    return Branch(text=text, kind="round", below=visits)
 
 
 def _visit(visit: VisitRecord) -> Branch:
@@ -79,7 +82,7 @@ def _visit(visit: VisitRecord) -> Branch:
     task = f"{visit.task} → " if visit.task and visit.task != visit.participant else ""
     said = visit.error or (f"“{visit.text}”" if visit.text else "")
     text = f"{state} {task}{visit.participant}"
-    text += "" if more == "ok" else f" {more}"
+    text += "" if more in ("ok", "skipped") else f" {more}"
     below = [_tool(tool) for tool in visit.tools]
     below += [Branch(text=f"asked {question_line(q)}", kind="note") for q in visit.questions]
     if visit.heir:
@@ -101,8 +104,12 @@ def _tool(tool: ToolRecord) -> Branch:
 
 
 def _arguments(arguments: str) -> str:
-    inside = arguments.strip()
-    return inside[1:-1] if inside[:1] == "{" and inside[-1:] == "}" else inside
+    """Write the arguments of a call as Python does."""
+    try:
+        given = as_dict(json.loads(arguments))
+    except ValueError:  # shortened, or what a model sent was no JSON
+        return arguments
+    return ", ".join(f"{name}={as_json(value)}" for name, value in given.items())
 
 
 def _with(text: str, more: str) -> str:

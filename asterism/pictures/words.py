@@ -19,8 +19,11 @@ def shortened(text: str, limit: int) -> str:
 
 def as_text(value: object) -> str:
     """Return a text as it is, anything else as JSON."""
-    if isinstance(value, str):
-        return value
+    return value if isinstance(value, str) else as_json(value)
+
+
+def as_json(value: object) -> str:
+    """Write a value as JSON; what is none is written as its text."""
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
