@@ -136,6 +136,7 @@ class _Chart:
         task = f"{visit.task}: " if visit.task and visit.task != visit.participant else ""
         title = f"{task}{visit.participant} {state_of(visit)}"
         asked = [f"asked {question_line(question)}" for question in visit.questions]
+        asked += [f"handed over to {visit.heir}"] if visit.heir else []
         lines = (visit.text and f"“{visit.text}”", visit.error or "", tools_line(visit.tools))
         text = label(title, *lines, *asked, spent(visit.usage))
         if visit.inside is None:

@@ -9,6 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
+from asterism.approvals import approval_prompt, is_approval
 from asterism.checkpoints import Saver, id_of, lineage, listed, namespace_of
 from asterism.effects import Steps, arun, run
 from asterism.errors import ConfigurationError, UnknownThreadError
@@ -174,11 +175,9 @@ class _History:
         for item in line:
             if handoff_of(item) == handoff:
                 for found, answer, _ in interrupts_in(item):
-                    said = as_dict(found.value)
-                    prompt = said.get("prompt") or said.get("question") or as_text(found.value)
                     asked[found.id] = QuestionRecord(
-                        prompt=shortened(redact(str(prompt)), ARGUMENTS_LIMIT),
-                        answer=None if answer is None else shortened(redact(as_text(answer)), 500),
+                        prompt=_short(_prompt(found.value)),
+                        answer=None if answer is None else _short(as_text(answer)),
                         open=found.id in self._open,
                     )
         return tuple(asked.values())
@@ -205,6 +204,18 @@ class _History:
         ]
 
 
+def _prompt(value: object) -> str:
+    """Return the question of an interrupt."""
+    said = as_dict(value)
+    if is_approval(value):
+        return approval_prompt(said)
+    return str(said.get("prompt") or said.get("question") or as_text(value))
+
+
+def _short(text: str) -> str:
+    return shortened(redact(text), ARGUMENTS_LIMIT)
+
+
 def tools_of(messages: Sequence[BaseMessage]) -> list[ToolRecord]:
     """Return the calls of tools in the messages of a visit, each with what came of it."""
     results = {m.tool_call_id: m for m in messages if isinstance(m, ToolMessage)}
@@ -217,8 +228,8 @@ def tools_of(messages: Sequence[BaseMessage]) -> list[ToolRecord]:
             found.append(
                 ToolRecord(
                     name=call["name"],
-                    arguments=shortened(redact(as_text(call["args"])), ARGUMENTS_LIMIT),
-                    result=shortened(redact(result.text), ARGUMENTS_LIMIT) if result else "",
+                    arguments=_short(as_text(call["args"])),
+                    result=_short(result.text) if result else "",
                     ok=None if result is None else result.status != "error",
                     cost_usd=tool_cost(result),
                 )
@@ -228,7 +239,7 @@ def tools_of(messages: Sequence[BaseMessage]) -> list[ToolRecord]:
             found.append(
                 ToolRecord(
                     name=broken.get("name") or "?",
-                    arguments=shortened(redact(broken.get("args") or ""), ARGUMENTS_LIMIT),
+                    arguments=_short(broken.get("args") or ""),
                     result=said,
                     ok=False,
                 )

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from rich.cells import cell_len
 
 from asterism import (
     Budget,
+    Participant,
     aread_run,
     compare_runs,
     generate_detailed_tool_trace,
@@ -34,9 +37,11 @@ from asterism.pictures import (
     ToolRecord,
     VisitRecord,
 )
+from asterism.pictures.reading import record_of
 from asterism.pictures.record import QuestionRecord
 from asterism.pictures.words import fitted, one_line, wrapped
-from tests.pictures import FOLDER, RUNS, builder, drawings, member
+from asterism.testing import ScriptedChatModel
+from tests.pictures import FOLDER, RUNS, builder, calling, drawings, find_venues, member
 from tests.plans import plan, task
 from tests.stored import FINISHED, WAITING, workflow
 from tests.teams import Turns, follow, star
@@ -162,6 +167,47 @@ def test_a_budget_that_a_person_raises_is_a_question_with_its_answer(
     assert question is not None and question.prompt.endswith("Say a number, or stop.")
     assert (question.answer, question.open) == ("5", False)
     assert [v.text for r in rounds for v in r.visits if v.status == "ok"] == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+async def test_a_run_that_was_cut_at_any_moment_has_a_record(name: str, saver: Saver) -> None:
+    """Whatever had been stored when a process died: less than all, and nothing that is wrong."""
+    whole = await RUNS[name](saver)
+    place: RunnableConfig = {"configurable": {"thread_id": "golden"}}
+    items = sorted(saver.list(place), key=lambda item: item.checkpoint["id"])
+    reported = {(v.path, v.task, v.text) for request in whole.requests for v in request.visits()}
+    known = 0
+    for end in range(1, len(items) + 1):
+        for bare in (True, False):
+            left = items[:end]
+            if bare:
+                left = [*left[:-1], left[-1]._replace(pending_writes=[])]
+            if all(item.config["configurable"]["checkpoint_ns"] for item in left):
+                continue
+            cut = record_of(left, thread="golden", name=whole.name)
+            found = {(v.path, v.task, v.text) for r in cut.requests for v in r.visits() if v.text}
+            assert found <= reported
+            for draw in DRAWERS:
+                assert draw(cut)
+        assert len(found) >= known
+        known = len(found)
+    assert record_of(items, thread="golden", name=whole.name) == whole
+
+
+def test_an_approval_is_a_question_in_words(saver: Saver, thread: RunnableConfig) -> None:
+    careful = create_agent(
+        ScriptedChatModel(script=[calling("find_venues", city="Lisbon", guests=5), "Found."]),
+        [find_venues],
+        middleware=[HumanInTheLoopMiddleware({"find_venues": True})],
+    )
+    built = (
+        builder("Careful", venue=Participant(runs=careful, description="Finds."))
+        .with_manager(follow(["venue"]))
+        .build(checkpointer=saver)
+    )
+    built.invoke(REQUEST, thread)
+    (asked,) = next(read_run(built, thread).requests[0].visits()).questions
+    assert asked.open and "find_venues" in asked.prompt and not asked.prompt.startswith("{")
 
 
 def test_an_error_names_what_is_missing(saver: Saver, thread: RunnableConfig) -> None:
