@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUEST := Plan a corporate holiday party for 50 people in Seattle on December 15th
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format studio notebooks bench torture audit clean
+.PHONY: help demo test lint format studio notebooks bench eval torture audit clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,8 +36,13 @@ bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in on
 	$(BIN)/python -m benchmarks.turns
 	$(BIN)/python -m benchmarks.parallel
 
+eval: $(VENV)/developed ## See how well deciders route labelled requests, offline; MODEL=... adds one
+	$(BIN)/python -m benchmarks.routing $(if $(MODEL),--model $(MODEL))
+
 torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,000 children
-	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 $(BIN)/python -m pytest tests/test_crashes.py tests/graphs/test_machine.py tests/asterism/supervision/test_soak.py
+	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 $(BIN)/python -m pytest -o log_cli=true \
+		tests/test_crashes.py tests/graphs/test_machine.py \
+		tests/asterism/supervision/test_machine.py tests/asterism/supervision/test_soak.py
 
 audit: $(VENV)/developed ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --skip-editable

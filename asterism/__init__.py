@@ -48,17 +48,21 @@ if TYPE_CHECKING:
     from asterism.runs import aproceed, proceed
     from asterism.storage import aopen_checkpointer, open_checkpointer
     from asterism.supervision import (
+        AgentProgress,
         AgentQuota,
         AgentQuotaUsage,
         AgentSupervisor,
+        ChildStatus,
         SupervisedAgent,
         SupervisorConfig,
     )
     from asterism.tasks import ExecutionMode, SubAgentTask
+    from asterism.telemetry import instrument
 
 __all__ = [
     "Agent",
     "AgentOrchestrator",
+    "AgentProgress",
     "AgentQuota",
     "AgentQuotaUsage",
     "AgentSupervisor",
@@ -67,6 +71,7 @@ __all__ = [
     "BatchOutcome",
     "BatchProgress",
     "Budget",
+    "ChildStatus",
     "CircuitBreaker",
     "Compensation",
     "Delegate",
@@ -109,6 +114,7 @@ __all__ = [
     "generate_orchestrator_flowchart",
     "generate_timeline",
     "idempotency_key",
+    "instrument",
     "lines_of",
     "open_checkpointer",
     "pending_requests",
@@ -122,6 +128,7 @@ __all__ = [
 _HOMES = {
     "Agent": "agents",
     "AgentOrchestrator": "graphs.orchestrator",
+    "AgentProgress": "supervision",
     "AgentQuota": "supervision",
     "AgentQuotaUsage": "supervision",
     "AgentSupervisor": "supervision",
@@ -130,6 +137,7 @@ _HOMES = {
     "BatchOutcome": "batch",
     "BatchProgress": "batch",
     "Budget": "budgets",
+    "ChildStatus": "supervision",
     "CircuitBreaker": "breaker",
     "Compensation": "resilience",
     "Delegate": "resilience",
@@ -172,6 +180,7 @@ _HOMES = {
     "generate_orchestrator_flowchart": "pictures",
     "generate_timeline": "pictures",
     "idempotency_key": "idempotency",
+    "instrument": "telemetry",
     "lines_of": "ledger",
     "open_checkpointer": "storage",
     "pending_requests": "people",

@@ -23,6 +23,9 @@ class Permit:
     is dropped without a word is given back.
     """
 
+    turned: "CircuitState | None" = None
+    """The state that the circuit got into by this call, where it did."""
+
     def __init__(self, breaker: "CircuitBreaker", circuit: "Circuit") -> None:
         self._breaker = breaker
         self._circuit = circuit
@@ -47,10 +50,12 @@ class Permit:
         with circuit.lock:
             if self._settled:
                 return
-            self._settled = True
+            self._settled, self.turned = True, None
             circuit.probes.discard(self)
             if ok is not None and self._generation == circuit.generation:
                 circuit.note(self._breaker, ok, now)
+                if circuit.generation != self._generation:
+                    self.turned = circuit.state
 
 
 @dataclass(eq=False, kw_only=True)
@@ -166,7 +171,8 @@ class CircuitBreaker:
         now = self.clock()
         circuit = self._circuit(key)
         with circuit.lock:
-            if circuit.state == "open" and self._rest(circuit, now) <= 0:
+            recovers = circuit.state == "open" and self._rest(circuit, now) <= 0
+            if recovers:
                 circuit.turn("half_open", now)
             if circuit.state == "open":
                 raise self._refusal(key, "is left alone", self._rest(circuit, now))
@@ -176,6 +182,7 @@ class CircuitBreaker:
                     why = "is being tried with as many calls as may pass"
                     raise self._refusal(key, why, self.recovery_timeout)
                 circuit.probes.add(permit)
+            permit.turned = "half_open" if recovers else None
             return permit
 
     def state(self, key: str = "") -> CircuitState:

@@ -2,44 +2,28 @@
 
 import asyncio
 import functools
-import logging
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field
 from queue import SimpleQueue
 from typing import Any, Literal, TypeVar, cast
 
 from langchain_core.runnables import Runnable
 
+from asterism.events import EventBus, WorkflowEventType, tell_here
 from asterism.gates import Estimate, Gate, gated
 from asterism.turnstile import Limits, Slot, Turnstile, Waiter, check_count
 
-__all__ = ["CapacityStatus", "CapacityWait", "Registry", "ResourceManager", "Slot"]
+__all__ = ["WAITS", "CapacityStatus", "Registry", "ResourceManager", "Slot"]
 
 HIGHEST = 1_000_000
 """The highest priority; the lowest is its negative."""
 
-_logger = logging.getLogger(__name__)
 _Model = TypeVar("_Model", bound=Runnable[Any, Any])
-
-
-@dataclass(frozen=True, kw_only=True)
-class CapacityWait:
-    """A call began to wait, or its wait is over. Calls that pass at once tell nothing."""
-
-    name: str | None
-    """Whose capacity it waits for."""
-    state: Literal["waiting", "admitted", "gave_up"]
-    """The wait begins, has ended well, or was cancelled or out of time."""
-    priority: int
-    tokens: int
-    waited: float
-    """Seconds so far."""
-    queue_length: int
-    """How many calls wait, this one among them if it does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +39,9 @@ class CapacityStatus:
     requests: int
     """Calls in the window of a minute."""
 
+
+WAITS: ContextVar[Callable[[bool], None] | None] = ContextVar("waits", default=None)
+"""Is told when a call of the code at hand begins to wait, and when it does no more."""
 
 Registry = dict[str, Turnstile]
 """What is shared, by name."""
@@ -92,8 +79,8 @@ class ResourceManager:
     """How many calls may be admitted in 60 seconds. None: as many as one likes."""
     aging: float = 5.0
     """Seconds of waiting that are worth one level of priority."""
-    on_wait: Callable[[CapacityWait], object] | None = field(default=None, compare=False)
-    """Is told of every wait, in the thread or task that waits; its errors are logged."""
+    events: EventBus | None = field(default=None, compare=False)
+    """The bus that is told of every wait. None: that of the run in which a call waits."""
     clock: Callable[[], float] = time.monotonic
     """The time in seconds. After a clock that is set by hand, call `wake`."""
     registry: Registry = field(default_factory=lambda: TURNSTILES, repr=False, compare=False)
@@ -237,22 +224,21 @@ class ResourceManager:
             self._tell("admitted" if isinstance(waiter.outcome, Slot) else "gave_up", waiter)
 
     def _tell(self, state: Literal["waiting", "admitted", "gave_up"], waiter: Waiter) -> None:
-        if self.on_wait is None:
-            return
+        """Tell that a wait begins, has ended well, or was cancelled or out of time."""
         slot = waiter.outcome
         until = slot.admitted_at if isinstance(slot, Slot) else self.clock()
-        wait = CapacityWait(
-            name=self.name,
+        if told := WAITS.get():
+            told(state == "waiting")
+        tell_here(
+            WorkflowEventType.WAITING_FOR_CAPACITY,
+            self.events,
+            service=self.name,
             state=state,
             priority=waiter.priority,
             tokens=waiter.tokens,
-            waited=until - waiter.since,
+            waited_seconds=until - waiter.since,
             queue_length=len(self._turnstile.queue),
         )
-        try:
-            self.on_wait(wait)
-        except Exception:
-            _logger.exception("on_wait failed; the call goes on")
 
 
 def _check_terms(priority: int, timeout: float | None) -> None:

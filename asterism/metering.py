@@ -1,6 +1,7 @@
 """The callback handlers that tell a meter of model and tool calls."""
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
@@ -13,6 +14,18 @@ from langgraph.errors import GraphBubbleUp
 from asterism.budgets import Gate
 from asterism.ledger import Usage
 from asterism.plain import as_dict
+
+REFUSALS = ("BudgetExceededError(", "GraphDrained(")
+"""What handlers raise to stop a call that must not be made."""
+
+
+def _no_refusal(record: logging.LogRecord) -> bool:
+    """Whether a log record tells of a fault: LangChain logs whatever a handler raises."""
+    args = record.args if isinstance(record.args, tuple) else ()
+    return not (args and str(args[-1]).startswith(REFUSALS))
+
+
+logging.getLogger("langchain_core.callbacks.manager").addFilter(_no_refusal)
 
 
 class Metering(Protocol):

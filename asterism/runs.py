@@ -18,6 +18,8 @@ REOPENS = "human"
 """The node after which the supervisor decides anew: as if a person had said to go on."""
 CUT_SHORT = ("limit", "stalled", "failed")
 """How a run ends that could go on, once the cause is gone."""
+REOPENING: dict[str, Any] = {"decision": None, "status": "running", "reason": None}
+"""The update, as of that node, that opens such a run again."""
 
 
 def is_graph(thing: object) -> TypeGuard[Graph]:
@@ -76,7 +78,7 @@ def _reopening(snapshot: StateSnapshot) -> dict[str, Any] | None:
     if is_unfinished(snapshot) or status == "running":
         return None
     if status in CUT_SHORT:
-        return {"decision": None, "status": "running", "reason": None}
+        return REOPENING
     raise NothingPendingError(
         "Nothing is unfinished on this thread; start a request with invoke()."
     )

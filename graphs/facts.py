@@ -8,9 +8,9 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
 from asterism.budgets import Budget
-from asterism.events import EventBus, WorkflowEventType
+from asterism.events import EventBus, WorkflowEventType, tell
 from asterism.nodes.background import Background
-from asterism.nodes.context import tell, with_background
+from asterism.nodes.context import with_background
 from asterism.nodes.team import Team
 from asterism.plain import as_dict
 from asterism.prices import DEFAULT_PRICES, PriceTable

@@ -10,9 +10,17 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import set_config_context
+from langchain_core.utils.uuid import uuid7
 
 from asterism.effects import Steps, arun, run
 from asterism.state import Report
+
+Visits = Mapping[str, Callable[[], Steps[Report]]]
+"""Visits to be started, by the name of the task."""
 
 Outcome = Report | BaseException
 """What came of a visit: a report, or what stopped it, as an interrupt does."""
@@ -24,6 +32,8 @@ class Background:
     def __init__(self) -> None:
         self.plan: Any = None
         """What the node that follows the plan keeps between its steps."""
+        self.run_id: UUID = uuid7()
+        """The run of the workflow, which is open for as long as they run."""
         self._threads: dict[str, Future[Report]] = {}
         self._tasks: dict[str, asyncio.Task[Report]] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -41,22 +51,20 @@ class Background:
         """The tasks whose visits run."""
         return [*self._threads, *self._tasks]
 
-    def advance(self, visits: Mapping[str, Callable[[], Steps[Report]]]) -> dict[str, Outcome]:
+    def advance(self, visits: Visits, config: RunnableConfig) -> dict[str, Outcome]:
         """Start visits in threads, and wait until at least one of all that run is done."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(10_000, thread_name_prefix="visit")
         for name, steps in visits.items():
-            self._threads[name] = self._pool.submit(copy_context().run, run_visit, steps)
+            self._threads[name] = self._pool.submit(copy_context().run, run_visit, steps, config)
         wait(self._threads.values(), return_when=FIRST_COMPLETED)
         done = [name for name, future in self._threads.items() if future.done()]
         return {name: _outcome(self._threads.pop(name)) for name in done}
 
-    async def aadvance(
-        self, visits: Mapping[str, Callable[[], Steps[Report]]]
-    ) -> dict[str, Outcome]:
+    async def aadvance(self, visits: Visits, config: RunnableConfig) -> dict[str, Outcome]:
         """Start visits as tasks, and wait until at least one of all that run is done."""
         for name, steps in visits.items():
-            self._tasks[name] = asyncio.ensure_future(arun(steps()))
+            self._tasks[name] = asyncio.ensure_future(arun_visit(steps, config))
         await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
         done = [name for name, task in self._tasks.items() if task.done()]
         return {name: _outcome(self._tasks.pop(name)) for name in done}
@@ -76,9 +84,16 @@ class Background:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def run_visit(steps: Callable[[], Steps[Report]]) -> Report:
-    """Make a visit in this thread."""
-    return run(steps())
+def run_visit(steps: Callable[[], Steps[Report]], config: RunnableConfig) -> Report:
+    """Make a visit in this thread, with a config for what it runs."""
+    with set_config_context(config) as context:
+        return context.run(run, steps())
+
+
+async def arun_visit(steps: Callable[[], Steps[Report]], config: RunnableConfig) -> Report:
+    """Make a visit, with a config for what it runs."""
+    with set_config_context(config) as context:
+        return await asyncio.get_running_loop().create_task(arun(steps()), context=context)
 
 
 def _outcome(done: Future[Report] | asyncio.Task[Report]) -> Outcome:

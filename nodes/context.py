@@ -5,21 +5,22 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, cast
 
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs, var_child_runnable_config
 
 from asterism.budgets import Budget, Scope, run_scope
-from asterism.events import EventBus, WorkflowEventType
+from asterism.events import BUS, EventBus, WorkflowEventType, tell
 from asterism.metering import Gatekeeper
 from asterism.nodes.background import Background
 from asterism.plain import as_dict
 from asterism.prices import PriceTable
+from asterism.redaction import describe_error
+from asterism.resilience import failure_kind
 from asterism.usage import Meter
 
 BACKGROUND = "asterism_background"
 """The config key under which a run of a workflow carries its background."""
-BUS = "asterism_bus"
-"""The config key under which a run carries its event bus, if it has one."""
 METER = "asterism_meter"
 """The config key under which a run carries its meter, through all workflows in it."""
 
@@ -54,7 +55,9 @@ def with_background(
         **as_dict((config or {}).get("configurable")),
         BACKGROUND: background,
     }
-    given = cast(RunnableConfig, {**(config or {}), "configurable": configurable})
+    background.run_id = (config or {}).get("run_id") or background.run_id
+    own = {"configurable": configurable, "run_id": background.run_id}
+    given = cast(RunnableConfig, {**(config or {}), **own})
     around = var_child_runnable_config.get() or {}
     outer = as_dict(around.get("configurable"))
     shared: Meter | None = configurable.get(METER) or outer.get(METER)
@@ -78,19 +81,41 @@ def with_background(
     return merge_configs({**given, "callbacks": callbacks}, {"callbacks": handlers})
 
 
-def tell(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:
-    """Tell the event bus of a run what happens, if it has one.
+def traced_visit(
+    config: RunnableConfig, name: str, description: str | None, task: str | None
+) -> dict[str, Any]:
+    """Return the config entries by which traces name the run of a visit.
 
-    Args:
-        config: The config of a node, or of the run.
-        what: What happens.
-        **facts: What else there is to know; what is None is left out.
+    What they say holds for this run alone: nothing in it inherits them, and nothing is stored.
     """
-    configurable = as_dict(config.get("configurable"))
-    bus: EventBus | None = configurable.get(BUS)
-    if bus is not None:
-        known = {name: fact for name, fact in facts.items() if fact is not None}
-        bus.emit(what, str(configurable.get("thread_id") or ""), known)
+    callbacks = config.get("callbacks")
+    named: dict[str, Any] = {"run_name": name}
+    if not isinstance(callbacks, BaseCallbackManager):
+        return named
+    own = callbacks.copy()
+    about = {"agent_name": name, "agent_description": description}
+    own.add_metadata({key: known for key, known in about.items() if known}, inherit=False)
+    own.add_tags([f"participant:{name}", *([f"task:{task}"] if task else [])], inherit=False)
+    return {**named, "callbacks": own}
+
+
+def beside_steps(config: RunnableConfig) -> RunnableConfig:
+    """Return the config of what runs beside the steps of a workflow, as part of its run.
+
+    The step that begins it may be over before it is, so traces must not put it below that.
+    """
+    callbacks = config.get("callbacks")
+    if not isinstance(callbacks, BaseCallbackManager):
+        return config
+    own = callbacks.copy()
+    own.parent_run_id = background_of(config).run_id
+    return {**config, "callbacks": own}
+
+
+def tell_retry(config: RunnableConfig, error: Exception, seconds: float, **facts: Any) -> None:
+    """Tell the event bus of a run that what failed is tried again after some seconds."""
+    failure = {"kind": failure_kind(error), "error": describe_error(error)}
+    tell(config, WorkflowEventType.RETRIED, **failure, seconds=seconds, **facts)
 
 
 def _warn(config: RunnableConfig, scope: str, measure: str, part: Decimal) -> None:

@@ -20,7 +20,7 @@ from asterism.decisions import (
 from asterism.effects import Call, Steps, both_ways
 from asterism.errors import BadDecisionError, BudgetExceededError, RoutingError
 from asterism.nodes.guards import missing, missing_complaint
-from asterism.nodes.retrying import once, retried
+from asterism.nodes.retrying import OnRetry, once, retried
 from asterism.nodes.routing import RESERVED
 from asterism.nodes.team import Creation
 from asterism.nodes.view import SupervisorView
@@ -74,14 +74,20 @@ Decided = tuple[Decision, dict[str, Any]]
 
 
 def decide(
-    view: SupervisorView, ask: Call, rules: Rules, creation: Creation | None = None
+    view: SupervisorView,
+    ask: Call,
+    rules: Rules,
+    creation: Creation | None = None,
+    *,
+    on_retry: OnRetry | None = None,
 ) -> Steps[Decided]:
     """Ask until a decision is valid or the bound is reached, then fall back."""
     names = tuple(view.participants)
     complaints = list(view.complaints)
     lacking: list[str] = []
     for _ in range(rules.max_repairs + 1):
-        said = yield from _ask(replace(view, complaints=tuple(complaints)), ask, rules.retry)
+        asked = replace(ask, args=(replace(view, complaints=tuple(complaints)),))
+        said = yield from _ask(asked, rules.retry, on_retry)
         try:
             decision = _read(said, names, creation)
         except BadDecisionError as error:
@@ -129,9 +135,9 @@ def created_agents(decision: SupervisorDecision) -> dict[str, Any]:
     return {agent["agent_id"]: agent for agent in dumped}
 
 
-def _ask(view: SupervisorView, ask: Call, policy: RetryPolicy) -> Steps[Any]:
+def _ask(ask: Call, policy: RetryPolicy, on_retry: OnRetry | None) -> Steps[Any]:
     try:
-        return (yield from retried(lambda: once(replace(ask, args=(view,))), policy))
+        return (yield from retried(lambda: once(ask), policy, on_retry=on_retry))
     except (GraphBubbleUp, BudgetExceededError):
         raise
     except Exception as error:

@@ -14,7 +14,7 @@ from langgraph.types import Command, Interrupt
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.nodes.background import Background, Outcome
-from asterism.nodes.context import background_of, workflow_path
+from asterism.nodes.context import background_of, beside_steps, workflow_path
 from asterism.nodes.engine import detached, is_resuming
 from asterism.nodes.policies import Try
 from asterism.nodes.reports import failed_report, report_message
@@ -64,12 +64,13 @@ def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
         background = background_of(config)
         plan, due = _plan(state, background, max_parallel_tasks, config)
         reports: list[Report] = []
+        beside = beside_steps(config)
         while not reports or (draining() and background.names):
             due += [] if draining() else plan.schedule.start()
-            visits = {name: partial(_visit, plan, name, state, config, team) for name in due}
+            visits = {name: partial(_visit, plan, name, state, beside, team) for name in due}
             if not visits and not background.names:
                 break
-            done = yield Call(background.advance, background.aadvance, (visits,))
+            done = yield Call(background.advance, background.aadvance, (visits, beside))
             due = []
             reports += _taken_in(plan, done, state)
         begun = [

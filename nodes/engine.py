@@ -7,17 +7,14 @@ report is delivered as the new one (langchain-ai/langgraph#3206). A canary test 
 LangGraph mends it.
 """
 
-import threading
 from collections.abc import Mapping
-from copy import copy
-from functools import partial
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Interrupt, StateSnapshot
 
 from asterism.effects import Call, Steps
-from asterism.errors import AbandonedError
+from asterism.fences import Fence
 
 _RESUMING = "__pregel_resuming"
 _REPLAY = "__pregel_replay_state"
@@ -104,54 +101,6 @@ def lent(config: RunnableConfig, saver: Any, name: str) -> RunnableConfig:
     return {"configurable": {**thread, _SAVER: saver, _PLACE: place}}
 
 
-class Fence:
-    """Keeps the writes of an abandoned attempt out of the store."""
-
-    def __init__(self) -> None:
-        self._closed = False
-        self._writing = threading.Lock()
-
-    def close(self) -> None:
-        """Let nothing through any more; a write that has begun is waited for."""
-        with self._writing:
-            self._closed = True
-
-    def check(self) -> None:
-        """Refuse a write that comes too late.
-
-        Raises:
-            AbandonedError: The fence is closed.
-        """
-        if self._closed:
-            raise AbandonedError("the attempt was abandoned when its time was over")
-
-    def write(self, method: Any, *args: Any, **kwargs: Any) -> Any:
-        """Make a write, unless it comes too late."""
-        with self._writing:
-            self.check()
-            return method(*args, **kwargs)
-
-
-def _fenced(saver: Any, fence: Fence) -> Any:
-    """Return a copy of a saver that shares its store and writes through a fence."""
-    put, put_writes, aput, aput_writes = saver.put, saver.put_writes, saver.aput, saver.aput_writes
-
-    async def checked_aput(*args: Any, **kwargs: Any) -> Any:
-        fence.check()
-        return await aput(*args, **kwargs)
-
-    async def checked_aput_writes(*args: Any, **kwargs: Any) -> Any:
-        fence.check()
-        return await aput_writes(*args, **kwargs)
-
-    behind = copy(saver)
-    behind.put = partial(fence.write, put)
-    behind.put_writes = partial(fence.write, put_writes)
-    behind.aput = checked_aput
-    behind.aput_writes = checked_aput_writes
-    return behind
-
-
 def fenced_config(
     config: RunnableConfig, overrides: Mapping[str, Any], fence: Fence
 ) -> dict[str, Any]:
@@ -159,7 +108,7 @@ def fenced_config(
     saver = overrides.get(_SAVER) or _configurable(config).get(_SAVER)
     if saver is None:
         return {"config": config, "overrides": overrides}
-    behind = {_SAVER: _fenced(saver, fence)}
+    behind = {_SAVER: fence.saver(saver)}
     inside: RunnableConfig = {**config, "configurable": {**_configurable(config), **behind}}
     return {"config": inside, "overrides": {**overrides, **behind}}
 

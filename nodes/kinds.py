@@ -249,6 +249,13 @@ def describe(thing: object) -> str | None:
     return _first_line(getattr(thing, "__doc__", None))
 
 
+def public_description(thing: object) -> str | None:
+    """Return a description that is no part of a prompt, or None; traces may show it."""
+    prompt = _first_line(thing.prompt) if isinstance(thing, Participant) else None
+    said = describe(thing)
+    return None if said == prompt else said
+
+
 def _first_line(text: object) -> str | None:
     if not isinstance(text, str) or not text.strip():
         return None

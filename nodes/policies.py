@@ -14,12 +14,13 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
 
-from asterism.breaker import CircuitBreaker
+from asterism.breaker import CircuitBreaker, CircuitState, Permit
 from asterism.effects import Call, Steps, arun, run
 from asterism.errors import AgentTimeoutError, BudgetExceededError
-from asterism.events import WorkflowEventType
-from asterism.nodes.context import tell
-from asterism.nodes.engine import Fence, fenced_config
+from asterism.events import WorkflowEventType, tell
+from asterism.fences import Fence
+from asterism.nodes.context import tell_retry
+from asterism.nodes.engine import fenced_config
 from asterism.nodes.retrying import SLEEP, Sleep, retried
 from asterism.resilience import (
     AskPerson,
@@ -35,6 +36,14 @@ from asterism.state import Report
 
 GRACE = 1.0
 """Seconds that an async attempt which was cancelled may take to clear up."""
+
+
+TURNED: Mapping[CircuitState, WorkflowEventType] = {
+    "open": WorkflowEventType.BREAKER_OPENED,
+    "half_open": WorkflowEventType.BREAKER_HALF_OPEN,
+    "closed": WorkflowEventType.BREAKER_CLOSED,
+}
+"""What is told when a circuit gets into a state."""
 
 
 @dataclass
@@ -55,6 +64,8 @@ class Try:
     resumes: bool = False
     """Whether the visit may have begun before."""
     attempts: Attempts = field(default_factory=Attempts)
+    about: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What events say of the visit."""
 
 
 Attempt = Callable[[Try], Steps[Report]]
@@ -102,30 +113,41 @@ def compensated(report: Report, policies: Sequence[Policy]) -> Report:
 
 
 def _retrying(policy: RetryPolicy, attempt: Attempt, sleep: Sleep) -> Attempt:
-    return lambda this: retried(lambda: attempt(this), policy, sleep=sleep)
+    def retrying(this: Try) -> Steps[Report]:
+        def failed(error: Exception, seconds: float) -> None:
+            tell_retry(this.config, error, seconds, attempts=this.attempts.taken, **this.about)
+
+        return retried(lambda: attempt(this), policy, sleep=sleep, on_retry=failed)
+
+    return retrying
 
 
 def _guarded(breaker: CircuitBreaker, attempt: Attempt, service: str) -> Attempt:
     def guarded(this: Try) -> Steps[Report]:
         permit = breaker.admit(service)
         try:
+            _turned(this, permit, breaker.service or service)
             report = yield from attempt(this)
         except (GraphBubbleUp, BudgetExceededError):
             raise
         except Exception as error:
-            before = breaker.state(service)
             permit.failed(error)
-            if breaker.state(service) == "open" != before:
-                name = breaker.service or service
-                tell(this.config, WorkflowEventType.BREAKER_OPENED, service=name)
+            _turned(this, permit, breaker.service or service)
             raise
         else:
             permit.succeeded()
+            _turned(this, permit, breaker.service or service)
             return report
         finally:
             permit.released()  # interrupts and cancellations; settled permits ignore it
 
     return guarded
+
+
+def _turned(this: Try, permit: Permit, service: str) -> None:
+    """Tell of the state that a call has brought a circuit into."""
+    if permit.turned is not None:
+        tell(this.config, TURNED[permit.turned], service=service)
 
 
 def _limited(limit: Timeout, attempt: Attempt) -> Attempt:
@@ -162,6 +184,7 @@ def _in_thread(steps: Callable[[], Steps[Report]], seconds: float, fence: Fence)
         if done.done():
             raise
         fence.close()
+        fence.settle()
         raise AgentTimeoutError(
             f"it gave no answer within {seconds:g} s; its thread cannot be stopped and was "
             "abandoned, and nothing that it still does is kept"

@@ -14,6 +14,9 @@ from asterism.retries import pause, waits
 
 T = TypeVar("T")
 
+OnRetry = Callable[[Exception, float], None]
+"""Is told of what failed, and how many seconds later it is tried again."""
+
 Sleep = tuple[Callable[[float], Any], Callable[[float], Awaitable[Any]]]
 """Waits a number of seconds, in sync and in async."""
 
@@ -25,8 +28,20 @@ def once(call: Call) -> Steps[Any]:
     return (yield call)
 
 
-def retried(make: Callable[[], Steps[T]], policy: RetryPolicy, *, sleep: Sleep = SLEEP) -> Steps[T]:
+def retried(
+    make: Callable[[], Steps[T]],
+    policy: RetryPolicy,
+    *,
+    sleep: Sleep = SLEEP,
+    on_retry: OnRetry | None = None,
+) -> Steps[T]:
     """Take steps, and again after a wait as long as a policy allows it.
+
+    Args:
+        make: Begins to take them.
+        policy: How often, how long to wait, and after which errors.
+        sleep: Waits.
+        on_retry: Is told before each wait.
 
     Raises:
         Exception: What the last attempt raised. Interrupts are passed on at once.
@@ -40,5 +55,7 @@ def retried(make: Callable[[], Steps[T]], policy: RetryPolicy, *, sleep: Sleep =
             if attempt >= policy.max_attempts or not waits(policy, error):
                 raise
             seconds = pause(policy, attempt, error)
+            if on_retry is not None:
+                on_retry(error, seconds)
         yield Call(*sleep, (seconds,))
     raise AssertionError("a policy allows at least one attempt")

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -11,8 +12,8 @@ from langgraph.types import Command
 
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
-from asterism.events import WorkflowEventType
-from asterism.nodes.context import meter_of, path_of, tell, workflow_path
+from asterism.events import WorkflowEventType, tell
+from asterism.nodes.context import meter_of, path_of, tell_retry, workflow_path
 from asterism.nodes.deciding import (
     AnyDecider,
     Decided,
@@ -26,6 +27,7 @@ from asterism.nodes.deciding import (
     question_of,
 )
 from asterism.nodes.guards import same_visit, stall_complaint, stalled
+from asterism.nodes.retrying import OnRetry
 from asterism.nodes.routing import SUPERVISOR, route
 from asterism.nodes.team import Team
 from asterism.nodes.view import SupervisorView, label
@@ -76,7 +78,8 @@ def create_supervisor_node(
             taken += 1
             try:
                 if made_up is None:
-                    decision, agents = yield from _next(state, team, ask, rules)
+                    again = partial(_retried, config)
+                    decision, agents = yield from _next(state, team, ask, rules, again)
                 else:
                     decision = made_up
             except BudgetExceededError as error:
@@ -128,7 +131,14 @@ def _followed(decision: Decision, state: Mapping[str, Any], team: Team) -> Comma
     return Command(update=update, goto=route(after, team.live(after)))
 
 
-def _next(state: Mapping[str, Any], team: Team, ask: Call, rules: Rules) -> Steps[Decided]:
+def _retried(config: RunnableConfig, error: Exception, seconds: float) -> None:
+    """Tell the event bus that the decider is asked again."""
+    tell_retry(config, error, seconds, path=path_of(config, SUPERVISOR))
+
+
+def _next(
+    state: Mapping[str, Any], team: Team, ask: Call, rules: Rules, on_retry: OnRetry
+) -> Steps[Decided]:
     """Decide, unless the work stands still and the rules say what happens then."""
     stall = stalled(state.get("reports") or ())
     reason = stall and stall_complaint(stall).split(". ")[0]
@@ -144,7 +154,7 @@ def _next(state: Mapping[str, Any], team: Team, ask: Call, rules: Rules) -> Step
         request="\n\n".join(state.get("brief") or ()),
         complaints=(("", stall_complaint(stall)),) if stall else (),
     )
-    decision, agents = yield from decide(view, ask, rules, team.creation)
+    decision, agents = yield from decide(view, ask, rules, team.creation, on_retry=on_retry)
     if reason and same_visit(decision, state.get("decision")):
         return ending("stalled", reason), {}
     return decision, agents

@@ -1,7 +1,7 @@
 """A visit: one focused request to a participant in, one report out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from langchain_core.messages import HumanMessage, RemoveMessage
@@ -12,10 +12,10 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from asterism.budgets import Budget, Scope, task_scope
 from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError, BudgetExceededError, CircuitOpenError
-from asterism.events import WorkflowEventType
+from asterism.events import WorkflowEventType, tell
 from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.models import ModelLike
-from asterism.nodes.context import meter_of, path_of, tell, workflow_path
+from asterism.nodes.context import meter_of, path_of, traced_visit, workflow_path
 from asterism.nodes.engine import (
     detached,
     goes_on,
@@ -25,7 +25,7 @@ from asterism.nodes.engine import (
     new_turn,
     open_answers,
 )
-from asterism.nodes.kinds import Participant, participant_graph, service_of
+from asterism.nodes.kinds import Participant, participant_graph, public_description, service_of
 from asterism.nodes.policies import Attempt, Try, compensated, folded
 from asterism.nodes.reports import failed_report, last_words, messages_since, read_report
 from asterism.plain import as_dict
@@ -47,6 +47,8 @@ class Member:
     """Its id."""
     graph: Graph
     """Its graph, compiled with `checkpointer=True` and with a `messages` key."""
+    description: str | None = None
+    """What it is for, where that is no part of a prompt."""
     policies: Sequence[Policy] = ()
     """What happens when it fails, first = outermost."""
     service: str = ""
@@ -91,6 +93,7 @@ def create_member(
     return Member(
         name=name,
         graph=participant_graph(name, thing, default_model),
+        description=public_description(thing),
         policies=together(policies, spec.policies),
         service=service_of(thing, default_model) or name,
         undo=spec.undo,
@@ -124,7 +127,7 @@ def create_visitor(member: Member) -> Visitor:
         tell(this.config, WorkflowEventType.TASK_STARTED, **what)
         try:
             turns: Attempt = folded(member.policies, attempt, member.service)
-            report = yield from turns(this)
+            report = yield from turns(replace(this, about=what))
         except ParentCommand:
             said = "it sent a command to its parent graph"
             report = failed_report(visit, "agent_failed", said, attempts=this.attempts.taken)
@@ -183,6 +186,10 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
     """Run one turn: begin it, continue it, or take it as it is when it was finished before."""
     graph, again = member.graph, this.attempts.taken > 1
     inner: RunnableConfig = {
+        **cast(
+            RunnableConfig,
+            traced_visit(this.config, member.name, member.description, visit.get("task")),
+        ),
         "configurable": {**this.overrides, CALLS: counter()},
         "metadata": {
             "participant": visit["participant"],

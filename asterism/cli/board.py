@@ -10,6 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from asterism.events import Event
+from asterism.events import WorkflowEventType as Type
 from asterism.plain import as_dict
 
 _MARKS = {"working": "●", "ok": "✓", "waiting": "?", "idle": "·", "planned": "○"}
@@ -65,6 +67,19 @@ class Board:
         elif "result" in task and (name in self._rows or name in _MANY):
             self._reported(name, task)
 
+    def hear(self, event: Event) -> None:
+        """Take in an event of the bus: what holds the work up, or costs it."""
+        facts = event.facts
+        if event.type is Type.BUDGET_WARNING:
+            said = f"{facts['percent']} % of the {facts['measure']} of {facts['scope']} are used"
+        elif event.type is Type.BREAKER_OPENED:
+            said = f"{facts['service']} failed too often and is left alone for a while"
+        elif event.type is Type.WAITING_FOR_CAPACITY and facts["state"] == "waiting":
+            said = f"a call waits for {facts.get('service') or 'its turn'}"
+        else:
+            return
+        self._console.print(f"! {said}", markup=False, highlight=False)
+
     def _decided(self, decision: Any) -> None:
         fields = as_dict(decision)
         for planned in fields.get("tasks") or ():
@@ -101,9 +116,6 @@ class Board:
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for name, row in self._rows.items():
-            style = {"ok": "green", "working": "yellow", "idle": "dim", "planned": "dim"}.get(
-                row.state, "red"
-            )
-            mark = Text(_MARKS.get(row.state, "✗"), style=style)
+            mark = Text(_MARKS.get(row.state, "✗"), style=_STYLES.get(row.state, "red"))
             table.add_row(mark, Text(name, style="bold"), Text(row.doing, style="dim"))
         return table

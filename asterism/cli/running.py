@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.prompt import Prompt
 
 from asterism.cli.board import Board
+from asterism.events import BUS, EventBus
 from asterism.people import PendingRequest, answer_command, open_requests
 from asterism.runs import Graph
 
@@ -55,12 +57,13 @@ async def drive(graph: Graph, config: RunnableConfig, given: Any, *, ask: bool) 
 async def _run(graph: Graph, config: RunnableConfig, given: Command[Any] | Any) -> bool:
     control = RunControl()
     participants = getattr(getattr(graph, "facts", None), "participants", {})
+    bus = EventBus(history=0)
+    told = merge_configs(config, {"configurable": {BUS: bus}})
     with Board(participants, ERRORS) as board, _drain_on_interrupt(control):
+        bus.on(None, board.hear)
         try:
-            events = graph.astream(
-                given, config, stream_mode="tasks", subgraphs=True, control=control
-            )
-            async for path, task in events:
+            parts = graph.astream(given, told, stream_mode="tasks", subgraphs=True, control=control)
+            async for path, task in parts:
                 board.note(cast(tuple[str, ...], path), cast(dict[str, Any], task))
         except GraphDrained:
             return True

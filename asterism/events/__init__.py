@@ -10,9 +10,11 @@ from asterism.events.model import (
     WorkflowEvent,
     WorkflowEventType,
 )
+from asterism.events.telling import BUS, tell, tell_here
 
 __all__ = [
     "BACKLOG",
+    "BUS",
     "Event",
     "EventBus",
     "EventType",
@@ -22,5 +24,7 @@ __all__ = [
     "SupervisionEventType",
     "WorkflowEvent",
     "WorkflowEventType",
+    "tell",
+    "tell_here",
     "utc_now",
 ]

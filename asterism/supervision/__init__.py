@@ -5,7 +5,7 @@ who             AgentSupervisor (supervisor) over a Family (family) of Child (ch
 what it may     AgentQuota, AgentQuotaUsage (quotas), measured by a Gauge (gauge)
 how it runs     Attempt (attempts), heard by a Guard (guard), looked at by a Watch (watch),
                 judged in verdicts, in the states of the table in states
-left alone      Fence (fence), Crew (threads)
+left alone      Fence (fences), Crew (threads)
 ```
 
 What the events tell, beside the `name` of the child:

@@ -13,9 +13,10 @@ from langchain_core.runnables.config import merge_configs, var_child_runnable_co
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
+from asterism.capacity import WAITS
+from asterism.fences import Fence
 from asterism.runs import Graph
 from asterism.supervision.driving import in_task, in_thread
-from asterism.supervision.fence import Fence
 from asterism.supervision.gauge import Gauge
 from asterism.supervision.guard import AsyncGuard, Guard
 from asterism.supervision.outcomes import GO_ON, Outcome, entry, outcome_of
@@ -32,6 +33,10 @@ class Watcher(Protocol):
 
     def beat(self) -> None:
         """It made progress; told from any thread."""
+        ...
+
+    def waits(self, begins: bool) -> None:
+        """A call of it begins to wait for its turn, or does so no more; told from any thread."""
         ...
 
     def look_soon(self, *, refused: bool = False) -> None:
@@ -112,6 +117,12 @@ class Attempt:
             self._watcher.beat()
             if self._outer is not None:
                 self._outer.beat()
+
+    def waits(self, begins: bool) -> None:
+        """Note that a call begins to wait for its turn, or does so no more."""
+        self._watcher.waits(begins)
+        if self._outer is not None:
+            self._outer.waits(begins)
 
     def calls_model(self, call: UUID) -> None:
         """Let a model be called, unless a quota is used up."""
@@ -219,6 +230,7 @@ class Attempt:
         """Copy the context for the run: it is a run of its own, with its own threads."""
         context = apart()
         context.run(CREW.set, self._crew)
+        context.run(WAITS.set, self.waits)
         context.run(CURRENT.set, self)
         return context
 

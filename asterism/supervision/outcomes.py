@@ -14,7 +14,7 @@ from asterism.errors import (
 )
 from asterism.people import open_requests
 from asterism.plain import as_dict
-from asterism.runs import CUT_SHORT, REOPENS, Graph, is_unfinished
+from asterism.runs import CUT_SHORT, REOPENING, REOPENS, Graph, is_unfinished
 
 CHILD = "asterism_child"
 """The metadata of a checkpoint that names the child whose run stored it."""
@@ -68,8 +68,7 @@ async def entry(
     if is_unfinished(found):
         return None
     if _is_star(graph, found) and as_dict(found.values).get("status") in CUT_SHORT:
-        update = {"decision": None, "status": "running", "reason": None}
-        await graph.aupdate_state(config, update, as_node=REOPENS)
+        await graph.aupdate_state(config, REOPENING, as_node=REOPENS)
         return None
     return outcome_of(graph, found)
 

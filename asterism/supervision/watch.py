@@ -1,6 +1,7 @@
 """A watch: finds that a child has used up a quota or is silent, also while it hangs."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
@@ -56,6 +57,8 @@ class Watch:
         self._refused = False
         self._listens = False
         self._told = float("-inf")
+        self._lock = threading.Lock()
+        self._waiting = 0
 
     # ---- from the loop of the supervisor
 
@@ -63,6 +66,7 @@ class Watch:
         """Look, and listen for signs of life."""
         self._loop, self._context = asyncio.get_running_loop(), copy_context()
         self._listens, self._looks, self._refused = True, False, False
+        self._waiting = 0
         self._gauge.heard = self._gauge.now()
         self.look()
 
@@ -116,11 +120,15 @@ class Watch:
 
     def _hear(self) -> None:
         limit, silence = self._gauge.quota.heartbeat_timeout, self._gauge.silence()
-        if self._listens and limit is not None and silence >= limit:
+        if self._hearing() and limit is not None and silence >= limit:
             self._listens = False
             doing = self._gauge.doing
             self._child.tell(Type.HEARTBEAT_LOST, silent_seconds=round(silence, 3), doing=doing)
             self._child.hangs(f"no sign of life for {silence:.3g} s")
+
+    def _hearing(self) -> bool:
+        """Whether signs of life are due; who waits for its turn can give none."""
+        return self._listens and not self._waiting
 
     def _arm(self) -> None:
         """Set the timer to when time alone brings something."""
@@ -134,7 +142,7 @@ class Watch:
                 due.append(left)
             if "max_duration_seconds" not in self._warned:
                 due.append(left - limit * (1 - WARN_AT / 100))
-        if self._listens and quota.heartbeat_timeout is not None:
+        if self._hearing() and quota.heartbeat_timeout is not None:
             due.append(quota.heartbeat_timeout - self._gauge.silence())
         if due and self._loop is not None:
             delay = max(SOON, min(due))
@@ -155,6 +163,13 @@ class Watch:
         if self._gauge.heard - self._told >= self._gauge.quota.heartbeat_interval:
             self._told = self._gauge.heard
             self._soon(self._tell_beat)
+
+    def waits(self, begins: bool) -> None:
+        """Note that a call begins to wait for its turn, or does so no more."""
+        with self._lock:
+            self._waiting = max(0, self._waiting + (1 if begins else -1))
+        self._gauge.beat()
+        self.look_soon()
 
     def look_soon(self, *, refused: bool = False) -> None:
         """Look as soon as the loop has time.

@@ -21,11 +21,11 @@ from asterism.capacity import (
     HIGHEST,
     TURNSTILES,
     CapacityStatus,
-    CapacityWait,
     Registry,
     ResourceManager,
 )
 from asterism.errors import AsterismError, CapacityTimeoutError
+from asterism.events import EventBus, WorkflowEventType
 from asterism.turnstile import Slot
 
 EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "100"))
@@ -475,8 +475,8 @@ def test_a_slot_that_is_collected_in_the_middle_of_anything_is_given_back() -> N
 
 
 async def test_waits_are_told(make: Make, clock: Clock) -> None:
-    told: list[CapacityWait] = []
-    manager = make("openai", requests_at_once=1, on_wait=told.append)
+    bus = EventBus()
+    manager = make("openai", requests_at_once=1, events=bus)
     held = manager.reserve(1)
     first, second = await start(
         manager.areserve(20, priority=3), manager.areserve(30, priority=3, timeout=2)
@@ -491,34 +491,18 @@ async def test_waits_are_told(make: Make, clock: Clock) -> None:
     third.cancel()
     first.result().release()
     await idle()
-    same: dict[str, Any] = {"name": "openai", "priority": 3}
-    assert told == [
-        CapacityWait(state="waiting", tokens=20, waited=0, queue_length=1, **same),
-        CapacityWait(state="waiting", tokens=30, waited=0, queue_length=2, **same),
-        CapacityWait(state="gave_up", tokens=30, waited=2, queue_length=1, **same),
-        CapacityWait(state="admitted", tokens=20, waited=2, queue_length=0, **same),
-        CapacityWait(
-            name="openai", state="waiting", tokens=40, priority=0, waited=0, queue_length=1
-        ),
-        CapacityWait(
-            name="openai", state="gave_up", tokens=40, priority=0, waited=0, queue_length=0
-        ),
+    keys = ("state", "tokens", "priority", "waited_seconds", "queue_length")
+    assert [tuple(event.facts[key] for key in keys) for event in bus.history()] == [
+        ("waiting", 20, 3, 0, 1),
+        ("waiting", 30, 3, 0, 2),
+        ("gave_up", 30, 3, 2, 1),
+        ("admitted", 20, 3, 2, 0),
+        ("waiting", 40, 0, 0, 1),
+        ("gave_up", 40, 0, 0, 0),
     ]
-
-
-async def test_an_observer_that_fails_harms_nobody(
-    make: Make, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(wait: CapacityWait) -> None:
-        raise RuntimeError(f"cannot bear {wait.state}")
-
-    manager = make(requests_at_once=1, on_wait=fail)
-    held = manager.reserve(1)
-    (call,) = await start(manager.areserve(1))
-    held.release()
-    (await call).release()
-    errors = [record.exc_info[1] for record in caplog.records if record.exc_info]
-    assert [str(error) for error in errors] == ["cannot bear waiting", "cannot bear admitted"]
+    assert {(event.type, event.facts["service"]) for event in bus.history()} == {
+        (WorkflowEventType.WAITING_FOR_CAPACITY, "openai")
+    }
 
 
 def test_managers_of_one_name_share_it(make: Make) -> None:

@@ -18,8 +18,9 @@ from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
-from asterism.capacity import CapacityWait, ResourceManager
+from asterism.capacity import ResourceManager
 from asterism.errors import CapacityTimeoutError
+from asterism.events import EventBus
 from asterism.gates import estimate_tokens
 from asterism.offline import OfflineChatModel
 from asterism.testing import ScriptedChatModel, ScriptedReply
@@ -78,19 +79,20 @@ async def waiting(manager: ResourceManager, calls: int = 1) -> None:
 
 @ways
 async def test_a_model_waits_before_the_call_and_settles_after_it(ask: Ask) -> None:
-    told: list[CapacityWait] = []
-    manager = ResourceManager(requests_at_once=1, tokens_per_minute=10_000, on_wait=told.append)
+    bus = EventBus()
+    manager = ResourceManager(requests_at_once=1, tokens_per_minute=10_000, events=bus)
     model = ScriptedChatModel(script=[SAID])
     wrapped = manager.wrap(model, priority=3)
     held = manager.reserve(100)
     call = asyncio.create_task(cast(Any, ask(wrapped)))
-    while not told:
+    while not bus.history():
         await asyncio.sleep(0.001)
     assert model.calls == []
     held.release()
     assert await call == "Hello to you"
     assert status(manager) == (0, 100 + 42, 2)
-    assert [(wait.state, wait.priority) for wait in told] == [("waiting", 3), ("admitted", 3)]
+    told = [(event.facts["state"], event.facts["priority"]) for event in bus.history()]
+    assert told == [("waiting", 3), ("admitted", 3)]
     model.assert_finished()
 
 

@@ -64,10 +64,11 @@ EITHER = pytest.mark.parametrize("decide", DECIDERS.values(), ids=DECIDERS)
     ids=["calls", "tokens", "money", "nothing"],
 )
 async def test_a_run_ends_at_its_limit_with_what_there_is(
-    way: str, decide: Any, budget: Budget, made: int
+    way: str, decide: Any, budget: Budget, made: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     model, spec = worker(9)
     result = await drive(team(decide, budget=budget, p=spec), way, REQUEST, None)
+    assert caplog.messages == [], "a limit is no fault"
     assert result["status"] == "limit"
     assert result["reason"].startswith("the budget of the run is used up: ")
     total = Usage.of(lines_of(result))

@@ -7,10 +7,17 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import interrupt
 
-from asterism import CircuitBreaker, Participant, SupervisorDecision, SupervisorWorkflowBuilder
+from asterism import (
+    CircuitBreaker,
+    Participant,
+    ResourceManager,
+    SupervisorDecision,
+    SupervisorWorkflowBuilder,
+)
 from asterism.budgets import Budget
 from asterism.events import Event, EventBus
 from asterism.people import resume
+from asterism.testing import ScriptedChatModel
 from tests.graphs.test_budgets import worker
 from tests.graphs.test_usage import prices
 from tests.plans import drive, plan, task
@@ -125,6 +132,25 @@ def test_an_open_circuit_is_told_once() -> None:
     team(bus, follow(["p"] * 4), p=spec).invoke(REQUEST)
     opened = [event for event in bus.history() if event.type.value == "breaker_opened"]
     assert [event.facts for event in opened] == [{"service": "hall"}]
+
+
+@WAYS
+async def test_a_wait_for_capacity_is_told_to_the_bus_of_the_run(way: str) -> None:
+    bus, manager = EventBus(), ResourceManager("hall", requests_at_once=1, registry={})
+    held = manager.reserve(1)
+
+    @bus.on("waiting_for_capacity")
+    def admit(event: Event) -> None:
+        if event.facts["state"] == "waiting":
+            held.release()
+
+    model = manager.wrap(ScriptedChatModel(script=["done"]))
+    spec = Participant(model=model, prompt="p", description="p")
+    await drive(team(bus, follow(["p"]), p=spec), way, REQUEST, None)
+    waits = [event.facts for event in bus.history() if event.type.value == "waiting_for_capacity"]
+    assert [(facts["service"], facts["state"]) for facts in waits] == [
+        ("hall", "waiting"), ("hall", "admitted"),
+    ]  # fmt: skip
 
 
 def test_a_handler_that_fails_harms_nobody() -> None:

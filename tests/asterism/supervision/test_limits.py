@@ -16,6 +16,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
+from asterism.capacity import ResourceManager
 from asterism.errors import ChildKilledError, ChildStateError, ConfigurationError
 from asterism.prices import Price, PriceTable
 from asterism.runs import Graph
@@ -327,6 +328,21 @@ async def test_a_child_that_rests_before_a_restart_is_ended_when_its_time_is_up(
     quota = AgentQuota(max_duration_seconds=0.2, retry_delay=60)
     told, *_ = await ended(chain(crashes), quota)
     assert told.types() == ["spawned", "started", "quota_warning", "quota_exceeded", "killed"]
+
+
+async def test_a_child_that_waits_for_its_turn_is_not_taken_for_dead() -> None:
+    manager = ResourceManager("hall", requests_at_once=1, registry={})
+    held = manager.reserve(1)
+    model = manager.wrap(ScriptedChatModel(script=["done"]))
+    told = Told()
+    parent = AgentSupervisor(on_event=told)
+    quota = AgentQuota(heartbeat_timeout=0.05)
+    child = await parent.spawn("one", GO, child_in_a_child(chain(calling(model)), GO), quota)
+    await until(lambda: manager.status().waiting == 1)
+    await asyncio.sleep(0.2)  # four times as long as it may be silent
+    held.release()
+    assert await parent.await_child(child) == {"done": ["a", "inner"]}
+    assert "heartbeat_lost" not in told.types()
 
 
 # ---- asking instead of killing

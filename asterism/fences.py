@@ -15,7 +15,7 @@ class Fence:
 
     def __init__(self) -> None:
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._writing = 0
         self._leases: list[Release] = []
 
@@ -30,6 +30,11 @@ class Fence:
     def busy(self) -> bool:
         """Whether a write that was let through is under way."""
         return self._writing > 0
+
+    def settle(self) -> None:
+        """Wait in this thread until no write is under way any more."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._writing == 0)
 
     def saver(self, saver: Any) -> Any:
         """Return a copy of a saver that shares its store and writes through the fence."""
@@ -50,6 +55,7 @@ class Fence:
     def _leave(self) -> None:
         with self._lock:
             self._writing -= 1
+            self._lock.notify_all()
 
     def _write(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self._enter()
