@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from asterism.graphs.programs import BaseSupervisor
     from asterism.graphs.toy_example import ToyExampleSupervisor
     from asterism.graphs.update_manifest import UpdateManifestSupervisor
+    from asterism.graphs.what_if import awhat_if, what_if
     from asterism.graphs.workflow import Workflow
     from asterism.idempotency import idempotency_key
     from asterism.ledger import Usage, lines_of, total_cost_breakdown
@@ -36,6 +37,16 @@ if TYPE_CHECKING:
     from asterism.nodes.kinds import Participant
     from asterism.nodes.view import SupervisorView
     from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
+    from asterism.pictures import (
+        Difference,
+        RunRecord,
+        aread_run,
+        compare_runs,
+        generate_detailed_tool_trace,
+        generate_orchestrator_flowchart,
+        generate_timeline,
+        read_run,
+    )
     from asterism.prices import PriceTable
     from asterism.programs import ProgramTask, TaskResult
     from asterism.resilience import AskPerson, Compensation, Delegate, Timeout, UndoAll, UseCached
@@ -71,6 +82,7 @@ __all__ = [
     "CircuitBreaker",
     "Compensation",
     "Delegate",
+    "Difference",
     "Event",
     "EventBus",
     "ExecutionMode",
@@ -81,6 +93,7 @@ __all__ = [
     "ProgramConfig",
     "ProgramTask",
     "ResourceManager",
+    "RunRecord",
     "SubAgentTask",
     "SupervisedAgent",
     "SupervisionEvent",
@@ -105,10 +118,16 @@ __all__ = [
     "aopen_checkpointer",
     "apending_requests",
     "aproceed",
+    "aread_run",
     "aresume",
+    "awhat_if",
     "batch_process",
+    "compare_runs",
     "convert_tool_content_to_text",
     "create_supervisor_agent",
+    "generate_detailed_tool_trace",
+    "generate_orchestrator_flowchart",
+    "generate_timeline",
     "idempotency_key",
     "instrument",
     "lines_of",
@@ -116,8 +135,10 @@ __all__ = [
     "open_checkpointer",
     "pending_requests",
     "proceed",
+    "read_run",
     "resume",
     "total_cost_breakdown",
+    "what_if",
 ]
 
 _HOMES = {
@@ -137,6 +158,7 @@ _HOMES = {
     "CircuitBreaker": "breaker",
     "Compensation": "resilience",
     "Delegate": "resilience",
+    "Difference": "pictures",
     "Event": "events",
     "EventBus": "events",
     "ExecutionMode": "tasks",
@@ -147,6 +169,7 @@ _HOMES = {
     "ProgramConfig": "config",
     "ProgramTask": "programs",
     "ResourceManager": "capacity",
+    "RunRecord": "pictures",
     "SubAgentTask": "tasks",
     "SupervisedAgent": "supervision",
     "SupervisionEvent": "events",
@@ -171,10 +194,16 @@ _HOMES = {
     "aopen_checkpointer": "storage",
     "apending_requests": "people",
     "aproceed": "runs",
+    "aread_run": "pictures",
     "aresume": "people",
+    "awhat_if": "graphs.what_if",
     "batch_process": "batch",
+    "compare_runs": "pictures",
     "convert_tool_content_to_text": "messages",
     "create_supervisor_agent": "nodes.deciders",
+    "generate_detailed_tool_trace": "pictures",
+    "generate_orchestrator_flowchart": "pictures",
+    "generate_timeline": "pictures",
     "idempotency_key": "idempotency",
     "instrument": "telemetry",
     "lines_of": "ledger",
@@ -182,8 +211,10 @@ _HOMES = {
     "open_checkpointer": "storage",
     "pending_requests": "people",
     "proceed": "runs",
+    "read_run": "pictures",
     "resume": "people",
     "total_cost_breakdown": "ledger",
+    "what_if": "graphs.what_if",
 }
 
 

@@ -11,6 +11,8 @@ AsterismError
 ├── RoutingError            (RuntimeError)  no valid decision within the bound
 ├── ThreadBusyError         (RuntimeError)  somebody else drives the thread, or the batch
 ├── UnknownParticipantError (LookupError)   a stored run waits for somebody who is gone
+├── UnknownThreadError      (LookupError)   nothing is stored of a thread
+├── WhatIfError             (ValueError)    a past run cannot be changed like that
 ├── AgentTimeoutError       (TimeoutError)  a participant gave no answer in time
 ├── BudgetExceededError     (RuntimeError)  a call does not fit into a budget
 ├── AbandonedError          (RuntimeError)  an attempt that was given up still wants to store
@@ -117,6 +119,18 @@ class UnknownParticipantError(AsterismError, LookupError):
     """A stored run waits for a participant that the workflow does not have any more."""
 
     code = "unknown_participant"
+
+
+class UnknownThreadError(AsterismError, LookupError):
+    """Nothing of a workflow is stored on a thread, or not that checkpoint."""
+
+    code = "unknown_thread"
+
+
+class WhatIfError(AsterismError, ValueError):
+    """A past run has no such place to change, or the change changes nothing."""
+
+    code = "what_if"
 
 
 class AgentTimeoutError(AsterismError, TimeoutError):

@@ -203,7 +203,7 @@ class Meter:
         with self._lock:
             began = self._open.pop(run, None)
         if began is not None:
-            self._add(began, {"tool": began.name}, None, cost=_tool_cost(output), error=error)
+            self._add(began, {"tool": began.name}, None, cost=tool_cost(output), error=error)
 
     def _close(
         self,
@@ -281,8 +281,8 @@ def _from_cache(message: AIMessage | None) -> bool:
     return as_dict(message.usage_metadata if message else None).get("total_cost") == 0
 
 
-def _tool_cost(output: object) -> Decimal:
-    """Read what a tool says that it cost: `cost_in_cents` in its artifact or its JSON."""
+def tool_cost(output: object) -> Decimal:
+    """Read the US dollars that a tool says it cost: `cost_in_cents` in its artifact or its JSON."""
     found: object = output
     if isinstance(output, ToolMessage):
         found = output.artifact if "cost_in_cents" in as_dict(output.artifact) else output.text

@@ -3,6 +3,8 @@
 import re
 import warnings
 from collections.abc import Sequence
+from copy import copy
+from functools import partial
 from typing import Any, Literal, Self
 
 from langgraph.cache.base import BaseCache
@@ -22,7 +24,7 @@ from asterism.models import ModelLike, resolve_model
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
 from asterism.nodes.deciding import AnyDecider, Rules
 from asterism.nodes.finish import Writer, forwarder, structurer, synthesizer
-from asterism.nodes.kinds import describe
+from asterism.nodes.kinds import Participant, describe
 from asterism.nodes.strategies import Selector, Strategy, StrategyName, TeamChoice, TieRule
 from asterism.nodes.team import Creation, Team, tool_name
 from asterism.nodes.visits import create_member
@@ -230,9 +232,25 @@ class SupervisorWorkflowBuilder:
             prices=self._prices,
             events=self._events,
             instructions=(self._prompt or "", self._answer_prompt),
+            remade=partial(copy(self)._remade, tuple(self._participants), checkpointer, store),
         )
         compiled = star.compile(checkpointer, cache=cache, store=store, name=self._name)
         return Workflow.of(compiled, facts)
+
+    def _remade(
+        self,
+        participants: Sequence[tuple[str, Any]],
+        checkpointer: BaseCheckpointSaver[Any] | bool | None,
+        store: BaseStore | None,
+        name: str,
+        instead: Any,
+    ) -> Workflow:
+        """Build the same workflow with another participant under a name."""
+        if describe(instead) is None:
+            old = next(thing for known, thing in participants if known == name)
+            instead = Participant(runs=instead, description=describe(old) or name)
+        self._participants = [(k, instead if k == name else thing) for k, thing in participants]
+        return self.build(checkpointer, store)
 
     def _team(self) -> Team:
         members = {

@@ -1,6 +1,6 @@
 """What a workflow knows of itself."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,8 @@ class WorkflowFacts:
     """What tokens cost."""
     instructions: tuple[str, ...] = ()
     """What its own prompts say, for traces to tell one version from another."""
+    remade: Callable[[str, Any], Any] | None = None
+    """Builds the workflow anew with another participant under a name, where that can be done."""
 
     @property
     def participants(self) -> Mapping[str, str]:

@@ -3,18 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import StateSnapshot, StateUpdate
 
+from asterism.checkpoints import Saver, copied, listed, place
 from asterism.effects import Call, Steps
 from asterism.errors import UnknownParticipantError
 from asterism.graphs.plans import open_tasks
 from asterism.nodes.routing import HUMAN, SUPERVISOR
 from asterism.plain import as_dict
 from asterism.runs import Graph
-
-Saver = BaseCheckpointSaver[Any]
 
 
 def renaming(
@@ -74,40 +72,12 @@ def moves(graph: Graph, thread: str, new_names: Mapping[str, str | None]) -> Ste
 
 def _move_memory(saver: Saver, thread: str, old: str, new: str) -> Steps[None]:
     """Copy the history stored under one namespace to another that has none yet."""
-    target = _place(thread, new)
+    target = place(thread, new)
     if (yield Call(saver.get_tuple, saver.aget_tuple, (target,))) is not None:
         return
-    stored: list[CheckpointTuple] = yield _listed(saver, _place(thread, old))
+    stored: list[CheckpointTuple] = yield listed(saver, place(thread, old))
     for item in reversed(stored):
-        parent = (item.parent_config or {}).get("configurable") or {}
-        under = _place(thread, new, parent.get("checkpoint_id"))
-        versions = item.checkpoint["channel_versions"]
-        args = (under, item.checkpoint, item.metadata, versions)
-        config = yield Call(saver.put, saver.aput, args)
-        for task, writes in _by_task(item).items():
-            yield Call(saver.put_writes, saver.aput_writes, (config, writes, task))
-
-
-def _listed(saver: Saver, config: RunnableConfig) -> Call:
-    async def alisted() -> list[CheckpointTuple]:
-        return [item async for item in saver.alist(config)]
-
-    return Call(lambda: [*saver.list(config)], alisted)
-
-
-def _by_task(item: CheckpointTuple) -> dict[str, list[tuple[str, Any]]]:
-    tasks: dict[str, list[tuple[str, Any]]] = {}
-    for task, channel, value in item.pending_writes or ():
-        tasks.setdefault(task, []).append((channel, value))
-    return tasks
-
-
-def _place(thread: str, namespace: str, checkpoint: str | None = None) -> RunnableConfig:
-    place = {"thread_id": thread, "checkpoint_ns": namespace}
-    return cast(
-        RunnableConfig,
-        {"configurable": {**place, **({"checkpoint_id": checkpoint} if checkpoint else {})}},
-    )
+        yield from copied(saver, item, thread, new)
 
 
 def _namespaces(graph: Any, old: str, new: str) -> Iterator[tuple[str, str]]:

@@ -96,7 +96,7 @@ def create_supervisor_node(
             "decision": decision,
             "iterations": taken,
             "status": "waiting" if decision["user_input_needed"] else "running",
-            "messages": list(_messages(decision)),
+            "messages": list(decision_messages(decision)),
         }
         if breach:
             update["breach"] = breach
@@ -173,7 +173,7 @@ def works(decision: Decision) -> bool:
     return bool(decision["next_agent"] or decision.get("tasks"))
 
 
-def _messages(decision: Decision) -> Iterator[AIMessage]:
+def decision_messages(decision: Decision) -> Iterator[AIMessage]:
     """Show a decision in the history: who is sent to work, or what the user is asked."""
     name, instruction = decision["next_agent"], decision["instruction"]
     tasks = decision.get("tasks")

@@ -15,10 +15,12 @@ from asterism.cli import output
 from asterism.cli.page import serve_page
 from asterism.cli.running import ERRORS, drive
 from asterism.cli.supervise import supervise_file
+from asterism.cli.trace import picture
 from asterism.errors import AsterismError
 from asterism.graphs.catalog import SHIPPED, open_graph
 from asterism.models import OFFLINE
 from asterism.people import answer_command, apending_requests
+from asterism.pictures import Format
 from asterism.runs import is_unfinished
 from asterism.storage import aopen_checkpointer
 from asterism.threads import (
@@ -209,6 +211,29 @@ def show(thread: str, db: Database = None, as_json: AsJson = False) -> None:
             output.print_json({"thread": thread, "graph": name, "messages": lines})
         else:
             typer.echo("\n\n".join(f"{line['name']}: {line['text']}" for line in lines))
+        return 0
+
+    _exit(work())
+
+
+@app.command()
+def trace(
+    thread: str,
+    tools: Annotated[bool, typer.Option("--tools", help="Every tool, tokens, money.")] = False,
+    timeline: Annotated[bool, typer.Option("--timeline", help="What ran when.")] = False,
+    diff: Annotated[str | None, typer.Option(help="Compare with a later thread.")] = None,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Draw as Mermaid.")] = False,
+    db: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw what ran on a thread: boxes and arrows, a tree, or a timeline."""
+
+    async def work() -> int:
+        async with aopen_checkpointer(database(db)) as saver:
+            chosen = {"tools": tools, "timeline": timeline}
+            format: Format = "json" if as_json else "mermaid" if mermaid else "ascii"
+            drawn = await picture(saver, thread, chosen=chosen, format=format, other=diff)
+        typer.echo(drawn, nl=False)
         return 0
 
     _exit(work())

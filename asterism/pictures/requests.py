@@ -1,0 +1,255 @@
+"""Reads one request: the rounds of its supervisor, the visits, the end."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from langchain_core.messages import AIMessage
+
+from asterism.checkpoints import id_of
+from asterism.ledger import Entry, Usage
+from asterism.pictures.history import Step, error_in, interrupts_in, time_of
+from asterism.pictures.record import (
+    QuestionRecord,
+    RequestRecord,
+    TaskRecord,
+    ToolRecord,
+    VisitRecord,
+    VisitStatus,
+)
+from asterism.pictures.rounds import TEXT_LIMIT, OpenRound
+from asterism.pictures.words import shortened
+from asterism.plain import as_dict
+from asterism.redaction import redact
+from asterism.state import Report, Status
+
+
+class Places(Protocol):
+    """What participants have stored."""
+
+    def inside(self, namespace: str, path: str, handoff: str) -> RequestRecord | None:
+        """Return what happened in a visit to a workflow, or None where it is none."""
+        ...
+
+    def tools(self, namespace: str, handoff: str) -> tuple[ToolRecord, ...]:
+        """Return the calls of tools in a visit."""
+        ...
+
+    def questions(self, namespace: str, handoff: str) -> tuple[QuestionRecord, ...]:
+        """Return what a participant asked people in a visit."""
+        ...
+
+    def latest(self, namespace: str) -> str:
+        """Return the visit that a participant was at last."""
+        ...
+
+
+class RequestReader:
+    """Takes the steps of one request, in order.
+
+    Args:
+        places: What participants have stored.
+        namespace: Where the workflow stores its checkpoints.
+        path: The participants that lead to it.
+    """
+
+    def __init__(self, places: Places, namespace: str, path: str) -> None:
+        self._places = places
+        self._namespace, self._path = namespace, path
+        self._rounds: list[OpenRound] = []
+        self._reported: set[str] = set()
+        self._lines: list[Entry] = []
+        self._values: Mapping[str, Any] = {}
+        self._request = ""
+        self._answer: str | None = None
+        self._began: str | None = None
+        self._ended: str | None = None
+        self._error: str | None = None
+        self._waits = False
+
+    def take(self, step: Step) -> None:
+        """Take the next step."""
+        self._began = self._began or time_of(step.before)
+        self._ended = time_of(step.after or step.before)
+        before = step.before.checkpoint["channel_values"]
+        self._values = step.values
+        if not self._request and step.new["brief"]:
+            self._request = "\n\n".join(map(str, step.new["brief"]))
+        if step.after is None:
+            self._error = error_in(step.before)
+            self._waits = any(is_open for _, _, is_open in interrupts_in(step.before))
+        lines: list[Entry] = step.new["usage"]
+        self._lines += lines
+        decision = as_dict(step.values.get("decision"))
+        if self._rounds:
+            self._take_work(step, before)
+        new = decision and decision != before.get("decision")
+        if new and step.after is not None and not self._goes_on(decision):
+            agents = as_dict(step.values.get("agents")).keys()
+            created = [name for name in agents if name not in as_dict(before.get("agents"))]
+            self._rounds.append(
+                OpenRound(
+                    decision=decision,
+                    began=time_of(step.before),
+                    decided=time_of(step.after),
+                    checkpoint=step.before.checkpoint["id"],
+                    usage=lines,
+                    created=tuple(created),
+                )
+            )
+
+    def _goes_on(self, decision: Mapping[str, Any]) -> bool:
+        """Whether a decision is the last one, with a note of how it is followed."""
+        known = self._rounds[-1].decision if self._rounds else {}
+        return {**decision, "follow": None} == {**known, "follow": None}
+
+    def _take_work(self, step: Step, before: Mapping[str, Any]) -> None:
+        """Take a step in which a decision was followed."""
+        current = self._rounds[-1]
+        for name in step.values.get("running") or ():
+            current.starts.setdefault(str(name), step.before)
+        for report in step.new["reports"]:
+            if report["id"] not in self._reported:
+                self._reported.add(report["id"])
+                self._lines += report.get("usage") or ()
+                current.visits.append(self._visit(report, current, step))
+        for message in step.new["messages"]:
+            if message.type == "human":
+                current.answer = message.text
+            elif isinstance(message, AIMessage):
+                self._answer = message.text
+        if breach := current.decision.get("budget"):
+            limits = (as_dict(v.get("limits")).get(breach["scope"]) for v in (before, step.values))
+            was, now = (as_dict(limit).get(breach["measure"]) for limit in limits)
+            stopped = as_dict(step.values.get("breach")).get("asks") is False
+            current.answer = now if now != was else "stop" if stopped else current.answer
+
+    def _visit(self, report: Report, current: OpenRound, step: Step) -> VisitRecord:
+        name, task = report["participant"], report.get("task")
+        namespace, path = self._below(name)
+        skipped = report["status"] == "skipped"
+        start = current.starts.get(task or "", step.before)
+        undoes = report.get("undoes")
+        found = VisitRecord(
+            id=report["id"],
+            participant=name,
+            path=path,
+            status=report["status"],
+            text=shortened(report["text"], TEXT_LIMIT),
+            error=report.get("error"),
+            task=task,
+            needs=current.needs(task),
+            attempts=report["attempts"],
+            heir=as_dict(report.get("compensation")).get("to"),
+            undoes=undoes,
+            began=None if skipped else time_of(start),
+            ended=None if skipped or step.after is None else time_of(step.after),
+            checkpoint=id_of(start),
+            usage=Usage.of(report.get("usage") or ()),
+        )
+        return found if skipped or undoes else self._detailed(found, namespace)
+
+    def _detailed(self, visit: VisitRecord, namespace: str) -> VisitRecord:
+        """Add what the participant itself has stored of a visit."""
+        return replace(
+            visit,
+            tools=self._places.tools(namespace, visit.id),
+            questions=self._places.questions(namespace, visit.id),
+            inside=self._places.inside(namespace, visit.path, visit.id),
+        )
+
+    def _below(self, name: str) -> tuple[str, str]:
+        """Return the namespace and the path of a participant."""
+        namespace = f"{self._namespace}|{name}" if self._namespace else name
+        return namespace, f"{self._path}/{name}" if self._path else name
+
+    def done(self, *, last: bool) -> RequestRecord:
+        """Return the request.
+
+        Args:
+            last: Whether no other one followed, and nothing after it was left out.
+        """
+        status: Status = self._values.get("status") or "running"
+        reason: str | None = self._values.get("reason")
+        if last and self._waits:
+            status = "waiting"
+        elif last and self._error is not None and status == "running":
+            status, reason = "failed", redact(self._error)
+        elif not last and status in ("running", "waiting"):
+            reason = "another request came before this one was over"
+        live = last and status in ("running", "waiting", "failed") and not self._over()
+        if live and self._rounds:
+            self._rounds[-1].visits += self._open_visits(self._rounds[-1])
+        for before in self._rounds[: -1 if live else None]:
+            before.visits += [
+                self._planned(before, task, "stopped") for task in before.unreported()
+            ]
+        rounds = tuple(
+            found.closed(number, asks=live and self._waits and found is self._rounds[-1])
+            for number, found in enumerate(self._rounds, 1)
+        )
+        return RequestRecord(
+            request=shortened(redact(self._request), TEXT_LIMIT),
+            rounds=rounds,
+            status=status,
+            reason=reason,
+            answer=shortened(self._answer, TEXT_LIMIT) if self._over() and self._answer else None,
+            began=self._began,
+            ended=self._ended,
+            usage=Usage.of(self._lines),
+        )
+
+    def _over(self) -> bool:
+        """Whether the request came to an end of its own."""
+        return (self._values.get("status") or "running") not in ("running", "waiting")
+
+    def _open_visits(self, current: OpenRound) -> list[VisitRecord]:
+        """Return the visits that a decision asks for and that have no report yet."""
+        name = current.decision.get("next_agent")
+        if name is not None:
+            done = bool(current.visits)
+            return [] if done else [self._open(current, str(name), None, begun=True)]
+        running: list[str] = self._values.get("running") or []
+        return [
+            self._open(current, task.participant, task, begun=task.id in running)
+            for task in current.unreported()
+        ]
+
+    def _open(
+        self, current: OpenRound, name: str, task: TaskRecord | None, *, begun: bool
+    ) -> VisitRecord:
+        namespace, path = self._below(name)
+        handoff = self._places.latest(namespace)
+        if handoff in self._reported:
+            handoff = ""
+        start = current.starts.get(task.id) if task else None
+        started = time_of(start) if start else current.decided
+        status: VisitStatus = "running" if begun or handoff else "pending"
+        visit = VisitRecord(
+            id=handoff,
+            participant=name,
+            path=path,
+            status=status,
+            task=task.id if task else None,
+            needs=task.needs if task else (),
+            began=None if status == "pending" else started,
+            checkpoint=id_of(start) if start else "",
+        )
+        if not handoff:
+            return visit
+        found = self._detailed(visit, namespace)
+        asks = any(question.open for question in found.questions)
+        if asks or (found.inside is not None and found.inside.status == "waiting"):
+            return replace(found, status="waiting")
+        return found
+
+    def _planned(self, current: OpenRound, task: TaskRecord, status: VisitStatus) -> VisitRecord:
+        _, path = self._below(task.participant)
+        return VisitRecord(
+            id="",
+            participant=task.participant,
+            path=path,
+            status=status,
+            task=task.id,
+            needs=task.needs,
+        )

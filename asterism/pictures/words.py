@@ -1,0 +1,115 @@
+"""Texts of others, made fit for a drawing: one line, no control, a width that is known."""
+
+import json
+import unicodedata
+from datetime import datetime
+from decimal import Decimal
+
+from asterism.ledger import Usage
+
+BREAKS = ("\n", "\r", "\t", "\v", "\f", "\x85", "\u2028", "\u2029")
+"""What would break a line or leave a gap in it."""
+ZERO_WIDTH_JOINER = "\u200d"
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text of at most `limit` characters, with an ellipsis where it was longer."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def as_text(value: object) -> str:
+    """Return a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else as_json(value)
+
+
+def as_json(value: object) -> str:
+    """Write a value as JSON; what is none is written as its text."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def one_line(text: str) -> str:
+    """Show any text as one harmless line.
+
+    White space is folded. What steers a terminal or the direction of writing is not drawn:
+    an escape sequence becomes plain characters, and those without a shape are left out.
+    """
+    kept = (" " if c in BREAKS else c for c in text)
+    shown = "".join(c for c in kept if c == " " or unicodedata.category(c)[0] != "C")
+    return " ".join(shown.split())
+
+
+def width_of(text: str) -> int:
+    """Return how many columns a line takes in a terminal."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def fitted(text: str, width: int) -> str:
+    """Cut a line to a width, with an ellipsis where something is missing."""
+    line = one_line(text[: width * 8])
+    if width_of(line) <= width and len(text) <= width * 8:
+        return line
+    while line and width_of(line) >= width:
+        line = line[:-1]
+    return f"{line.rstrip()}…"
+
+
+def padded(line: str, width: int) -> str:
+    """Fill a line up to a width with spaces."""
+    return line + " " * (width - width_of(line))
+
+
+def wrapped(text: str, width: int, lines: int) -> list[str]:
+    """Break a text at spaces into a few lines of at most a width."""
+    words = one_line(text[: width * lines * 8]).split(" ")
+    found: list[str] = [""]
+    for word in words:
+        joined = f"{found[-1]} {word}" if found[-1] else word
+        if width_of(joined) <= width:
+            found[-1] = joined
+        elif found[-1]:
+            found.append(word)
+        else:
+            found[-1] = word
+    cut = [fitted(line, width) for line in found[:lines]]
+    if len(found) > lines:
+        cut[-1] = fitted(f"{cut[-1]} {found[lines]} …", width)
+    return [line for line in cut if line]
+
+
+def money(amount: Decimal) -> str:
+    """Write US dollars: with cents, and with more digits where there are less than that."""
+    if not amount:
+        return "$0"
+    digits = 2 if amount >= 1 else 4 if amount >= Decimal("0.001") else 6
+    return f"${amount:,.{digits}f}"
+
+
+def spent(usage: Usage) -> str:
+    """Say what calls took, or nothing where there were none."""
+    if not (usage.calls or usage.cost_usd or usage.tokens):
+        return ""
+    parts = [
+        _counted(usage.calls, "call") if usage.calls else "",
+        _counted(usage.tokens, "token") if usage.tokens else "",
+        money(usage.cost_usd) if usage.cost_usd else "",
+        "price unknown" if usage.unknown else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def seconds_between(began: str | None, ended: str | None) -> float | None:
+    """Return the seconds between two times, or None where one is not known."""
+    if began is None or ended is None:
+        return None
+    return max(0.0, (moment(ended) - moment(began)).total_seconds())
+
+
+def moment(time: str) -> datetime:
+    """Read a time."""
+    return datetime.fromisoformat(time)

@@ -1,0 +1,285 @@
+"""What if: change one thing of a past run, and run again only what follows."""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple
+
+from asterism.checkpoints import Saver, copied, id_of, lineage, listed, namespace_of, place
+from asterism.decisions import SupervisorDecision
+from asterism.effects import Call, Steps, arun, run
+from asterism.errors import ThreadBusyError, WhatIfError
+from asterism.graphs.checks import check_thread
+from asterism.graphs.edits import edited
+from asterism.graphs.workflow import Workflow
+from asterism.leases import take_lease
+from asterism.nodes.deciding import plain_decision
+from asterism.nodes.routing import SUPERVISOR
+from asterism.nodes.supervisor import decision_messages
+from asterism.pictures import (
+    Difference,
+    RequestRecord,
+    RoundRecord,
+    RunRecord,
+    VisitRecord,
+    compare_runs,
+    saver_of,
+)
+from asterism.pictures.history import above_of
+from asterism.pictures.reading import record_of
+from asterism.plain import as_dict
+
+_IDENTITY = ("handoff_id", "follow")
+"""What a decision carries that says nothing about what was decided."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhatIf:
+    """What came of a changed run."""
+
+    result: Any
+    """What `invoke` returned."""
+    config: RunnableConfig
+    """The thread that it ran on."""
+    before: RunRecord
+    """The run as it was."""
+    after: RunRecord
+    """The run as it would have been."""
+    difference: Difference
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fork:
+    """Where a run is changed."""
+
+    checkpoint: str
+    """The last checkpoint that stays as it was."""
+    kept: Mapping[str, str]
+    """Namespaces of visits that ran beside what is changed, each with where they ended."""
+
+
+def what_if(
+    graph: Workflow,
+    config: RunnableConfig,
+    *,
+    decision: SupervisorDecision | Mapping[str, Any] | None = None,
+    round: int | None = None,
+    participant: str | None = None,
+    instead: Any = None,
+    request: int | None = None,
+    thread: str | None = None,
+    new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+) -> WhatIf:
+    """Change one decision or one participant of a past run, and run what follows.
+
+    The run is copied to a new thread up to the change, with what the participants remembered
+    then; the old thread stays as it is. Nothing before the change runs again, and nothing of a
+    plan that ran beside it and came to its end.
+
+    Args:
+        graph: The workflow.
+        config: The thread of the past run.
+        decision: What the supervisor decides in `round` rather than what it decided.
+        round: Which decision of the request, from 1. With `participant`: the first in which
+            its change counts.
+        participant: Who is another one, from its first visit on.
+        instead: What takes its place: anything that may be a participant. None: `graph` itself
+            was built with it.
+        request: Which request of the thread, from 1. None: the latest.
+        thread: The new thread. None: the old one's name with something after it.
+        new_id: Makes the names of threads and handoffs.
+
+    Raises:
+        WhatIfError: There is no such round, request or visit, the decision is the one that was
+            taken, or the new thread is in use.
+        BadDecisionError: The decision is not allowed.
+        ThreadBusyError: Somebody drives the thread.
+        UnknownThreadError: Nothing is stored on it.
+    """
+    change = (decision, round, participant, instead, request, thread, new_id)
+    return run(_what_if(graph, config, *change))
+
+
+async def awhat_if(
+    graph: Workflow,
+    config: RunnableConfig,
+    *,
+    decision: SupervisorDecision | Mapping[str, Any] | None = None,
+    round: int | None = None,
+    participant: str | None = None,
+    instead: Any = None,
+    request: int | None = None,
+    thread: str | None = None,
+    new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+) -> WhatIf:
+    """Change one decision or one participant of a past run; see `what_if`."""
+    change = (decision, round, participant, instead, request, thread, new_id)
+    return await arun(_what_if(graph, config, *change))
+
+
+def _what_if(
+    graph: Workflow,
+    config: RunnableConfig,
+    decision: SupervisorDecision | Mapping[str, Any] | None,
+    round: int | None,
+    participant: str | None,
+    instead: Any,
+    request: int | None,
+    thread: str | None,
+    new_id: Callable[[], str],
+) -> Steps[WhatIf]:
+    if (decision is None) == (participant is None):
+        raise WhatIfError("Change one thing: give a decision (and its round), or a participant.")
+    saver, old = saver_of(graph), check_thread(config)
+    target = thread or f"{old[:220]}-what-if-{new_id()[:8]}"
+    forked = _on(config, target)
+    check_thread(forked)
+    release = take_lease(saver, old)
+    if release is None:
+        raise ThreadBusyError(f"The thread {old!r} is being driven; try again when it rests.")
+    try:
+        items: list[CheckpointTuple] = yield listed(saver, place(old))
+        before = record_of(items, thread=old, name=graph.name or "")
+        asked = _request(before, request)
+        update: dict[str, Any] | None = None
+        if decision is not None:
+            fork, update = _decided(graph, items, asked, decision, round, new_id)
+        else:
+            graph = graph if instead is None else _replaced(graph, str(participant), instead)
+            fork = _visited(graph, asked, str(participant), round or 1)
+        yield from _copy(saver, items, fork, target)
+    finally:
+        release()
+    if update is not None:
+        how = {"as_node": SUPERVISOR}
+        yield Call(graph.update_state, graph.aupdate_state, (forked, update), how)
+    result = yield Call(graph.invoke, graph.ainvoke, (None, forked))
+    made: list[CheckpointTuple] = yield listed(saver, place(target))
+    after = record_of(made, thread=target, name=graph.name or "")
+    return WhatIf(
+        result=result,
+        config=forked,
+        before=before,
+        after=after,
+        difference=compare_runs(before, after),
+    )
+
+
+def _replaced(graph: Workflow, name: str, instead: Any) -> Workflow:
+    """Build a workflow with another participant under a name."""
+    if graph.facts.remade is None or name not in graph.facts.participants:
+        raise WhatIfError(
+            f"The participant {name!r} cannot be replaced in {graph.name!r}, which has "
+            f"{', '.join(graph.facts.participants) or 'nobody'} from the beginning. Build a "
+            "workflow with the new one, on the same checkpointer, and give that."
+        )
+    return cast(Workflow, graph.facts.remade(name, instead))
+
+
+def _request(run: RunRecord, number: int | None) -> RequestRecord:
+    count = len(run.requests)
+    if number is not None and not 1 <= number <= count:
+        raise WhatIfError(
+            f"The thread {run.thread!r} has no request {number}; it has {count}, from 1 on."
+        )
+    return run.requests[(number or count) - 1]
+
+
+def _decided(
+    graph: Workflow,
+    items: Sequence[CheckpointTuple],
+    asked: RequestRecord,
+    decision: SupervisorDecision | Mapping[str, Any],
+    number: int | None,
+    new_id: Callable[[], str],
+) -> tuple[_Fork, dict[str, Any]]:
+    """Return where a decision was taken, and the update that takes another one."""
+    count = len(asked.rounds)
+    if number is None or not 1 <= number <= count:
+        raise WhatIfError(f"There is no round {number}; the request has {count}, from 1 on.")
+    taken = asked.rounds[number - 1]
+    point = next(item for item in items if id_of(item) == taken.checkpoint)
+    values = point.checkpoint["channel_values"]
+    fields = plain_decision(decision) if isinstance(decision, SupervisorDecision) else decision
+    names = tuple(graph.facts.team.live(values))
+    new = edited(cast(Mapping[str, Any], fields), names)
+    if _meaning(new) == _meaning(_following(items, taken)):
+        raise WhatIfError(f"Nothing changes: that is what was decided in round {number}.")
+    new["handoff_id"] = new_id()
+    update = {
+        "decision": new,
+        "iterations": (values.get("iterations") or 0) + 1,
+        "status": "waiting" if new["user_input_needed"] else "running",
+        "messages": list(decision_messages(new)),
+    }
+    return _Fork(checkpoint=taken.checkpoint, kept={}), update
+
+
+def _following(items: Sequence[CheckpointTuple], taken: RoundRecord) -> Mapping[str, Any]:
+    """Return a decision as it was stored."""
+    stored = (i for i in items if not namespace_of(i) and i.checkpoint["ts"] == taken.decided)
+    values = next((i.checkpoint["channel_values"] for i in stored), dict[str, Any]())
+    return as_dict(values.get("decision"))
+
+
+def _meaning(decision: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in decision.items() if value and key not in _IDENTITY}
+
+
+def _visited(graph: Workflow, asked: RequestRecord, name: str, number: int) -> _Fork:
+    """Return where the first visit to a participant began."""
+    if name not in graph.facts.participants:
+        listed = ", ".join(graph.facts.participants)
+        raise WhatIfError(f"The workflow has no participant {name!r}; it has {listed}.")
+    for decided in asked.rounds[number - 1 :]:
+        for visit in sorted(decided.visits, key=lambda visit: visit.checkpoint):
+            if visit.participant == name and visit.checkpoint:
+                return _Fork(checkpoint=visit.checkpoint, kept=dict(_beside(decided, visit)))
+    raise WhatIfError(f"{name!r} made no visit from round {number} of the request on.")
+
+
+def _beside(decided: RoundRecord, changed: VisitRecord) -> Iterator[tuple[str, str]]:
+    """Yield who else was at work when a visit began and came to an end."""
+    for visit in decided.visits:
+        other = visit.participant != changed.participant
+        begun = visit.checkpoint and visit.checkpoint <= changed.checkpoint
+        after = visit.ended is not None and changed.began is not None
+        if other and begun and after and str(visit.ended) > str(changed.began):
+            yield visit.participant, str(visit.ended)
+
+
+def _copy(saver: Saver, items: Sequence[CheckpointTuple], fork: _Fork, thread: str) -> Steps[None]:
+    """Copy a thread up to a fork: the workflow, and what participants remembered then."""
+    if (yield Call(saver.get_tuple, saver.aget_tuple, (place(thread, ""),))) is not None:
+        raise WhatIfError(f"The thread {thread!r} is in use; name another one.")
+    star = [item for item in items if not namespace_of(item)]
+    head = next(item for item in star if id_of(item) == fork.checkpoint)
+    trunk = lineage(star, head)
+    before = {id_of(item) for item in trunk[:-1]}
+    lines: dict[str, list[CheckpointTuple]] = {"": trunk}
+    for namespace in {namespace_of(item) for item in items} - {""}:
+        own = [item for item in items if namespace_of(item) == namespace]
+        until = fork.kept.get(namespace.split("|")[0])
+        reached = [
+            item
+            for item in own
+            if above_of(item) in before or (until and item.checkpoint["ts"] <= until)
+        ]
+        if reached:
+            lines[namespace] = lineage(own, max(reached, key=id_of))
+    for namespace, line in lines.items():
+        for item in line:
+            yield from copied(saver, item, thread, namespace, writes=item is not line[-1])
+
+
+def _on(config: RunnableConfig, thread: str) -> RunnableConfig:
+    """Return a config with another thread, at its latest checkpoint."""
+    configurable = {
+        key: value
+        for key, value in (config.get("configurable") or {}).items()
+        if not key.startswith("checkpoint_")
+    }
+    return cast(RunnableConfig, {**config, "configurable": {**configurable, "thread_id": thread}})
