@@ -1,53 +1,10 @@
-"""Every error of Asterism, one tree.
-
-```
-AsterismError
-├── WorkflowBuildError      (ValueError)    the parts cannot make a workflow; lists every fault
-├── ConfigurationError      (ValueError)    a model, thread or setting cannot be used
-│   ├── ModelNotFoundError                  no such model, or its package or key is missing
-│   └── InvalidThreadError                  no thread id, or one that is not allowed
-├── InvalidRequestError     (ValueError)    the input of a run holds no request
-├── BadDecisionError        (ValueError)    one answer of a decider cannot be read
-├── RoutingError            (RuntimeError)  no valid decision within the bound
-├── ThreadBusyError         (RuntimeError)  somebody else drives the thread, or the batch
-├── UnknownParticipantError (LookupError)   a stored run waits for somebody who is gone
-├── UnknownThreadError      (LookupError)   nothing is stored of a thread
-├── WhatIfError             (ValueError)    a past run cannot be changed like that
-├── AgentTimeoutError       (TimeoutError)  a participant gave no answer in time
-├── BudgetExceededError     (RuntimeError)  a call does not fit into a budget
-├── AbandonedError          (RuntimeError)  an attempt that was given up still wants to store
-├── CircuitOpenError        (RuntimeError)  a service failed too often and is left alone
-├── CapacityTimeoutError    (TimeoutError)  a service had no capacity left in time
-├── ConsensusFailedError    (RuntimeError)  the participants did not agree
-├── AnswerError             (ValueError)    an answer to an open request is refused
-│   ├── NothingPendingError                 nobody is waiting for an answer
-│   └── UnknownRequestError                 the answered request is not open
-├── ChildError              (RuntimeError)  a supervised child did not come to its end
-│   ├── ChildFailedError                    it failed, and is not restarted any more
-│   ├── ChildKilledError                    it was killed
-│   ├── ChildPausedError                    it rests, and its supervisor is shut down
-│   └── ChildTimeoutError   (TimeoutError)  it was not over in time, and was killed
-├── ChildStateError         (RuntimeError)  a child cannot do that in its state
-├── SpawnRefusedError       (RuntimeError)  a supervisor takes no more children
-├── UnknownChildError       (LookupError)   a supervisor has no such child
-├── ProgramStateError       (RuntimeError)  a program was not started, or is stopped
-├── TaskFailedError         (RuntimeError)  a task of a program did not come to a result
-└── StorageError            (OSError)       a database cannot be opened or used
-```
-
-Each has a stable `code` for programs and is also the built-in error that it resembles.
-"""
+"""What can be wrong with a workflow, its runs, and what they are stored in."""
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
-
-class AsterismError(Exception):
-    """The root of all errors that Asterism raises on purpose."""
-
-    code: ClassVar[str] = "asterism"
-    """A stable name for programs; the words of a message may change."""
+from asterism.errors.root import AsterismError
 
 
 class WorkflowBuildError(AsterismError, ValueError):
@@ -227,79 +184,6 @@ class UnknownRequestError(AnswerError):
     """An answer names a request that is not open."""
 
     code = "unknown_request"
-
-
-class ChildError(AsterismError, RuntimeError):
-    """A supervised child did not come to its end."""
-
-    code = "child_not_completed"
-
-    def __init__(self, message: str, *, child_id: str = "", reason: str = "") -> None:
-        super().__init__(message)
-        self.child_id = child_id
-        """Which child."""
-        self.reason = reason
-        """Why."""
-
-
-class ChildFailedError(ChildError):
-    """A child failed, and is not restarted any more."""
-
-    code = "child_failed"
-
-
-class ChildKilledError(ChildError):
-    """A child was killed: by hand, by a quota, for its silence, or in a shutdown."""
-
-    code = "child_killed"
-
-
-class ChildPausedError(ChildError):
-    """A child rests, and its supervisor is shut down; another one can adopt it."""
-
-    code = "child_paused"
-
-
-class ChildTimeoutError(ChildError, TimeoutError):
-    """A child was not over in time, and was killed."""
-
-    code = "child_timeout"
-
-
-class ChildStateError(AsterismError, RuntimeError):
-    """A child cannot do what was asked of it in its state."""
-
-    code = "child_state"
-
-
-class SpawnRefusedError(AsterismError, RuntimeError):
-    """A supervisor takes no more children: it has as many as it may, or is shut down."""
-
-    code = "spawn_refused"
-
-
-class UnknownChildError(AsterismError, LookupError):
-    """A supervisor has no such child, or a thread holds nothing to adopt."""
-
-    code = "unknown_child"
-
-
-class ProgramStateError(AsterismError, RuntimeError):
-    """A program cannot do that now: it was not started, or is stopped."""
-
-    code = "program_state"
-
-
-class TaskFailedError(AsterismError, RuntimeError):
-    """A task of a program did not come to a result."""
-
-    code = "task_failed"
-
-    def __init__(self, message: str, *, task: str, decision: str = "", attempts: int = 1) -> None:
-        super().__init__(message)
-        self.task_id, self.attempts = task, attempts
-        self.decision = decision
-        """Why it is not tried again: `max_retries_exceeded`, or `not_retried`."""
 
 
 class StorageError(AsterismError, OSError):
