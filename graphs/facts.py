@@ -1,7 +1,7 @@
 """What a workflow knows of itself."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -36,6 +36,8 @@ class WorkflowFacts:
     """What tokens cost."""
     instructions: tuple[str, ...] = ()
     """What its own prompts say, for traces to tell one version from another."""
+    prompts: str = field(default_factory=prompts_hash)
+    """The hash of the library's prompts, taken when it is built: a run must not list files."""
     remade: Callable[[str, Any], Any] | None = None
     """Builds the workflow anew with another participant under a name, where that can be done."""
 
@@ -48,7 +50,7 @@ class WorkflowFacts:
         """Return hashes of what the workflow is made of: its prompts and its team."""
         team = (part for pair in self.participants.items() for part in pair)
         return {
-            "prompts": prompts_hash(),
+            "prompts": self.prompts,
             "instructions": text_hash(*self.instructions),
             "team": text_hash(*team),
         }
