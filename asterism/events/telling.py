@@ -1,5 +1,6 @@
 """Telling the event bus that a run carries, from wherever its code is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ def tell(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:
         **facts: What else there is to know; what is None is left out.
     """
     configurable = as_dict(config.get("configurable"))
-    line: Line | None = configurable.get(BUS)
+    line = line_in(configurable)
     if line is not None and line.bus.hears(what):
         known = {name: fact for name, fact in facts.items() if fact is not None}
         line.bus.emit(what, str(configurable.get("thread_id") or ""), known, run=line.run)
@@ -53,8 +54,16 @@ def tell_here(what: WorkflowEventType, to: EventBus | None = None, **facts: Any)
     """
     around = var_child_runnable_config.get() or {}
     configurable = as_dict(around.get("configurable"))
-    line = Line(bus=to) if to is not None else configurable.get(BUS)
+    line = line_in(configurable)
+    if to is not None and (line is None or line.bus is not to):
+        line = Line(bus=to)
     tell({"configurable": {**configurable, BUS: line}}, what, **facts)
+
+
+def line_in(configurable: Mapping[str, Any]) -> Line | None:
+    """Return where a run tells what happens; one that is no workflow has only the bus."""
+    found: Line | EventBus | None = configurable.get(BUS)
+    return Line(bus=found) if isinstance(found, EventBus) else found
 
 
 def excerpt(text: str | None) -> str | None:

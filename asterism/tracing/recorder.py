@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self, get_args
 from langgraph.errors import GraphBubbleUp
 
 from asterism.errors import ConfigurationError
-from asterism.events import Event, EventBus, utc_now
+from asterism.events import Event, EventBus, SupervisionEvent, utc_now
 from asterism.messages import clean_text
 from asterism.plain import plain_facts
 from asterism.storage import MEMORY, make_private, sqlite_path
@@ -215,10 +215,13 @@ class SupervisorTrace:
         self._shelf.put(str(trace_id), "", Note(self._clock(), kind, plain_facts(plain)))
 
     def _hear(self, event: Event) -> None:
-        run, thread = event.run, event.source if event.run else ""
-        if run or event.source:
-            note = Note(event.at, event.type.value, event.facts)
-            self._shelf.put(run or event.source, thread, note)
+        if event.run:
+            trace, thread = event.run, event.source
+        elif isinstance(event, SupervisionEvent):
+            trace, thread = event.source, ""
+        else:
+            return  # it belongs to a run that tells another bus
+        self._shelf.put(trace, thread, Note(event.at, event.type.value, event.facts))
 
 
 def _shelf(url: str, retention: Retention, text: int, clock: Callable[[], datetime]) -> Shelf:

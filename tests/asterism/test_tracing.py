@@ -230,6 +230,12 @@ def test_a_closed_trace_hears_no_more() -> None:
     assert [found.id for found in trace.get_all_traces()] == ["a"]
 
 
+def test_what_belongs_to_no_run_of_this_bus_is_no_trace() -> None:
+    trace = SupervisorTrace()
+    trace.bus.emit(RUN.WAITING_FOR_CAPACITY, "thread", {})
+    assert (trace.get_all_traces(), trace.bus.failures()) == ([], [])
+
+
 # ---- retention
 
 

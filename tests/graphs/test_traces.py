@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.runtime import RunControl
 from langgraph.types import interrupt
 
@@ -29,7 +30,7 @@ from asterism import (
     resume,
 )
 from asterism.errors import InvalidRequestError, RoutingError
-from asterism.events import EventBus, WorkflowEventType
+from asterism.events import BUS, EventBus, WorkflowEventType, tell_here
 from asterism.nodes.lifetime import RESTS, how_it_ended
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from asterism.tracing import files
@@ -498,3 +499,30 @@ async def test_hostile_text_is_traced_like_any_other(way: str, text: str) -> Non
     found = only(trace)
     assert (found.status, len(found.decisions), len(found.errors)) == ("completed", 2, 1)
     assert len(found.interactions) == 6
+
+
+def test_what_is_told_to_the_bus_by_name_belongs_to_the_run() -> None:
+    """A `ResourceManager` is given the bus itself."""
+    trace, other = SupervisorTrace(), SupervisorTrace()
+
+    def wait(messages: Any) -> str:
+        for bus in (trace.bus, other.bus, None):
+            tell_here(WorkflowEventType.WAITING_FOR_CAPACITY, bus, state="waiting")
+        return "done"
+
+    team(trace, follow(["p"]), p=wait).invoke(REQUEST)
+    assert [e.type for e in only(trace).events].count("waiting_for_capacity") == 2
+    assert other.get_all_traces() == []
+
+
+def test_a_graph_that_is_no_workflow_can_be_given_a_bus() -> None:
+    """The command line gives any graph its bus in the config."""
+    bus = EventBus()
+
+    def node(state: Any) -> dict[str, Any]:
+        tell_here(WorkflowEventType.WAITING_FOR_CAPACITY, state="waiting")
+        return {}
+
+    graph: Any = StateGraph(MessagesState).add_node("n", node).add_edge(START, "n").compile()
+    graph.invoke(REQUEST, {"configurable": {BUS: bus}})
+    assert [event.type.value for event in bus.history()] == ["waiting_for_capacity"]
