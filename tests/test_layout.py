@@ -52,6 +52,7 @@ LAYERS = [
     {"graphs"},
     {"threads"},
     {"cli", "testing", "ui", "__main__", "__init__"},
+    {"pytest_plugin"},
 ]
 """Bottom up: a module imports from its own layer and those before it."""
 
