@@ -7,6 +7,7 @@ from asterism.testing.conformance import (
     acheck_participant,
     check_participant,
 )
+from asterism.testing.embeddings import WordEmbeddings
 from asterism.testing.recording import CassetteChatModel
 from asterism.testing.scripted import (
     ScriptedCall,
@@ -30,6 +31,7 @@ __all__ = [
     "ScriptedReply",
     "TeamChatModel",
     "UnexpectedModelCallError",
+    "WordEmbeddings",
     "acheck_participant",
     "check_participant",
 ]
