@@ -13,7 +13,11 @@ from asterism.state import Decision
 
 
 def routed(
-    update: StateUpdate, snapshot: StateSnapshot, names: Sequence[str], nodes: Collection[str]
+    update: StateUpdate,
+    snapshot: StateSnapshot,
+    names: Sequence[str],
+    nodes: Collection[str],
+    granted: Collection[str] = (),
 ) -> StateUpdate:
     """Add where a decision leads to an update that comes from the supervisor.
 
@@ -33,7 +37,7 @@ def routed(
     if after.get("decision"):
         after["decision"] = as_task(edited(after["decision"], names), nodes)
         values = {**values, "decision": after["decision"]}
-    command: Command[Any] = Command(update=values, goto=route(after, names))
+    command: Command[Any] = Command(update=values, goto=route(after, names, granted))
     return update._replace(values=cast(Any, command))
 
 

@@ -235,9 +235,8 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         try:
             found = yield Call(super().get_state, super().aget_state, (config,))
             names = tuple(self.facts.team.live(as_dict(found.values)))
-            steps = [
-                [routed(update, found, names, self.nodes) for update in step] for step in supersteps
-            ]
+            where = (found, names, self.nodes, self.facts.team.granted)
+            steps = [[routed(update, *where) for update in step] for step in supersteps]
             return cast(RunnableConfig, (yield Call(*update, (config, steps))))
         finally:
             release()

@@ -12,7 +12,7 @@ from asterism.agents import DELEGATE, PLAN_AND_CREATE
 from asterism.decisions import is_whole
 from asterism.effects import Call, Steps, arun, run
 from asterism.nodes.deciders import bind_schema, describe_participants
-from asterism.nodes.deciding import Said
+from asterism.nodes.protocol import Said
 from asterism.nodes.view import SPEAKER, SupervisorView, conversation
 from asterism.prompts import render
 from asterism.schemas import decision_schema, team_schema

@@ -55,7 +55,7 @@ def failed_report(
 
 def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
     """Report what a participant's finished turn left in its state."""
-    new = messages_since(values["messages"], visit["id"])
+    new = new_messages(visit, values)
     text = last_words(new, workflow="reports" in values)
     status = values.get("status", "completed")
     if status != "completed" and "reports" in values:
@@ -86,6 +86,14 @@ def report_message(report: Report) -> AIMessage:
         name=report["participant"],
         response_metadata=label(report=report["status"]),
     )
+
+
+def new_messages(visit: Visit, values: Mapping[str, Any]) -> Sequence[BaseMessage]:
+    """Return what a participant has added to its history in a visit, given its state."""
+    last = visit["id"]
+    if "given" in visit:
+        last = visit["given"]["messages"][-1].id
+    return messages_since(values.get("messages") or (), last)
 
 
 def messages_since(messages: Sequence[BaseMessage], request: str) -> Sequence[BaseMessage]:

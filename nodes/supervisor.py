@@ -15,18 +15,17 @@ from asterism.errors import BudgetExceededError
 from asterism.events import WorkflowEventType, excerpt, tell
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.deciding import (
-    AnyDecider,
     Decided,
     Rules,
     as_task,
     at_limit,
-    caller,
     compensation_of,
     decide,
     ending,
     question_of,
 )
 from asterism.nodes.guards import same_visit, stall_complaint, stalled
+from asterism.nodes.protocol import AnyDecider, caller
 from asterism.nodes.retrying import OnRetry, tell_retry
 from asterism.nodes.routing import SUPERVISOR, route
 from asterism.nodes.team import Team
@@ -63,7 +62,7 @@ def create_supervisor_node(
 
     def supervise(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
         taken: int = state.get("iterations") or 0
-        agents: dict[str, Any] = {}
+        decided: Decided | None = None
         breach: dict[str, Any] | None = None
         before: Decision | None = state.get("decision")
         made_up = compensation_of(state)
@@ -79,7 +78,8 @@ def create_supervisor_node(
             try:
                 if made_up is None:
                     again = partial(_retried, config)
-                    decision, agents = yield from _next(state, team, ask, rules, again)
+                    decided = yield from _next(state, team, ask, rules, again)
+                    decision = decided.decision
                 else:
                     decision = made_up
             except BudgetExceededError as error:
@@ -93,6 +93,8 @@ def create_supervisor_node(
         decision = as_task(decision, nodes)
         decision["handoff_id"] = new_id()
         update = decision_update(decision, taken)
+        if decided is not None:
+            update |= decided.update
         if breach:
             update["breach"] = breach
         if found := breach or state.get("breach"):
@@ -100,12 +102,12 @@ def create_supervisor_node(
         _told(config, decision, taken)
         if lines := meter_of(config).take(path_of(config, SUPERVISOR)):
             update["usage"] = lines
-        if agents:
-            update["agents"] = {**(state.get("agents") or {}), **agents}
+        if decided is not None and decided.agents:
+            update["agents"] = {**(state.get("agents") or {}), **decided.agents}
         after = {**state, **update}
-        return Command(update=update, goto=route(after, team.live(after)))
+        return Command(update=update, goto=route(after, team.live(after), team.granted))
 
-    return StepsNode(supervise, name=SUPERVISOR)
+    return StepsNode(supervise, name=SUPERVISOR, graphs=tuple(getattr(decider, "graphs", ())))
 
 
 def _told(config: RunnableConfig, decision: Decision, number: int) -> None:
@@ -131,7 +133,7 @@ def _followed(decision: Decision, state: Mapping[str, Any], team: Team) -> Comma
     """Follow on a decision that a budget had stopped."""
     after = {**state, "decision": decision}
     update = {"decision": decision, "status": "running"}
-    return Command(update=update, goto=route(after, team.live(after)))
+    return Command(update=update, goto=route(after, team.live(after), team.granted))
 
 
 def _retried(config: RunnableConfig, error: Exception, seconds: float) -> None:
@@ -146,21 +148,22 @@ def _next(
     stall = stalled(state.get("reports") or ())
     reason = stall and stall_complaint(stall).split(". ")[0]
     if reason and rules.on_stall == "finish":
-        return ending("stalled", reason), {}
+        return Decided(ending("stalled", reason))
     if reason and rules.on_stall == "ask_user":
-        return question_of(f"The work stands still: {reason}. What should be done next?"), {}
+        return Decided(question_of(f"The work stands still: {reason}. What should be done next?"))
     view = SupervisorView(
         messages=state["messages"],
         participants=team.live(state),
         reports=state.get("reports") or (),
         iterations=state.get("iterations") or 0,
         request="\n\n".join(state.get("brief") or ()),
+        state=state,
         complaints=(("", stall_complaint(stall)),) if stall else (),
     )
-    decision, agents = yield from decide(view, ask, rules, team.creation, on_retry=on_retry)
-    if reason and same_visit(decision, state.get("decision")):
-        return ending("stalled", reason), {}
-    return decision, agents
+    decided = yield from decide(view, ask, rules, team.creation, on_retry=on_retry)
+    if reason and same_visit(decided.decision, state.get("decision")):
+        return Decided(ending("stalled", reason))
+    return decided
 
 
 def works(decision: Decision) -> bool:

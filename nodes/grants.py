@@ -1,0 +1,59 @@
+"""Grants: what a participant sees of its workflow's state, and what it leaves there."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import BaseMessage, convert_to_messages
+
+from asterism.nodes.reports import report_message
+from asterism.state import Report
+
+Shows = Callable[[Report, Sequence[BaseMessage]], Sequence[BaseMessage]]
+"""Makes the messages of the workflow's history of a report and the messages of the visit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """Lets a participant see the whole conversation rather than a request of its own."""
+
+    keys: tuple[str, ...] = ()
+    """Further keys of the workflow's state that it is given, and may change."""
+    shows: Shows
+    """How its visits stand in the workflow's history."""
+
+    def given(self, name: str, handoff: str, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what it is sent, given the workflow's state.
+
+        Args:
+            name: Under which the decision may have inputs: a task, or the participant.
+            handoff: The visit.
+            state: The state of the workflow.
+        """
+        inputs: Mapping[str, Any] = ((state.get("decision") or {}).get("inputs") or {}).get(
+            name, {}
+        )
+        found = {key: state[key] for key in self.keys if key in state}
+        found |= {"messages": state["messages"], **inputs}
+        messages = convert_to_messages(found["messages"])
+        for place, message in enumerate(messages):
+            message.id = message.id or f"{handoff}-{place}"
+        return {**found, "messages": messages}
+
+    def left(self, report: Report, turn: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a visit leaves in the workflow's state besides its report.
+
+        Args:
+            report: The report.
+            turn: The state of the turn that it is a report of: `messages` are the new ones. Empty
+                where none came to its end.
+        """
+        whole = report["status"] == "ok" and turn
+        kept = {key: turn[key] for key in self.keys if whole and key in turn}
+        messages = turn["messages"] if whole else [report_message(report)]
+        return {**kept, "messages": list(self.shows(report, messages))}
+
+
+def left_by(grant: Grant | None, report: Report, turn: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a visit leaves in the workflow's state besides its report."""
+    return {"messages": [report_message(report)]} if grant is None else grant.left(report, turn)
