@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import BaseMessage, convert_to_messages
+from langchain_core.messages import BaseMessage, messages_from_dict
 
 from asterism.nodes.reports import report_message
 from asterism.state import Report
@@ -34,11 +34,11 @@ class Grant:
             name, {}
         )
         found = {key: state[key] for key in self.keys if key in state}
-        found |= {"messages": state["messages"], **inputs}
-        messages = convert_to_messages(found["messages"])
+        own = inputs.get("messages")
+        messages = messages_from_dict(own) if own else list(state["messages"])
         for place, message in enumerate(messages):
             message.id = message.id or f"{handoff}-{place}"
-        return {**found, "messages": messages}
+        return {**found, **inputs, "messages": messages}
 
     def left(self, report: Report, turn: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a visit leaves in the workflow's state besides its report.

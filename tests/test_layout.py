@@ -55,7 +55,7 @@ LAYERS = [
     {"prompts"},
     {"nodes"},
     {"graphs"},
-    {"threads"},
+    {"compat", "threads"},
     {"cli", "testing", "ui", "__main__", "__init__"},
     {"pytest_plugin"},
 ]
