@@ -16,9 +16,8 @@ from asterism.errors import BudgetExceededError
 from asterism.nodes.background import Background, Outcome
 from asterism.nodes.context import background_of, workflow_path
 from asterism.nodes.engine import detached, is_resuming
-from asterism.nodes.grants import left_by
 from asterism.nodes.policies import Try
-from asterism.nodes.reports import failed_report
+from asterism.nodes.reports import failed_report, report_message
 from asterism.nodes.routing import DISPATCH, SUPERVISOR, focused_request, handoff_id, task_handoff
 from asterism.nodes.spans import beside_steps
 from asterism.nodes.team import Team
@@ -90,7 +89,7 @@ def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
         }
         further: list[Command[Any]] = []  # one write each, so that reducers and conflicts count
         for report in reports:
-            left = plan.left.pop(report["id"], None) or left_by(None, report, {})
+            left = plan.left.pop(report["id"], {"messages": [report_message(report)]})
             update["messages"] += left.pop("messages")
             further += [Command(update=left)] if left else []
         if plan.stopped and not background.names:
@@ -203,7 +202,7 @@ def _visit(
         return (yield from visitor(visit, this))
     visit["given"] = member.grant.given(name, visit["id"], state)
     report = yield from visitor(visit, this)
-    plan.left[report["id"]] = member.grant.left(report, this.turn)
+    plan.left[report["id"]] = member.grant.left(report, this.turn, visit["given"])
     return report
 
 

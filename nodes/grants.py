@@ -7,6 +7,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, messages_from_dict
 
 from asterism.nodes.reports import report_message
+from asterism.plain import as_dict
 from asterism.state import Report
 
 Shows = Callable[[Report, Sequence[BaseMessage]], Sequence[BaseMessage]]
@@ -30,9 +31,7 @@ class Grant:
             handoff: The visit.
             state: The state of the workflow.
         """
-        inputs: Mapping[str, Any] = ((state.get("decision") or {}).get("inputs") or {}).get(
-            name, {}
-        )
+        inputs = as_dict(as_dict(as_dict(state.get("decision")).get("inputs")).get(name))
         found = {key: state[key] for key in self.keys if key in state}
         own = inputs.get("messages")
         messages = messages_from_dict(own) if own else list(state["messages"])
@@ -40,20 +39,19 @@ class Grant:
             message.id = message.id or f"{handoff}-{place}"
         return {**found, **inputs, "messages": messages}
 
-    def left(self, report: Report, turn: Mapping[str, Any]) -> dict[str, Any]:
+    def left(
+        self, report: Report, turn: Mapping[str, Any], given: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return what a visit leaves in the workflow's state besides its report.
 
         Args:
             report: The report.
             turn: The state of the turn that it is a report of: `messages` are the new ones. Empty
                 where none came to its end.
+            given: What it was sent; a key that it left alone is not written.
         """
         whole = report["status"] == "ok" and turn
-        kept = {key: turn[key] for key in self.keys if whole and key in turn}
+        changed = [k for k in self.keys if whole and k in turn and turn[k] != given.get(k)]
+        kept = {key: turn[key] for key in changed}
         messages = turn["messages"] if whole else [report_message(report)]
         return {**kept, "messages": list(self.shows(report, messages))}
-
-
-def left_by(grant: Grant | None, report: Report, turn: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a visit leaves in the workflow's state besides its report."""
-    return {"messages": [report_message(report)]} if grant is None else grant.left(report, turn)

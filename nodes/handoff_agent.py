@@ -38,7 +38,7 @@ class Handoff(TypedDict):
     goto: list[tuple[str, dict[str, Any] | None]]
     """The agents that work next, or `__end__`; each with a state of its own, or None."""
     messages: list[BaseMessage]
-    """The history, or what is new in it."""
+    """What is new in the history."""
     update: dict[str, Any]
     """What becomes of the rest of the workflow's state."""
 
@@ -143,7 +143,7 @@ def _tools_node(tools: ToolNode) -> StepsNode:
             if not isinstance(part, Command):
                 messages += as_dict(part).get("messages") or []
             elif part.graph == Command.PARENT:
-                handoffs.append(_handoff(part, state))
+                handoffs.append(_handoff(cast(Any, part), state))
             else:
                 own.append(part)
         update: Command[Any] = Command(update={"messages": messages, "handoffs": handoffs})
@@ -154,9 +154,11 @@ def _tools_node(tools: ToolNode) -> StepsNode:
 
 def _handoff(command: Command[Any], state: Mapping[str, Any]) -> Handoff:
     goto: Any = command.goto
-    targets = list(goto) if isinstance(goto, Sequence) and not isinstance(goto, str) else [goto]
+    targets: list[Any] = [goto] if isinstance(goto, str | Send) else list(goto)
     update = dict(cast(Mapping[str, Any], command.update or {}))
     messages = convert_to_messages(update.pop("messages", ()))
+    known = {message.id for message in state["messages"]}
+    messages = [message for message in messages if message.id is None or message.id not in known]
     answered = [m.tool_call_id for m in messages if isinstance(m, ToolMessage)]
     calls = [call for call in answered if call in open_calls(state["messages"])]
     return Handoff(

@@ -14,11 +14,13 @@ from langchain_core.messages import (
     convert_to_messages,
     messages_to_dict,
 )
+from langgraph.config import get_config
 from langgraph.graph import END
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from asterism.decisions import AnswerDecision, SupervisorDecision
 from asterism.effects import Call, Steps, arun, run
+from asterism.nodes.engine import has_saver, unsaved
 from asterism.nodes.handoff_agent import Handoff, ThinkingState
 from asterism.nodes.protocol import Told
 from asterism.nodes.structuring import Structurer
@@ -49,6 +51,7 @@ class HandoffDecider:
         agent: The supervisor's graph, of `create_handoff_agent`.
         agents: The names that tools hand over to, each with the id of the participant.
         keys: Further keys of the workflow's state that it reads and writes.
+        may_wait: Whether its tools or hooks may wait for a person; then it is stored.
         structure: Fills in `structured_response` at the end.
     """
 
@@ -58,6 +61,7 @@ class HandoffDecider:
         agents: Mapping[str, str],
         *,
         keys: Sequence[str] = (),
+        may_wait: bool = True,
         structure: Structurer | None = None,
     ) -> None:
         self.graphs = (agent,)
@@ -65,6 +69,7 @@ class HandoffDecider:
         self._agent = cast(Any, agent)
         self._agents = agents
         self._keys = tuple(keys)
+        self._may_wait = may_wait
         self._structure = structure
 
     def decide(self, view: SupervisorView) -> Told:
@@ -83,8 +88,7 @@ class HandoffDecider:
         ]
         given = {key: view.state[key] for key in self._keys if key in view.state}
         given["messages"] = [*known, *complaints]
-        args = (given, SPEAKER)
-        ended: dict[str, Any] = yield Call(self._agent.invoke, self._agent.ainvoke, args)
+        ended: dict[str, Any] = yield self._asked(given)
         handoffs: list[Handoff] = ended.get("handoffs") or []
         thought: list[BaseMessage] = ended["messages"]
         messages = [m for m in thought if not (m.id or "").startswith(_COMPLAINT)]
@@ -102,6 +106,15 @@ class HandoffDecider:
             inputs=inputs,
             update={k: v for k, v in update.items() if v != view.state.get(k)},
         )
+
+    def _asked(self, given: Mapping[str, Any]) -> Call:
+        """Make the call of its graph. It is stored once, and only where it may wait for people."""
+        config, kwargs = SPEAKER, cast(dict[str, Any] | None, None)
+        if not self._may_wait:
+            config = {**SPEAKER, "configurable": unsaved()}
+        elif has_saver(get_config()):
+            kwargs = {"durability": "exit"}
+        return Call(self._agent.invoke, self._agent.ainvoke, (given, config), kwargs)
 
     def _answer(self, messages: list[BaseMessage], forwarded: bool) -> Steps[AnswerDecision]:
         text = messages[-1].text if messages else ""

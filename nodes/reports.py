@@ -90,10 +90,12 @@ def report_message(report: Report) -> AIMessage:
 
 def new_messages(visit: Visit, values: Mapping[str, Any]) -> Sequence[BaseMessage]:
     """Return what a participant has added to its history in a visit, given its state."""
-    last = visit["id"]
-    if "given" in visit:
-        last = visit["given"]["messages"][-1].id
-    return messages_since(values.get("messages") or (), last)
+    return messages_since(values.get("messages") or (), begins_after(visit))
+
+
+def begins_after(visit: Visit) -> str:
+    """Return the id of the message after which a visit begins: the request, or what was given."""
+    return str(visit["given"]["messages"][-1].id) if "given" in visit else visit["id"]
 
 
 def messages_since(messages: Sequence[BaseMessage], request: str) -> Sequence[BaseMessage]:

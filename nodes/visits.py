@@ -13,7 +13,7 @@ from asterism.budgets import Budget, Scope, task_scope
 from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError, BudgetExceededError, CircuitOpenError
 from asterism.events import WorkflowEventType, excerpt, tell
-from asterism.idempotency import CALLS, HANDOFF, counter
+from asterism.idempotency import AFTER, CALLS, HANDOFF, counter
 from asterism.longterm import LongTermMemory
 from asterism.models import ModelLike
 from asterism.nodes.context import meter_of, path_of, workflow_path
@@ -30,7 +30,13 @@ from asterism.nodes.grants import Grant
 from asterism.nodes.kinds import Participant, participant_graph, public_description, service_of
 from asterism.nodes.policies import Attempt, Try, compensated, folded
 from asterism.nodes.recalling import with_recalled
-from asterism.nodes.reports import failed_report, last_words, new_messages, read_report
+from asterism.nodes.reports import (
+    begins_after,
+    failed_report,
+    last_words,
+    new_messages,
+    read_report,
+)
 from asterism.nodes.spans import traced_visit
 from asterism.plain import as_dict
 from asterism.redaction import describe_error
@@ -214,6 +220,7 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
             "participant": visit["participant"],
             "participant_path": path_of(this.config, visit["participant"]),
             HANDOFF: visit["id"],
+            **({AFTER: begins_after(visit)} if "given" in visit else {}),
             **({"task": visit["task"]} if "task" in visit else {}),
         },
     }

@@ -1,7 +1,7 @@
 """What langgraph-supervisor takes for an agent, as a participant."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
@@ -12,6 +12,11 @@ from asterism.nodes.kinds import LocalState, as_messages
 from asterism.runs import Graph, is_graph
 
 
+def has_messages(agent: object) -> TypeGuard[Graph]:
+    """Whether an agent is a graph whose state has `messages`."""
+    return is_graph(agent) and "messages" in cast(Any, agent).channels
+
+
 def as_participant(agent: Any, keys: Mapping[str, Any]) -> Graph:
     """Return a graph with `messages` that runs an agent.
 
@@ -19,12 +24,13 @@ def as_participant(agent: Any, keys: Mapping[str, Any]) -> Graph:
         agent: A compiled graph, a functional workflow, or any other Runnable of a state.
         keys: Further keys of the state that it is given.
     """
-    if is_graph(agent) and "messages" in agent.channels:
+    if has_messages(agent):
         return agent
+    runner: Any = agent
 
     def respond(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
         given = {key: state[key] for key in ("messages", *keys) if key in state}
-        answer = yield Call(agent.invoke, agent.ainvoke, (given,))
+        answer = yield Call(runner.invoke, runner.ainvoke, (given,))
         changed = {key: answer[key] for key in keys if key in answer}
         return {**changed, "messages": as_messages(answer)}
 
@@ -32,4 +38,4 @@ def as_participant(agent: Any, keys: Mapping[str, Any]) -> Graph:
     graph.add_node("respond", StepsNode(respond, name="respond"))
     graph.add_edge(START, "respond")
     graph.add_edge("respond", END)
-    return graph.compile(name=agent.name)
+    return graph.compile(name=runner.name)

@@ -9,10 +9,10 @@ from langchain_core.runnables import Runnable
 from pydantic import BaseModel
 from typing_extensions import get_type_hints
 
+from asterism.compat.langgraph_supervisor.agents import has_messages
 from asterism.compat.langgraph_supervisor.handoff import destinations
 from asterism.graphs.validation import count_faults, name_faults
 from asterism.nodes.kinds import fault_of
-from asterism.runs import is_graph
 from asterism.state import WorkflowState
 
 _SHARED = ("messages", "remaining_steps", "is_last_step", "structured_response")
@@ -58,7 +58,7 @@ def arguments_faults(
 def _agent_faults(agents: Sequence[Any], supervisor_name: str) -> Iterator[str]:
     if not agents:
         yield "there are no agents; give at least one"
-    names = [getattr(agent, "name", None) for agent in agents]
+    names: list[Any] = [getattr(agent, "name", None) for agent in agents]
     for agent, name in zip(agents, names, strict=True):
         if not isinstance(agent, Runnable):
             yield f"{agent!r} is no agent; allowed: a compiled graph, or another Runnable"
@@ -71,8 +71,8 @@ def _agent_faults(agents: Sequence[Any], supervisor_name: str) -> Iterator[str]:
             yield f"the agent {name!r} is called as the supervisor; rename one of them"
         else:
             yield from name_faults(participant_id(name))
-            if is_graph(agent) and "messages" in agent.channels and (f := fault_of(agent, None)):
-                yield f"the agent {name!r} {f}"
+            if has_messages(agent) and (fault := fault_of(agent, None)):
+                yield f"the agent {name!r} {fault}"
     for name, count in Counter(participant_id(name) for name in names if name).items():
         if count > 1:
             yield f"{count} agents are called {name!r}; names have to differ"

@@ -171,14 +171,16 @@ def create_supervisor(
         before=pre_model_hook,
         after=post_model_hook,
     )
-    structure_prompt, schema = (
-        response_format if isinstance(response_format, tuple) else (None, response_format)
-    )
+    schema: Any = response_format
+    rules: str | None = None
+    if isinstance(response_format, tuple):
+        rules, schema = cast(tuple[str, Any], response_format)
     decider = HandoffDecider(
         create_handoff_agent(thinking, extended(ThinkingState, keys)),
         names,
         keys=list(keys),
-        structure=None if schema is None else create_structurer(plain, schema, structure_prompt),
+        may_wait=bool(own_tools or pre_model_hook or post_model_hook),
+        structure=None if schema is None else create_structurer(plain, schema, rules),
     )
     back = supervisor_name if add_handoff_back_messages else None
     members = {
