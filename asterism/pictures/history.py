@@ -96,8 +96,9 @@ def visits_in(line: Sequence[CheckpointTuple], *, cut: bool) -> dict[str, list[B
     found: dict[str, list[BaseMessage]] = {}
     seen: set[str] = set()
     current: list[BaseMessage] = []
-    for step in steps_of(line, cut=cut):
-        new = [message for message in step.new["messages"] if isinstance(message, BaseMessage)]
+    first = _items(line[0].checkpoint["channel_values"].get("messages")) if line else []
+    for written in (first, *(step.new["messages"] for step in steps_of(line, cut=cut))):
+        new = [message for message in written if isinstance(message, BaseMessage)]
         ours = {message.id or "" for message in new} & given - seen  # all before it was sent to it
         for message in new:
             name = message.id or ""

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
-from langchain_core.runnables import Runnable
 from pydantic import BaseModel
 from typing_extensions import get_type_hints
 
@@ -13,6 +12,7 @@ from asterism.compat.langgraph_supervisor.agents import has_messages
 from asterism.compat.langgraph_supervisor.handoff import destinations
 from asterism.graphs.validation import count_faults, name_faults
 from asterism.nodes.kinds import fault_of
+from asterism.runs import is_runnable
 from asterism.state import WorkflowState
 
 _SHARED = ("messages", "remaining_steps", "is_last_step", "structured_response")
@@ -60,7 +60,7 @@ def _agent_faults(agents: Sequence[Any], supervisor_name: str) -> Iterator[str]:
         yield "there are no agents; give at least one"
     names: list[Any] = [getattr(agent, "name", None) for agent in agents]
     for agent, name in zip(agents, names, strict=True):
-        if not isinstance(agent, Runnable):
+        if not is_runnable(agent):
             yield f"{agent!r} is no agent; allowed: a compiled graph, or another Runnable"
         elif name is None or name == "LangGraph":
             yield (

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, ToolCall, ToolMessage
 from langchain_core.tools import BaseTool, InjectedToolCallId, StructuredTool
 from langgraph.graph import END
 from langgraph.prebuilt import InjectedState
@@ -39,20 +39,15 @@ def create_handoff_tool(
     """
     name = name or f"transfer_to_{tool_part(agent_name)}"
 
-    def hand_over(
-        state: Annotated[dict[str, Any], InjectedState],
-        tool_call_id: Annotated[str, InjectedToolCallId],
-    ) -> Command[Any]:
-        messages: list[BaseMessage] = state["messages"]
-        if add_handoff_messages:
-            done = ToolMessage(
-                f"Successfully transferred to {agent_name}",
-                name=name,
-                tool_call_id=tool_call_id,
-                response_metadata={METADATA_KEY_HANDOFF_DESTINATION: agent_name},
-            )
-            messages = [*messages, done]
-        return Command(goto=agent_name, graph=Command.PARENT, update={"messages": messages})
+    def hand_over(tool_call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+        done = ToolMessage(
+            f"Successfully transferred to {agent_name}",
+            name=name,
+            tool_call_id=tool_call_id,
+            response_metadata={METADATA_KEY_HANDOFF_DESTINATION: agent_name},
+        )
+        update = {"messages": [done] if add_handoff_messages else []}
+        return Command(goto=agent_name, graph=Command.PARENT, update=update)
 
     return StructuredTool.from_function(
         hand_over,

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from langchain_core.messages import BaseMessage, ToolMessage
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from asterism.budgets import Budget
 from asterism.compat.langgraph_supervisor.agent_name import AgentNameMode, with_agent_name
-from asterism.compat.langgraph_supervisor.agents import as_participant
+from asterism.compat.langgraph_supervisor.agents import create_agent_member
 from asterism.compat.langgraph_supervisor.checks import arguments_faults, participant_id, state_keys
 from asterism.compat.langgraph_supervisor.handoff import (
     create_handoff_back_messages,
@@ -33,13 +33,12 @@ from asterism.graphs.workflow import Workflow
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.deciding import Rules
 from asterism.nodes.finish import forwarder
-from asterism.nodes.grants import Grant
+from asterism.nodes.grants import Shows
 from asterism.nodes.handoff_agent import Prompt, Thinking, ThinkingState, create_handoff_agent
 from asterism.nodes.handoffs import HandoffDecider
 from asterism.nodes.kinds import describe
 from asterism.nodes.structuring import create_structurer
 from asterism.nodes.team import Team
-from asterism.nodes.visits import create_member
 from asterism.resilience import Policy
 from asterism.retries import MODEL_RETRY
 from asterism.state import Report
@@ -184,10 +183,8 @@ def create_supervisor(
     )
     back = supervisor_name if add_handoff_back_messages else None
     members = {
-        participant_id(agent.name): replace(
-            create_member(participant_id(agent.name), as_participant(agent, keys), None, policies),
-            grant=Grant(keys=tuple(keys), shows=_history(agent.name, output_mode, back)),
-            forgets=getattr(agent, "checkpointer", None) is not True,
+        names[agent.name]: create_agent_member(
+            agent, names[agent.name], keys, _history(agent.name, output_mode, back), policies
         )
         for agent in agents
     }
@@ -255,9 +252,7 @@ def _with_tools(
     return with_agent_name(model, names) if names else model
 
 
-def _history(
-    agent: str, mode: OutputMode, back: str | None
-) -> Callable[[Report, Sequence[BaseMessage]], Sequence[BaseMessage]]:
+def _history(agent: str, mode: OutputMode, back: str | None) -> Shows:
     """Tell how a visit to an agent stands in the history."""
 
     def shows(report: Report, messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:

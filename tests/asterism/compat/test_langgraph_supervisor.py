@@ -18,7 +18,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command, Send
 from pydantic import BaseModel
 
-from asterism import Usage, generate_orchestrator_flowchart, lines_of, read_run
+from asterism import Usage, generate_orchestrator_flowchart, lines_of, read_run, what_if
 from asterism.compat.langgraph_supervisor import (
     create_forward_message_tool,
     create_handoff_tool,
@@ -387,6 +387,37 @@ def test_a_limit_ends_a_run_with_what_there_is() -> None:
     result = app.invoke(REQUEST)
     assert (result["status"], result["iterations"]) == ("limit", 2)
     assert told(result)[-1] == "supervisor: two"
+
+
+@pytest.mark.parametrize("parallel", [False, True], ids=["one", "two at once"])
+def test_a_turn_that_was_asked_for_is_run_after_a_stop(
+    saver: BaseCheckpointSaver[str], parallel: bool
+) -> None:
+    names = ["clerk", "cook"] if parallel else ["clerk"]
+    nodes = ["dispatch"] if parallel else names
+    clerk = ScriptedChatModel(script=["one", "two"])
+    model = ScriptedChatModel(script=[hand_over(*names), hand_over(*names), "Done."])
+    agents = [create_agent(clerk, [], name="clerk"), agent("cook", "soup", "stew")]
+    app = create_supervisor(agents, model=model).compile(checkpointer=saver, interrupt_before=nodes)
+    app.invoke(REQUEST, THREAD)
+    app.invoke(None, THREAD)
+    while app.get_state(THREAD).next:
+        app.invoke(None, THREAD)
+    result = app.get_state(THREAD).values
+    assert [r["text"] for r in result["reports"] if r["participant"] == "clerk"] == ["one", "two"]
+    assert len(clerk.calls) == 2
+    assert told(result)[-1] == "supervisor: Done."
+
+
+def test_a_past_run_can_be_changed(saver: BaseCheckpointSaver[str]) -> None:
+    model = ScriptedChatModel(script=[hand_over("clerk"), "Done.", "Done otherwise."])
+    app = create_supervisor([agent("clerk", "Hello"), agent("cook", "Soup")], model=model).compile(
+        checkpointer=saver
+    )
+    app.invoke(REQUEST, THREAD)
+    other = what_if(app, THREAD, decision={"next_agent": "cook"}, round=1)
+    assert [report["text"] for report in other.result["reports"]] == ["Soup"]
+    assert other.result["messages"][-1].text == "Done otherwise."
 
 
 def test_what_was_used_and_what_ran_is_known(saver: BaseCheckpointSaver[str]) -> None:
