@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from asterism.nodes.deciders import create_supervisor_agent
     from asterism.nodes.kinds import Participant
     from asterism.nodes.view import SupervisorView
+    from asterism.notebook import show, show_progress
     from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
     from asterism.pictures import (
         Difference,
@@ -137,6 +138,8 @@ __all__ = [
     "proceed",
     "read_run",
     "resume",
+    "show",
+    "show_progress",
     "total_cost_breakdown",
     "what_if",
 ]
@@ -213,6 +216,8 @@ _HOMES = {
     "proceed": "runs",
     "read_run": "pictures",
     "resume": "people",
+    "show": "notebook",
+    "show_progress": "notebook",
     "total_cost_breakdown": "ledger",
     "what_if": "graphs.what_if",
 }

@@ -26,6 +26,7 @@ from asterism.graphs.facts import WorkflowFacts, inside
 from asterism.graphs.plans import seen
 from asterism.graphs.renaming import moves, renaming, replanning
 from asterism.leases import Release, take_lease
+from asterism.markup import PLAIN, SVG
 from asterism.nodes.background import Background
 from asterism.nodes.engine import lender
 from asterism.nodes.lifetime import Lifetime
@@ -288,5 +289,6 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Draw the star in Jupyter, offline: the engine's own drawing asks a web service."""
-        drawing = self.get_graph().draw_mermaid()
-        return {"text/plain": repr(self), "text/markdown": f"```mermaid\n{drawing}```"}
+        from asterism.pictures.svg import draw_svg  # drawings are not needed to run
+
+        return {PLAIN: repr(self), SVG: draw_svg(self.get_graph())}

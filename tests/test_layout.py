@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("graphs", "nodes", "prompts", "asterism")
 
 LAYERS = [
-    {"budgets", "errors", "ledger", "plain", "redaction"},
+    {"budgets", "errors", "ledger", "markup", "plain", "redaction"},
     {"agents", "files", "messages", "tasks", "underway"},
     {"decisions"},
     {"schemas"},
@@ -51,7 +51,7 @@ LAYERS = [
     {"nodes"},
     {"graphs"},
     {"threads"},
-    {"cli", "testing", "ui", "__main__", "__init__"},
+    {"cli", "notebook", "testing", "ui", "__main__", "__init__"},
 ]
 """Bottom up: a module imports from its own layer and those before it."""
 
@@ -127,6 +127,8 @@ PUBLIC = [
     "proceed",
     "read_run",
     "resume",
+    "show",
+    "show_progress",
     "total_cost_breakdown",
     "what_if",
 ]
