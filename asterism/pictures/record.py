@@ -122,6 +122,11 @@ class RoundRecord:
     checkpoint: str = ""
     """The checkpoint that the decision was taken in."""
 
+    def in_order(self) -> list[VisitRecord]:
+        """Return the visits in the order of the plan; those of no task as they ended."""
+        places = {task.id: place for place, task in enumerate(self.tasks)}
+        return sorted(self.visits, key=lambda visit: places.get(visit.task or "", len(places)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class RequestRecord:
@@ -180,7 +185,7 @@ class RunRecord:
             )
             for number, request in enumerate(self.requests, 1)
             for decided in request.rounds
-            for visit in decided.visits
+            for visit in decided.in_order()
         ]
         head = ("round", "participant", "task", "status", "said", "took")
         how = self.requests[-1].status if self.requests else "nothing ran"
