@@ -11,7 +11,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Durability, GraphOutput, StateSnapshot, StateUpdate
 
-from asterism.effects import Call, Steps, arun, run
+from asterism.effects import Call, Steps, arun, run, running_loop
 from asterism.errors import ConfigurationError, ThreadBusyError
 from asterism.graphs.checks import (
     addressed,
@@ -75,7 +75,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         given, durability, release, values = run(self._begun(input, config, durability))
         background = Background()
         try:
-            config = inside(self.facts, config, background, values)
+            config = inside(self.facts, config, background, values, held=running_loop())
             parts: Any = super().stream(given, config, durability=durability, **kwargs)
             with self._lifetime(config, background, given), closing(parts):
                 yield from parts
