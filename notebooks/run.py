@@ -19,7 +19,8 @@ def run(source: Path) -> nbformat.NotebookNode:
     for place, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{place}"
     resources = {"metadata": {"path": str(FOLDER.parent)}}
-    NotebookClient(notebook, timeout=SECONDS, resources=resources).execute()
+    client = NotebookClient(notebook, timeout=SECONDS, resources=resources, coalesce_streams=True)
+    client.execute()
     for cell in notebook.cells:
         cell.get("metadata", {}).pop("execution", None)
     notebook.metadata.pop("language_info", None)
