@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from asterism.budgets import Budget
     from asterism.capacity import ResourceManager
     from asterism.config import ProgramConfig, load_config
+    from asterism.context import ContextManager, Importance, SlidingWindow, Summary
     from asterism.decisions import HumanFeedbackRequest, SupervisorDecision
     from asterism.errors import AsterismError
     from asterism.events import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from asterism.messages import convert_tool_content_to_text
     from asterism.nodes.deciders import create_supervisor_agent
     from asterism.nodes.kinds import Participant
+    from asterism.nodes.middleware import context_middleware
     from asterism.nodes.view import SupervisorView
     from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
     from asterism.pictures import (
@@ -81,12 +83,14 @@ __all__ = [
     "ChildStatus",
     "CircuitBreaker",
     "Compensation",
+    "ContextManager",
     "Delegate",
     "Difference",
     "Event",
     "EventBus",
     "ExecutionMode",
     "HumanFeedbackRequest",
+    "Importance",
     "Participant",
     "PendingRequest",
     "PriceTable",
@@ -94,7 +98,9 @@ __all__ = [
     "ProgramTask",
     "ResourceManager",
     "RunRecord",
+    "SlidingWindow",
     "SubAgentTask",
+    "Summary",
     "SupervisedAgent",
     "SupervisionEvent",
     "SupervisionEventType",
@@ -123,6 +129,7 @@ __all__ = [
     "awhat_if",
     "batch_process",
     "compare_runs",
+    "context_middleware",
     "convert_tool_content_to_text",
     "create_supervisor_agent",
     "generate_detailed_tool_trace",
@@ -157,12 +164,14 @@ _HOMES = {
     "ChildStatus": "supervision",
     "CircuitBreaker": "breaker",
     "Compensation": "resilience",
+    "ContextManager": "context",
     "Delegate": "resilience",
     "Difference": "pictures",
     "Event": "events",
     "EventBus": "events",
     "ExecutionMode": "tasks",
     "HumanFeedbackRequest": "decisions",
+    "Importance": "context",
     "Participant": "nodes.kinds",
     "PendingRequest": "people",
     "PriceTable": "prices",
@@ -170,7 +179,9 @@ _HOMES = {
     "ProgramTask": "programs",
     "ResourceManager": "capacity",
     "RunRecord": "pictures",
+    "SlidingWindow": "context",
     "SubAgentTask": "tasks",
+    "Summary": "context",
     "SupervisedAgent": "supervision",
     "SupervisionEvent": "events",
     "SupervisionEventType": "events",
@@ -199,6 +210,7 @@ _HOMES = {
     "awhat_if": "graphs.what_if",
     "batch_process": "batch",
     "compare_runs": "pictures",
+    "context_middleware": "nodes.middleware",
     "convert_tool_content_to_text": "messages",
     "create_supervisor_agent": "nodes.deciders",
     "generate_detailed_tool_trace": "pictures",

@@ -14,6 +14,8 @@ from langgraph.types import RetryPolicy
 from pydantic import BaseModel
 
 from asterism.budgets import Budget
+from asterism.context import ContextManager
+from asterism.digests import DIGEST_TOKENS
 from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
 from asterism.graphs.facts import WorkflowFacts
@@ -21,6 +23,7 @@ from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
 from asterism.graphs.workflow import Workflow
 from asterism.models import ModelLike, resolve_model
+from asterism.nodes.compacting import Compactor, compactor_of
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
 from asterism.nodes.deciding import AnyDecider, Rules
 from asterism.nodes.finish import Writer, forwarder, structurer, synthesizer
@@ -74,6 +77,10 @@ class SupervisorWorkflowBuilder:
         max_parallel_tasks: How many tasks of a plan may run at once.
         thread_wait: How many seconds a call waits for a thread that another one drives,
             before it raises `ThreadBusyError`.
+        context: Keeps the prompts of the supervisor and of the answer short where conversations
+            get long. None: they hold the whole conversation.
+        digest_tokens: Above how many tokens a report is shown to the supervisor as a digest; it
+            can read the whole, and the answer is written from it. None: never.
 
     Example:
         ```python
@@ -108,6 +115,8 @@ class SupervisorWorkflowBuilder:
         events: EventBus | None = None,
         max_parallel_tasks: int = 5,
         thread_wait: float = 0.0,
+        context: ContextManager | None = None,
+        digest_tokens: int | None = DIGEST_TOKENS,
     ) -> None:
         self._name = name
         self._id = id or re.sub(r"[^\w]+", "-", name.strip().lower()).strip("-")
@@ -128,6 +137,8 @@ class SupervisorWorkflowBuilder:
         self._events = events
         self._max_parallel_tasks = max_parallel_tasks
         self._thread_wait = thread_wait
+        self._context = context
+        self._digest_tokens = digest_tokens
         self._model = model
         self._prompt = prompt
         self._finish: Finish = finish
@@ -211,16 +222,19 @@ class SupervisorWorkflowBuilder:
             thread_wait=self._thread_wait,
             policies=self._policies,
             max_parallel_tasks=self._max_parallel_tasks,
+            context=self._context,
+            digest_tokens=self._digest_tokens,
         )
         if faults:
             raise WorkflowBuildError(self._name, faults)
-        team = self._team()
+        team, compactor = self._team(), self._compactor()
         star = create_star(
             team,
             decider=self._decider(team),
             rules=self._rules,
-            write=self._writer(),
+            write=self._writer(compactor),
             max_parallel_tasks=self._max_parallel_tasks,
+            compactor=compactor,
         )
         facts = WorkflowFacts(
             id=self._id,
@@ -265,15 +279,21 @@ class SupervisorWorkflowBuilder:
             assert self._manager is not None
             return self._manager
         block = describe_participants(team.descriptions)
-        return create_supervisor_agent(self._model, block, prompt=self._prompt)
+        return create_supervisor_agent(
+            self._model, block, prompt=self._prompt, digest_tokens=self._digest_tokens
+        )
 
-    def _writer(self) -> Writer:
+    def _compactor(self) -> Compactor | None:
+        model = None if self._model is None else resolve_model(self._model)
+        return compactor_of(self._context, model)
+
+    def _writer(self, compactor: Compactor | None) -> Writer:
         if self._finish == "forward" or self._model is None:
             return forwarder()
         model = resolve_model(self._model)
         if isinstance(self._finish, type):
-            return structurer(model, self._finish)
-        return synthesizer(model, self._answer_prompt)
+            return structurer(model, self._finish, compactor)
+        return synthesizer(model, self._answer_prompt, compactor)
 
 
 def _description(name: str, thing: object) -> str:

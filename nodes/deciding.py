@@ -15,6 +15,7 @@ from asterism.decisions import (
     PlanDecision,
     SupervisorDecision,
     read_decision,
+    reports_wanted,
     said_text,
 )
 from asterism.effects import Call, Steps, both_ways
@@ -22,7 +23,7 @@ from asterism.errors import BadDecisionError, BudgetExceededError, RoutingError
 from asterism.nodes.guards import missing, missing_complaint
 from asterism.nodes.retrying import OnRetry, once, retried
 from asterism.nodes.team import Creation
-from asterism.nodes.view import SupervisorView
+from asterism.nodes.view import SupervisorView, report_texts
 from asterism.redaction import describe_error, redact
 from asterism.state import Decision
 
@@ -68,6 +69,9 @@ class Rules:
     """How failures of the decider are retried."""
 
 
+READS = 5
+"""How many reports a decider may read whole for one decision."""
+
 Decided = tuple[Decision, dict[str, Any]]
 """A decision, and the specs of the agents that it creates, by id."""
 
@@ -85,8 +89,12 @@ def decide(
     complaints = list(view.complaints)
     lacking: list[str] = []
     for _ in range(rules.max_repairs + 1):
-        asked = replace(ask, args=(replace(view, complaints=tuple(complaints)),))
-        said = yield from _ask(asked, rules.retry, on_retry)
+        view = replace(view, complaints=tuple(complaints))
+        view, said = yield from _informed(view, ask, rules.retry, on_retry)
+        if unread := reports_wanted(said):
+            lacking = []
+            complaints.append((said_text(said), f"no more can be read of {', '.join(unread)}"))
+            continue
         try:
             decision = _read(said, names, creation)
         except BadDecisionError as error:
@@ -100,6 +108,23 @@ def decide(
     if lacking:
         return _insist(lacking, view), {}
     return _fall_back(complaints, rules.fallback), {}
+
+
+def _informed(
+    view: SupervisorView, ask: Call, policy: RetryPolicy
+) -> Steps[tuple[SupervisorView, Any]]:
+    """Ask, and ask again as long as reports are wanted that can be read."""
+    said = yield from _ask(view, ask, policy)
+    while wanted := reports_wanted(said)[: READS - len(view.readings)]:
+        reports = report_texts(view.messages)
+        known = {name for name, _ in view.readings}
+        new = [(name, reports[name]) for name in dict.fromkeys(wanted) if name in reports]
+        new = [(name, text) for name, text in new if name not in known]
+        if not new:
+            break  # nothing that it could learn
+        view = replace(view, readings=(*view.readings, *new))
+        said = yield from _ask(view, ask, policy)
+    return view, said
 
 
 def _read(said: Any, names: tuple[str, ...], creation: Creation | None) -> SupervisorDecision:

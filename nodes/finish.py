@@ -8,16 +8,19 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel, ValidationError
 
+from asterism.compaction import Compaction
 from asterism.decisions import said_text
+from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.events import excerpt
 from asterism.messages import clean_text
+from asterism.nodes.compacting import Compactor, Write
 from asterism.nodes.context import meter_of, workflow_path
 from asterism.nodes.deciders import bind_schema
 from asterism.nodes.lifetime import note_end
 from asterism.nodes.routing import FINISH, SUPERVISOR
-from asterism.nodes.view import SPEAKER, conversation, label
+from asterism.nodes.view import REPORT_ID, SPEAKER, conversation, essentials, label
 from asterism.prompts import load_prompt, render
 from asterism.state import Report, WorkflowState
 
@@ -73,12 +76,14 @@ def create_finish_node(write: Writer) -> StepsNode:
     return StepsNode(finish, name=FINISH)
 
 
-def synthesizer(model: Runnable[Any, AIMessage], instructions: str = "") -> Writer:
-    """Let the model write the answer from the whole conversation."""
+def synthesizer(
+    model: Runnable[Any, AIMessage], instructions: str = "", compactor: Compactor | None = None
+) -> Writer:
+    """Let the model write the answer from the conversation, with all reports as they are."""
 
     def write(state: WorkflowState) -> Steps[Answer]:
         rules = "\n\n".join(filter(None, (load_prompt("synthesize"), instructions)))
-        messages = [SystemMessage(rules), *conversation(state["messages"])]
+        messages = _prompt(rules, state, compactor)
         answer = yield Call(model.invoke, model.ainvoke, (messages, SPEAKER))
         return Answer(text=answer.text or _what_there_is(state), message_id=answer.id)
 
@@ -97,7 +102,9 @@ def forwarder() -> Writer:
     return write
 
 
-def structurer(model: Runnable[Any, AIMessage], schema: type[BaseModel]) -> Writer:
+def structurer(
+    model: Runnable[Any, AIMessage], schema: type[BaseModel], compactor: Compactor | None = None
+) -> Writer:
     """Let the model fill in `schema`; a bad answer is sent back once.
 
     Raises:
@@ -106,8 +113,7 @@ def structurer(model: Runnable[Any, AIMessage], schema: type[BaseModel]) -> Writ
     bound = bind_schema(model, schema, schema.__name__)
 
     def write(state: WorkflowState) -> Steps[Answer]:
-        rules = SystemMessage(render("structured", schema=schema.__name__))
-        messages: list[AnyMessage] = [rules, *conversation(state["messages"])]
+        messages = _prompt(render("structured", schema=schema.__name__), state, compactor)
         said = yield Call(bound.invoke, bound.ainvoke, (messages, SPEAKER))
         try:
             filled = _fill(schema, said)
@@ -119,6 +125,27 @@ def structurer(model: Runnable[Any, AIMessage], schema: type[BaseModel]) -> Writ
         return Answer(text=filled.model_dump_json(indent=2), fields=filled.model_dump(mode="json"))
 
     return write
+
+
+def _prompt(rules: str, state: WorkflowState, compactor: Compactor | None) -> list[AnyMessage]:
+    """Write what the model is sent: the conversation, with the reports of this request whole.
+
+    Where that is too long for the policy there is, they are shown as digests.
+    """
+    messages, first = state["messages"], SystemMessage(rules)
+    if compactor is None:
+        return [first, *conversation(messages)]
+    pinned = essentials(messages) | {
+        f"{REPORT_ID}{report['id']}" for report in state.get("reports") or ()
+    }
+    lengths = (None, DIGEST_TOKENS, DIGEST_TOKENS // 8)
+    writes = [_writing(first, tokens) for tokens in lengths]
+    compaction = cast(Compaction | None, state.get("compaction"))
+    return compactor.once(messages, compaction, pinned, writes)
+
+
+def _writing(first: AnyMessage, tokens: int | None) -> Write:
+    return lambda messages: [first, *conversation(messages, digest_tokens=tokens, reading=False)]
 
 
 def _fill(schema: type[BaseModel], said: AIMessage) -> BaseModel:

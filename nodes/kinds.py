@@ -2,23 +2,27 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NotRequired, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.channels import BinaryOperatorAggregate, DeltaChannel
+from langgraph.channels import BinaryOperatorAggregate
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
 from asterism.agents import MemoryConfig
 from asterism.budgets import Budget
+from asterism.context import ContextManager, context_fault
 from asterism.effects import Call, Steps, StepsNode, both_ways
 from asterism.messages import fold_history
 from asterism.models import ModelLike, resolve_model
+from asterism.nodes.compacting import Compactor
+from asterism.nodes.context import workflow_path
+from asterism.nodes.middleware import context_middleware
 from asterism.resilience import Policy
 from asterism.runs import Graph, is_graph, is_runnable
-from asterism.state import SNAPSHOT_FREQUENCY, Report
+from asterism.state import SNAPSHOT_FREQUENCY, HistoryChannel, Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,8 @@ class Participant:
     `CircuitBreaker`, `Compensation`. They take the place of the workflow's of their kind."""
     memory: MemoryConfig | None = None
     """What it remembers from visit to visit. None: everything."""
+    context: ContextManager | None = None
+    """What of a long history its model, or its function, is still sent. None: all of it."""
     budget: Budget | None = None
     """What its visits for one request may take together, with everything below it."""
     undo: Callable[[Report], Any] | None = None
@@ -52,13 +58,22 @@ class LocalState(TypedDict):
     """What a participant without a graph of its own remembers."""
 
     messages: Annotated[
-        list[AnyMessage], DeltaChannel(fold_history, snapshot_frequency=SNAPSHOT_FREQUENCY)
+        list[AnyMessage], HistoryChannel(fold_history, snapshot_frequency=SNAPSHOT_FREQUENCY)
     ]
+
+
+class BoundedState(LocalState):
+    """What it remembers where its prompts are kept short."""
+
+    compaction: NotRequired[dict[str, Any] | None]
+    """What stands for the beginning of its history."""
 
 
 def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
     """Say why `thing` cannot be a participant, or return None."""
     if isinstance(thing, Participant):
+        if fault := _context_fault(thing, default_model):
+            return fault
         if thing.runs is not None and (thing.tools or thing.prompt or thing.model is not None):
             return "has `runs` and also a model, prompt or tools; give one or the other"
         if thing.runs is None and thing.model is None and default_model is None:
@@ -72,6 +87,21 @@ def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
         f"is a {type(thing).__name__}, which cannot be a participant; allowed: a compiled graph, "
         "an agent, a Runnable, a chat model, a function of messages, or a Participant"
     )
+
+
+def _context_fault(spec: Participant, default_model: ModelLike | None) -> str | None:
+    if spec.context is None:
+        return None
+    if is_graph(spec.runs):
+        return (
+            "is a compiled graph, whose model calls are its own, so `context` has no hold on it; "
+            "give its agent middleware=[context_middleware(...)], or a workflow its own `context`"
+        )
+    if spec.memory is not None and spec.memory.token_threshold is not None:
+        return "has a `context` and also a `token_threshold` in its memory; give one or the other"
+    model = spec.model if spec.model is not None else default_model
+    fault = context_fault(spec.context, model)
+    return fault and f"has a context that cannot be kept: {fault}"
 
 
 def _graph_fault(graph: Graph) -> str | None:
@@ -101,19 +131,23 @@ def participant_graph(name: str, thing: object, default_model: ModelLike | None)
         default_model: The model of a participant that has none.
     """
     if isinstance(thing, Participant):
-        if thing.runs is not None:
+        if thing.runs is None:
+            return _model_graph(name, thing, default_model)
+        if thing.context is None or is_graph(thing.runs):
             return participant_graph(name, thing.runs, default_model)
-        return _model_graph(name, thing, default_model)
+        model = thing.model if thing.model is not None else default_model
+        compactor = Compactor(thing.context, None if model is None else resolve_model(model))
+        return _history_graph(name, both_ways(thing.runs), compactor)
     if is_graph(thing):
         return _with_memory(thing)
-    return _function_graph(name, cast(Callable[..., Any], thing))
+    return _history_graph(name, both_ways(thing))
 
 
 def _with_memory(graph: Graph) -> Graph:
     """Give a graph a history of its own, stored as what is new in each checkpoint."""
     given = cast(dict[str, Any], graph.channels)
     channels: dict[str, Any] = {
-        key: DeltaChannel(fold_history, list[AnyMessage], snapshot_frequency=SNAPSHOT_FREQUENCY)
+        key: HistoryChannel(fold_history, list[AnyMessage], snapshot_frequency=SNAPSHOT_FREQUENCY)
         if _adds_messages(channel)
         else channel
         for key, channel in given.items()
@@ -130,12 +164,12 @@ def _adds_messages(channel: Any) -> bool:
 def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) -> Graph:
     model = resolve_model(cast(ModelLike, spec.model if spec.model is not None else default_model))
     second = None if spec.fallback_model is None else resolve_model(spec.fallback_model)
-    summarises = spec.memory is not None and spec.memory.token_threshold is not None
-    if spec.tools or summarises:
+    context = spec.context or ContextManager.of(spec.memory)
+    if spec.tools:
         from langchain import agents
 
         create: Callable[..., Graph] = cast(Any, agents).create_agent
-        middleware = _middleware(model, second, spec.memory)
+        middleware = _middleware(second, context)
         return _with_memory(
             create(
                 model,
@@ -145,6 +179,7 @@ def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) 
                 middleware=middleware,
             )
         )
+    compactor = None if context is None else Compactor(context, model)
     if second is not None:
         model = model.with_fallbacks([second])
     rules = [SystemMessage(spec.prompt)] if spec.prompt else []
@@ -155,41 +190,46 @@ def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) 
     async def aanswer(messages: list[AnyMessage]) -> AIMessage:
         return await model.ainvoke([*rules, *messages])
 
-    return _history_graph(name, (answer, aanswer))
+    return _history_graph(name, (answer, aanswer), compactor, rules)
 
 
-def _middleware(model: Any, second: Any, memory: MemoryConfig | None) -> list[Any]:
-    """Return what LangChain has for a second model and for a history that grows long."""
+def _middleware(second: Any, context: ContextManager | None) -> list[Any]:
+    """Return what sees to a second model, and to a history that grows long."""
     from langchain.agents import middleware
 
     found: list[Any] = []
     if second is not None:
         found.append(middleware.ModelFallbackMiddleware(second))
-    if memory is not None and memory.enabled and memory.token_threshold is not None:
-        capped = {"max_tokens": memory.summary_max_tokens}
-        found.append(
-            middleware.SummarizationMiddleware(
-                model.model_copy(update=capped) if hasattr(model, "max_tokens") else model,
-                trigger=("tokens", memory.token_threshold),
-                keep=("messages", memory.preserve_last_n_messages),
-                trim_tokens_to_summarize=None,
-            )
-        )
+    if context is not None:
+        found.append(context_middleware(context))
     return found
 
 
-def _function_graph(name: str, function: Callable[..., Any]) -> Graph:
-    return _history_graph(name, both_ways(function))
-
-
-def _history_graph(name: str, ask: tuple[Callable[..., Any], Callable[..., Any]]) -> Graph:
-    """Make a graph of one node that answers from the whole local history."""
+def _history_graph(
+    name: str,
+    ask: tuple[Callable[..., Any], Callable[..., Any]],
+    compactor: Compactor | None = None,
+    rules: Sequence[AnyMessage] = (),
+) -> Graph:
+    """Make a graph of one node that answers from the local history, or from what fits of it."""
 
     def respond(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
-        reply = yield Call(*ask, (list(state["messages"]),))
-        return {"messages": as_messages(reply)}
+        messages: list[AnyMessage] = list(state["messages"])
+        update: dict[str, Any] = {}
+        if compactor is not None:
+            messages, compaction = yield from compactor.fit(
+                messages,
+                state.get("compaction"),
+                config,
+                path=workflow_path(config),
+                write=lambda shown: [*rules, *shown],
+            )
+            if compaction is not None:
+                update["compaction"] = compaction
+        reply = yield Call(*ask, (messages,))
+        return {"messages": as_messages(reply), **update}
 
-    builder = StateGraph(LocalState)
+    builder = StateGraph(LocalState if compactor is None else BoundedState)
     builder.add_node("respond", StepsNode(respond, name="respond"))
     builder.add_edge(START, "respond")
     builder.add_edge("respond", END)

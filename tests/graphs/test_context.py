@@ -1,0 +1,425 @@
+"""Long conversations: prompts stay short, histories whole, and nothing is sent twice."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain.agents import create_agent
+from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+
+from asterism import (
+    Agent,
+    AgentOrchestrator,
+    Budget,
+    ContextManager,
+    EventBus,
+    Importance,
+    Participant,
+    SlidingWindow,
+    Summary,
+    SupervisorWorkflowBuilder,
+    context_middleware,
+    open_checkpointer,
+)
+from asterism.agents import MemoryConfig
+from asterism.errors import WorkflowBuildError
+from asterism.messages import history_fault
+from asterism.testing import ScriptedChatModel, ScriptedReply
+
+WORDS = "word " * 60
+SHORT = ContextManager(max_tokens=1_000)
+
+
+@tool
+def look_up(what: str) -> str:
+    """Look something up."""
+    return f"{what} " * 200
+
+
+def plain(messages: Sequence[BaseMessage]) -> list[tuple[str, str]]:
+    return [(m.type, m.text) for m in messages]
+
+
+def answer(messages: Any) -> str:
+    """A long answer that is never the same."""
+    return f"{WORDS}{len(messages)} {messages[-1].text[-12:]}"
+
+
+def decisions(visits: int) -> list[Any]:
+    made = [{"next_agent": "clerk", "instruction": f"Do part {n}"} for n in range(visits)]
+    return [*made, {"next_agent": None}]
+
+
+def desk(model: Any, saver: Any, bus: EventBus | None = None, **options: Any) -> Any:
+    clerk = Participant(runs=answer, description="Works.", context=options.pop("memory", None))
+    options = {"finish": "forward", **options}
+    return (
+        SupervisorWorkflowBuilder("Desk", model=model, events=bus, **options)
+        .participants(clerk=clerk)
+        .build(checkpointer=saver)
+    )
+
+
+def ask(workflow: Any, thread: RunnableConfig, times: int = 1) -> Any:
+    for number in range(times):
+        result = workflow.invoke({"messages": [("user", f"Request {number}")]}, thread)
+    return result
+
+
+def test_a_long_conversation_is_cut_and_stored_whole(thread: RunnableConfig) -> None:
+    bus = EventBus()
+    model = ScriptedChatModel(script=decisions(4) * 5)
+    workflow = desk(model, InMemorySaver(), bus, context=SHORT)
+    result = ask(workflow, thread, 5)
+    assert [m.text for m in result["messages"] if m.type == "human"] == [
+        f"Request {n}" for n in range(5)
+    ]
+    assert sum(m.name == "clerk" for m in result["messages"]) == 20
+    sizes = [count_tokens_approximately(call.messages) for call in model.calls]
+    assert max(sizes) <= 1_000
+    events = [event.facts for event in bus.history() if event.type == "context_compacted"]
+    cuts = [place for place, (a, b) in enumerate(pairwise(sizes), 1) if b < a]
+    assert len(cuts) == len(events) >= 2
+    assert events[0]["path"] == "supervisor"
+    assert events[0]["strategy"] == "SlidingWindow"
+    assert events[0]["tokens"] == sizes[cuts[0]] < events[0]["tokens_before"]
+    last = model.calls[-1].messages
+    assert "among them reports of clerk (" in last[1].text
+    assert any(m.text == "Request 4" for m in last)
+
+
+def test_a_policy_is_off_by_default(thread: RunnableConfig) -> None:
+    model = ScriptedChatModel(script=decisions(4) * 4)
+    workflow = desk(model, InMemorySaver())
+    ask(workflow, thread, 4)
+    assert count_tokens_approximately(model.calls[-1].messages) > 1_500
+    assert workflow.get_state(thread).values.get("compaction") is None
+
+
+def test_a_summary_survives_a_restart_and_is_not_made_again(
+    tmp_path: Path, thread: RunnableConfig
+) -> None:
+    url = f"sqlite:///{tmp_path / 'threads.db'}"
+    writer = ScriptedChatModel(script=["It is about 42."])
+    context = ContextManager(
+        max_tokens=1_200,
+        strategy=Summary(keep_last=4, summary_max_tokens=90, model=writer),
+    )
+    prompts = []
+    for place in range(2):
+        model = ScriptedChatModel(script=decisions(4) * 2 if place == 0 else decisions(1))
+        with open_checkpointer(url) as saver:
+            ask(desk(model, saver, context=context), thread, 2 - place)
+        prompts += [call.messages for call in model.calls]
+    writer.assert_finished()
+    noted = ["It is about 42." in prompt[1].text for prompt in prompts]
+    assert noted == sorted(noted), "from the cut on it stands in every prompt"
+    assert noted[-2:] == [True, True]
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_a_summary_model_that_fails_harms_no_run(way: str, thread: RunnableConfig) -> None:
+    bus = EventBus()
+    writer = ScriptedChatModel(script=[RuntimeError("no credit for sk-aaaaaaaaaaaa")] * 9)
+    context = ContextManager(max_tokens=900, strategy=Summary(model=writer))
+    model = ScriptedChatModel(script=decisions(8))
+    workflow = desk(model, InMemorySaver(), bus, context=context)
+    request = {"messages": [("user", "Request")]}
+    if way == "sync":
+        result = workflow.invoke(request, thread)
+    else:
+        result = await workflow.ainvoke(request, thread)
+    assert result["status"] == "completed"
+    told = [event.facts for event in bus.history() if event.type == "context_compacted"]
+    assert told
+    assert told[0]["error"] == "RuntimeError: no credit for [redacted]"
+    assert all(count_tokens_approximately(call.messages) <= 900 for call in model.calls)
+
+
+def test_a_summary_counts_for_the_budget(thread: RunnableConfig) -> None:
+    model = ScriptedChatModel(script=[*decisions(8)[:6], "Summary.", *decisions(8)[6:]])
+    context = ContextManager(max_tokens=900, strategy=Summary(keep_last=2, summary_max_tokens=90))
+    workflow = desk(model, InMemorySaver(), context=context, budget=Budget(max_calls=7))
+    result = ask(workflow, thread)
+    assert result["status"] == "limit"
+    assert sum(line["calls"] for line in result["usage"]) == 7
+
+
+def test_a_participant_keeps_all_and_is_sent_what_fits(thread: RunnableConfig) -> None:
+    sent: list[Any] = []
+
+    def clerk(messages: Any) -> str:
+        sent.append(messages)
+        return answer(messages)
+
+    bus = EventBus()
+    model = ScriptedChatModel(script=decisions(12))
+    context = ContextManager(max_tokens=400)
+    workflow = (
+        SupervisorWorkflowBuilder("Desk", model=model, finish="forward", events=bus)
+        .participants(clerk=Participant(runs=clerk, description="Works.", context=context))
+        .build(checkpointer=InMemorySaver())
+    )
+    ask(workflow, thread)
+    assert len(sent) == 12
+    assert max(map(count_tokens_approximately, sent)) <= 400
+    inside: RunnableConfig = {"configurable": {**thread["configurable"], "checkpoint_ns": "clerk"}}
+    assert len(workflow.get_state(inside).values["messages"]) == 24
+    told = [event.facts["path"] for event in bus.history() if event.type == "context_compacted"]
+    assert set(told) == {"clerk"}
+
+
+def worker(visits: int) -> ScriptedChatModel:
+    look = ScriptedReply(tool_calls=[("look_up", {"what": "fact"})])
+    return ScriptedChatModel(script=[look, look, "Found it."] * visits)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["a model with tools", "an agent of one's own"])
+@pytest.mark.parametrize("strategy", [SlidingWindow(), Importance()], ids=["window", "importance"])
+async def test_an_agent_keeps_all_and_is_sent_valid_prompts(
+    own: bool, strategy: Any, thread: RunnableConfig
+) -> None:
+    model, context = worker(4), ContextManager(max_tokens=700, strategy=strategy)
+    if own:
+        agent = create_agent(
+            model, [look_up], system_prompt="Be brief.", middleware=[context_middleware(context)]
+        )
+        clerk = Participant(runs=agent, description="Works.")
+    else:
+        clerk = Participant(model=model, tools=[look_up], prompt="Be brief.", context=context)
+    supervisor = ScriptedChatModel(script=decisions(4))
+    workflow = (
+        SupervisorWorkflowBuilder("Desk", model=supervisor, finish="forward")
+        .participants(clerk=clerk)
+        .build(checkpointer=InMemorySaver())
+    )
+    result = await workflow.ainvoke({"messages": [("user", "Request")]}, thread)
+    assert [report["text"] for report in result["reports"]] == ["Found it."] * 4
+    model.assert_finished()
+    for call in model.calls:
+        assert history_fault(call.messages) is None
+        assert call.messages[0].text == "Be brief."
+        assert call.messages[1].type == "human"
+        assert count_tokens_approximately(call.messages) <= 700
+        asked = [m for m in call.messages if m.type == "human" and "Your part" in m.text]
+        assert asked, "the request stays"
+    inside: RunnableConfig = {"configurable": {**thread["configurable"], "checkpoint_ns": "clerk"}}
+    stored = (await workflow.aget_state(inside)).values["messages"]
+    assert len(stored) == 4 * 6
+
+
+def test_a_memory_config_keeps_the_main_agent_short_too(thread: RunnableConfig) -> None:
+    plan = {"tasks": [{"task_id": "t", "agent_id": "x", "task_description": "Do it"}]}
+    replies = iter([plan, {"next_agent": None, "answer": WORDS * 2}] * 4)
+
+    def reply(messages: list[BaseMessage]) -> Any:
+        return "In short." if "You shorten" in messages[0].text else next(replies)
+
+    main = ScriptedChatModel(script=[reply] * 30)
+    memory: Any = {"token_threshold": 900, "preserve_last_n_messages": 2}
+    agent = Agent(agent_id="main", model=main, memory_config=memory)
+    orchestrator = AgentOrchestrator(agent)
+    spec = Agent(agent_id="x", model=ScriptedChatModel(script=[WORDS] * 4), system_prompt="X.")
+    orchestrator.register_subagent(spec)
+    for number in range(4):
+        orchestrator.graph.invoke({"messages": [("user", f"Go {number}")]}, thread)
+    prompts = [c.messages for c in main.calls if "You shorten" not in c.messages[0].text]
+    assert max(map(count_tokens_approximately, prompts)) <= 900
+    assert any("<summary>\nIn short.\n</summary>" in p[1].text for p in prompts)
+
+
+def test_the_answer_is_written_from_whole_reports(thread: RunnableConfig) -> None:
+    long = f"Begin {'middle ' * 400}end"
+    model = ScriptedChatModel(script=[*decisions(1), "The answer."])
+    workflow = (
+        SupervisorWorkflowBuilder("Desk", model=model, digest_tokens=100)
+        .participants(clerk=Participant(runs=lambda messages: long, description="Works."))
+        .build(checkpointer=InMemorySaver())
+    )
+    result = ask(workflow, thread)
+    digest, whole = model.calls[1].messages[-1].text, model.calls[2].messages[-1].text
+    assert long not in digest
+    assert '(digest of 702 tokens; the whole: read_report ["' in digest
+    assert long in whole
+    assert result["reports"][0]["text"] == long
+
+
+def test_the_answer_is_written_from_digests_where_reports_are_too_long(
+    thread: RunnableConfig,
+) -> None:
+    long = "fact " * 8_000
+    model = ScriptedChatModel(script=[*decisions(2), "The answer."])
+    workflow = (
+        SupervisorWorkflowBuilder("Desk", model=model, context=ContextManager(max_tokens=6_000))
+        .participants(clerk=Participant(runs=lambda messages: long, description="Works."))
+        .build(checkpointer=InMemorySaver())
+    )
+    assert ask(workflow, thread)["messages"][-1].text == "The answer."
+    prompt = model.calls[-1].messages
+    assert count_tokens_approximately(prompt) <= 6_000
+    assert sum("<report" in m.text for m in prompt[1:]) == 2
+    assert "read_report" not in str(prompt)
+
+
+def read(*names: str) -> Any:
+    """A model's wish to read the reports that are shown as digests."""
+
+    def said(messages: list[BaseMessage]) -> Any:
+        shown = [m.text.split('["')[1].split('"')[0] for m in messages if "(digest of" in m.text]
+        return {"next_agent": None, "read_report": [*shown, *names]}
+
+    return said
+
+
+LONG = f"Begin {'middle ' * 400}the secret is 42 {'middle ' * 400} end"
+
+
+def reader(script: Sequence[Any], **options: Any) -> tuple[ScriptedChatModel, Any]:
+    model = ScriptedChatModel(script=script)
+    workflow = (
+        SupervisorWorkflowBuilder(
+            "Desk", model=model, finish="forward", digest_tokens=200, **options
+        )
+        .participants(clerk=Participant(runs=lambda messages: LONG, description="Works."))
+        .build(checkpointer=InMemorySaver())
+    )
+    return model, workflow
+
+
+def test_a_digest_can_be_read_whole_before_the_decision(thread: RunnableConfig) -> None:
+    model, workflow = reader([decisions(1)[0], read(), {"next_agent": None}])
+    result = ask(workflow, thread)
+    model.assert_finished()
+    before, after = model.calls[1].messages, model.calls[2].messages
+    assert "the secret is 42" not in str(before)
+    assert plain(after)[: len(before)] == plain(before)
+    assert [m.type for m in after[len(before) :]] == ["ai", "human"]
+    assert "the secret is 42" in after[-1].text
+    assert result["status"] == "completed"
+    assert "read_report" not in str(result["messages"])
+    tool_fields = [
+        call.options["tools"][0]["function"]["parameters"]["properties"] for call in model.calls
+    ]
+    assert ["read_report" in fields for fields in tool_fields] == [False, True, True]
+
+
+@pytest.mark.parametrize("way", ["structured", "tools"])
+async def test_a_main_agent_can_read_whole_reports_too(way: Any) -> None:
+    task = {"tasks": [{"task_id": "t", "agent_id": "x", "task_description": "Do it"}]}
+    long = LONG * 6
+    if way == "structured":
+        script = [task, read(), {"next_agent": None, "answer": "42"}]
+    else:
+
+        def wish(messages: list[BaseMessage]) -> Any:
+            args = {"read_report": read()(messages)["read_report"]}
+            return ScriptedReply(tool_calls=[("read_report", args)])
+
+        script = [ScriptedReply(tool_calls=[("delegate_to_subagents", task)]), wish, "42"]
+    main = ScriptedChatModel(script=script)
+    orchestrator = AgentOrchestrator(Agent(agent_id="main", model=main), planning=way)
+    spec = Agent(agent_id="x", model=ScriptedChatModel(script=[long]), system_prompt="X.")
+    orchestrator.register_subagent(spec)
+    response = await orchestrator.process("Go")
+    assert response.content == "42"
+    assert long not in str([m.text for m in main.calls[1].messages])
+    assert "the secret is 42" in main.calls[2].messages[-1].text
+
+
+def test_who_asks_for_more_than_there_is_is_told_so(thread: RunnableConfig) -> None:
+    nothing = {"next_agent": None, "read_report": ["nonsense"]}
+    model, workflow = reader([decisions(1)[0], nothing, {"next_agent": None}])
+    result = ask(workflow, thread)
+    model.assert_finished()
+    assert "no more can be read of nonsense" in model.calls[2].messages[-1].text
+    assert result["status"] == "completed"
+
+
+def test_reading_is_bounded(thread: RunnableConfig) -> None:
+    model, workflow = reader([decisions(1)[0], *[read()] * 4], max_repairs=2, fallback="finish")
+    result = ask(workflow, thread)
+    model.assert_finished()
+    assert result["status"] == "failed"
+    assert "no more can be read" in result["reason"]
+
+
+def test_an_answer_that_hands_a_report_on_is_not_sent_again(thread: RunnableConfig) -> None:
+    model = ScriptedChatModel(script=decisions(1) * 2)
+    workflow = desk(model, InMemorySaver())
+    ask(workflow, thread, 2)
+    last = [m.text for m in model.calls[-1].messages]
+    assert "(That report, as it was written.)" in last
+    assert len([text for text in last if WORDS in text]) == 2
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=4),
+    st.sampled_from([None, SHORT, ContextManager(max_tokens=700, strategy=Importance())]),
+)
+def test_prompts_grow_by_what_is_new(visits: list[int], context: ContextManager | None) -> None:
+    bus = EventBus()
+    model = ScriptedChatModel(script=[d for n in visits for d in decisions(n)])
+    workflow = desk(model, InMemorySaver(), bus, context=context)
+    ask(workflow, {"configurable": {"thread_id": "t"}}, len(visits))
+    model.assert_finished()
+    told = sum(event.type == "context_compacted" for event in bus.history())
+    prompts = [plain(call.messages) for call in model.calls]
+    broken = sum(after[: len(before)] != before for before, after in pairwise(prompts))
+    assert broken == told
+    for prompt in prompts:
+        texts = [text for kind, text in prompt if "<report" in text or kind == "human"]
+        assert len(texts) == len(set(texts)), "nothing is sent twice"
+
+
+def clerk(**options: Any) -> Participant:
+    return Participant(**{"runs": answer, "description": "Works.", **options})
+
+
+@pytest.mark.parametrize(
+    ("participant", "options", "fault"),
+    [
+        (clerk(context=9), {}, "has a context that cannot"),
+        (
+            clerk(context=ContextManager(max_tokens=9, strategy=Summary())),
+            {"model": None},
+            "there is no model for it",
+        ),
+        (
+            clerk(runs=create_agent(ScriptedChatModel()), context=SHORT),
+            {},
+            "is a compiled graph, whose model calls are its own",
+        ),
+        (
+            clerk(context=SHORT, memory=MemoryConfig(token_threshold=500)),
+            {},
+            "give one or the other",
+        ),
+        (answer, {"context": 8_000}, "context is 8000; give it a ContextManager"),
+        (answer, {"digest_tokens": 0}, "digest_tokens is 0; it must be a whole number"),
+    ],
+    ids=["no policy", "no model", "a graph", "two policies", "a number", "no digest"],
+)
+def test_what_cannot_be_kept_is_refused_when_built(
+    participant: Any, options: dict[str, Any], fault: str
+) -> None:
+    options = {"model": "offline", **options}
+    builder = SupervisorWorkflowBuilder("X", **options).participants(x=participant)
+    if options["model"] is None:
+        builder = builder.with_manager(lambda view: {"next_agent": None})
+    with pytest.raises(WorkflowBuildError, match=fault):
+        builder.build()
+
+
+def test_the_note_is_the_users_side(thread: RunnableConfig) -> None:
+    model = ScriptedChatModel(script=decisions(9))
+    ask(desk(model, InMemorySaver(), context=SHORT), thread)
+    assert isinstance(model.calls[-1].messages[1], HumanMessage)
