@@ -20,9 +20,8 @@ from asterism.context import ContextManager, SlidingWindow, Strategy, Summary
 from asterism.digests import CHARACTERS_PER_TOKEN
 from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError, BudgetExceededError
-from asterism.events import WorkflowEventType
+from asterism.events import WorkflowEventType, tell
 from asterism.models import resolve_model
-from asterism.nodes.context import tell
 from asterism.nodes.left_out import reports_of, shown
 from asterism.nodes.view import SPEAKER, escaped
 from asterism.prompts import render
