@@ -1,6 +1,7 @@
 """Compaction: what of a history is left out of prompts, as a small plain value beside it."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from langchain_core.messages import (
     AIMessage,
@@ -20,12 +21,8 @@ class Compaction(TypedDict):
     """The id of the last message that is left out."""
     kept: list[str]
     """The ids of those before it that stay."""
-    left_out: int
-    """How many messages are left out."""
-    reports: dict[str, int]
-    """How many reports of each participant are among them."""
     summary: str
-    """What they say in short, where that was asked for."""
+    """What the others say in short, where that was asked for."""
 
 
 def together(messages: Iterable[AnyMessage]) -> list[list[AnyMessage]]:
@@ -81,31 +78,52 @@ def compacted(
     """
     places = [place for place, message in enumerate(messages) if message.id not in keep]
     dropped, last = [messages[place] for place in places], places[-1]
-    earlier = before or Compaction(upto="", kept=[], left_out=0, reports={}, summary="")
     stays = [m for m in messages[:last] if m.id in keep]
     kept = [m.id or "" for m in stays if not isinstance(m, SystemMessage)]
-    left_out = earlier["left_out"] + len(dropped)
-    return {**earlier, "upto": dropped[-1].id or "", "kept": kept, "left_out": left_out}, dropped
+    summary = before["summary"] if before else ""
+    return Compaction(upto=dropped[-1].id or "", kept=kept, summary=summary), dropped
 
 
-def remaining(
+def holding(messages: Sequence[BaseMessage], compaction: Compaction | None) -> Compaction | None:
+    """Return a compaction while it holds for a history, else None.
+
+    Where the cut is gone, the history was edited, and what stood for its beginning may tell of
+    what has been forgotten since.
+    """
+    if compaction and any(m.id == compaction["upto"] for m in reversed(messages)):
+        return compaction
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """A history in the light of a compaction, each part in its order."""
+
+    kept: list[AnyMessage]
+    """What stays of its beginning."""
+    gone: list[AnyMessage]
+    """What is left out of it."""
+    rest: list[AnyMessage]
+    """All that came after the cut."""
+
+
+def parts(
     messages: Sequence[AnyMessage], compaction: Compaction | None, also: Collection[str] = ()
-) -> tuple[list[AnyMessage], list[AnyMessage]]:
-    """Return what is sent of a history: what stays of its beginning, and the rest.
-
-    A history that was edited, so that the cut is not found, is sent whole.
+) -> Parts:
+    """Part a history at the cut.
 
     Args:
         messages: The history.
-        compaction: What stands for its beginning.
+        compaction: What stands for its beginning, while that holds.
         also: The ids of more that stays.
     """
     if compaction is None:
-        return [], list(messages)
-    for place in reversed(range(len(messages))):
-        if messages[place].id == compaction["upto"]:
-            keep = {*compaction["kept"], *also}
-            head = messages[: place + 1]
-            kept = [m for m in head if m.id in keep or isinstance(m, SystemMessage)]
-            return kept, list(messages[place + 1 :])
-    return [], list(messages)
+        return Parts(kept=[], gone=[], rest=list(messages))
+    cut = next(n for n in range(len(messages), 0, -1) if messages[n - 1].id == compaction["upto"])
+    keep = {*compaction["kept"], *also}
+    kept: list[AnyMessage] = []
+    gone: list[AnyMessage] = []
+    for message in messages[:cut]:
+        stays = message.id in keep or isinstance(message, SystemMessage)
+        (kept if stays else gone).append(message)
+    return Parts(kept=kept, gone=gone, rest=list(messages[cut:]))

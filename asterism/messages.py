@@ -47,71 +47,48 @@ def fold_history(left: list[AnyMessage], writes: Sequence[object]) -> list[AnyMe
     return _fold(left, writes, repair=True)
 
 
-class _History(list[AnyMessage]):
-    """A history that knows where its messages stand, so that one more costs no search."""
-
-    __slots__ = ("places",)
-    places: dict[str | None, int]
-
-    def __copy__(self) -> list[AnyMessage]:
-        return list(self)
-
-    def __reduce__(self) -> Any:
-        """Become a plain list elsewhere."""
-        return (list, (list(self),))
-
-
 def _fold(left: list[AnyMessage], writes: Sequence[object], *, repair: bool) -> list[AnyMessage]:
-    merged = _indexed(left)
+    merged, places = list(left), _places(left)
     for write in writes:
         items = cast(list[object], write) if isinstance(write, list) else [write]
         new = cast(list[BaseMessage], items)
-        mends = repair
         if not all(map(_is_whole, items)):
             new = convert_to_messages(cast(list[MessageLikeRepresentation], items))
             if repair and any(isinstance(message, HumanMessage) for message in new):
-                _answer_dangling(merged)
+                _answer_dangling(merged, places)
             for place, (item, read) in enumerate(zip(items, new, strict=True), len(merged)):
                 read.id = read.id or _id_of(item, place, read)
             if any(isinstance(message, RemoveMessage) for message in new):
-                merged = _indexed(add_messages(cast(Any, list(merged)), cast(Any, new)))
+                merged = cast(list[AnyMessage], add_messages(cast(Any, merged), cast(Any, new)))
+                places = _places(merged)
                 continue
-            mends = False
         for message in new:
-            _place(message, merged, repair=mends)
+            _place(message, merged, places, repair=repair)
     return merged
 
 
-def _indexed(messages: Any) -> _History:
-    """Copy a history with the index of its messages; the index moves on to the copy.
-
-    An index that has moved on counts more messages than the history that it came from, so
-    that one is indexed anew where it is folded again.
-    """
-    merged = _History(messages)
-    places = getattr(messages, "places", None)
-    if places is None or len(places) != len(merged):
-        places = {message.id: place for place, message in enumerate(merged)}
-    merged.places = places
-    return merged
+def _places(messages: Sequence[BaseMessage]) -> dict[str | None, int]:
+    return {message.id: place for place, message in enumerate(messages)}
 
 
-def _place(given: BaseMessage, merged: _History, *, repair: bool) -> None:
+def _place(
+    given: BaseMessage, merged: list[AnyMessage], places: dict[str | None, int], *, repair: bool
+) -> None:
     """Put a message where the one with its id stands, or at the end."""
     whole = message_chunk_to_message(given) if isinstance(given, BaseMessageChunk) else given
     item = cast(AnyMessage, whole)
-    if (place := merged.places.get(item.id)) is not None:
+    if (place := places.get(item.id)) is not None:
         merged[place] = item
         return
     if repair and isinstance(item, HumanMessage):
-        _answer_dangling(merged)
-    merged.places[item.id] = len(merged)
+        _answer_dangling(merged, places)
+    places[item.id] = len(merged)
     merged.append(item)
 
 
-def _answer_dangling(merged: _History) -> None:
+def _answer_dangling(merged: list[AnyMessage], places: dict[str | None, int]) -> None:
     for answer in answer_dangling_calls(merged):
-        merged.places[answer.id] = len(merged)
+        places[answer.id] = len(merged)
         merged.append(answer)
 
 

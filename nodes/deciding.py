@@ -21,9 +21,10 @@ from asterism.decisions import (
 from asterism.effects import Call, Steps, both_ways
 from asterism.errors import BadDecisionError, BudgetExceededError, RoutingError
 from asterism.nodes.guards import missing, missing_complaint
+from asterism.nodes.reading import informed
 from asterism.nodes.retrying import OnRetry, once, retried
 from asterism.nodes.team import Creation
-from asterism.nodes.view import SupervisorView, report_texts
+from asterism.nodes.view import SupervisorView
 from asterism.redaction import describe_error, redact
 from asterism.state import Decision
 
@@ -69,9 +70,6 @@ class Rules:
     """How failures of the decider are retried."""
 
 
-READS = 5
-"""How many reports a decider may read whole for one decision."""
-
 Decided = tuple[Decision, dict[str, Any]]
 """A decision, and the specs of the agents that it creates, by id."""
 
@@ -88,13 +86,13 @@ def decide(
     names = tuple(view.participants)
     complaints = list(view.complaints)
     lacking: list[str] = []
+
+    def put(view: SupervisorView) -> Steps[Any]:
+        return _ask(replace(ask, args=(view,)), rules.retry, on_retry)
+
     for _ in range(rules.max_repairs + 1):
         view = replace(view, complaints=tuple(complaints))
-        view, said = yield from _informed(view, ask, rules.retry, on_retry)
-        if unread := reports_wanted(said):
-            lacking = []
-            complaints.append((said_text(said), f"no more can be read of {', '.join(unread)}"))
-            continue
+        view, said = yield from informed(view, put)
         try:
             decision = _read(said, names, creation)
         except BadDecisionError as error:
@@ -110,24 +108,9 @@ def decide(
     return _fall_back(complaints, rules.fallback), {}
 
 
-def _informed(
-    view: SupervisorView, ask: Call, policy: RetryPolicy
-) -> Steps[tuple[SupervisorView, Any]]:
-    """Ask, and ask again as long as reports are wanted that can be read."""
-    said = yield from _ask(view, ask, policy)
-    while wanted := reports_wanted(said)[: READS - len(view.readings)]:
-        reports = report_texts(view.messages)
-        known = {name for name, _ in view.readings}
-        new = [(name, reports[name]) for name in dict.fromkeys(wanted) if name in reports]
-        new = [(name, text) for name, text in new if name not in known]
-        if not new:
-            break  # nothing that it could learn
-        view = replace(view, readings=(*view.readings, *new))
-        said = yield from _ask(view, ask, policy)
-    return view, said
-
-
 def _read(said: Any, names: tuple[str, ...], creation: Creation | None) -> SupervisorDecision:
+    if unread := reports_wanted(said):
+        raise BadDecisionError(f"no more can be read of {', '.join(unread)}")
     decision = read_decision(said, names, plans=creation is not None)
     if isinstance(decision, PlanDecision) and not isinstance(said, SupervisorDecision):
         own = {"provider": None, "model": None}  # a model does not choose models

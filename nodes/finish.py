@@ -15,8 +15,9 @@ from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.events import excerpt
 from asterism.messages import clean_text
-from asterism.nodes.compacting import Compactor, Write
-from asterism.nodes.context import meter_of, workflow_path
+from asterism.nodes.compacting import Compactor
+from asterism.nodes.context import meter_of, path_of, workflow_path
+from asterism.nodes.cutting import Write
 from asterism.nodes.deciders import bind_schema
 from asterism.nodes.lifetime import note_end
 from asterism.nodes.routing import FINISH, SUPERVISOR
@@ -36,7 +37,7 @@ class Answer:
     """The id of the model's message, so that who saw it streamed knows it again."""
 
 
-Writer = Callable[[WorkflowState], Steps[Answer]]
+Writer = Callable[[WorkflowState, RunnableConfig], Steps[Answer]]
 """Writes the answer."""
 
 COMPLETE = "the supervisor found the request complete"
@@ -52,11 +53,11 @@ def create_finish_node(write: Writer) -> StepsNode:
             answer = Answer(text=decision["answer"], fields=decision.get("fields"))
         else:
             try:
-                answer = yield from write(state)
+                answer = yield from write(state, config)
             except BudgetExceededError as error:
                 if error.owner != workflow_path(config):
                     raise
-                answer = yield from forwarder()(state)
+                answer = yield from forwarder()(state, config)
                 end = {"status": "limit", "reason": str(error)}
         end = {"status": "completed", "reason": COMPLETE, **end}
         note_end(config, {**end, "answer": excerpt(answer.text) or ""})
@@ -81,9 +82,9 @@ def synthesizer(
 ) -> Writer:
     """Let the model write the answer from the conversation, with all reports as they are."""
 
-    def write(state: WorkflowState) -> Steps[Answer]:
+    def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
         rules = "\n\n".join(filter(None, (load_prompt("synthesize"), instructions)))
-        messages = _prompt(rules, state, compactor)
+        messages = _prompt(rules, state, config, compactor)
         answer = yield Call(model.invoke, model.ainvoke, (messages, SPEAKER))
         return Answer(text=answer.text or _what_there_is(state), message_id=answer.id)
 
@@ -93,7 +94,7 @@ def synthesizer(
 def forwarder() -> Writer:
     """Hand the last report on as it was written, without a model."""
 
-    def write(state: WorkflowState) -> Steps[Answer]:
+    def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
         yield from ()
         reports: Sequence[Report] = state.get("reports") or ()
         written = [report["text"] for report in reports if report["text"]]
@@ -112,8 +113,9 @@ def structurer(
     """
     bound = bind_schema(model, schema, schema.__name__)
 
-    def write(state: WorkflowState) -> Steps[Answer]:
-        messages = _prompt(render("structured", schema=schema.__name__), state, compactor)
+    def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
+        rules = render("structured", schema=schema.__name__)
+        messages = _prompt(rules, state, config, compactor)
         said = yield Call(bound.invoke, bound.ainvoke, (messages, SPEAKER))
         try:
             filled = _fill(schema, said)
@@ -127,7 +129,9 @@ def structurer(
     return write
 
 
-def _prompt(rules: str, state: WorkflowState, compactor: Compactor | None) -> list[AnyMessage]:
+def _prompt(
+    rules: str, state: WorkflowState, config: RunnableConfig, compactor: Compactor | None
+) -> list[AnyMessage]:
     """Write what the model is sent: the conversation, with the reports of this request whole.
 
     Where that is too long for the policy there is, they are shown as digests.
@@ -139,9 +143,14 @@ def _prompt(rules: str, state: WorkflowState, compactor: Compactor | None) -> li
         f"{REPORT_ID}{report['id']}" for report in state.get("reports") or ()
     }
     lengths = (None, DIGEST_TOKENS, DIGEST_TOKENS // 8)
-    writes = [_writing(first, tokens) for tokens in lengths]
-    compaction = cast(Compaction | None, state.get("compaction"))
-    return compactor.once(messages, compaction, pinned, writes)
+    return compactor.once(
+        messages,
+        cast(Compaction | None, state.get("compaction")),
+        config,
+        path=path_of(config, FINISH),
+        writes=[_writing(first, tokens) for tokens in lengths],
+        pinned=pinned,
+    )
 
 
 def _writing(first: AnyMessage, tokens: int | None) -> Write:

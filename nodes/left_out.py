@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, SystemMessage
 
-from asterism.compaction import Compaction, remaining
+from asterism.compaction import Compaction, parts
 from asterism.nodes.view import escaped, facts_of
 from asterism.prompts import render
 
@@ -20,34 +20,24 @@ def shown(
 
     Args:
         messages: The whole history.
-        compaction: What stands for its beginning.
+        compaction: What stands for its beginning, while that holds.
         also: The ids of more that stays.
     """
-    if compaction is None:
+    found = parts(messages, compaction, also)
+    if compaction is None or not found.gone:
         return list(messages)
-    kept, rest = remaining(messages, compaction, also)
-    if len(kept) + len(rest) == len(messages):
-        return list(messages)  # nothing is left out, as the cut is not there any more
-    rules = [message for message in kept if isinstance(message, SystemMessage)]
-    others = [message for message in kept if not isinstance(message, SystemMessage)]
-    return [*rules, _note(compaction), *others, *rest]
+    rules = [message for message in found.kept if isinstance(message, SystemMessage)]
+    others = [message for message in found.kept if not isinstance(message, SystemMessage)]
+    return [*rules, _note(found.gone, compaction), *others, *found.rest]
 
 
-def _note(compaction: Compaction) -> HumanMessage:
+def _note(gone: Sequence[BaseMessage], compaction: Compaction) -> HumanMessage:
     """Say what is left out; it is the first message that is not a rule."""
-    named = [
-        f"{name} ({times})" if times > 1 else name for name, times in compaction["reports"].items()
-    ]
+    reports = Counter(m.name or "somebody" for m in gone if "report" in facts_of(m))
+    named = [f"{name} ({times})" if times > 1 else name for name, times in reports.items()]
     more = f" and {len(named) - LISTED} others" if len(named) > LISTED else ""
     whose = f", among them reports of {', '.join(named[:LISTED])}{more}" if named else ""
-    text = render("left_out", count=str(compaction["left_out"]), reports=whose)
+    text = render("left_out", count=str(len(gone)), reports=whose)
     if compaction["summary"]:
         text = render("earlier", left_out=text, summary=escaped(compaction["summary"]))
     return HumanMessage(text, id=f"earlier-{compaction['upto']}")
-
-
-def reports_of(gone: Sequence[BaseMessage], before: Compaction | None) -> dict[str, int]:
-    """Count the reports that are left out, by participant."""
-    found = Counter(before["reports"] if before else {})
-    found.update(m.name or "somebody" for m in gone if "report" in facts_of(m))
-    return dict(found)

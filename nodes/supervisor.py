@@ -1,16 +1,17 @@
 """The supervisor: asks its decider who works next, and follows the answer."""
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.managed import RemainingSteps
 from langgraph.types import Command
 
+from asterism.compaction import Compaction
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.events import WorkflowEventType, excerpt, tell
@@ -29,10 +30,11 @@ from asterism.nodes.deciding import (
     question_of,
 )
 from asterism.nodes.guards import same_visit, stall_complaint, stalled
+from asterism.nodes.looking import looking
 from asterism.nodes.retrying import OnRetry, tell_retry
 from asterism.nodes.routing import SUPERVISOR, route
 from asterism.nodes.team import Team
-from asterism.nodes.view import SupervisorView, conversation, essentials, label
+from asterism.nodes.view import SupervisorView, label
 from asterism.state import Decision, WorkflowState
 
 STEPS_OF_VISIT = 4
@@ -63,13 +65,13 @@ def create_supervisor_node(
         new_id: Makes the names of messages and handoffs.
     """
     ask = caller(decider)
-    look = _looking(decider, compactor)
+    look = looking(decider, team, compactor)
     nodes = frozenset(team.members)
 
     def supervise(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
         taken: int = state.get("iterations") or 0
         agents: dict[str, Any] = {}
-        update: dict[str, Any] = {}
+        compaction: Compaction | None = None
         breach: dict[str, Any] | None = None
         before: Decision | None = state.get("decision")
         made_up = compensation_of(state)
@@ -84,7 +86,7 @@ def create_supervisor_node(
             taken += 1
             try:
                 if made_up is None:
-                    view = partial(look, _view(state, team), state, config, update)
+                    view, compaction = yield from look(state, config)
                     again = partial(_retried, config)
                     decision, agents = yield from _next(state, view, team, ask, rules, again)
                 else:
@@ -99,7 +101,9 @@ def create_supervisor_node(
                 decision = ending("limit", "the recursion_limit of the run is reached")
         decision = as_task(decision, nodes)
         decision["handoff_id"] = new_id()
-        update |= decision_update(decision, taken)
+        update = decision_update(decision, taken)
+        if compaction:
+            update["compaction"] = compaction
         if breach:
             update["breach"] = breach
         if found := breach or state.get("breach"):
@@ -141,54 +145,6 @@ def _followed(decision: Decision, state: Mapping[str, Any], team: Team) -> Comma
     return Command(update=update, goto=route(after, team.live(after)))
 
 
-Look = Callable[
-    [SupervisorView, Mapping[str, Any], RunnableConfig, dict[str, Any]], Steps[SupervisorView]
-]
-"""Makes the view of a decider of the state, and notes in an update what it leaves out."""
-
-
-def _looking(decider: AnyDecider, compactor: Compactor | None) -> Look:
-    """Make what keeps the view of a decider to the policy there is."""
-    prompt: Any = getattr(decider, "prompt", None)
-
-    def look(
-        view: SupervisorView,
-        state: Mapping[str, Any],
-        config: RunnableConfig,
-        update: dict[str, Any],
-    ) -> Steps[SupervisorView]:
-        if compactor is None:
-            return view
-
-        def write(messages: Any) -> Any:
-            return prompt(replace(view, messages=messages)) if prompt else conversation(messages)
-
-        messages, compaction = yield from compactor.fit(
-            cast(Sequence[AnyMessage], view.messages),
-            state.get("compaction"),
-            config,
-            path=path_of(config, SUPERVISOR),
-            write=write,
-            pinned=essentials,
-        )
-        if compaction is not None:
-            update["compaction"] = compaction
-        return replace(view, messages=messages)
-
-    return look
-
-
-def _view(state: Mapping[str, Any], team: Team) -> SupervisorView:
-    """Show a decider the state."""
-    return SupervisorView(
-        messages=state["messages"],
-        participants=team.live(state),
-        reports=state.get("reports") or (),
-        iterations=state.get("iterations") or 0,
-        request="\n\n".join(state.get("brief") or ()),
-    )
-
-
 def _retried(config: RunnableConfig, error: Exception, seconds: float) -> None:
     """Tell the event bus that the decider is asked again."""
     tell_retry(config, error, seconds, path=path_of(config, SUPERVISOR))
@@ -196,7 +152,7 @@ def _retried(config: RunnableConfig, error: Exception, seconds: float) -> None:
 
 def _next(
     state: Mapping[str, Any],
-    look: Callable[[], Steps[SupervisorView]],
+    view: SupervisorView,
     team: Team,
     ask: Call,
     rules: Rules,
@@ -209,7 +165,6 @@ def _next(
         return ending("stalled", reason), {}
     if reason and rules.on_stall == "ask_user":
         return question_of(f"The work stands still: {reason}. What should be done next?"), {}
-    view = yield from look()
     if stall:
         view = replace(view, complaints=(("", stall_complaint(stall)),))
     decision, agents = yield from decide(view, ask, rules, team.creation, on_retry=on_retry)

@@ -1,7 +1,5 @@
 """Histories: how they are folded, and how they cross threads."""
 
-import copy
-import pickle
 from typing import Any
 
 import pytest
@@ -135,32 +133,3 @@ def test_two_branches_that_say_the_same_are_both_heard() -> None:
     fold_messages(left, [[one]])
     fold_messages(left, [[two]])
     assert len(fold_messages(left, [[one], [two]])) == 3
-
-
-def test_one_more_message_costs_no_search() -> None:
-    history = fold_messages([], [[HumanMessage("a", id="1"), AIMessage("b", id="2")]])
-    index: Any = history.places  # type: ignore[attr-defined]  # what it knows beyond a list
-    longer = fold_messages(history, [[AIMessage("c", id="3")]])
-    assert longer.places is index  # type: ignore[attr-defined]  # as above
-
-
-def test_a_history_can_be_folded_on_in_two_ways() -> None:
-    base = fold_messages([], [[HumanMessage("a", id="1")]])
-    one = fold_messages(base, [[AIMessage("b", id="2")]])
-    two = fold_messages(base, [[AIMessage("c", id="3")]])
-    again = fold_messages(one, [[AIMessage("d", id="1"), AIMessage("e", id="4")]])
-    assert _shown(base) == [("human", "1", "a")]
-    assert _shown(two) == [("human", "1", "a"), ("ai", "3", "c")]
-    assert _shown(again) == [("ai", "1", "d"), ("ai", "2", "b"), ("ai", "4", "e")]
-    assert _shown(fold_messages(one, [[AIMessage("f", id="4")]])) == [
-        ("human", "1", "a"), ("ai", "2", "b"), ("ai", "4", "f"),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "copied", [copy.copy, copy.deepcopy, lambda h: pickle.loads(pickle.dumps(h))]
-)
-def test_a_copy_of_a_history_is_a_plain_list(copied: Any) -> None:
-    history = fold_messages([], [[HumanMessage("a", id="1")]])
-    assert type(copied(history)) is list
-    assert _shown(copied(history)) == _shown(history)

@@ -1,13 +1,10 @@
 """Long conversations: prompts stay short, histories whole, and nothing is sent twice."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from langchain.agents import create_agent
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.messages.utils import count_tokens_approximately
@@ -33,8 +30,8 @@ from asterism.agents import MemoryConfig
 from asterism.errors import WorkflowBuildError
 from asterism.messages import history_fault
 from asterism.testing import ScriptedChatModel, ScriptedReply
+from tests.desks import WORDS, answer, ask, decisions, desk
 
-WORDS = "word " * 60
 SHORT = ContextManager(max_tokens=1_000)
 
 
@@ -42,36 +39,6 @@ SHORT = ContextManager(max_tokens=1_000)
 def look_up(what: str) -> str:
     """Look something up."""
     return f"{what} " * 200
-
-
-def plain(messages: Sequence[BaseMessage]) -> list[tuple[str, str]]:
-    return [(m.type, m.text) for m in messages]
-
-
-def answer(messages: Any) -> str:
-    """A long answer that is never the same."""
-    return f"{WORDS}{len(messages)} {messages[-1].text[-12:]}"
-
-
-def decisions(visits: int) -> list[Any]:
-    made = [{"next_agent": "clerk", "instruction": f"Do part {n}"} for n in range(visits)]
-    return [*made, {"next_agent": None}]
-
-
-def desk(model: Any, saver: Any, bus: EventBus | None = None, **options: Any) -> Any:
-    clerk = Participant(runs=answer, description="Works.", context=options.pop("memory", None))
-    options = {"finish": "forward", **options}
-    return (
-        SupervisorWorkflowBuilder("Desk", model=model, events=bus, **options)
-        .participants(clerk=clerk)
-        .build(checkpointer=saver)
-    )
-
-
-def ask(workflow: Any, thread: RunnableConfig, times: int = 1) -> Any:
-    for number in range(times):
-        result = workflow.invoke({"messages": [("user", f"Request {number}")]}, thread)
-    return result
 
 
 def test_a_long_conversation_is_cut_and_stored_whole(thread: RunnableConfig) -> None:
@@ -234,150 +201,6 @@ def test_a_memory_config_keeps_the_main_agent_short_too(thread: RunnableConfig) 
     prompts = [c.messages for c in main.calls if "You shorten" not in c.messages[0].text]
     assert max(map(count_tokens_approximately, prompts)) <= 900
     assert any("<summary>\nIn short.\n</summary>" in p[1].text for p in prompts)
-
-
-def test_the_answer_is_written_from_whole_reports(thread: RunnableConfig) -> None:
-    long = f"Begin {'middle ' * 400}end"
-    model = ScriptedChatModel(script=[*decisions(1), "The answer."])
-    workflow = (
-        SupervisorWorkflowBuilder("Desk", model=model, digest_tokens=100)
-        .participants(clerk=Participant(runs=lambda messages: long, description="Works."))
-        .build(checkpointer=InMemorySaver())
-    )
-    result = ask(workflow, thread)
-    digest, whole = model.calls[1].messages[-1].text, model.calls[2].messages[-1].text
-    assert long not in digest
-    assert '(digest of 702 tokens; the whole: read_report ["' in digest
-    assert long in whole
-    assert result["reports"][0]["text"] == long
-
-
-def test_the_answer_is_written_from_digests_where_reports_are_too_long(
-    thread: RunnableConfig,
-) -> None:
-    long = "fact " * 8_000
-    model = ScriptedChatModel(script=[*decisions(2), "The answer."])
-    workflow = (
-        SupervisorWorkflowBuilder("Desk", model=model, context=ContextManager(max_tokens=6_000))
-        .participants(clerk=Participant(runs=lambda messages: long, description="Works."))
-        .build(checkpointer=InMemorySaver())
-    )
-    assert ask(workflow, thread)["messages"][-1].text == "The answer."
-    prompt = model.calls[-1].messages
-    assert count_tokens_approximately(prompt) <= 6_000
-    assert sum("<report" in m.text for m in prompt[1:]) == 2
-    assert "read_report" not in str(prompt)
-
-
-def read(*names: str) -> Any:
-    """A model's wish to read the reports that are shown as digests."""
-
-    def said(messages: list[BaseMessage]) -> Any:
-        shown = [m.text.split('["')[1].split('"')[0] for m in messages if "(digest of" in m.text]
-        return {"next_agent": None, "read_report": [*shown, *names]}
-
-    return said
-
-
-LONG = f"Begin {'middle ' * 400}the secret is 42 {'middle ' * 400} end"
-
-
-def reader(script: Sequence[Any], **options: Any) -> tuple[ScriptedChatModel, Any]:
-    model = ScriptedChatModel(script=script)
-    workflow = (
-        SupervisorWorkflowBuilder(
-            "Desk", model=model, finish="forward", digest_tokens=200, **options
-        )
-        .participants(clerk=Participant(runs=lambda messages: LONG, description="Works."))
-        .build(checkpointer=InMemorySaver())
-    )
-    return model, workflow
-
-
-def test_a_digest_can_be_read_whole_before_the_decision(thread: RunnableConfig) -> None:
-    model, workflow = reader([decisions(1)[0], read(), {"next_agent": None}])
-    result = ask(workflow, thread)
-    model.assert_finished()
-    before, after = model.calls[1].messages, model.calls[2].messages
-    assert "the secret is 42" not in str(before)
-    assert plain(after)[: len(before)] == plain(before)
-    assert [m.type for m in after[len(before) :]] == ["ai", "human"]
-    assert "the secret is 42" in after[-1].text
-    assert result["status"] == "completed"
-    assert "read_report" not in str(result["messages"])
-    tool_fields = [
-        call.options["tools"][0]["function"]["parameters"]["properties"] for call in model.calls
-    ]
-    assert ["read_report" in fields for fields in tool_fields] == [False, True, True]
-
-
-@pytest.mark.parametrize("way", ["structured", "tools"])
-async def test_a_main_agent_can_read_whole_reports_too(way: Any) -> None:
-    task = {"tasks": [{"task_id": "t", "agent_id": "x", "task_description": "Do it"}]}
-    long = LONG * 6
-    if way == "structured":
-        script = [task, read(), {"next_agent": None, "answer": "42"}]
-    else:
-
-        def wish(messages: list[BaseMessage]) -> Any:
-            args = {"read_report": read()(messages)["read_report"]}
-            return ScriptedReply(tool_calls=[("read_report", args)])
-
-        script = [ScriptedReply(tool_calls=[("delegate_to_subagents", task)]), wish, "42"]
-    main = ScriptedChatModel(script=script)
-    orchestrator = AgentOrchestrator(Agent(agent_id="main", model=main), planning=way)
-    spec = Agent(agent_id="x", model=ScriptedChatModel(script=[long]), system_prompt="X.")
-    orchestrator.register_subagent(spec)
-    response = await orchestrator.process("Go")
-    assert response.content == "42"
-    assert long not in str([m.text for m in main.calls[1].messages])
-    assert "the secret is 42" in main.calls[2].messages[-1].text
-
-
-def test_who_asks_for_more_than_there_is_is_told_so(thread: RunnableConfig) -> None:
-    nothing = {"next_agent": None, "read_report": ["nonsense"]}
-    model, workflow = reader([decisions(1)[0], nothing, {"next_agent": None}])
-    result = ask(workflow, thread)
-    model.assert_finished()
-    assert "no more can be read of nonsense" in model.calls[2].messages[-1].text
-    assert result["status"] == "completed"
-
-
-def test_reading_is_bounded(thread: RunnableConfig) -> None:
-    model, workflow = reader([decisions(1)[0], *[read()] * 4], max_repairs=2, fallback="finish")
-    result = ask(workflow, thread)
-    model.assert_finished()
-    assert result["status"] == "failed"
-    assert "no more can be read" in result["reason"]
-
-
-def test_an_answer_that_hands_a_report_on_is_not_sent_again(thread: RunnableConfig) -> None:
-    model = ScriptedChatModel(script=decisions(1) * 2)
-    workflow = desk(model, InMemorySaver())
-    ask(workflow, thread, 2)
-    last = [m.text for m in model.calls[-1].messages]
-    assert "(That report, as it was written.)" in last
-    assert len([text for text in last if WORDS in text]) == 2
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    st.lists(st.integers(0, 3), min_size=1, max_size=4),
-    st.sampled_from([None, SHORT, ContextManager(max_tokens=700, strategy=Importance())]),
-)
-def test_prompts_grow_by_what_is_new(visits: list[int], context: ContextManager | None) -> None:
-    bus = EventBus()
-    model = ScriptedChatModel(script=[d for n in visits for d in decisions(n)])
-    workflow = desk(model, InMemorySaver(), bus, context=context)
-    ask(workflow, {"configurable": {"thread_id": "t"}}, len(visits))
-    model.assert_finished()
-    told = sum(event.type == "context_compacted" for event in bus.history())
-    prompts = [plain(call.messages) for call in model.calls]
-    broken = sum(after[: len(before)] != before for before, after in pairwise(prompts))
-    assert broken == told
-    for prompt in prompts:
-        texts = [text for kind, text in prompt if "<report" in text or kind == "human"]
-        assert len(texts) == len(set(texts)), "nothing is sent twice"
 
 
 def clerk(**options: Any) -> Participant:
