@@ -13,6 +13,9 @@ from langchain_core.messages import (
 )
 from typing_extensions import TypedDict
 
+COMPACTION = "compaction"
+"""The key of a state under which a compaction stands."""
+
 
 class Compaction(TypedDict):
     """What stands for the beginning of a history in prompts; plain JSON, a few hundred bytes."""

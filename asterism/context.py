@@ -1,7 +1,7 @@
 """Context policies: what of a long history a model is still sent. The history stays whole."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
 from langchain_core.messages import (
@@ -161,6 +161,13 @@ class ContextManager:
             summary_max_tokens=memory.summary_max_tokens,
         )
         return cls(max_tokens=memory.token_threshold, strategy=summary)
+
+    def with_model_made(self) -> "ContextManager":
+        """Return this policy with the model of its summaries made, if it names one."""
+        if not isinstance(self.strategy, Summary) or self.strategy.model is None:
+            return self
+        made = resolve_model(self.strategy.model)
+        return replace(self, strategy=replace(self.strategy, model=made))
 
     def counter(self, model: Any = None) -> TokenCounter:
         """Return what counts the tokens of a model's prompts."""

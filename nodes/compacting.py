@@ -19,9 +19,9 @@ from asterism.context import ContextManager, SlidingWindow, Summary
 from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError, BudgetExceededError
 from asterism.events import WorkflowEventType, tell
-from asterism.models import resolve_model
 from asterism.nodes.cutting import Cut, Prompt, Write
-from asterism.nodes.view import SPEAKER, escaped
+from asterism.nodes.left_out import fenced_summary
+from asterism.nodes.view import SPEAKER
 from asterism.prompts import render
 from asterism.redaction import describe_error
 
@@ -41,11 +41,9 @@ class Compactor:
         model: Runnable[Any, Any] | None,
         config: RunnableConfig | None = None,
     ) -> None:
-        self.manager = manager
+        self.manager = manager.with_model_made()
         self.count = manager.counter(model)
-        self._summarizer = model
-        if isinstance(manager.strategy, Summary) and manager.strategy.model is not None:
-            self._summarizer = resolve_model(manager.strategy.model)
+        self._summarizer = getattr(self.manager.strategy, "model", None) or model
         self._config: RunnableConfig = {**(config or {}), "tags": [TAG_NOSTREAM]}
 
     def fit(
@@ -163,7 +161,7 @@ class Compactor:
         return (cut.compaction if cut else prompt.before), failure
 
     def _summary(self, prompt: Prompt, cut: Cut, limit: int) -> Steps[str]:
-        """Let a model write in short what is left out.
+        """Let a model write in short what is left out, in as many calls as that needs.
 
         Raises:
             ValueError: There is no model, it wrote nothing, or there is no room for a summary.
@@ -171,21 +169,33 @@ class Compactor:
         model = cast(Any, self._summarizer)
         if model is None or limit < 1:
             raise ValueError("there is no room for a summary" if model else "there is no model")
-        ids = {message.id for message in cut.gone}
-        said = [message for message in prompt.write(cut.gone) if message.id in ids]
-        latest = SlidingWindow().keep(said, self.manager.max_tokens, lambda m: self.count([m]))
-        earlier = f"<summary>\n{escaped(cut.compaction['summary'])}\n</summary>"
-        text = f"{earlier}\n\n{get_buffer_string(list(latest or said[-1:]))}"
-        rules = render("summarize", words=str(max(20, limit * 3 // 4)))
-        asked = [SystemMessage(rules), HumanMessage(text)]
-        answer = yield Call(model.invoke, model.ainvoke, (asked, self._config))
+        rules = SystemMessage(render("summarize", words=str(max(20, limit * 3 // 4))))
+        summary = cut.compaction["summary"]
 
         def fits(words: str) -> bool:
-            if self.count([HumanMessage(escaped(words))]) > limit:
+            if self.count([HumanMessage(words)]) > limit:
                 return False
             return prompt.tokens({**cut.compaction, "summary": words}) <= self.manager.max_tokens
 
-        return _shortened(str(answer.text).strip(), fits)
+        ids = {message.id for message in cut.gone}
+        for piece in self._pieces([m for m in prompt.write(cut.gone) if m.id in ids]):
+            text = f"{fenced_summary(summary)}\n\n{get_buffer_string(piece)}"
+            asked = [rules, HumanMessage(text)]
+            answer = yield Call(model.invoke, model.ainvoke, (asked, self._config))
+            summary = _shortened(str(answer.text).strip(), fits)
+        return summary
+
+    def _pieces(self, messages: Sequence[AnyMessage]) -> list[list[AnyMessage]]:
+        """Group messages so that each group is as long as a prompt may be, or one message."""
+        pieces, room = list[list[AnyMessage]](), 0
+        for message in messages:
+            size = self.count([message])
+            if not pieces or size > room:
+                pieces.append([])
+                room = self.manager.max_tokens
+            pieces[-1].append(message)
+            room -= size
+        return pieces
 
 
 def compactor_of(

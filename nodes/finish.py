@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -36,6 +36,9 @@ class Answer:
     message_id: str | None = None
     """The id of the model's message, so that who saw it streamed knows it again."""
 
+
+Finish = Literal["synthesize", "forward"] | type[BaseModel]
+"""How the answer is written: by the model, as the last report, or as a pydantic model."""
 
 Writer = Callable[[WorkflowState, RunnableConfig], Steps[Answer]]
 """Writes the answer."""
@@ -75,6 +78,20 @@ def create_finish_node(write: Writer) -> StepsNode:
         }
 
     return StepsNode(finish, name=FINISH)
+
+
+def writer_of(
+    finish: Finish,
+    model: Runnable[Any, AIMessage] | None,
+    instructions: str = "",
+    compactor: Compactor | None = None,
+) -> Writer:
+    """Make what writes the answer; without a model, the last report is handed on."""
+    if finish == "forward" or model is None:
+        return forwarder()
+    if isinstance(finish, type):
+        return structurer(model, finish, compactor)
+    return synthesizer(model, instructions, compactor)
 
 
 def synthesizer(

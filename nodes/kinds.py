@@ -1,28 +1,19 @@
-"""Everything that may be a participant, made into a graph that keeps local history."""
+"""Everything that may be a participant: how it is described, and what is wrong with it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NotRequired, cast
-
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage
-from langchain_core.runnables import RunnableConfig
-from langgraph.channels import BinaryOperatorAggregate
-from langgraph.graph import END, START, StateGraph
-from langgraph.graph.message import add_messages
-from typing_extensions import TypedDict
+from typing import Any, cast
 
 from asterism.agents import MemoryConfig
 from asterism.budgets import Budget
 from asterism.context import ContextManager, context_fault
-from asterism.effects import Call, Steps, StepsNode, both_ways
-from asterism.messages import fold_history
+from asterism.longterm import LongTermMemory
 from asterism.models import ModelLike, resolve_model
-from asterism.nodes.compacting import Compactor
-from asterism.nodes.context import workflow_path
-from asterism.nodes.middleware import context_middleware
+from asterism.personality import Personality
 from asterism.resilience import Policy
 from asterism.runs import Graph, is_graph, is_runnable
-from asterism.state import SNAPSHOT_FREQUENCY, HistoryChannel, Report
+from asterism.state import Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +28,8 @@ class Participant:
     """The chat model. None: the model of the workflow."""
     prompt: str | None = None
     """The system prompt of the model."""
+    personality: Personality | None = None
+    """What it is like: a part of the system prompt."""
     tools: Sequence[Any] = field(default=())
     """What the model may call: LangChain tools or functions."""
     fallback_model: ModelLike | None = None
@@ -48,34 +41,24 @@ class Participant:
     """What it remembers from visit to visit. None: everything."""
     context: ContextManager | None = None
     """What of a long history its model, or its function, is still sent. None: all of it."""
+    recalls: LongTermMemory | None = None
+    """What is recalled for each visit, besides its own history."""
     budget: Budget | None = None
     """What its visits for one request may take together, with everything below it."""
     undo: Callable[[Report], Any] | None = None
     """Takes back what a report tells of, where a `Compensation` says `UndoAll`."""
 
 
-class LocalState(TypedDict):
-    """What a participant without a graph of its own remembers."""
-
-    messages: Annotated[
-        list[AnyMessage], HistoryChannel(fold_history, snapshot_frequency=SNAPSHOT_FREQUENCY)
-    ]
-
-
-class BoundedState(LocalState):
-    """What it remembers where its prompts are kept short."""
-
-    compaction: NotRequired[dict[str, Any] | None]
-    """What stands for the beginning of its history."""
-
-
 def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
     """Say why `thing` cannot be a participant, or return None."""
     if isinstance(thing, Participant):
+        own = thing.tools or thing.prompt or thing.personality or thing.model is not None
+        if thing.runs is not None and own:
+            return (
+                "has `runs` and also a model, prompt, personality or tools; give one or the other"
+            )
         if fault := _context_fault(thing, default_model):
             return fault
-        if thing.runs is not None and (thing.tools or thing.prompt or thing.model is not None):
-            return "has `runs` and also a model, prompt or tools; give one or the other"
         if thing.runs is None and thing.model is None and default_model is None:
             return "has no model, and the workflow has none either; give one of them a model"
         return None if thing.runs is None else fault_of(thing.runs, default_model)
@@ -122,120 +105,6 @@ def _keys(graph: Graph) -> list[str]:
     return [key for key in graph.channels if not key.startswith(("__", "branch:", "join:"))]
 
 
-def participant_graph(name: str, thing: object, default_model: ModelLike | None) -> Graph:
-    """Make the graph that runs a participant: it keeps its history on the workflow's thread.
-
-    Args:
-        name: The participant's id.
-        thing: What `fault_of` finds no fault with.
-        default_model: The model of a participant that has none.
-    """
-    if isinstance(thing, Participant):
-        if thing.runs is None:
-            return _model_graph(name, thing, default_model)
-        if thing.context is None or is_graph(thing.runs):
-            return participant_graph(name, thing.runs, default_model)
-        model = thing.model if thing.model is not None else default_model
-        compactor = Compactor(thing.context, None if model is None else resolve_model(model))
-        return _history_graph(name, both_ways(thing.runs), compactor)
-    if is_graph(thing):
-        return _with_memory(thing)
-    return _history_graph(name, both_ways(thing))
-
-
-def _with_memory(graph: Graph) -> Graph:
-    """Give a graph a history of its own, stored as what is new in each checkpoint."""
-    given = cast(dict[str, Any], graph.channels)
-    channels: dict[str, Any] = {
-        key: HistoryChannel(fold_history, list[AnyMessage], snapshot_frequency=SNAPSHOT_FREQUENCY)
-        if _adds_messages(channel)
-        else channel
-        for key, channel in given.items()
-    }
-    for key, channel in channels.items():
-        channel.key = key
-    return graph.copy({"checkpointer": True, "channels": channels})
-
-
-def _adds_messages(channel: Any) -> bool:
-    return isinstance(channel, BinaryOperatorAggregate) and channel.operator is add_messages
-
-
-def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) -> Graph:
-    model = resolve_model(cast(ModelLike, spec.model if spec.model is not None else default_model))
-    second = None if spec.fallback_model is None else resolve_model(spec.fallback_model)
-    context = spec.context or ContextManager.of(spec.memory)
-    if spec.tools:
-        from langchain import agents
-
-        create: Callable[..., Graph] = cast(Any, agents).create_agent
-        middleware = _middleware(second, context)
-        return _with_memory(
-            create(
-                model,
-                list(spec.tools),
-                system_prompt=spec.prompt,
-                name=name,
-                middleware=middleware,
-            )
-        )
-    compactor = None if context is None else Compactor(context, model)
-    if second is not None:
-        model = model.with_fallbacks([second])
-    rules = [SystemMessage(spec.prompt)] if spec.prompt else []
-
-    def answer(messages: list[AnyMessage]) -> AIMessage:
-        return model.invoke([*rules, *messages])
-
-    async def aanswer(messages: list[AnyMessage]) -> AIMessage:
-        return await model.ainvoke([*rules, *messages])
-
-    return _history_graph(name, (answer, aanswer), compactor, rules)
-
-
-def _middleware(second: Any, context: ContextManager | None) -> list[Any]:
-    """Return what sees to a second model, and to a history that grows long."""
-    from langchain.agents import middleware
-
-    found: list[Any] = []
-    if second is not None:
-        found.append(middleware.ModelFallbackMiddleware(second))
-    if context is not None:
-        found.append(context_middleware(context))
-    return found
-
-
-def _history_graph(
-    name: str,
-    ask: tuple[Callable[..., Any], Callable[..., Any]],
-    compactor: Compactor | None = None,
-    rules: Sequence[AnyMessage] = (),
-) -> Graph:
-    """Make a graph of one node that answers from the local history, or from what fits of it."""
-
-    def respond(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
-        messages: list[AnyMessage] = list(state["messages"])
-        update: dict[str, Any] = {}
-        if compactor is not None:
-            messages, compaction = yield from compactor.fit(
-                messages,
-                state.get("compaction"),
-                config,
-                path=workflow_path(config),
-                write=lambda shown: [*rules, *shown],
-            )
-            if compaction is not None:
-                update["compaction"] = compaction
-        reply = yield Call(*ask, (messages,))
-        return {"messages": as_messages(reply), **update}
-
-    builder = StateGraph(LocalState if compactor is None else BoundedState)
-    builder.add_node("respond", StepsNode(respond, name="respond"))
-    builder.add_edge(START, "respond")
-    builder.add_edge("respond", END)
-    return cast(Graph, builder.compile(checkpointer=True, name=name))
-
-
 def service_of(thing: object, default_model: ModelLike | None) -> str | None:
     """Name the provider and the model of a participant that is made of a model, or None."""
     if not isinstance(thing, Participant) or thing.runs is not None:
@@ -245,28 +114,6 @@ def service_of(thing: object, default_model: ModelLike | None) -> str | None:
         model = getattr(model, attribute, model)
     name = getattr(model, "model_name", None) or getattr(model, "model", None)
     return f"{type(model).__name__}:{name}"
-
-
-def as_messages(reply: object) -> list[AnyMessage]:
-    """Read what a function or a Runnable answered: a text, a message, or messages.
-
-    Raises:
-        TypeError: The answer is something else.
-    """
-    kind = type(reply).__name__
-    if isinstance(reply, str):
-        return [AIMessage(reply)]
-    if isinstance(reply, BaseMessage):
-        return [cast(AnyMessage, reply)]
-    if isinstance(reply, Mapping):
-        return as_messages(cast(Mapping[str, object], reply).get("messages"))
-    if isinstance(reply, list | tuple):
-        items = cast(Sequence[object], reply)
-        if all(isinstance(item, BaseMessage) for item in items):
-            return cast(list[AnyMessage], list(items))
-    raise TypeError(
-        f"the participant returned {kind}; allowed: a text, a message, or a list of messages"
-    )
 
 
 def describe(thing: object) -> str | None:
@@ -287,6 +134,18 @@ def describe(thing: object) -> str | None:
         function = getattr(thing, "func", None) or getattr(thing, "afunc", None)
         return _first_line(getattr(function, "__doc__", None))
     return _first_line(getattr(thing, "__doc__", None))
+
+
+def described(name: str, thing: object) -> str:
+    """Describe a participant, and warn where there is nothing to go by."""
+    found = describe(thing)
+    if found is None:
+        warnings.warn(
+            f"The participant {name!r} has no description, so the supervisor knows only its "
+            "name. Give it one: Participant(runs=..., description='...').",
+            stacklevel=3,
+        )
+    return found or name
 
 
 def public_description(thing: object) -> str | None:

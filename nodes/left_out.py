@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, SystemMessage
 
 from asterism.compaction import Compaction, parts
-from asterism.nodes.view import escaped, facts_of
+from asterism.nodes.view import facts_of
 from asterism.prompts import render
+from asterism.quoting import escaped, fenced
 
 LISTED = 10
 """How many participants are named whose reports are left out."""
@@ -39,5 +40,10 @@ def _note(gone: Sequence[BaseMessage], compaction: Compaction) -> HumanMessage:
     whose = f", among them reports of {', '.join(named[:LISTED])}{more}" if named else ""
     text = render("left_out", count=str(len(gone)), reports=whose)
     if compaction["summary"]:
-        text = render("earlier", left_out=text, summary=escaped(compaction["summary"]))
+        text = render("earlier", left_out=text, summary=fenced_summary(compaction["summary"]))
     return HumanMessage(text, id=f"earlier-{compaction['upto']}")
+
+
+def fenced_summary(summary: str) -> str:
+    """Put a summary between fences, and keep it from posing as a report."""
+    return fenced("summary", escaped(summary, "report"))

@@ -37,6 +37,8 @@ def context_middleware(
     from langchain.agents.middleware import AgentMiddleware, AgentState, ExtendedModelResponse
     from langchain.agents.middleware.types import PrivateStateAttr
 
+    policy = manager.with_model_made()
+
     class ContextState(AgentState[Any]):
         compaction: NotRequired[Annotated[dict[str, Any] | None, PrivateStateAttr]]
 
@@ -53,14 +55,9 @@ def context_middleware(
             shorter, compaction = await arun(fitted(request))
             return extended(await handler(shorter), compaction)
 
-    compactors: dict[int, Compactor] = {}
-
     def fitted(request: Any) -> Steps[tuple[Any, Compaction | None]]:
         config = get_config()
-        used = model if model is not None else request.model
-        compactor = compactors.get(id(used)) or compactors.setdefault(
-            id(used), Compactor(manager, used)
-        )
+        compactor = Compactor(policy, model if model is not None else request.model)
         rules = [] if request.system_message is None else [request.system_message]
         messages, compaction = yield from compactor.fit(
             request.messages,

@@ -1,7 +1,6 @@
 """What deciders and writers are shown of a workflow: the conversation, fenced."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
+from asterism import quoting
 from asterism.digests import CHARACTERS_PER_TOKEN, digest, is_long
 from asterism.messages import convert_tool_content_to_text
 from asterism.prompts import render
@@ -25,8 +25,6 @@ AGAIN = "(That report, as it was written.)"
 
 SPEAKER: RunnableConfig = {"metadata": {"participant": "supervisor"}}
 """The config of the workflow's own model calls, so that streams say who speaks."""
-
-_FENCE = re.compile(r"<(\s*/?\s*(?:report|summary))", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +80,8 @@ def conversation(
 
 def fenced(participant: str, text: str, status: str = "ok") -> str:
     """Put a participant's text between fences that it cannot close or imitate."""
-    note = "" if status == "ok" else f' status="{status}"'
-    return f'<report from="{participant}"{note}>\n{escaped(text)}\n</report>'
-
-
-def escaped(text: str) -> str:
-    """Take the fences out of a text."""
-    return _FENCE.sub(r"&lt;\1", text)
+    note = {} if status == "ok" else {"status": status}
+    return quoting.fenced("report", text, **{"from": participant}, **note)
 
 
 def report_texts(messages: Iterable[BaseMessage]) -> dict[str, str]:
