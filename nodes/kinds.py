@@ -72,18 +72,24 @@ def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
     )
 
 
+def context_of(spec: Participant) -> ContextManager | None:
+    """Return the policy for its prompts: its `context`, or what its `memory` stands for."""
+    return ContextManager.of(spec.memory) if spec.context is None else spec.context
+
+
 def _context_fault(spec: Participant, default_model: ModelLike | None) -> str | None:
-    if spec.context is None:
+    context, memory = context_of(spec), spec.memory
+    if context is None:
         return None
     if is_graph(spec.runs):
         return (
-            "is a compiled graph, whose model calls are its own, so `context` has no hold on it; "
-            "give its agent middleware=[context_middleware(...)], or a workflow its own `context`"
+            "is a compiled graph, whose model calls are its own, so neither `context` nor a "
+            "`token_threshold` has a hold on it; give its agent "
+            "middleware=[context_middleware(...)], or a workflow its own `context`"
         )
-    if spec.memory is not None and spec.memory.token_threshold is not None:
+    if spec.context is not None and memory is not None and memory.token_threshold is not None:
         return "has a `context` and also a `token_threshold` in its memory; give one or the other"
-    model = spec.model if spec.model is not None else default_model
-    fault = context_fault(spec.context, model)
+    fault = context_fault(context, spec.model if spec.model is not None else default_model)
     return fault and f"has a context that cannot be kept: {fault}"
 
 

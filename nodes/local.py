@@ -16,7 +16,7 @@ from asterism.messages import fold_history
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import workflow_path
-from asterism.nodes.kinds import Participant
+from asterism.nodes.kinds import Participant, context_of
 from asterism.nodes.middleware import context_middleware
 from asterism.prompts import render
 from asterism.runs import Graph, is_graph
@@ -49,10 +49,11 @@ def participant_graph(name: str, thing: object, default_model: ModelLike | None)
     if isinstance(thing, Participant):
         if thing.runs is None:
             return _model_graph(name, thing, default_model)
-        if thing.context is None or is_graph(thing.runs):
+        context = context_of(thing)
+        if context is None or is_graph(thing.runs):
             return participant_graph(name, thing.runs, default_model)
-        model = thing.model if thing.model is not None else default_model
-        compactor = Compactor(thing.context, None if model is None else resolve_model(model))
+        model = None if default_model is None else resolve_model(default_model)
+        compactor = Compactor(context, model)
         return _history_graph(name, both_ways(thing.runs), compactor)
     if is_graph(thing):
         return _with_memory(thing)
@@ -80,7 +81,7 @@ def _adds_messages(channel: Any) -> bool:
 def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) -> Graph:
     model = resolve_model(cast(ModelLike, spec.model if spec.model is not None else default_model))
     second = None if spec.fallback_model is None else resolve_model(spec.fallback_model)
-    context = spec.context or ContextManager.of(spec.memory)
+    context = context_of(spec)
     if spec.tools:
         from langchain import agents
 

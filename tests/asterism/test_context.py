@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -53,6 +54,7 @@ histories = st.builds(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 60)), min_size=1, max_size=12),
     st.sampled_from(["request", "result"]),
 )
+ids = st.integers(1, 12)
 strategies = st.sampled_from(
     [SlidingWindow(), Importance(), Importance(score=lambda m: len(m.text)), Summary(keep_last=3)]
 )
@@ -80,6 +82,10 @@ def test_every_policy_sends_a_valid_history_that_fits(
     ids = {message.id for message in sent}
     needed = {"rules", *essential(history)}
     assert needed <= ids
+    asked = next(m for m in reversed(history) if isinstance(m, HumanMessage))
+    called = next(m for m in reversed(history) if not isinstance(m, ToolMessage))
+    assert asked in sent, "the request stays"
+    assert sent[sent.index(called) :] == history[history.index(called) :], "and what is open"
     assert len(ids) == len(sent)
     assert isinstance(sent[1], HumanMessage)
     least = [m for m in history if m.id in needed]
@@ -109,6 +115,35 @@ def test_a_prompt_begins_with_the_one_before_until_there_is_a_cut(
         before, last = cut or before, _plain(sent)
         ids = [m.id for m in sent]
         assert len(ids) == len(set(ids)), "nothing is sent twice"
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories, strategies, st.integers(60, 600), st.dictionaries(ids, st.sets(ids), max_size=3))
+def test_a_history_that_loses_visits_on_its_way_stays_valid(
+    history: list[AnyMessage], strategy: Any, limit: int, losses: dict[int, set[int]]
+) -> None:
+    compactor = _compactor(strategy, limit)
+    before: Compaction | None = None
+    lost: set[int] = set()
+    for place, message in enumerate(history):
+        visit = sum(isinstance(m, HumanMessage) for m in history[: place + 1])
+        lost |= {one for one in losses.get(visit, ()) if one < visit}
+        if not isinstance(message, HumanMessage):
+            continue
+        left = [m for n, m in zip(_visits(history), history, strict=True) if n not in lost]
+        left = left[: left.index(message) + 1]
+        sent, cut = run(compactor.fit(left, before, {}, path="x"))
+        assert history_fault(sent) is None
+        known = {m.id for m in left}
+        assert {m.id for m in sent if not (m.id or "").startswith("earlier-")} <= known
+        assert {"rules", *essential(left)} <= {m.id for m in sent}
+        assert all(m in left for m in sent[2:]), "nothing is changed"
+        before = cut or before
+
+
+def _visits(history: Sequence[AnyMessage]) -> list[int]:
+    """Number the visits that the messages of a history belong to; rules belong to none."""
+    return list(accumulate(isinstance(m, HumanMessage) for m in history))
 
 
 def test_below_the_limit_nothing_happens() -> None:

@@ -144,6 +144,33 @@ def test_a_participant_keeps_all_and_is_sent_what_fits(thread: RunnableConfig) -
     assert set(told) == {"clerk"}
 
 
+def test_a_memory_config_holds_for_a_function_too(thread: RunnableConfig) -> None:
+    sent: list[Any] = []
+
+    def clerk(messages: Any) -> str:
+        sent.append(messages)
+        return answer(messages)
+
+    model = ScriptedChatModel(
+        script=[
+            lambda messages: (
+                "In short." if "You shorten" in messages[0].text else decisions(99)[len(sent)]
+            )
+        ]
+        * 30
+    )
+    memory = MemoryConfig(token_threshold=400, preserve_last_n_messages=2, summary_max_tokens=50)
+    workflow = (
+        SupervisorWorkflowBuilder("Desk", model=model, finish="forward", max_iterations=12)
+        .participants(clerk=Participant(runs=clerk, description="Works.", memory=memory))
+        .build(checkpointer=InMemorySaver())
+    )
+    ask(workflow, thread)
+    assert len(sent) == 12
+    assert max(map(count_tokens_approximately, sent)) <= 400
+    assert "In short." in sent[-1][0].text
+
+
 def worker(visits: int) -> ScriptedChatModel:
     look = ScriptedReply(tool_calls=[("look_up", {"what": "fact"})])
     return ScriptedChatModel(script=[look, look, "Found it."] * visits)
@@ -222,6 +249,16 @@ def clerk(**options: Any) -> Participant:
             "is a compiled graph, whose model calls are its own",
         ),
         (
+            clerk(runs=create_agent(ScriptedChatModel()), memory=MemoryConfig(token_threshold=500)),
+            {},
+            "nor a `token_threshold` has a hold on it",
+        ),
+        (
+            clerk(memory=MemoryConfig(token_threshold=500)),
+            {"model": None},
+            "there is no model for it",
+        ),
+        (
             clerk(context=SHORT, memory=MemoryConfig(token_threshold=500)),
             {},
             "give one or the other",
@@ -229,7 +266,16 @@ def clerk(**options: Any) -> Participant:
         (answer, {"context": 8_000}, "context is 8000; give it a ContextManager"),
         (answer, {"digest_tokens": 0}, "digest_tokens is 0; it must be a whole number"),
     ],
-    ids=["no policy", "no model", "a graph", "two policies", "a number", "no digest"],
+    ids=[
+        "no policy",
+        "no model",
+        "a graph",
+        "its memory",
+        "no model for its memory",
+        "two policies",
+        "a number",
+        "no digest",
+    ],
 )
 def test_what_cannot_be_kept_is_refused_when_built(
     participant: Any, options: dict[str, Any], fault: str

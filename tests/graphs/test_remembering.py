@@ -95,9 +95,10 @@ def test_what_is_forgotten_or_edited_is_in_no_later_prompt(
     held = [m for m in mind.messages() if "secret-" in m.text]
     assert len(held) == 6, "the stored history is whole"
     first = held[0].id or ""
-    {"all": mind.forget, "one": lambda: mind.forget(first), "edit": lambda: mind.edit(first, "x")}[
-        how
-    ]()
+    if how == "edit":
+        mind.edit(first, "x")
+    else:
+        mind.forget(*([first] if how == "one" else []))
     before = len(model.calls)
     workflow.invoke({"messages": [("user", "Go on")]}, thread)
     later = str([m.text for call in model.calls[before:] for m in call.messages])
