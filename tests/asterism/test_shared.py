@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from langgraph.store.base import BaseStore
 
@@ -130,7 +130,6 @@ notes = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(notes, st.integers(1, 40), st.sampled_from(["least_recently_used", "least_important"]))
 def test_no_more_is_given_up_than_has_to_be(known: list[Note], needed: int, rule: Eviction) -> None:
     capacity = 40
