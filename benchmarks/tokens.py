@@ -2,7 +2,8 @@
 
 Three participants, five turns, one tool result of 2,000 tokens and a report of 300 for each.
 langgraph-supervisor runs with its defaults in an environment of its own, `.venv-peers`; its
-supervisor answers with the three reports, as only it is seen by the user. Counted are the
+supervisor answers with the three reports, as only it is seen by the user, and once more with one
+word, for what that makes of it. Counted are the
 tokens of all messages that any model is sent, by LangChain's approximate counter.
 """
 
@@ -99,7 +100,7 @@ def prefix(prompts: list[list[BaseMessage]]) -> float:
     return shared / total
 
 
-def peer() -> Tokens:
+def peer(*arguments: str) -> Tokens:
     """Run langgraph-supervisor, in an environment that is made on first use."""
     python = PEERS / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if not (PEERS / "installed").exists():
@@ -109,7 +110,7 @@ def peer() -> Tokens:
         subprocess.run(install, check=True, timeout=600)
         (PEERS / "installed").touch()
     done = subprocess.run(
-        [str(python), "-m", "benchmarks.peer"],
+        [str(python), "-m", "benchmarks.peer", *arguments],
         cwd=ROOT, capture_output=True, text=True, check=True, timeout=600,
     )  # fmt: skip
     found: Tokens = json.loads(done.stdout)
@@ -139,6 +140,7 @@ def main() -> None:
     print("| case | calls | tokens of messages | ratio | of tools | prefix |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     print(row("langgraph-supervisor", theirs, base, None))
+    print(row("the same, answering in a word", peer("brief"), base, None))
     for name, (found, prompts) in cases.items():
         print(row(name, found, base, prefix(prompts)))
     print("\nprefix: the part of each prompt of the supervisor with which the next one begins")

@@ -33,19 +33,25 @@ class ModelDecider:
         *,
         prompt: str | None = None,
         digest_tokens: int | None = DIGEST_TOKENS,
+        once: bool = False,
     ) -> None:
         self._model = model
+        self._once = once
         self._block = participants_description_block
         self._instructions = prompt or ""
         self._digest_tokens = digest_tokens
         self._bound: dict[tuple[tuple[str, ...], bool], Runnable[Any, AIMessage]] = {}
 
-    def decide(self, view: SupervisorView) -> AIMessage:
+    def decide(self, view: SupervisorView) -> AIMessage | SupervisorDecision:
         """Ask the model."""
+        if self._is_done(view):
+            return SupervisorDecision(next_agent=None)
         return self._for(view).invoke(self.prompt(view), SPEAKER)
 
-    async def adecide(self, view: SupervisorView) -> AIMessage:
+    async def adecide(self, view: SupervisorView) -> AIMessage | SupervisorDecision:
         """Ask the model."""
+        if self._is_done(view):
+            return SupervisorDecision(next_agent=None)
         return await self._for(view).ainvoke(self.prompt(view), SPEAKER)
 
     def prompt(self, view: SupervisorView) -> list[AnyMessage]:
@@ -59,6 +65,11 @@ class ModelDecider:
         ).replace("\n\n\n", "\n\n")
         shown = conversation(view.messages, digest_tokens=self._digest_tokens)
         return [SystemMessage(system), *shown, *asides(view, names)]
+
+    def _is_done(self, view: SupervisorView) -> bool:
+        """Whether nothing is left to decide: all that the model asked for has gone well."""
+        well = bool(view.reports) and all(report["status"] == "ok" for report in view.reports)
+        return self._once and well and not view.complaints
 
     def _for(self, view: SupervisorView) -> Runnable[Any, AIMessage]:
         """Bind the schema of the live participants, once for each team."""
@@ -95,7 +106,8 @@ def create_supervisor_agent(
         participants_description_block: What the model is told about the team, one line each;
             `describe_participants` writes it.
         **kwargs: `prompt`, further instructions for the supervisor; `digest_tokens`, above how
-            many tokens a report is shown as a digest, None for never.
+            many tokens a report is shown as a digest, None for never; `once`, whether the model
+            decides once for a request, and is asked again only where something went wrong.
 
     Raises:
         ModelNotFoundError: The model cannot be used; the message says why.

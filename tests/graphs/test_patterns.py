@@ -12,8 +12,6 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import (
     Participant,
-    SupervisorDecision,
-    SupervisorView,
     SupervisorWorkflowBuilder,
     create_supervisor_agent,
 )
@@ -45,19 +43,6 @@ def calls(*models: ScriptedChatModel) -> int:
     return sum(len(model.calls) for model in models)
 
 
-class Once:
-    """Lets the model route, and takes what it asked for as the end: no second decision."""
-
-    def __init__(self, decider: Any) -> None:
-        self.decider = decider
-
-    def decide(self, view: SupervisorView) -> Any:
-        return SupervisorDecision(next_agent=None) if view.reports else self.decider.decide(view)
-
-    async def adecide(self, view: SupervisorView) -> Any:
-        return self.decide(view)
-
-
 def star(
     supervisor: ScriptedChatModel, finish: Any = "forward", once: bool = False, **team: Any
 ) -> Any:
@@ -67,7 +52,7 @@ def star(
     )
     if once:
         block = describe_participants(dict.fromkeys(team, "Does it."))
-        builder = builder.with_manager(Once(create_supervisor_agent(supervisor, block)))
+        builder = builder.with_manager(create_supervisor_agent(supervisor, block, once=True))
     return builder.build(checkpointer=InMemorySaver())
 
 
@@ -103,3 +88,28 @@ def test_three_domains_at_once_take_five_calls(once: bool, thread: RunnableConfi
     result = workflow.invoke({"messages": [("user", "Compare them")]}, thread)
     assert sorted(report["participant"] for report in result["reports"]) == sorted(names)
     assert calls(supervisor, *models.values()) == 5
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_who_decides_once_decides_again_where_something_went_wrong(
+    way: str,
+) -> None:
+    """A failed report is no answer, and neither is one from others than who must answer."""
+    supervisor = ScriptedChatModel(script=[visit("python"), visit("rust"), visit("go"), DONE])
+    block = "- python: Knows.\n- rust: Knows.\n- go: Knows."
+    team: Any = {
+        "python": Participant(model=ScriptedChatModel(script=[ValueError("no")]), prompt="Tell."),
+        "rust": Participant(model=ScriptedChatModel(script=["Rust."]), prompt="Tell."),
+        "go": Participant(model=ScriptedChatModel(script=["Go."]), prompt="Tell."),
+    }
+    workflow = (
+        SupervisorWorkflowBuilder("Ask", model=supervisor, finish="forward", require=["go"])
+        .participants(**team)
+        .with_manager(create_supervisor_agent(supervisor, block, once=True))
+        .build()
+    )
+    request: Any = {"messages": [("user", "Tell me")]}
+    result = workflow.invoke(request) if way == "sync" else await workflow.ainvoke(request)
+    assert [r["status"] for r in result["reports"]] == ["failed", "ok", "ok"]
+    assert (result["status"], result["messages"][-1].text) == ("completed", "Go.")
+    supervisor.assert_finished()
