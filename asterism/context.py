@@ -33,7 +33,7 @@ class Strategy(Protocol):
     """Chooses what stays when a prompt gets too long."""
 
     def keep(self, messages: Sequence[AnyMessage], room: int, size: Size) -> Collection[AnyMessage]:
-        """Return the messages that stay; what belongs together stays or goes together.
+        """Return the messages that stay; a tool call without all of its results goes, too.
 
         Args:
             messages: What may go, oldest first.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from langchain_core.messages import AnyMessage
 
-from asterism.compaction import Compaction, compacted, parts, pinned_units
+from asterism.compaction import Compaction, compacted, parts, pinned_units, together
 from asterism.context import ContextManager, Strategy, Summary, TokenCounter
 from asterism.digests import CHARACTERS_PER_TOKEN
 from asterism.nodes.left_out import shown
@@ -71,7 +71,7 @@ class Prompt:
         room = manager.goal - self.tokens(least.compaction)
         sizes = {message.id: self.count([message]) for message in self.write(history)}
         for _ in range(TRIES):
-            kept = strategy.keep(free, room, lambda message: sizes.get(message.id, 0))
+            kept = _whole(free, strategy.keep(free, room, lambda m: sizes.get(m.id, 0)))
             over = 1
             if len(kept) < len(free):
                 cut = keeping(kept)
@@ -80,6 +80,13 @@ class Prompt:
                     return cut
             room -= max(over, 1)
         return least
+
+
+def _whole(free: Sequence[AnyMessage], kept: Collection[AnyMessage]) -> list[AnyMessage]:
+    """Return what is kept, without tool calls whose results are not, and the other way round."""
+    ids = {message.id for message in kept}
+    units = (unit for unit in together(free) if all(m.id in ids for m in unit))
+    return [message for unit in units for message in unit]
 
 
 def _with_room(cut: Cut, strategy: Strategy) -> Compaction:

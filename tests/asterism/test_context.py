@@ -49,6 +49,13 @@ def _history(visits: Sequence[tuple[int, int]], ends: str) -> list[AnyMessage]:
     return found
 
 
+class Careless:
+    """Keeps every third message, and some that were never there."""
+
+    def keep(self, messages: Sequence[AnyMessage], room: int, size: Any) -> Sequence[AnyMessage]:
+        return [*messages[::3], HumanMessage("Who am I?", id="stranger")]
+
+
 histories = st.builds(
     _history,
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 60)), min_size=1, max_size=12),
@@ -56,7 +63,13 @@ histories = st.builds(
 )
 ids = st.integers(1, 12)
 strategies = st.sampled_from(
-    [SlidingWindow(), Importance(), Importance(score=lambda m: len(m.text)), Summary(keep_last=3)]
+    [
+        SlidingWindow(),
+        Importance(),
+        Importance(score=lambda m: len(m.text)),
+        Summary(keep_last=3),
+        Careless(),
+    ]
 )
 
 
