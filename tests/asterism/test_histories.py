@@ -33,7 +33,8 @@ def bytes_a_turn(channel: Any, path: Path, turns: int, each: int) -> list[float]
     with open_checkpointer(f"sqlite:///{path}") as saver:
         graph = builder.compile(saver)
         for turn in range(1, turns + 1):
-            result = graph.invoke({"messages": [("user", f"Go {turn}")]}, thread)
+            request: Any = {"messages": [("user", f"Go {turn}")]}
+            result = graph.invoke(request, thread)
             assert len(result["messages"]) == 2 * turn
             if turn % each == 0:
                 with sqlite3.connect(path) as database:
