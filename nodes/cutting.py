@@ -61,20 +61,19 @@ class Prompt:
         if not free:
             return None
 
-        def keeping(some: Collection[AnyMessage]) -> Cut:
+        def keeping(some: Collection[AnyMessage], room: int) -> Cut:
             keep = {*pins, *(message.id or "" for message in some)}
             compaction, gone = compacted(history, keep, self.before)
             return Cut(compaction=compaction, gone=gone, room=room)
 
-        room = 0
-        least = keeping(())
+        least = keeping((), 0)
         room = manager.goal - self.tokens(least.compaction)
         sizes = {message.id: self.count([message]) for message in self.write(history)}
         for _ in range(TRIES):
             kept = _whole(free, strategy.keep(free, room, lambda m: sizes.get(m.id, 0)))
             over = 1
             if len(kept) < len(free):
-                cut = keeping(kept)
+                cut = keeping(kept, room)
                 over = self.tokens(_with_room(cut, strategy)) - manager.max_tokens
                 if over <= 0:
                     return cut
