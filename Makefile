@@ -47,9 +47,11 @@ docs: $(VENV)/documented ## Build the documentation into out/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@! grep -rE '<(script|link|img|iframe)[^>]+(src|href)="(https?:)?//' out/site --include='*.html'
 
-bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in one run
+bench: $(VENV)/developed ## Measure against a hand-written LangGraph star and langgraph-supervisor
 	$(BIN)/python -m benchmarks.turns
 	$(BIN)/python -m benchmarks.parallel
+	$(BIN)/python -m benchmarks.tokens
+	$(BIN)/python -m benchmarks.histories
 	$(BIN)/python -m benchmarks.traces
 
 eval: $(VENV)/developed ## See how well deciders route labelled requests, offline; MODEL=... adds one
@@ -64,7 +66,7 @@ audit: $(VENV)/developed ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --skip-editable
 
 clean: ## Remove everything that make made
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .langgraph_api
+	rm -rf $(VENV) benchmarks/.venv-peers dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .langgraph_api
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from asterism.caching import ResponseCache
     from asterism.capacity import ResourceManager
     from asterism.config import ProgramConfig, load_config
+    from asterism.context import ContextManager, Importance, SlidingWindow, Summary
     from asterism.decisions import HumanFeedbackRequest, SupervisorDecision
     from asterism.errors import AsterismError
     from asterism.events import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from asterism.messages import convert_tool_content_to_text
     from asterism.nodes.deciders import create_supervisor_agent
     from asterism.nodes.kinds import Participant
+    from asterism.nodes.middleware import context_middleware
     from asterism.nodes.reviewers import Review, Reviewer, create_reviewer
     from asterism.nodes.view import SupervisorView
     from asterism.notebook import show, show_progress
@@ -89,12 +91,14 @@ __all__ = [
     "ChildStatus",
     "CircuitBreaker",
     "Compensation",
+    "ContextManager",
     "Delegate",
     "Difference",
     "Event",
     "EventBus",
     "ExecutionMode",
     "HumanFeedbackRequest",
+    "Importance",
     "LongTermMemory",
     "Participant",
     "ParticipantMemory",
@@ -110,7 +114,9 @@ __all__ = [
     "Reviewer",
     "RunRecord",
     "SharedMemory",
+    "SlidingWindow",
     "SubAgentTask",
+    "Summary",
     "SupervisedAgent",
     "SupervisionEvent",
     "SupervisionEventType",
@@ -140,6 +146,7 @@ __all__ = [
     "awhat_if",
     "batch_process",
     "compare_runs",
+    "context_middleware",
     "convert_tool_content_to_text",
     "create_reviewer",
     "create_supervisor_agent",
@@ -179,12 +186,14 @@ _HOMES = {
     "ChildStatus": "supervision",
     "CircuitBreaker": "breaker",
     "Compensation": "resilience",
+    "ContextManager": "context",
     "Delegate": "resilience",
     "Difference": "pictures",
     "Event": "events",
     "EventBus": "events",
     "ExecutionMode": "tasks",
     "HumanFeedbackRequest": "decisions",
+    "Importance": "context",
     "LongTermMemory": "longterm",
     "Participant": "nodes.kinds",
     "ParticipantMemory": "graphs.memories",
@@ -200,7 +209,9 @@ _HOMES = {
     "Reviewer": "nodes.reviewers",
     "RunRecord": "pictures",
     "SharedMemory": "shared",
+    "SlidingWindow": "context",
     "SubAgentTask": "tasks",
+    "Summary": "context",
     "SupervisedAgent": "supervision",
     "SupervisionEvent": "events",
     "SupervisionEventType": "events",
@@ -230,6 +241,7 @@ _HOMES = {
     "awhat_if": "graphs.what_if",
     "batch_process": "batch",
     "compare_runs": "pictures",
+    "context_middleware": "nodes.middleware",
     "convert_tool_content_to_text": "messages",
     "create_reviewer": "nodes.reviewers",
     "create_supervisor_agent": "nodes.deciders",

@@ -26,7 +26,8 @@ from asterism.nodes.engine import (
     new_turn,
     open_answers,
 )
-from asterism.nodes.kinds import Participant, participant_graph, public_description, service_of
+from asterism.nodes.kinds import Participant, public_description, service_of
+from asterism.nodes.local import participant_graph
 from asterism.nodes.policies import Attempt, Try, compensated, folded
 from asterism.nodes.recalling import with_recalled
 from asterism.nodes.reports import failed_report, last_words, messages_since, read_report
