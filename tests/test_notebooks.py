@@ -15,7 +15,7 @@ SECONDS = 20
 """How much CPU time a notebook may take."""
 CHANCE = (
     r"\d+\.\d+(?= s\b| of )|(?<=-)[0-9a-f]{8}\b|\d{4}-\d\d-\d\d"
-    r"|\d[\d,]*(?= tokens)|0\.0\d+|─+"
+    r"|\d[\d,]*(?= tokens)|(?<=tokens )[+-]\d+|\d,\d{3}|0\.0\d+|─+"
 )
 """What is another one each time: seconds, ids, days; tokens and cents, with each new prompt."""
 PICTURES = ("image/svg+xml", "text/html")
