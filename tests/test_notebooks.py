@@ -8,6 +8,7 @@ from typing import Any
 import jupytext
 import nbformat
 import pytest
+from nbclient.exceptions import CellExecutionError
 
 from notebooks.run import run, sources
 
@@ -58,6 +59,16 @@ def test_a_notebook_runs_and_is_stored_with_its_outputs(source: Path) -> None:
     began = cpu_time()
     assert outputs(run(source)) == outputs(stored)
     assert 0 < cpu_time() - began < SECONDS
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_notebook_has_no_network(tmp_path: Path) -> None:
+    source = tmp_path / "calls.py"
+    source.write_text(
+        "# %%\nimport socket\nsocket.create_connection(('192.0.2.1', 80), timeout=1)\n"
+    )
+    with pytest.raises(CellExecutionError, match=r"the notebook wants the network: 192\.0\.2\.1"):
+        run(source)
 
 
 @NOTEBOOKS
