@@ -1,5 +1,6 @@
 """The words: every code block of the README and the docs runs, every link leads somewhere."""
 
+import inspect
 import re
 import shlex
 import subprocess
@@ -97,3 +98,32 @@ def test_every_page_is_in_the_navigation_once() -> None:
 def test_the_hooks_for_commits_are_valid() -> None:
     command = [sys.executable, "-m", "pre_commit", "validate-config", ".pre-commit-config.yaml"]
     assert subprocess.run(command, cwd=ROOT, timeout=60).returncode == 0
+
+
+OWNERS = (
+    asterism.SupervisorWorkflowBuilder,
+    asterism.SupervisorWorkflowBuilder.with_strategy,
+    asterism.AgentOrchestrator,
+    asterism.BaseSupervisor,
+)
+"""Whose arguments and methods may be named without them."""
+
+
+def test_what_people_look_for_by_name_is_there() -> None:
+    """Each name in the second column: exported, or a part of what is named before it."""
+    page = (ROOT / "docs" / "names.md").read_text()
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| \[", page, re.M)
+    assert len(rows) > 40
+    for cell in rows:
+        names = re.findall(r"`(?:asterism\.)?([A-Za-z_.]+)`", cell)
+        owners = [getattr(asterism, name) for name in names if name in asterism.__all__]
+        for name in names:
+            owner, _, part = name.rpartition(".")
+            whose = [getattr(asterism, owner)] if owner else [asterism, *owners, *OWNERS]
+            assert any(has_part(thing, part) for thing in whose), name
+
+
+def has_part(thing: Any, name: str) -> bool:
+    """Whether a thing has an attribute, a field, or an argument of this name."""
+    arguments = inspect.signature(thing).parameters if callable(thing) else ()
+    return hasattr(thing, name) or name in arguments
