@@ -63,7 +63,6 @@ def draw_svg(graph: Graph) -> str:
     top = min(box.xy[1] for box in boxes.values()) - HEIGHT / 2 - MARGIN
     bottom = max(box.xy[1] for box in boxes.values()) + HEIGHT / 2 + MARGIN
     size = f"{right - left:.0f}", f"{bottom - top:.0f}"
-    ends = {ends: line for ends, line in lines.items() if line.points}
     return "\n".join(
         [
             f"<svg xmlns='http://www.w3.org/2000/svg' width='{size[0]}' height='{size[1]}' "
@@ -71,7 +70,7 @@ def draw_svg(graph: Graph) -> str:
             "<defs><marker id='arrow' viewBox='0 0 10 10' refX='9' refY='5' markerWidth='7' "
             f"markerHeight='7' orient='auto-start-reverse'><path d='M0 0L10 5L0 10z' "
             f"fill='{EDGE}'/></marker></defs>",
-            *(_line(line, boxes[a], boxes[b]) for (a, b), line in ends.items()),
+            *(_line(line, boxes[a], boxes[b]) for (a, b), line in lines.items()),
             *(part for box in boxes.values() for part in _box(box)),
             "</svg>",
         ]
@@ -120,9 +119,12 @@ def _laid_out(boxes: dict[str, Box], lines: dict[tuple[str, str], Line]) -> None
 
 
 def _line(line: Line, source: Box, target: Box) -> str:
-    points = [*line.points]
-    points[0], points[-1] = source.xy, target.xy
-    points[0], points[-1] = _border(source, points[1]), _border(target, points[-2])
+    bends = line.points[1:-1]
+    points = [
+        _border(source, bends[0] if bends else target.xy),
+        *bends,
+        _border(target, bends[-1] if bends else source.xy),
+    ]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     start = " marker-start='url(#arrow)'" if line.both else ""
     dashes = " stroke-dasharray='5 4'" if line.dashed else ""
