@@ -29,9 +29,11 @@ from asterism.errors import (
 )
 from asterism.people import apending_requests
 from asterism.runs import aproceed
+from tests.plans import drive
 from tests.teams import Turns, follow, said, star
 
 REQUEST = {"messages": [("user", "Plan it")]}
+WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 Saver = BaseCheckpointSaver[str]
 
 
@@ -334,6 +336,41 @@ def test_other_edits_do_not_lose_where_the_run_goes(thread: RunnableConfig) -> N
     workflow.update_state(thread, {"messages": [("user", "And be quick")]})
     assert workflow.get_state(thread).next == ("venue",)
     assert said(proceed(workflow, thread)) == ["venue 1", "food 1"]
+
+
+@WAYS
+@pytest.mark.parametrize("taken_back", [False, True], ids=["a new decision", "an earlier one"])
+async def test_the_same_edit_in_another_request_is_another_visit(
+    way: str, taken_back: bool, saver: Saver, thread: RunnableConfig
+) -> None:
+    workflow = star(Turns(), ["venue", "food"]).build(checkpointer=saver)
+    edit: dict[str, Any] = {"next_agent": "food"}
+    reports: list[dict[str, Any]] = []
+    for _ in range(3):
+        await drive(workflow, way, REQUEST, thread, interrupt_before=["venue"])
+        workflow.update_state(thread, {"decision": edit})
+        if taken_back:
+            edit = workflow.get_state(thread).values["decision"]
+        result = await drive(workflow, way, None, thread)
+        reports += result["reports"]
+    assert [report["text"] for report in reports] == [f"food {n + 1}" for n in range(6)]
+    assert len({report["id"] for report in reports}) == 6
+    shown = [m.text for m in result["messages"] if m.name == "food"]
+    assert shown == [report["text"] for report in reports]
+
+
+def test_a_decision_that_is_taken_again_and_again_is_visited_each_time(
+    saver: Saver, thread: RunnableConfig
+) -> None:
+    workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
+    workflow.invoke(REQUEST, thread, interrupt_after=["venue"])
+    for _ in range(3):
+        decision = workflow.get_state(thread).values["decision"]
+        workflow.update_state(thread, {"decision": decision}, as_node="supervisor")
+        workflow.invoke(None, thread, interrupt_after=["venue"])
+    reports = workflow.get_state(thread).values["reports"]
+    assert [report["text"] for report in reports] == [f"venue {n + 1}" for n in range(4)]
+    assert len({report["id"] for report in reports}) == 4
 
 
 def test_an_edit_of_an_earlier_decision_forks(thread: RunnableConfig) -> None:
