@@ -11,6 +11,7 @@ from langgraph.types import StateSnapshot
 
 from asterism.errors import InvalidRequestError, InvalidThreadError, UnknownParticipantError
 from asterism.graphs.plans import running_participants
+from asterism.messages import clean
 from asterism.nodes.view import label
 from asterism.people import open_requests
 from asterism.plain import as_dict, as_list
@@ -49,7 +50,7 @@ def checked_request(given: Mapping[str, Any]) -> dict[str, Any]:
             'The input has no messages. Allowed: {"messages": [("user", "what you want")]}.'
         )
     try:
-        read = convert_to_messages(as_list(messages))
+        read = clean(convert_to_messages(as_list(messages)))
     except (ValueError, NotImplementedError) as error:
         raise InvalidRequestError(f"The input's messages cannot be read: {error}") from error
     if not any(message.type == "human" and _says_something(message) for message in read):
@@ -76,16 +77,17 @@ def check_pending(snapshot: StateSnapshot, participants: Mapping[str, str]) -> N
 
 
 def addressed(given: Any, snapshot: StateSnapshot) -> Any:
-    """Address the one answer to the one question that is open.
+    """Clean answers, and address the one answer to the one question that is open.
 
     The engine hands an answer without an address down from node to node; the visits of a
     plan are no nodes of their own.
     """
-    resume = getattr(given, "resume", None)
-    if resume is None or len(snapshot.interrupts) != 1:
+    if (resume := clean(getattr(given, "resume", None))) is None:
         return given
-    name = snapshot.interrupts[0].id
-    return given if name in as_dict(resume) else replace(given, resume={name: resume})
+    name = snapshot.interrupts[0].id if len(snapshot.interrupts) == 1 else None
+    if name is not None and name not in as_dict(resume):
+        resume = {name: resume}
+    return replace(given, resume=resume)
 
 
 def stranger(snapshot: StateSnapshot, participants: Mapping[str, str]) -> str | None:

@@ -171,13 +171,19 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def get_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread; its `status` is how it stands now."""
+        self._check_read(config)
         found = super().get_state(config, subgraphs=subgraphs)
         return self._true(run(self._seen(found, config)) if subgraphs else found)
 
     async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread; its `status` is how it stands now."""
+        self._check_read(config)
         found = await super().aget_state(config, subgraphs=subgraphs)
         return self._true(await arun(self._seen(found, config)) if subgraphs else found)
+
+    def _check_read(self, config: RunnableConfig) -> None:
+        if isinstance(self.checkpointer, BaseCheckpointSaver):
+            check_thread(config)
 
     def _seen(self, found: StateSnapshot, config: RunnableConfig) -> Steps[StateSnapshot]:
         return seen(found, self.facts.team, lender(config) or self.checkpointer)

@@ -12,7 +12,7 @@ from asterism.decisions import said_text
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.events import excerpt
-from asterism.messages import clean_text
+from asterism.messages import clean, clean_text
 from asterism.nodes.context import meter_of, workflow_path
 from asterism.nodes.deciders import bind_schema
 from asterism.nodes.lifetime import note_end
@@ -123,8 +123,8 @@ def structurer(model: Runnable[Any, AIMessage], schema: type[BaseModel]) -> Writ
 
 def _fill(schema: type[BaseModel], said: AIMessage) -> BaseModel:
     if said.tool_calls:
-        return schema.model_validate(said.tool_calls[0]["args"])
-    text = said.text
+        return schema.model_validate(clean(said.tool_calls[0]["args"]))
+    text = clean_text(said.text)
     return schema.model_validate_json(text[text.find("{") : text.rfind("}") + 1] or "{}")
 
 
