@@ -41,6 +41,9 @@ def check_thread(config: RunnableConfig | None) -> str:
 def checked_request(given: Mapping[str, Any]) -> dict[str, Any]:
     """Read the request, so that a wrong one costs nothing.
 
+    The caller's messages are copied: the history gives each an id, and the same object must
+    be a new message when it is given again.
+
     Raises:
         InvalidRequestError: There is no message, or none says anything.
     """
@@ -58,7 +61,7 @@ def checked_request(given: Mapping[str, Any]) -> dict[str, Any]:
             "The input has no message of the user that says anything. "
             'Allowed: {"messages": [("user", "what you want")]}.'
         )
-    return {**given, "messages": read}
+    return {**given, "messages": [message.model_copy() for message in read]}
 
 
 def check_pending(snapshot: StateSnapshot, participants: Mapping[str, str]) -> None:

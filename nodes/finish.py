@@ -57,9 +57,10 @@ def create_finish_node(write: Writer) -> StepsNode:
                 end = {"status": "limit", "reason": str(error)}
         end = {"status": "completed", "reason": COMPLETE, **end}
         note_end(config, {**end, "answer": excerpt(answer.text) or ""})
+        known = {message.id for message in state["messages"]}  # fake models repeat their ids
         message = AIMessage(
             clean_text(answer.text),
-            id=answer.message_id,
+            id=None if answer.message_id in known else answer.message_id,
             name=SUPERVISOR,
             response_metadata=label(answer=True),
         )

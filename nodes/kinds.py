@@ -4,7 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    BaseMessage,
+    SystemMessage,
+    convert_to_messages,
+)
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import BinaryOperatorAggregate, DeltaChannel
 from langgraph.graph import END, START, StateGraph
@@ -186,8 +192,9 @@ def _history_graph(name: str, ask: tuple[Callable[..., Any], Callable[..., Any]]
     """Make a graph of one node that answers from the whole local history."""
 
     def respond(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
-        reply = yield Call(*ask, (list(state["messages"]),))
-        return {"messages": as_messages(reply)}
+        before = list(state["messages"])
+        reply = yield Call(*ask, (before,))
+        return {"messages": _answered(as_messages(reply), before)}
 
     builder = StateGraph(LocalState)
     builder.add_node("respond", StepsNode(respond, name="respond"))
@@ -207,23 +214,42 @@ def service_of(thing: object, default_model: ModelLike | None) -> str | None:
     return f"{type(model).__name__}:{name}"
 
 
+def _answered(reply: list[AnyMessage], before: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Give an answer an id of its own where it has that of an earlier one.
+
+    A constant message, or one from a fake or a cached model, comes with the same id each time,
+    and the history would put it where it stood before.
+    """
+    if not reply or not isinstance(last := reply[-1], AIMessage):
+        return reply
+    if last.id is None or last.id not in {message.id for message in before}:
+        return reply
+    return [*reply[:-1], last.model_copy(update={"id": None})]
+
+
 def as_messages(reply: object) -> list[AnyMessage]:
     """Read what a function or a Runnable answered: a text, a message, or messages.
 
+    Messages in a list may be written as LangChain reads them: `("ai", "...")`, or a dict with
+    `role` and `content`. A list may stand under `messages`, as nodes return it.
+
     Raises:
         TypeError: The answer is something else.
+        ValueError: A message cannot be read.
     """
-    kind = type(reply).__name__
+    if isinstance(reply, Mapping) and "messages" in reply:
+        reply = cast(Mapping[str, object], reply)["messages"]
     if isinstance(reply, str):
         return [AIMessage(reply)]
     if isinstance(reply, BaseMessage):
         return [cast(AnyMessage, reply)]
-    if isinstance(reply, Mapping):
-        return as_messages(cast(Mapping[str, object], reply).get("messages"))
+    kind = type(reply).__name__
     if isinstance(reply, list | tuple):
         items = cast(Sequence[object], reply)
-        if all(isinstance(item, BaseMessage) for item in items):
-            return cast(list[AnyMessage], list(items))
+        readable = (BaseMessage, tuple, dict) if isinstance(reply, list) else BaseMessage
+        if all(isinstance(item, readable) for item in items):
+            return cast(list[AnyMessage], convert_to_messages(cast(Any, items)))
+        kind += f" of {', '.join(dict.fromkeys(type(item).__name__ for item in items))}"
     raise TypeError(
         f"the participant returned {kind}; allowed: a text, a message, or a list of messages"
     )

@@ -1,10 +1,12 @@
 """A compiled workflow: threads, requests, status, edits, people."""
 
+import itertools
 import uuid
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
@@ -235,6 +237,28 @@ def test_a_plain_message_instead_of_an_answer_keeps_the_request(thread: Runnable
         "Tomorrow",
     ]
     assert turns.prompts["venue"][0][-1].text.startswith("Plan it\n\nTomorrow\n\nYour part")
+
+
+def test_a_request_that_is_given_again_is_a_new_one(saver: Saver, thread: RunnableConfig) -> None:
+    workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
+    request = {"messages": [HumanMessage("Plan it")]}
+    for _ in range(2):
+        result = workflow.invoke(request, thread)
+    shown = [message.text for message in result["messages"]]
+    assert shown == [
+        *("Plan it", "→ venue: step 1", "venue 1", "venue 1"),
+        *("Plan it", "→ venue: step 1", "venue 2", "venue 2"),
+    ]
+
+
+def test_an_answer_of_a_model_that_repeats_its_ids_is_a_new_one(thread: RunnableConfig) -> None:
+    model = GenericFakeChatModel(messages=itertools.cycle([AIMessage("Done.")]))
+    workflow = star(Turns(), ["venue"], model=model, finish="synthesize").build(
+        checkpointer=InMemorySaver()
+    )
+    for count in (1, 2):
+        texts = [message.text for message in workflow.invoke(REQUEST, thread)["messages"]]
+        assert (texts[-1], texts.count("Done.")) == ("Done.", count)
 
 
 # ---- status
