@@ -40,6 +40,10 @@ _WAYS_OUT = {
     "malformed": "Restore it from a copy; sqlite3 FILE .recover saves what can be saved.",
     "not a database": "Name another file.",
     "unable to open": "Check that the file and its folder exist and may be read.",
+    "No such file": "Check that the file and its folder exist and may be read.",
+    "Permission denied": "Make the file and its folder writable, or copy it to where they are.",
+    "No space left": "Make room on the disk, then go on with proceed().",
+    "closed": "Keep open_checkpointer() open for as long as the workflow runs.",
 }
 
 
@@ -77,11 +81,13 @@ class GroupCommitSaver(SqliteSaver):
         self.lock: Any = threading.RLock()  # a transaction of several calls holds it throughout
         self._jobs: deque[_Job] = deque()
         self._guard = threading.Lock()
-        self._state = {"draining": False, "grouped": False}
+        self._state = {"draining": False, "grouped": False, "closed": False}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-saver")
 
     def close(self) -> None:
         """Finish what is waiting and end the thread; the connection stays open."""
+        with self._guard:
+            self._state["closed"] = True
         self._thread.shutdown(wait=True)
 
     def setup(self) -> None:
@@ -124,17 +130,21 @@ class GroupCommitSaver(SqliteSaver):
         """Take the lease of a thread, against other processes too."""
         if self.path is None:
             return take_process_lease(self, thread_id)
-        return take_file_lease(self.path.with_name(f"{self.path.name}.locks"), thread_id)
+        with self._faults():
+            return take_file_lease(self.path.with_name(f"{self.path.name}.locks"), thread_id)
 
     @contextmanager
     def _faults(self) -> Generator[None]:
         """Say what is wrong with the file, and what can be done."""
         try:
             yield
-        except sqlite3.Error as error:
-            way = next((way for words, way in _WAYS_OUT.items() if words in str(error)), "")
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, StorageError):
+                raise
+            said = str(error).rstrip(".")
+            way = next((way for words, way in _WAYS_OUT.items() if words in said), "")
             raise StorageError(
-                f"The database {str(self.path or ':memory:')!r} cannot be used: {error}. "
+                f"The database {str(self.path or ':memory:')!r} cannot be used: {said}. "
                 f"What is stored is not changed. {way}".strip()
             ) from error
 
@@ -216,12 +226,13 @@ class GroupCommitSaver(SqliteSaver):
     async def _call(self, call: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         job = _Job(call, loop.create_future(), loop)
-        with self._guard:
+        with self._guard, self._faults():
+            if self._state["closed"]:
+                raise sqlite3.ProgrammingError("Cannot operate on a closed database.")
             self._jobs.append(job)
-            start = not self._state["draining"]
-            self._state["draining"] = True
-        if start:
-            self._thread.submit(self._drain)
+            if not self._state["draining"]:
+                self._state["draining"] = True
+                self._thread.submit(self._drain)
         return cast(T, await job.future)
 
     def _drain(self) -> None:
