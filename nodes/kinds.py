@@ -1,16 +1,10 @@
 """Everything that may be a participant, made into a graph that keeps local history."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
-from langchain_core.messages import (
-    AIMessage,
-    AnyMessage,
-    BaseMessage,
-    SystemMessage,
-    convert_to_messages,
-)
+from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import BinaryOperatorAggregate, DeltaChannel
 from langgraph.graph import END, START, StateGraph
@@ -20,8 +14,12 @@ from typing_extensions import TypedDict
 from asterism.agents import MemoryConfig
 from asterism.budgets import Budget
 from asterism.effects import Call, Steps, StepsNode, both_ways
+from asterism.longterm import LongTermMemory
 from asterism.messages import fold_history
 from asterism.models import ModelLike, resolve_model
+from asterism.nodes.answers import answered, as_messages
+from asterism.personality import Personality
+from asterism.prompts import render
 from asterism.resilience import Policy
 from asterism.runs import Graph, is_graph, is_runnable
 from asterism.state import SNAPSHOT_FREQUENCY, Report
@@ -39,6 +37,8 @@ class Participant:
     """The chat model. None: the model of the workflow."""
     prompt: str | None = None
     """The system prompt of the model."""
+    personality: Personality | None = None
+    """What it is like: a part of the system prompt."""
     tools: Sequence[Any] = field(default=())
     """What the model may call: LangChain tools or functions."""
     fallback_model: ModelLike | None = None
@@ -48,6 +48,8 @@ class Participant:
     `CircuitBreaker`, `Compensation`. They take the place of the workflow's of their kind."""
     memory: MemoryConfig | None = None
     """What it remembers from visit to visit. None: everything."""
+    recalls: LongTermMemory | None = None
+    """What is recalled for each visit, besides its own history."""
     budget: Budget | None = None
     """What its visits for one request may take together, with everything below it."""
     undo: Callable[[Report], Any] | None = None
@@ -65,8 +67,11 @@ class LocalState(TypedDict):
 def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
     """Say why `thing` cannot be a participant, or return None."""
     if isinstance(thing, Participant):
-        if thing.runs is not None and (thing.tools or thing.prompt or thing.model is not None):
-            return "has `runs` and also a model, prompt or tools; give one or the other"
+        own = thing.tools or thing.prompt or thing.personality or thing.model is not None
+        if thing.runs is not None and own:
+            return (
+                "has `runs` and also a model, prompt, personality or tools; give one or the other"
+            )
         if thing.runs is None and thing.model is None and default_model is None:
             return "has no model, and the workflow has none either; give one of them a model"
         return None if thing.runs is None else fault_of(thing.runs, default_model)
@@ -146,14 +151,15 @@ def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) 
             create(
                 model,
                 list(spec.tools),
-                system_prompt=spec.prompt,
+                system_prompt=_rules(spec),
                 name=name,
                 middleware=middleware,
             )
         )
     if second is not None:
         model = model.with_fallbacks([second])
-    rules = [SystemMessage(spec.prompt)] if spec.prompt else []
+    text = _rules(spec)
+    rules = [SystemMessage(text)] if text else []
 
     def answer(messages: list[AnyMessage]) -> AIMessage:
         return model.invoke([*rules, *messages])
@@ -162,6 +168,15 @@ def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) 
         return await model.ainvoke([*rules, *messages])
 
     return _history_graph(name, (answer, aanswer))
+
+
+def _rules(spec: Participant) -> str | None:
+    """Write the system prompt: what it is told, and what it is like."""
+    who = spec.personality
+    if who is None:
+        return spec.prompt
+    rules, style = spec.prompt or "", who.style or "as it fits"
+    return render("personality", rules=rules, traits=" ".join(who.sentences()), style=style).strip()
 
 
 def _middleware(model: Any, second: Any, memory: MemoryConfig | None) -> list[Any]:
@@ -194,7 +209,7 @@ def _history_graph(name: str, ask: tuple[Callable[..., Any], Callable[..., Any]]
     def respond(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
         before = list(state["messages"])
         reply = yield Call(*ask, (before,))
-        return {"messages": _answered(as_messages(reply), before)}
+        return {"messages": answered(as_messages(reply), before)}
 
     builder = StateGraph(LocalState)
     builder.add_node("respond", StepsNode(respond, name="respond"))
@@ -212,47 +227,6 @@ def service_of(thing: object, default_model: ModelLike | None) -> str | None:
         model = getattr(model, attribute, model)
     name = getattr(model, "model_name", None) or getattr(model, "model", None)
     return f"{type(model).__name__}:{name}"
-
-
-def _answered(reply: list[AnyMessage], before: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """Give an answer an id of its own where it has that of an earlier one.
-
-    A constant message, or one from a fake or a cached model, comes with the same id each time,
-    and the history would put it where it stood before.
-    """
-    if not reply or not isinstance(last := reply[-1], AIMessage):
-        return reply
-    if last.id is None or last.id not in {message.id for message in before}:
-        return reply
-    return [*reply[:-1], last.model_copy(update={"id": None})]
-
-
-def as_messages(reply: object) -> list[AnyMessage]:
-    """Read what a function or a Runnable answered: a text, a message, or messages.
-
-    Messages in a list may be written as LangChain reads them: `("ai", "...")`, or a dict with
-    `role` and `content`. A list may stand under `messages`, as nodes return it.
-
-    Raises:
-        TypeError: The answer is something else.
-        ValueError: A message cannot be read.
-    """
-    if isinstance(reply, Mapping) and "messages" in reply:
-        reply = cast(Mapping[str, object], reply)["messages"]
-    if isinstance(reply, str):
-        return [AIMessage(reply)]
-    if isinstance(reply, BaseMessage):
-        return [cast(AnyMessage, reply)]
-    kind = type(reply).__name__
-    if isinstance(reply, list | tuple):
-        items = cast(Sequence[object], reply)
-        readable = (BaseMessage, tuple, dict) if isinstance(reply, list) else BaseMessage
-        if all(isinstance(item, readable) for item in items):
-            return cast(list[AnyMessage], convert_to_messages(cast(Any, items)))
-        kind += f" of {', '.join(dict.fromkeys(type(item).__name__ for item in items))}"
-    raise TypeError(
-        f"the participant returned {kind}; allowed: a text, a message, or a list of messages"
-    )
 
 
 def describe(thing: object) -> str | None:
