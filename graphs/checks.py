@@ -7,6 +7,7 @@ from uuid import UUID
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, convert_to_messages
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 
 from asterism.errors import InvalidRequestError, InvalidThreadError, UnknownParticipantError
@@ -15,6 +16,7 @@ from asterism.messages import clean
 from asterism.nodes.view import label
 from asterism.people import open_requests
 from asterism.plain import as_dict, as_list
+from asterism.runs import Graph
 
 THREAD_ID_LIMIT = 255
 """The longest thread id."""
@@ -36,6 +38,16 @@ def check_thread(config: RunnableConfig | None) -> str:
             'config={"configurable": {"thread_id": "my-thread"}}.'
         )
     return text
+
+
+def check_read(graph: Graph, config: RunnableConfig) -> None:
+    """Check the thread of which a graph is to read something, where it stores any.
+
+    Raises:
+        InvalidThreadError: As of `check_thread`.
+    """
+    if isinstance(graph.checkpointer, BaseCheckpointSaver):
+        check_thread(config)
 
 
 def checked_request(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,6 +147,7 @@ def _says_something(message: BaseMessage) -> bool:
 __all__: Sequence[str] = (
     "addressed",
     "check_pending",
+    "check_read",
     "check_thread",
     "checked_request",
     "stranger",
