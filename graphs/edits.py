@@ -1,5 +1,6 @@
 """Edits of a stored run: a decision in an update is followed, wherever it comes from."""
 
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
@@ -29,9 +30,11 @@ def routed(
         update = update._replace(as_node=SUPERVISOR)
     if update.as_node != SUPERVISOR:
         return update
-    after = {**as_dict(snapshot.values), **values}
+    before = as_dict(snapshot.values)
+    after = {**before, **values}
     if after.get("decision"):
-        after["decision"] = as_task(edited(after["decision"], names), nodes)
+        decision = as_task(edited(after["decision"], names), nodes)
+        after["decision"] = _identified(decision, as_dict(before.get("decision")))
         values = {**values, "decision": after["decision"]}
     command: Command[Any] = Command(update=values, goto=route(after, names))
     return update._replace(values=cast(Any, command))
@@ -46,3 +49,15 @@ def edited(decision: Mapping[str, Any], names: Sequence[str]) -> Decision:
     checked = plain_decision(read_decision({"next_agent": None, **decision}, names))
     kept = {key: decision[key] for key in ("handoff_id", "end", "undo") if key in decision}
     return cast(Decision, {**checked, **kept})
+
+
+def _identified(decision: Decision, followed: Mapping[str, Any]) -> Decision:
+    """Name the handoff of an edited decision.
+
+    An edit of the decision that is being followed keeps its name, so that work under way is
+    gone on with. Any other is a new handoff, also one that was taken before on this thread: a
+    participant and the history would take its visit for the earlier one.
+    """
+    if (given := decision.get("handoff_id")) and given == followed.get("handoff_id"):
+        return decision
+    return {**decision, "handoff_id": uuid.uuid4().hex}

@@ -16,6 +16,7 @@ from asterism.errors import ConfigurationError, ThreadBusyError
 from asterism.graphs.checks import (
     addressed,
     check_pending,
+    check_read,
     check_thread,
     checked_request,
     stranger,
@@ -33,7 +34,8 @@ from asterism.plain import as_dict
 from asterism.runs import is_unfinished
 
 LEASE_POLL = 0.02
-"""Seconds between two looks at a thread that somebody else drives."""
+"""Seconds between two looks, or more, at a thread that is driven: a stream that was left in its
+middle gives it back a moment later."""
 
 
 class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
@@ -157,7 +159,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def leased(self, thread: str) -> Steps[Release]:
         """Take the thread, so that nobody else drives it."""
-        until = time.monotonic() + self.facts.thread_wait
+        until = time.monotonic() + max(self.facts.thread_wait, LEASE_POLL)
         while (release := take_lease(self.checkpointer, thread)) is None:
             if time.monotonic() >= until:
                 raise ThreadBusyError(
@@ -171,11 +173,13 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def get_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread; its `status` is how it stands now."""
+        check_read(self, config)
         found = super().get_state(config, subgraphs=subgraphs)
         return self._true(run(self._seen(found, config)) if subgraphs else found)
 
     async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread; its `status` is how it stands now."""
+        check_read(self, config)
         found = await super().aget_state(config, subgraphs=subgraphs)
         return self._true(await arun(self._seen(found, config)) if subgraphs else found)
 

@@ -116,12 +116,13 @@ def last_words(messages: Iterable[BaseMessage], *, workflow: bool) -> str:
 def _files(messages: Iterable[BaseMessage]) -> list[dict[str, str]]:
     """Collect the files that tools returned as artifacts: `name`, `media_type` and `text`."""
     files: list[dict[str, str]] = []
+    keys = ("name", "media_type", "text")
     for message in messages:
         artifact = message.artifact if isinstance(message, ToolMessage) else None
         if isinstance(artifact, dict):
             found = cast(dict[str, object], artifact)
-            if all(isinstance(found.get(key), str) for key in ("name", "media_type", "text")):
-                files.append({key: str(found[key]) for key in ("name", "media_type", "text")})
+            if all(isinstance(found.get(key), str) for key in keys):
+                files.append({key: clean_text(str(found[key])) for key in keys})
     return files
 
 
