@@ -66,7 +66,9 @@ def _fold(left: list[AnyMessage], writes: Sequence[object], *, repair: bool) -> 
             for place, (item, read) in enumerate(zip(items, new, strict=True), len(merged)):
                 read.id = read.id or _id_of(item, place, clean(read))
             if any(isinstance(message, RemoveMessage) for message in new):
-                merged = cast(list[AnyMessage], add_messages(cast(Any, merged), cast(Any, clean(new))))
+                merged = cast(
+                    list[AnyMessage], add_messages(cast(Any, merged), cast(Any, clean(new)))
+                )
                 places = _places(merged)
                 continue
         for message in new:
