@@ -4,13 +4,41 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot, StateUpdate
 
 from asterism.decisions import read_decision
+from asterism.idempotency import HANDOFF
 from asterism.nodes.deciding import as_task, plain_decision
+from asterism.nodes.engine import lender
 from asterism.nodes.routing import BEGIN, SUPERVISOR, route
 from asterism.plain import as_dict
 from asterism.state import Decision
+
+
+def prepared(
+    config: RunnableConfig,
+    supersteps: Sequence[Sequence[StateUpdate]],
+    snapshot: StateSnapshot,
+    names: Sequence[str],
+    nodes: Collection[str],
+) -> tuple[RunnableConfig, Sequence[Sequence[StateUpdate]]]:
+    """Prepare the arguments of `bulk_update_state`.
+
+    Args:
+        config: Where the edit is made: the workflow's own state, or that of a participant.
+        supersteps: The edit.
+        snapshot: The state that it finds.
+        names: Who takes part in the workflow.
+        nodes: The nodes of the workflow.
+    """
+    if lender(config) is None and (config.get("configurable") or {}).get("checkpoint_ns"):
+        # A checkpoint of a participant carries the visit in which it was made, to go on there.
+        visit = as_dict(snapshot.metadata).get(HANDOFF)
+        facts = {} if visit is None else {HANDOFF: visit}
+        return {**config, "metadata": {**(config.get("metadata") or {}), **facts}}, supersteps
+    steps = [[routed(update, snapshot, names, nodes) for update in step] for step in supersteps]
+    return config, steps
 
 
 def routed(

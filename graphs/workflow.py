@@ -22,7 +22,7 @@ from asterism.graphs.checks import (
     stranger,
     withdrawals,
 )
-from asterism.graphs.edits import routed
+from asterism.graphs.edits import prepared
 from asterism.graphs.facts import WorkflowFacts, inside
 from asterism.graphs.plans import seen
 from asterism.graphs.renaming import moves, renaming, replanning
@@ -231,20 +231,22 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def _updated(
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Steps[RunnableConfig]:
-        update = (super().bulk_update_state, super().abulk_update_state)
-        if (config.get("configurable") or {}).get("checkpoint_ns"):
-            own = yield Call(*update, (config, supersteps))  # a participant's own state
-            return cast(RunnableConfig, own)
+        if lender(config) is not None:  # its own workflow has the thread
+            return (yield from self._edited(config, supersteps))
         release = yield from self.leased(check_thread(config))
         try:
-            found = yield Call(super().get_state, super().aget_state, (config,))
-            names = tuple(self.facts.team.live(as_dict(found.values)))
-            steps = [
-                [routed(update, found, names, self.nodes) for update in step] for step in supersteps
-            ]
-            return cast(RunnableConfig, (yield Call(*update, (config, steps))))
+            return (yield from self._edited(config, supersteps))
         finally:
             release()
+
+    def _edited(
+        self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
+    ) -> Steps[RunnableConfig]:
+        found = yield Call(super().get_state, super().aget_state, (config,))
+        names = tuple(self.facts.team.live(as_dict(found.values)))
+        edit = prepared(config, supersteps, found, names, self.nodes)
+        update = (super().bulk_update_state, super().abulk_update_state)
+        return cast(RunnableConfig, (yield Call(*update, edit)))
 
     def rename(self, config: RunnableConfig, names: Mapping[str, str | None]) -> RunnableConfig:
         """Let a stored run go on after participants were renamed or removed.

@@ -10,11 +10,14 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
 
 from asterism import (
+    Participant,
     SupervisorDecision,
     SupervisorView,
+    SupervisorWorkflowBuilder,
     aresume,
     pending_requests,
     proceed,
@@ -353,6 +356,61 @@ def test_an_edit_that_names_nobody_is_refused(thread: RunnableConfig) -> None:
     with pytest.raises(BadDecisionError, match="'cook', which is not a participant"):
         workflow.update_state(thread, {"decision": {"next_agent": "cook"}})
     assert workflow.get_state(thread).next == ("venue",)
+
+
+@WAYS
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_an_edited_decision_is_followed_in_a_workflow_that_is_a_participant(
+    depth: int, way: str, saver: Saver, thread: RunnableConfig
+) -> None:
+    def ask_first(view: SupervisorView) -> SupervisorDecision:
+        asks = view.iterations == 0
+        return SupervisorDecision(next_agent=None, user_input_needed=asks, user_prompt="When?")
+
+    workflow = star(Turns(), ["venue", "food"], description="Asks.").with_manager(ask_first).build()
+    for level in range(depth):
+        outer = SupervisorWorkflowBuilder("Outer", finish="forward", description="Asks, too.")
+        outer.participants(team=workflow).with_manager(follow(["team"]))
+        workflow = outer.build(checkpointer=saver if level == depth - 1 else None)
+    place: Any = {
+        "configurable": {**thread["configurable"], "checkpoint_ns": "|".join(["team"] * depth)}
+    }
+    for visit in (1, 2):
+        assert (await drive(workflow, way, REQUEST, thread))["status"] == "waiting"
+        await workflow.aupdate_state(place, {"decision": {"next_agent": "food"}})
+        assert workflow.get_state(place).next == ("food",)
+        result = await drive(workflow, way, None, thread)
+        assert (result["status"], said(result)) == ("completed", [f"food {visit}"])
+
+
+@WAYS
+async def test_an_edit_of_a_participants_state_does_not_begin_its_visit_anew(
+    way: str, saver: Saver, thread: RunnableConfig
+) -> None:
+    looked: list[str] = []
+
+    def look(state: MessagesState) -> Any:
+        looked.append("once")
+        return {"messages": [("ai", "Looked.")]}
+
+    def pay(state: MessagesState) -> Any:
+        return {"messages": [("ai", f"{len(state['messages'])}: {interrupt({'prompt': 'Pay?'})}")]}
+
+    graph = StateGraph(MessagesState)
+    graph.add_sequence([("look", look), ("pay", pay)])
+    graph.add_edge(START, "look")
+    workflow = (
+        SupervisorWorkflowBuilder("Test", finish="forward")
+        .participants(bank=Participant(runs=graph.compile(), description="Pays."))
+        .with_manager(follow(["bank"]))
+        .build(checkpointer=saver)
+    )
+    await drive(workflow, way, REQUEST, thread)
+    place: Any = {"configurable": {**thread["configurable"], "checkpoint_ns": "bank"}}
+    await workflow.aupdate_state(place, {"messages": [("user", "Be careful.")]}, as_node="look")
+    assert (await drive(workflow, way, None, thread))["status"] == "waiting"
+    result = await aresume(workflow, thread, "yes")
+    assert (looked, said(result)) == (["once"], ["3: yes"])
 
 
 def test_other_edits_do_not_lose_where_the_run_goes(thread: RunnableConfig) -> None:
