@@ -8,6 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
+from langgraph.pregel.remote import RemoteGraph
 from typing_extensions import TypedDict
 
 from asterism.context import ContextManager
@@ -19,6 +20,8 @@ from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import workflow_path
 from asterism.nodes.kinds import Participant, context_of
 from asterism.nodes.middleware import context_middleware
+from asterism.nodes.remote import create_remote_graph
+from asterism.nodes.service import Service, create_service_graph
 from asterism.prompts import render
 from asterism.runs import Graph, is_graph
 from asterism.state import SNAPSHOT_FREQUENCY, HistoryChannel
@@ -58,6 +61,10 @@ def participant_graph(name: str, thing: object, default_model: ModelLike | None)
         return _history_graph(name, both_ways(thing.runs), compactor)
     if is_graph(thing):
         return _with_memory(thing)
+    if isinstance(thing, Service):
+        return create_service_graph(name, thing)
+    if isinstance(thing, RemoteGraph):
+        return create_remote_graph(name, thing)
     return _history_graph(name, both_ways(thing))
 
 

@@ -59,10 +59,8 @@ def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
     text = last_words(new, workflow="reports" in values)
     status = values.get("status", "completed")
     if status != "completed" and "reports" in values:
-        reason = str(values.get("reason"))
-        kind = cast(FailureKind, reason.split(":")[0])  # an inner workflow may name the kind
-        if kind not in FAILURES:
-            kind = _INNER.get(status, "agent_failed")
+        reason = values.get("reason")
+        kind = inner_kind(status, reason)
         report = failed_report(visit, kind, f"{status}: {reason}", text=text)
     elif not text:
         report = failed_report(visit, "empty_answer", "empty: it answered without a word")
@@ -73,6 +71,12 @@ def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
     if files := [*_files(new), *_inner_files(values)]:
         report["files"] = files
     return report
+
+
+def inner_kind(status: str, reason: object) -> FailureKind:
+    """Name the kind of failure that the end of a workflow is for whoever had called it."""
+    kind = cast(FailureKind, str(reason).split(":")[0])  # it may name the kind itself
+    return kind if kind in FAILURES else _INNER.get(status, "agent_failed")
 
 
 def report_message(report: Report) -> AIMessage:
