@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from asterism.nodes.reviewers import Review, Reviewer, create_reviewer
     from asterism.nodes.service import Service
     from asterism.nodes.view import SupervisorView
+    from asterism.notebook import show, show_progress
     from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
     from asterism.personality import Personality
     from asterism.pictures import (
@@ -167,6 +168,8 @@ __all__ = [
     "proceed",
     "read_run",
     "resume",
+    "show",
+    "show_progress",
     "total_cost_breakdown",
     "what_if",
 ]
@@ -262,6 +265,8 @@ _HOMES = {
     "proceed": "runs",
     "read_run": "pictures",
     "resume": "people",
+    "show": "notebook",
+    "show_progress": "notebook",
     "total_cost_breakdown": "ledger",
     "what_if": "graphs.what_if",
 }

@@ -11,7 +11,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Durability, GraphOutput, StateSnapshot, StateUpdate
 
-from asterism.effects import Call, Steps, arun, run
+from asterism.effects import Call, Steps, arun, run, running_loop
 from asterism.errors import ConfigurationError, ThreadBusyError
 from asterism.graphs.checks import (
     addressed,
@@ -27,6 +27,7 @@ from asterism.graphs.facts import WorkflowFacts, inside
 from asterism.graphs.plans import seen
 from asterism.graphs.renaming import moves, renaming, replanning
 from asterism.leases import Release, take_lease
+from asterism.markup import PLAIN, SVG
 from asterism.nodes.background import Background
 from asterism.nodes.engine import lender
 from asterism.nodes.lifetime import Lifetime
@@ -76,7 +77,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         given, durability, release, values = run(self._begun(input, config, durability))
         background = Background()
         try:
-            config = inside(self.facts, config, background, values)
+            config = inside(self.facts, config, background, values, held=running_loop())
             parts: Any = super().stream(given, config, durability=durability, **kwargs)
             with self._lifetime(config, background, given), closing(parts):
                 yield from parts
@@ -294,5 +295,6 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Draw the star in Jupyter, offline: the engine's own drawing asks a web service."""
-        drawing = self.get_graph().draw_mermaid()
-        return {"text/plain": repr(self), "text/markdown": f"```mermaid\n{drawing}```"}
+        from asterism.pictures.svg import draw_svg  # drawings are not needed to run
+
+        return {PLAIN: repr(self), SVG: draw_svg(self.get_graph())}

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("graphs", "nodes", "prompts", "asterism")
 
 LAYERS = [
-    {"budgets", "errors", "ledger", "periods", "plain", "quoting", "redaction"},
+    {"budgets", "errors", "ledger", "markup", "periods", "plain", "quoting", "redaction"},
     {"modelcalls", "personality", "sameness", "vectors"},
     {"agents", "compaction", "digests", "files", "messages", "tasks", "underway"},
     {"decisions"},
@@ -59,7 +59,7 @@ LAYERS = [
     {"nodes"},
     {"graphs"},
     {"threads"},
-    {"cli", "serving", "testing", "ui", "__main__", "__init__"},
+    {"cli", "notebook", "serving", "testing", "ui", "__main__", "__init__"},
 ]
 """Bottom up: a module imports from its own layer and those before it."""
 
@@ -154,6 +154,8 @@ PUBLIC = [
     "proceed",
     "read_run",
     "resume",
+    "show",
+    "show_progress",
     "total_cost_breakdown",
     "what_if",
 ]

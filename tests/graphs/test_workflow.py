@@ -475,9 +475,3 @@ def test_a_replay_runs_the_turn_again(thread: RunnableConfig) -> None:
     result = workflow.invoke(None, second.config)
     assert said(result) == ["venue 1", "venue 3"]
     assert [len(prompt) for prompt in turns.prompts["venue"]] == [1, 3, 3]
-
-
-def test_a_workflow_draws_itself_offline() -> None:
-    bundle = star(Turns(), ["venue"]).build()._repr_mimebundle_()
-    assert bundle["text/markdown"].startswith("```mermaid")
-    assert "image/png" not in bundle
