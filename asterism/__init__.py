@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from asterism.nodes.kinds import Participant
     from asterism.nodes.middleware import context_middleware
     from asterism.nodes.reviewers import Review, Reviewer, create_reviewer
+    from asterism.nodes.service import Service
     from asterism.nodes.view import SupervisorView
     from asterism.notebook import show, show_progress
     from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from asterism.recollections import Recollection
     from asterism.resilience import AskPerson, Compensation, Delegate, Timeout, UndoAll, UseCached
     from asterism.runs import aproceed, proceed
+    from asterism.serving import create_service_app
     from asterism.shared import SharedMemory
     from asterism.storage import aopen_checkpointer, aopen_store, open_checkpointer, open_store
     from asterism.supervision import (
@@ -113,6 +115,7 @@ __all__ = [
     "Review",
     "Reviewer",
     "RunRecord",
+    "Service",
     "SharedMemory",
     "SlidingWindow",
     "SubAgentTask",
@@ -149,6 +152,7 @@ __all__ = [
     "context_middleware",
     "convert_tool_content_to_text",
     "create_reviewer",
+    "create_service_app",
     "create_supervisor_agent",
     "generate_detailed_tool_trace",
     "generate_orchestrator_flowchart",
@@ -208,6 +212,7 @@ _HOMES = {
     "Review": "nodes.reviewers",
     "Reviewer": "nodes.reviewers",
     "RunRecord": "pictures",
+    "Service": "nodes.service",
     "SharedMemory": "shared",
     "SlidingWindow": "context",
     "SubAgentTask": "tasks",
@@ -244,6 +249,7 @@ _HOMES = {
     "context_middleware": "nodes.middleware",
     "convert_tool_content_to_text": "messages",
     "create_reviewer": "nodes.reviewers",
+    "create_service_app": "serving",
     "create_supervisor_agent": "nodes.deciders",
     "generate_detailed_tool_trace": "pictures",
     "generate_orchestrator_flowchart": "pictures",
