@@ -14,6 +14,7 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict, get_type_hints
 
 from asterism.nodes.begin import create_begin_node
+from asterism.nodes.compacting import Compactor
 from asterism.nodes.deciding import Rules
 from asterism.nodes.dispatch import create_dispatch_node
 from asterism.nodes.finish import Writer, create_finish_node
@@ -34,6 +35,7 @@ def create_star(
     rules: Rules,
     write: Writer,
     max_parallel_tasks: int,
+    compactor: Compactor | None = None,
     keys: Mapping[str, Any] | None = None,
     context_schema: type[Any] | None = None,
 ) -> StateGraph[Any, Any, Any, Any]:
@@ -45,6 +47,7 @@ def create_star(
         rules: What holds for every decision.
         write: Writes the answer.
         max_parallel_tasks: How many tasks of a plan may run at once.
+        compactor: Keeps the supervisor's prompts short.
         keys: Further keys of the state, for participants with a grant: name and annotation.
         context_schema: What a run is given besides its input.
     """
@@ -59,7 +62,7 @@ def create_star(
     star.add_node(BEGIN, create_begin_node())
     star.add_node(
         SUPERVISOR,
-        create_supervisor_node(decider, team, rules),
+        create_supervisor_node(decider, team, rules, compactor),
         input_schema=extended(SupervisorInput, keys),
         destinations=(*team.members, DISPATCH, HUMAN, *undoing, FINISH),
     )

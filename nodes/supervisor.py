@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,9 +11,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.managed import RemainingSteps
 from langgraph.types import Command
 
+from asterism.compaction import Compaction
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.events import WorkflowEventType, excerpt, tell
+from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.deciding import (
     Decided,
@@ -25,6 +28,7 @@ from asterism.nodes.deciding import (
     question_of,
 )
 from asterism.nodes.guards import same_visit, stall_complaint, stalled
+from asterism.nodes.looking import looking
 from asterism.nodes.protocol import AnyDecider, caller
 from asterism.nodes.retrying import OnRetry, tell_retry
 from asterism.nodes.routing import SUPERVISOR, route
@@ -46,6 +50,7 @@ def create_supervisor_node(
     decider: AnyDecider,
     team: Team,
     rules: Rules,
+    compactor: Compactor | None = None,
     *,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> StepsNode:
@@ -55,14 +60,17 @@ def create_supervisor_node(
         decider: Who decides.
         team: Who takes part.
         rules: What holds for every decision.
+        compactor: Keeps its prompts short. None: they grow with the conversation.
         new_id: Makes the names of messages and handoffs.
     """
     ask = caller(decider)
+    look = looking(decider, team, compactor)
     nodes = frozenset(team.members)
 
     def supervise(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
         taken: int = state.get("iterations") or 0
         decided: Decided | None = None
+        compaction: Compaction | None = None
         breach: dict[str, Any] | None = None
         before: Decision | None = state.get("decision")
         made_up = compensation_of(state)
@@ -77,8 +85,9 @@ def create_supervisor_node(
             taken += 1
             try:
                 if made_up is None:
+                    view, compaction = yield from look(state, config)
                     again = partial(_retried, config)
-                    decided = yield from _next(state, team, ask, rules, again)
+                    decided = yield from _next(state, view, team, ask, rules, again)
                     decision = decided.decision
                 else:
                     decision = made_up
@@ -95,6 +104,8 @@ def create_supervisor_node(
         update = decision_update(decision, taken)
         if decided is not None:
             update |= decided.update
+        if compaction:
+            update["compaction"] = compaction
         if breach:
             update["breach"] = breach
         if found := breach or state.get("breach"):
@@ -142,7 +153,12 @@ def _retried(config: RunnableConfig, error: Exception, seconds: float) -> None:
 
 
 def _next(
-    state: Mapping[str, Any], team: Team, ask: Call, rules: Rules, on_retry: OnRetry
+    state: Mapping[str, Any],
+    view: SupervisorView,
+    team: Team,
+    ask: Call,
+    rules: Rules,
+    on_retry: OnRetry,
 ) -> Steps[Decided]:
     """Decide, unless the work stands still and the rules say what happens then."""
     stall = stalled(state.get("reports") or ())
@@ -151,15 +167,8 @@ def _next(
         return Decided(ending("stalled", reason))
     if reason and rules.on_stall == "ask_user":
         return Decided(question_of(f"The work stands still: {reason}. What should be done next?"))
-    view = SupervisorView(
-        messages=state["messages"],
-        participants=team.live(state),
-        reports=state.get("reports") or (),
-        iterations=state.get("iterations") or 0,
-        request="\n\n".join(state.get("brief") or ()),
-        state=state,
-        complaints=(("", stall_complaint(stall)),) if stall else (),
-    )
+    if stall:
+        view = replace(view, complaints=(("", stall_complaint(stall)),))
     decided = yield from decide(view, ask, rules, team.creation, on_retry=on_retry)
     if reason and same_visit(decided.decision, state.get("decision")):
         return Decided(ending("stalled", reason))

@@ -11,9 +11,14 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from asterism.budgets import Budget, Scope, task_scope
 from asterism.effects import Call, Steps
-from asterism.errors import AbandonedError, BudgetExceededError, CircuitOpenError
+from asterism.errors import (
+    AbandonedError,
+    BudgetExceededError,
+    CircuitOpenError,
+    RemoteFailedError,
+)
 from asterism.events import WorkflowEventType, excerpt, tell
-from asterism.idempotency import AFTER, CALLS, HANDOFF, counter
+from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.longterm import LongTermMemory
 from asterism.models import ModelLike
 from asterism.nodes.context import meter_of, path_of, workflow_path
@@ -27,16 +32,11 @@ from asterism.nodes.engine import (
     open_answers,
 )
 from asterism.nodes.grants import Grant
-from asterism.nodes.kinds import Participant, participant_graph, public_description, service_of
+from asterism.nodes.kinds import Participant, public_description, service_of
+from asterism.nodes.local import participant_graph
 from asterism.nodes.policies import Attempt, Try, compensated, folded
 from asterism.nodes.recalling import with_recalled
-from asterism.nodes.reports import (
-    begins_after,
-    failed_report,
-    last_words,
-    new_messages,
-    read_report,
-)
+from asterism.nodes.reports import failed_report, new_messages, read_report, said_in, visit_marks
 from asterism.nodes.spans import traced_visit
 from asterism.plain import as_dict
 from asterism.redaction import describe_error
@@ -173,7 +173,7 @@ def create_visitor(member: Member) -> Visitor:
                 visit,
                 failure_kind(error),
                 describe_error(error),
-                text=(yield from _said(member, visit, this.config)),
+                text=(yield from _said(member, visit, this.config, error)),
                 attempts=max(1, this.attempts.taken),
             )
         finally:
@@ -219,8 +219,7 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
         "metadata": {
             "participant": visit["participant"],
             "participant_path": path_of(this.config, visit["participant"]),
-            HANDOFF: visit["id"],
-            **({AFTER: begins_after(visit)} if "given" in visit else {}),
+            **visit_marks(visit),
             **({"task": visit["task"]} if "task" in visit else {}),
         },
     }
@@ -278,14 +277,16 @@ def _recall(
     meter.recall(path_of(config, member.name), visit.get("task"), new_messages(visit, values))
 
 
-def _said(member: Member, visit: Visit, config: RunnableConfig) -> Steps[str]:
+def _said(member: Member, visit: Visit, config: RunnableConfig, error: Exception) -> Steps[str]:
     """Return what a participant had said of its answer when it failed."""
+    if isinstance(error, RemoteFailedError) and error.said:
+        return error.said
     if not has_saver(config):
         return ""
     last = yield from _last(member, visit, config)
     if ((last.metadata or {}).get(HANDOFF)) != visit["id"]:
         return ""
-    return last_words(new_messages(visit, last.values), workflow=member.durability is None)
+    return said_in(visit, last.values)
 
 
 def _last(member: Member, visit: Visit, config: RunnableConfig) -> Steps[Any]:
