@@ -1,5 +1,6 @@
 """The words: every code block of the README and the docs runs, every link leads somewhere."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from asterism.cli.app import app
 from asterism.resilience import FAILURES
+from asterism.services import REPLY, ServiceRequest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,3 +63,11 @@ def test_the_kinds_of_failure_are_documented_as_they_are() -> None:
     text = (ROOT / "docs" / "delegation.md").read_text()
     for kind, meaning in FAILURES.items():
         assert f"| `{kind}` | {meaning} |" in text
+
+
+def test_the_contract_of_services_is_documented_as_it_is() -> None:
+    call, replies = blocks(ROOT / "docs" / "remote.md", "json")
+    assert ServiceRequest.model_validate_json(call).model_dump() == json.loads(call)
+    for line in replies.splitlines():
+        reply = REPLY.validate_json(line).model_dump(exclude_unset=True, mode="json")
+        assert reply == json.loads(line)
