@@ -20,6 +20,7 @@ from asterism.graphs.facts import WorkflowFacts
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
 from asterism.graphs.workflow import Workflow
+from asterism.longterm import LongTermMemory
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
 from asterism.nodes.deciding import AnyDecider, Rules
@@ -71,6 +72,7 @@ class SupervisorWorkflowBuilder:
         task_budget: What each task of a plan may take.
         prices: What tokens cost.
         events: A bus that is told what happens: who is sent to work, what is asked, done, failed.
+        recalls: A memory of which each participant is told, at each visit, what fits its request.
         max_parallel_tasks: How many tasks of a plan may run at once.
         thread_wait: How many seconds a call waits for a thread that another one drives,
             before it raises `ThreadBusyError`.
@@ -106,6 +108,7 @@ class SupervisorWorkflowBuilder:
         task_budget: Budget | None = None,
         prices: PriceTable = DEFAULT_PRICES,
         events: EventBus | None = None,
+        recalls: LongTermMemory | None = None,
         max_parallel_tasks: int = 5,
         thread_wait: float = 0.0,
     ) -> None:
@@ -126,6 +129,7 @@ class SupervisorWorkflowBuilder:
         self._task_budget = task_budget
         self._prices = prices
         self._events = events
+        self._recalls = recalls
         self._max_parallel_tasks = max_parallel_tasks
         self._thread_wait = thread_wait
         self._model = model
@@ -254,7 +258,9 @@ class SupervisorWorkflowBuilder:
 
     def _team(self) -> Team:
         members = {
-            name: create_member(name, thing, self._model, self._policies, self._task_budget)
+            name: create_member(
+                name, thing, self._model, self._policies, self._task_budget, self._recalls
+            )
             for name, thing in self._participants
         }
         descriptions = {name: _description(name, thing) for name, thing in self._participants}

@@ -14,8 +14,11 @@ from typing_extensions import TypedDict
 from asterism.agents import MemoryConfig
 from asterism.budgets import Budget
 from asterism.effects import Call, Steps, StepsNode, both_ways
+from asterism.longterm import LongTermMemory
 from asterism.messages import fold_history
 from asterism.models import ModelLike, resolve_model
+from asterism.personality import Personality
+from asterism.prompts import render
 from asterism.resilience import Policy
 from asterism.runs import Graph, is_graph, is_runnable
 from asterism.state import SNAPSHOT_FREQUENCY, Report
@@ -33,6 +36,8 @@ class Participant:
     """The chat model. None: the model of the workflow."""
     prompt: str | None = None
     """The system prompt of the model."""
+    personality: Personality | None = None
+    """What it is like: a part of the system prompt."""
     tools: Sequence[Any] = field(default=())
     """What the model may call: LangChain tools or functions."""
     fallback_model: ModelLike | None = None
@@ -42,6 +47,8 @@ class Participant:
     `CircuitBreaker`, `Compensation`. They take the place of the workflow's of their kind."""
     memory: MemoryConfig | None = None
     """What it remembers from visit to visit. None: everything."""
+    recalls: LongTermMemory | None = None
+    """What is recalled for each visit, besides its own history."""
     budget: Budget | None = None
     """What its visits for one request may take together, with everything below it."""
     undo: Callable[[Report], Any] | None = None
@@ -59,8 +66,11 @@ class LocalState(TypedDict):
 def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
     """Say why `thing` cannot be a participant, or return None."""
     if isinstance(thing, Participant):
-        if thing.runs is not None and (thing.tools or thing.prompt or thing.model is not None):
-            return "has `runs` and also a model, prompt or tools; give one or the other"
+        own = thing.tools or thing.prompt or thing.personality or thing.model is not None
+        if thing.runs is not None and own:
+            return (
+                "has `runs` and also a model, prompt, personality or tools; give one or the other"
+            )
         if thing.runs is None and thing.model is None and default_model is None:
             return "has no model, and the workflow has none either; give one of them a model"
         return None if thing.runs is None else fault_of(thing.runs, default_model)
@@ -140,14 +150,15 @@ def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) 
             create(
                 model,
                 list(spec.tools),
-                system_prompt=spec.prompt,
+                system_prompt=_rules(spec),
                 name=name,
                 middleware=middleware,
             )
         )
     if second is not None:
         model = model.with_fallbacks([second])
-    rules = [SystemMessage(spec.prompt)] if spec.prompt else []
+    text = _rules(spec)
+    rules = [SystemMessage(text)] if text else []
 
     def answer(messages: list[AnyMessage]) -> AIMessage:
         return model.invoke([*rules, *messages])
@@ -156,6 +167,15 @@ def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) 
         return await model.ainvoke([*rules, *messages])
 
     return _history_graph(name, (answer, aanswer))
+
+
+def _rules(spec: Participant) -> str | None:
+    """Write the system prompt: what it is told, and what it is like."""
+    who = spec.personality
+    if who is None:
+        return spec.prompt
+    rules, style = spec.prompt or "", who.style or "as it fits"
+    return render("personality", rules=rules, traits=" ".join(who.sentences()), style=style).strip()
 
 
 def _middleware(model: Any, second: Any, memory: MemoryConfig | None) -> list[Any]:

@@ -1,7 +1,6 @@
 """What deciders and writers are shown of a workflow: the conversation, fenced."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
+from asterism import quoting
 from asterism.messages import convert_tool_content_to_text
 from asterism.state import Report
 
@@ -17,8 +17,6 @@ MARK = "asterism"
 
 SPEAKER: RunnableConfig = {"metadata": {"participant": "supervisor"}}
 """The config of the workflow's own model calls, so that streams say who speaks."""
-
-_FENCE = re.compile(r"<(\s*/?\s*report)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +53,8 @@ def conversation(messages: Iterable[BaseMessage]) -> list[AnyMessage]:
 
 def fenced(participant: str, text: str, status: str = "ok") -> str:
     """Put a participant's text between fences that it cannot close or imitate."""
-    note = "" if status == "ok" else f' status="{status}"'
-    inside = _FENCE.sub(r"&lt;\1", text)
-    return f'<report from="{participant}"{note}>\n{inside}\n</report>'
+    note = {} if status == "ok" else {"status": status}
+    return quoting.fenced("report", text, **{"from": participant}, **note)
 
 
 def label(**facts: Any) -> dict[str, Any]:

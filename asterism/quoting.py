@@ -1,0 +1,10 @@
+"""Fences around texts that are shown to a model as information, not as an order."""
+
+import re
+
+
+def fenced(tag: str, text: str, **attributes: str) -> str:
+    """Put a text between tags that it can neither close nor imitate."""
+    inside = re.sub(rf"<(\s*/?\s*{tag})", r"&lt;\1", text, flags=re.IGNORECASE)
+    notes = "".join(f' {name}="{value}"' for name, value in attributes.items())
+    return f"<{tag}{notes}>\n{inside}\n</{tag}>"
