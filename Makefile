@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUEST := Plan a corporate holiday party for 50 people in Seattle on December 15th
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui ui-test lint format studio notebooks bench bench-peers eval torture audit clean
+.PHONY: help demo test ui ui-test lint format studio notebooks docs bench bench-peers eval torture audit clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,13 +42,20 @@ studio: $(VENV)/developed ## Start the development server of LangGraph Studio
 notebooks: $(VENV)/developed ## Run the notebooks and keep their outputs
 	$(BIN)/python -m notebooks.run
 
+# Without a network: the build fails on a page that would load anything from elsewhere.
+docs: $(VENV)/documented ## Build the documentation into out/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@! grep -rE '<(script|link|img|iframe)[^>]+(src|href)="(https?:)?//' out/site --include='*.html'
+
 bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in one run
 	$(BIN)/python -m benchmarks --out out/bench.md
+	$(BIN)/python -m benchmarks.histories
 	$(BIN)/python -m benchmarks.traces
 
 bench-peers: $(VENV)/developed ## Measure against other frameworks, each in an environment of its own
 	$(BIN)/python -m benchmarks.environments
 	$(BIN)/python -m benchmarks --peers --out out/bench-peers.md
+	$(BIN)/python -m benchmarks.tokens
 
 eval: $(VENV)/developed ## See how well deciders route labelled requests, offline; MODEL=... adds one
 	$(BIN)/python -m benchmarks.routing $(if $(MODEL),--model $(MODEL))
@@ -69,6 +76,10 @@ $(VENV)/bin/python:
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/documented: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
 	@touch $@
 
 $(VENV)/developed: pyproject.toml constraints.txt | $(VENV)/bin/python

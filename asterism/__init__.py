@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from asterism.caching import ResponseCache
     from asterism.capacity import ResourceManager
     from asterism.config import ProgramConfig, load_config
+    from asterism.context import ContextManager, Importance, SlidingWindow, Summary
     from asterism.decisions import HumanFeedbackRequest, SupervisorDecision
     from asterism.errors import AsterismError
     from asterism.events import (
@@ -38,8 +39,11 @@ if TYPE_CHECKING:
     from asterism.messages import convert_tool_content_to_text
     from asterism.nodes.deciders import create_supervisor_agent
     from asterism.nodes.kinds import Participant
+    from asterism.nodes.middleware import context_middleware
     from asterism.nodes.reviewers import Review, Reviewer, create_reviewer
+    from asterism.nodes.service import Service
     from asterism.nodes.view import SupervisorView
+    from asterism.notebook import show, show_progress
     from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
     from asterism.personality import Personality
     from asterism.pictures import (
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
     from asterism.recollections import Recollection
     from asterism.resilience import AskPerson, Compensation, Delegate, Timeout, UndoAll, UseCached
     from asterism.runs import aproceed, proceed
+    from asterism.serving import create_service_app
     from asterism.shared import SharedMemory
     from asterism.storage import aopen_checkpointer, aopen_store, open_checkpointer, open_store
     from asterism.supervision import (
@@ -88,12 +93,14 @@ __all__ = [
     "ChildStatus",
     "CircuitBreaker",
     "Compensation",
+    "ContextManager",
     "Delegate",
     "Difference",
     "Event",
     "EventBus",
     "ExecutionMode",
     "HumanFeedbackRequest",
+    "Importance",
     "LongTermMemory",
     "Participant",
     "ParticipantMemory",
@@ -108,8 +115,11 @@ __all__ = [
     "Review",
     "Reviewer",
     "RunRecord",
+    "Service",
     "SharedMemory",
+    "SlidingWindow",
     "SubAgentTask",
+    "Summary",
     "SupervisedAgent",
     "SupervisionEvent",
     "SupervisionEventType",
@@ -139,8 +149,10 @@ __all__ = [
     "awhat_if",
     "batch_process",
     "compare_runs",
+    "context_middleware",
     "convert_tool_content_to_text",
     "create_reviewer",
+    "create_service_app",
     "create_supervisor_agent",
     "generate_detailed_tool_trace",
     "generate_orchestrator_flowchart",
@@ -156,6 +168,8 @@ __all__ = [
     "proceed",
     "read_run",
     "resume",
+    "show",
+    "show_progress",
     "total_cost_breakdown",
     "what_if",
 ]
@@ -176,12 +190,14 @@ _HOMES = {
     "ChildStatus": "supervision",
     "CircuitBreaker": "breaker",
     "Compensation": "resilience",
+    "ContextManager": "context",
     "Delegate": "resilience",
     "Difference": "pictures",
     "Event": "events",
     "EventBus": "events",
     "ExecutionMode": "tasks",
     "HumanFeedbackRequest": "decisions",
+    "Importance": "context",
     "LongTermMemory": "longterm",
     "Participant": "nodes.kinds",
     "ParticipantMemory": "graphs.memories",
@@ -196,8 +212,11 @@ _HOMES = {
     "Review": "nodes.reviewers",
     "Reviewer": "nodes.reviewers",
     "RunRecord": "pictures",
+    "Service": "nodes.service",
     "SharedMemory": "shared",
+    "SlidingWindow": "context",
     "SubAgentTask": "tasks",
+    "Summary": "context",
     "SupervisedAgent": "supervision",
     "SupervisionEvent": "events",
     "SupervisionEventType": "events",
@@ -227,8 +246,10 @@ _HOMES = {
     "awhat_if": "graphs.what_if",
     "batch_process": "batch",
     "compare_runs": "pictures",
+    "context_middleware": "nodes.middleware",
     "convert_tool_content_to_text": "messages",
     "create_reviewer": "nodes.reviewers",
+    "create_service_app": "serving",
     "create_supervisor_agent": "nodes.deciders",
     "generate_detailed_tool_trace": "pictures",
     "generate_orchestrator_flowchart": "pictures",
@@ -244,6 +265,8 @@ _HOMES = {
     "proceed": "runs",
     "read_run": "pictures",
     "resume": "people",
+    "show": "notebook",
+    "show_progress": "notebook",
     "total_cost_breakdown": "ledger",
     "what_if": "graphs.what_if",
 }

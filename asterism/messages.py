@@ -1,8 +1,9 @@
 """Messages: how histories are folded, and how they cross from one thread to another."""
 
 import json
+import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from langchain_core.messages import (
@@ -15,13 +16,20 @@ from langchain_core.messages import (
     RemoveMessage,
     ToolMessage,
     convert_to_messages,
+    message_chunk_to_message,
 )
 from langgraph.graph.message import add_messages
+
+T = TypeVar("T")
+
+_TEXTS = ("content", "name", "id", "tool_calls", "invalid_tool_calls", "tool_call_id")
+"""The fields of a message that hold text of people, models and tools."""
 
 
 def fold_messages(left: list[AnyMessage], writes: Sequence[object]) -> list[AnyMessage]:
     """Apply writes to a history in order, as `add_messages` would one by one.
 
+    Each is cleaned, so what stands in a history can be stored, and sent to a model.
     Batching-invariant, as a `DeltaChannel` needs: one call with two writes gives what two
     calls give. What is no message yet and has no id gets one that depends only on its place
     and content, so that reading a stored history again gives the same ids.
@@ -47,39 +55,50 @@ def fold_history(left: list[AnyMessage], writes: Sequence[object]) -> list[AnyMe
 
 
 def _fold(left: list[AnyMessage], writes: Sequence[object], *, repair: bool) -> list[AnyMessage]:
-    merged = list(left)
-    places: dict[str | None, int] | None = None
+    merged, places = list(left), _places(left)
     for write in writes:
         items = cast(list[object], write) if isinstance(write, list) else [write]
-        if all(map(_is_whole, items)):
-            if places is None:
-                places = {message.id: place for place, message in enumerate(merged)}
-            for message in cast(list[AnyMessage], items):
-                _place(message, merged, places, repair=repair)
-            continue
-        new = convert_to_messages(cast(list[MessageLikeRepresentation], items))
-        if repair and any(isinstance(message, HumanMessage) for message in new):
-            merged += answer_dangling_calls(merged)
-        for place, (item, read) in enumerate(zip(items, new, strict=True), len(merged)):
-            read.id = read.id or _id_of(item, place, read)
-        merged = cast(list[AnyMessage], add_messages(cast(Any, merged), cast(Any, new)))
-        places = None
+        new = cast(list[BaseMessage], items)
+        if not all(map(_is_whole, items)):
+            new = convert_to_messages(cast(list[MessageLikeRepresentation], items))
+            if repair and any(isinstance(message, HumanMessage) for message in new):
+                _answer_dangling(merged, places)
+            for place, (item, read) in enumerate(zip(items, new, strict=True), len(merged)):
+                read.id = read.id or _id_of(item, place, clean(read))
+            if any(isinstance(message, RemoveMessage) for message in new):
+                merged = cast(
+                    list[AnyMessage], add_messages(cast(Any, merged), cast(Any, clean(new)))
+                )
+                places = _places(merged)
+                continue
+        for message in new:
+            _place(clean(message), merged, places, repair=repair)
     return merged
 
 
+def _places(messages: Sequence[BaseMessage]) -> dict[str | None, int]:
+    return {message.id: place for place, message in enumerate(messages)}
+
+
 def _place(
-    item: AnyMessage, merged: list[AnyMessage], places: dict[str | None, int], *, repair: bool
+    given: BaseMessage, merged: list[AnyMessage], places: dict[str | None, int], *, repair: bool
 ) -> None:
     """Put a message where the one with its id stands, or at the end."""
+    whole = message_chunk_to_message(given) if isinstance(given, BaseMessageChunk) else given
+    item = cast(AnyMessage, whole)
     if (place := places.get(item.id)) is not None:
         merged[place] = item
         return
     if repair and isinstance(item, HumanMessage):
-        for answer in answer_dangling_calls(merged):
-            places[answer.id] = len(merged)
-            merged.append(answer)
+        _answer_dangling(merged, places)
     places[item.id] = len(merged)
     merged.append(item)
+
+
+def _answer_dangling(merged: list[AnyMessage], places: dict[str | None, int]) -> None:
+    for answer in answer_dangling_calls(merged):
+        places[answer.id] = len(merged)
+        merged.append(answer)
 
 
 def _is_whole(item: object) -> bool:
@@ -195,4 +214,37 @@ def history_fault(messages: Iterable[BaseMessage]) -> str | None:
 
 def clean_text(text: str) -> str:
     """Replace what cannot be stored or sent: lone surrogates and null characters."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "�")
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
+    return text.replace("\x00", "�")
+
+
+def clean(value: T) -> T:
+    """Clean every text in a plain JSON value or a message, at any depth.
+
+    Returns:
+        `value` itself where there is nothing to replace.
+    """
+    given: object = value
+    if isinstance(given, str):
+        text = clean_text(given)
+        return value if text == given else cast(T, text)
+    if isinstance(given, BaseMessage):
+        return cast(T, _clean_message(given))
+    if isinstance(given, list):
+        items = cast(list[object], given)
+        new = [clean(item) for item in items]
+        return value if all(map(operator.is_, new, items)) else cast(T, new)
+    if isinstance(given, dict):
+        named = cast(dict[object, object], given)
+        pairs = {clean(key): clean(item) for key, item in named.items()}
+        same = map(operator.is_, (*pairs, *pairs.values()), (*named, *named.values()))
+        return value if all(same) else cast(T, pairs)
+    return value
+
+
+def _clean_message(message: BaseMessage) -> BaseMessage:
+    fields = vars(message)
+    texts = [(name, fields[name]) for name in _TEXTS if fields.get(name)]
+    changed = {name: new for name, text in texts if (new := clean(text)) is not text}
+    return message.model_copy(update=changed) if changed else message

@@ -13,6 +13,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import StateSnapshot
 
 from asterism.checkpoints import place
+from asterism.compaction import COMPACTION
 from asterism.effects import Call, Steps, arun, run
 from asterism.errors import (
     ConfigurationError,
@@ -134,7 +135,7 @@ class ParticipantMemory:
             self._check(found)
             if writes := change(found.messages, *args):
                 graph: Any = found.graph
-                update = (found.inside, {_MESSAGES: writes})
+                update = (found.inside, {_MESSAGES: writes, **_uncut(found.stored)})
                 yield Call(graph.update_state, graph.aupdate_state, update)
             return found.messages, (yield from self._found()).messages
         finally:
@@ -246,6 +247,12 @@ def memory(graph: Graph, config: RunnableConfig, participant: str) -> Participan
     if not isinstance(graph, Workflow):
         raise ConfigurationError(f"{graph!r} is no workflow of SupervisorWorkflowBuilder.")
     return ParticipantMemory(graph=graph, config=config, path=tuple(participant.split("/")))
+
+
+def _uncut(stored: StateSnapshot) -> dict[str, None]:
+    """Take back what a context policy left out: its summary may tell of what is forgotten."""
+    compaction = as_dict(as_dict(stored.values).get(COMPACTION))
+    return {COMPACTION: None} if "upto" in compaction else {}
 
 
 def with_pairs(messages: Sequence[BaseMessage], ids: Collection[str]) -> list[str]:

@@ -22,6 +22,7 @@ from asterism.graphs.star import create_star
 from asterism.graphs.validation import count_faults, name_faults, seconds_faults
 from asterism.graphs.workflow import Workflow
 from asterism.models import ModelLike, resolve_model
+from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciding import Rules
 from asterism.nodes.finish import synthesizer
 from asterism.nodes.planning import PlanningDecider, Way
@@ -97,7 +98,7 @@ class AgentOrchestrator:
         checkpointer: BaseCheckpointSaver[Any] | None = None,
     ) -> None:
         named = {tool_name(tool): tool for tool in available_tools}
-        self._main = main_agent
+        self._main, self._fallback = main_agent, fallback_model
         model = main_agent.model_like()
         faults = [
             *([] if model is not None else ["the main agent has no model"]),
@@ -116,7 +117,6 @@ class AgentOrchestrator:
         self._model = resolve_model(model)
         if fallback_model is not None:
             self._model = self._model.with_fallbacks([resolve_model(fallback_model)])
-        self._fallback = fallback_model
         designer = _model(subagent_designer_provider, subagent_designer_model)
         created = _model(subagent_provider, subagent_model)
         if dynamic is None:
@@ -250,12 +250,14 @@ class AgentOrchestrator:
             designer=self._designer,
             prompt=self._main.system_prompt,
         )
+        compactor = compactor_of(self._main.memory_config, self._model)
         star = create_star(
             self._team,
             decider=decider,
             rules=self._rules,
-            write=synthesizer(self._model),
+            write=synthesizer(self._model, compactor=compactor),
             max_parallel_tasks=self._max_parallel_tasks,
+            compactor=compactor,
         )
         facts = WorkflowFacts(
             id=self._main.agent_id,

@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from asterism.ledger import lines_of
 from asterism.messages import clean_text
 from asterism.nodes.guards import fingerprint
-from asterism.nodes.view import facts_of, label
+from asterism.nodes.view import REPORT_ID, facts_of, label
 from asterism.resilience import FAILURES, FailureKind
 from asterism.state import Report, ReportStatus, Visit
 
@@ -59,10 +59,8 @@ def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
     text = last_words(new, workflow="reports" in values)
     status = values.get("status", "completed")
     if status != "completed" and "reports" in values:
-        reason = str(values.get("reason"))
-        kind = cast(FailureKind, reason.split(":")[0])  # an inner workflow may name the kind
-        if kind not in FAILURES:
-            kind = _INNER.get(status, "agent_failed")
+        reason = values.get("reason")
+        kind = inner_kind(status, reason)
         report = failed_report(visit, kind, f"{status}: {reason}", text=text)
     elif not text:
         report = failed_report(visit, "empty_answer", "empty: it answered without a word")
@@ -75,6 +73,12 @@ def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
     return report
 
 
+def inner_kind(status: str, reason: object) -> FailureKind:
+    """Name the kind of failure that the end of a workflow is for whoever had called it."""
+    kind = cast(FailureKind, str(reason).split(":")[0])  # it may name the kind itself
+    return kind if kind in FAILURES else _INNER.get(status, "agent_failed")
+
+
 def report_message(report: Report) -> AIMessage:
     """Show a report in the workflow's history."""
     text = report["text"]
@@ -82,7 +86,7 @@ def report_message(report: Report) -> AIMessage:
         text = "\n\n".join(filter(None, (text, f"({report.get('error')})")))
     return AIMessage(
         text,
-        id=f"report-{report['id']}",
+        id=f"{REPORT_ID}{report['id']}",
         name=report["participant"],
         response_metadata=label(report=report["status"]),
     )
@@ -116,12 +120,13 @@ def last_words(messages: Iterable[BaseMessage], *, workflow: bool) -> str:
 def _files(messages: Iterable[BaseMessage]) -> list[dict[str, str]]:
     """Collect the files that tools returned as artifacts: `name`, `media_type` and `text`."""
     files: list[dict[str, str]] = []
+    keys = ("name", "media_type", "text")
     for message in messages:
         artifact = message.artifact if isinstance(message, ToolMessage) else None
         if isinstance(artifact, dict):
             found = cast(dict[str, object], artifact)
-            if all(isinstance(found.get(key), str) for key in ("name", "media_type", "text")):
-                files.append({key: str(found[key]) for key in ("name", "media_type", "text")})
+            if all(isinstance(found.get(key), str) for key in keys):
+                files.append({key: clean_text(str(found[key])) for key in keys})
     return files
 
 

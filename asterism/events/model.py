@@ -65,6 +65,8 @@ class WorkflowEventType(StrEnum):
     """Its time is over, and a call tries whether it is back."""
     BREAKER_CLOSED = "breaker_closed"
     """It is back."""
+    CONTEXT_COMPACTED = "context_compacted"
+    """A prompt was too long, and the beginning of its conversation is left out from now on."""
     WAITING_FOR_CAPACITY = "waiting_for_capacity"
     """A call waits until there is room for it."""
     CACHE_HIT = "cache_hit"
