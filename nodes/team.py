@@ -60,6 +60,11 @@ class Team:
         self._policies = policies
         self._created: dict[str, tuple[Mapping[str, Any], Member]] = {}
 
+    @property
+    def granted(self) -> frozenset[str]:
+        """Those built in whose nodes read the workflow's state themselves."""
+        return frozenset(name for name, member in self.members.items() if member.grant)
+
     def has_budgets(self) -> bool:
         """Whether any member, or any task, has a budget."""
         return any(member.budget or member.task_budget for member in self.members.values())

@@ -58,8 +58,9 @@ LAYERS = [
     {"prompts"},
     {"nodes"},
     {"graphs"},
-    {"threads"},
+    {"compat", "threads"},
     {"cli", "notebook", "serving", "testing", "ui", "__main__", "__init__"},
+    {"pytest_plugin"},
 ]
 """Bottom up: a module imports from its own layer and those before it."""
 
