@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from langgraph.types import Send
@@ -17,14 +17,16 @@ HUMAN, UNDO, FINISH = "human", "undo", "finish"
 
 
 def route(
-    state: Mapping[str, Any], participants: Collection[str], granted: Collection[str] = ()
+    state: Mapping[str, Any],
+    participants: Collection[str],
+    reads_state: Callable[[str], bool] = lambda name: False,
 ) -> str | list[Send]:
     """Follow the decision in `state`.
 
     Args:
         state: The workflow's state; `decision`, `brief`, `iterations` and `reports` are read.
         participants: The ids of the live participants.
-        granted: Those of them whose nodes read the state themselves.
+        reads_state: Tells whose node reads the state itself.
 
     Returns:
         The name of the next node, or one `Send` for each participant that is to work.
@@ -49,7 +51,7 @@ def route(
             f"Allowed: {', '.join(participants)}, or None to finish.",
             said=[str(name)],
         )
-    return name if name in granted else [Send(name, visit_in(state, name))]
+    return name if reads_state(name) else [Send(name, visit_in(state, name))]
 
 
 def visit_in(state: Mapping[str, Any], name: str) -> Visit:

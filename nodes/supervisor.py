@@ -116,7 +116,7 @@ def create_supervisor_node(
         if decided is not None and decided.agents:
             update["agents"] = {**(state.get("agents") or {}), **decided.agents}
         after = {**state, **update}
-        return Command(update=update, goto=route(after, team.live(after), team.granted))
+        return Command(update=update, goto=route(after, team.live(after), team.reads_state))
 
     return StepsNode(supervise, name=SUPERVISOR, graphs=tuple(getattr(decider, "graphs", ())))
 
@@ -144,7 +144,7 @@ def _followed(decision: Decision, state: Mapping[str, Any], team: Team) -> Comma
     """Follow on a decision that a budget had stopped."""
     after = {**state, "decision": decision}
     update = {"decision": decision, "status": "running"}
-    return Command(update=update, goto=route(after, team.live(after), team.granted))
+    return Command(update=update, goto=route(after, team.live(after), team.reads_state))
 
 
 def _retried(config: RunnableConfig, error: Exception, seconds: float) -> None:

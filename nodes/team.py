@@ -60,10 +60,9 @@ class Team:
         self._policies = policies
         self._created: dict[str, tuple[Mapping[str, Any], Member]] = {}
 
-    @property
-    def granted(self) -> frozenset[str]:
-        """Those built in whose nodes read the workflow's state themselves."""
-        return frozenset(name for name, member in self.members.items() if member.grant)
+    def reads_state(self, name: str) -> bool:
+        """Whether a participant has a node that reads the workflow's state itself."""
+        return name in self.members and self.members[name].grant is not None
 
     def has_budgets(self) -> bool:
         """Whether any member, or any task, has a budget."""
