@@ -46,14 +46,17 @@ bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in on
 	$(BIN)/python -m benchmarks.turns
 	$(BIN)/python -m benchmarks.parallel
 	$(BIN)/python -m benchmarks.traces
+	$(BIN)/python -m benchmarks.workers
 
 eval: $(VENV)/developed ## See how well deciders route labelled requests, offline; MODEL=... adds one
 	$(BIN)/python -m benchmarks.routing $(if $(MODEL),--model $(MODEL))
 
-torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,000 children
-	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 $(BIN)/python -m pytest -o log_cli=true \
+torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,000 children, stop workers, prune 1 GB
+	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 ASTERISM_ROUNDS=10 \
+		ASTERISM_MEGABYTES=1000 $(BIN)/python -m pytest -o log_cli=true \
 		tests/test_crashes.py tests/graphs/test_machine.py \
-		tests/asterism/supervision/test_machine.py tests/asterism/supervision/test_soak.py
+		tests/asterism/supervision/test_machine.py tests/asterism/supervision/test_soak.py \
+		tests/asterism/workers/test_crowds.py tests/asterism/test_retention.py
 
 audit: $(VENV)/developed ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --skip-editable

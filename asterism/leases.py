@@ -20,6 +20,15 @@ class Leasing(Protocol):
         ...
 
 
+@runtime_checkable
+class AsyncLeasing(Protocol):
+    """A saver whose leases take a while."""
+
+    async def atake_lease(self, thread_id: str) -> Release | None:
+        """Take the lease of a thread without holding up the event loop."""
+        ...
+
+
 _held: set[tuple[int, str]] = set()
 _guard = threading.Lock()
 
@@ -32,6 +41,13 @@ def take_lease(saver: Any, thread_id: str) -> Release | None:
     if isinstance(saver, Leasing):
         return saver.take_lease(thread_id)
     return take_process_lease(saver, thread_id)
+
+
+async def atake_lease(saver: Any, thread_id: str) -> Release | None:
+    """Take the lease of a thread; see `take_lease`."""
+    if isinstance(saver, AsyncLeasing):
+        return await saver.atake_lease(thread_id)
+    return take_lease(saver, thread_id)
 
 
 def take_process_lease(owner: object, thread_id: str) -> Release | None:

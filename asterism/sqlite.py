@@ -30,8 +30,15 @@ T = TypeVar("T")
 FORMAT = 1
 """The version of what is stored; it grows when an older version could not read it."""
 
-_PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL")
-"""Readers do not block writers; a loss of power, not a crash, may lose the last commits."""
+_PRAGMAS = (
+    "PRAGMA auto_vacuum=INCREMENTAL",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=NORMAL",
+)
+"""Readers do not block writers; a loss of power, not a crash, may lose the last commits.
+
+Free pages can be given back to the disk bit by bit, which only a new file can be told.
+"""
 
 _WAYS_OUT = {
     "locked": "Another process writes to it; try again.",
@@ -92,7 +99,7 @@ class GroupCommitSaver(SqliteSaver):
         """
         if self.is_setup:
             return
-        with self._faults():
+        with self.faults():
             for pragma in _PRAGMAS:
                 self.conn.execute(pragma)
             self._check_format()
@@ -127,7 +134,7 @@ class GroupCommitSaver(SqliteSaver):
         return take_file_lease(self.path.with_name(f"{self.path.name}.locks"), thread_id)
 
     @contextmanager
-    def _faults(self) -> Generator[None]:
+    def faults(self) -> Generator[None]:
         """Say what is wrong with the file, and what can be done."""
         try:
             yield
@@ -141,7 +148,7 @@ class GroupCommitSaver(SqliteSaver):
     @contextmanager
     def cursor(self, transaction: bool = True) -> Generator[sqlite3.Cursor]:
         """Open a cursor; within a group, the group commits."""
-        with self.lock, self._faults():
+        with self.lock, self.faults():
             self.setup()
             cursor = self.conn.cursor()
             try:

@@ -25,7 +25,7 @@ from asterism.graphs.edits import routed
 from asterism.graphs.facts import WorkflowFacts, inside
 from asterism.graphs.plans import seen
 from asterism.graphs.renaming import moves, renaming, replanning
-from asterism.leases import Release, take_lease
+from asterism.leases import Release, atake_lease, take_lease
 from asterism.nodes.background import Background
 from asterism.nodes.engine import lender
 from asterism.nodes.lifetime import Lifetime
@@ -158,14 +158,15 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def _leased(self, thread: str) -> Steps[Release]:
         """Take the thread, so that nobody else drives it."""
         until = time.monotonic() + self.facts.thread_wait
-        while (release := take_lease(self.checkpointer, thread)) is None:
+        wanted = (cast(object, self.checkpointer), thread)
+        while (release := (yield Call(take_lease, atake_lease, wanted))) is None:
             if time.monotonic() >= until:
                 raise ThreadBusyError(
                     f"The thread {thread!r} is being driven by somebody else. Try again when "
                     "that run is over, or build with thread_wait=SECONDS to wait for it."
                 )
             yield Call(time.sleep, asyncio.sleep, (LEASE_POLL,))
-        return release
+        return cast(Release, release)
 
     # ---- reading
 

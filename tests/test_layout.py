@@ -43,14 +43,14 @@ LAYERS = [
     },
     {"metering", "telemetry", "usage"},
     {"pictures", "supervision"},
-    {"serializers", "sqlite", "storage"},
-    {"tracing"},
+    {"postgres", "serializers", "sqlite", "storage"},
+    {"retention", "tracing"},
     {"config"},
     {"programs"},
     {"prompts"},
     {"nodes"},
     {"graphs"},
-    {"threads"},
+    {"threads", "workers"},
     {"cli", "testing", "ui", "__main__", "__init__"},
 ]
 """Bottom up: a module imports from its own layer and those before it."""

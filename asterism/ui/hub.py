@@ -19,7 +19,7 @@ from asterism.errors import ConfigurationError, ThreadBusyError
 from asterism.events import Event, EventBus
 from asterism.events.telling import BUS
 from asterism.graphs.catalog import open_graph
-from asterism.leases import Leasing, take_lease, take_process_lease
+from asterism.leases import Leasing, Release, take_lease, take_process_lease
 from asterism.models import OFFLINE, ModelLike
 from asterism.redaction import describe_error
 from asterism.runs import Graph
@@ -248,13 +248,18 @@ class Hub:
 def _within(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
     """Return a copy of a saver whose leases hold within this process.
 
-    Those against other processes are locks on files, which would stop the event loop of a
-    server for a moment; the hub takes them in a thread.
+    Those against other processes are locks on files or in a database, which would stop the event
+    loop of a server for a moment; the hub takes them in a thread.
     """
     if not isinstance(saver, Leasing):
         return saver
     inner: Any = copy(saver)
+
+    async def atake(thread_id: str) -> Release | None:
+        return take_process_lease(inner, thread_id)
+
     inner.take_lease = partial(take_process_lease, inner)
+    inner.atake_lease = atake
     return cast(BaseCheckpointSaver[Any], inner)
 
 
