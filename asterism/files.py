@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asterism.errors import ConfigurationError
-from asterism.plain import as_dict
+from asterism.plain import as_dict, numbered
 
 _YAML = (".yaml", ".yml")
 
@@ -47,8 +47,7 @@ def raise_faults(source: Path | str, faults: Iterable[str]) -> None:
         ConfigurationError: There are.
     """
     whose = source if isinstance(source, str) else f"The file {str(source)!r}"
-    if lines := [f"  {place}. {fault}" for place, fault in enumerate(faults, 1)]:
-        listed = "\n".join(lines)
+    if listed := numbered(faults):
         raise ConfigurationError(f"{whose} cannot be used:\n{listed}")
 
 

@@ -43,5 +43,5 @@ def resolve_model(model: ModelLike, **options: Any) -> Runnable[Any, AIMessage]:
             f"The model {model!r} cannot be used: {error} Names look like 'openai:gpt-5-mini'; "
             "'offline' needs no key."
         ) from error
-    except Exception as error:
+    except Exception as error:  # each provider has its own for a key that is missing
         raise ModelNotFoundError(f"The model {model!r} cannot be used: {error}") from error

@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -28,6 +28,16 @@ def normal_name(name: str) -> str:
     """Fold case, width, white space and control characters away, to compare names."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     return "".join(c for c in folded if not c.isspace() and unicodedata.category(c)[0] != "C")
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text of at most `limit` characters, with an ellipsis where it was longer."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def numbered(faults: Iterable[str]) -> str:
+    """List faults for a message, a numbered line each; empty where there are none."""
+    return "\n".join(f"  {number}. {fault}" for number, fault in enumerate(faults, 1))
 
 
 def plain_facts(facts: Mapping[str, Any]) -> dict[str, Any]:

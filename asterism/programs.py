@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from asterism.config import validation_faults
 from asterism.errors import InvalidRequestError, ProgramStateError
+from asterism.plain import numbered
 
 ID_LIMIT = 200
 """The longest id of a task."""
@@ -132,8 +133,8 @@ def read_task(
         return ProgramTask.model_validate(fields)
     except ValidationError as error:
         faults = validation_faults(error, "task", lambda place: tuple(ProgramTask.model_fields))
-        listed = "\n".join(f"  {place}. {fault}" for place, fault in enumerate(faults, 1))
-        raise InvalidRequestError(f"The task cannot be worked on:\n{listed}") from error
+        said = f"The task cannot be worked on:\n{numbered(faults)}"
+        raise InvalidRequestError(said) from error
 
 
 def result_of(

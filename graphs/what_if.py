@@ -18,7 +18,7 @@ from asterism.graphs.workflow import Workflow
 from asterism.leases import take_lease
 from asterism.nodes.deciding import plain_decision
 from asterism.nodes.routing import SUPERVISOR
-from asterism.nodes.supervisor import decision_messages
+from asterism.nodes.supervisor import decision_update
 from asterism.pictures import (
     Difference,
     RequestRecord,
@@ -209,12 +209,7 @@ def _decided(
     if _meaning(new) == _meaning(_following(items, taken)):
         raise WhatIfError(f"Nothing changes: that is what was decided in round {number}.")
     new["handoff_id"] = new_id()
-    update = {
-        "decision": new,
-        "iterations": (values.get("iterations") or 0) + 1,
-        "status": "waiting" if new["user_input_needed"] else "running",
-        "messages": list(decision_messages(new)),
-    }
+    update = decision_update(new, (values.get("iterations") or 0) + 1)
     return _Fork(checkpoint=taken.checkpoint, kept={}), update
 
 

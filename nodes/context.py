@@ -1,6 +1,5 @@
 """What a run carries through all of its nodes: its background, its meter, its event bus."""
 
-import uuid
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
@@ -10,7 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs, var_child_runnable_config
 
 from asterism.budgets import Budget, Scope, run_scope
-from asterism.events import BUS, CALLS, EventBus, Line, WorkflowEventType, tell
+from asterism.events import BUS, CALLS, EventBus, Line, WorkflowEventType, line_in, tell
 from asterism.metering import Gatekeeper
 from asterism.nodes.background import Background
 from asterism.plain import as_dict
@@ -59,12 +58,11 @@ def with_background(
     around = var_child_runnable_config.get() or {}
     outer = as_dict(around.get("configurable"))
     shared: Meter | None = configurable.get(METER) or outer.get(METER)
-    line: Line | EventBus | None = configurable.get(BUS) or outer.get(BUS)
-    if isinstance(line, EventBus):
-        line, events = None, events or line
+    line = line_in(configurable) or line_in(outer)
+    if line is not None and line.owner is None:  # a bus that nobody has told of a run yet
+        events, line = events or line.bus, None
     if events is not None and (line is None or line.bus is not events):
-        run = str(given.get("run_id") or uuid.uuid4())
-        line = Line(bus=events, run=run, owner=background)
+        line = Line(bus=events, run=str(background.run_id), owner=background)
     configurable[BUS] = line
     meter = shared or Meter(prices)
     if shared is None:

@@ -92,12 +92,7 @@ def create_supervisor_node(
                 decision = ending("limit", "the recursion_limit of the run is reached")
         decision = as_task(decision, nodes)
         decision["handoff_id"] = new_id()
-        update: dict[str, Any] = {
-            "decision": decision,
-            "iterations": taken,
-            "status": "waiting" if decision["user_input_needed"] else "running",
-            "messages": list(decision_messages(decision)),
-        }
+        update = decision_update(decision, taken)
         if breach:
             update["breach"] = breach
         if found := breach or state.get("breach"):
@@ -173,7 +168,22 @@ def works(decision: Decision) -> bool:
     return bool(decision["next_agent"] or decision.get("tasks"))
 
 
-def decision_messages(decision: Decision) -> Iterator[AIMessage]:
+def decision_update(decision: Decision, iterations: int) -> dict[str, Any]:
+    """Return the update of the state that takes a decision.
+
+    Args:
+        decision: The decision.
+        iterations: How many the request has taken with it.
+    """
+    return {
+        "decision": decision,
+        "iterations": iterations,
+        "status": "waiting" if decision["user_input_needed"] else "running",
+        "messages": list(_messages(decision)),
+    }
+
+
+def _messages(decision: Decision) -> Iterator[AIMessage]:
     """Show a decision in the history: who is sent to work, or what the user is asked."""
     name, instruction = decision["next_agent"], decision["instruction"]
     tasks = decision.get("tasks")

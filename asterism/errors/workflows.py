@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from asterism.errors.root import AsterismError
+from asterism.plain import numbered
 
 
 class WorkflowBuildError(AsterismError, ValueError):
@@ -15,8 +16,7 @@ class WorkflowBuildError(AsterismError, ValueError):
     def __init__(self, name: str, faults: Sequence[str]) -> None:
         self.faults: tuple[str, ...] = tuple(faults)
         """Every fault that was found, each with the way out."""
-        listed = "\n".join(f"  {i}. {fault}" for i, fault in enumerate(self.faults, 1))
-        super().__init__(f"The workflow {name!r} cannot be built:\n{listed}")
+        super().__init__(f"The workflow {name!r} cannot be built:\n{numbered(self.faults)}")
 
 
 class ConfigurationError(AsterismError, ValueError):

@@ -12,7 +12,7 @@ from asterism.events.model import (
     WorkflowEvent,
     WorkflowEventType,
 )
-from asterism.events.telling import BUS, Line, excerpt, tell, tell_here
+from asterism.events.telling import BUS, Line, excerpt, line_in, tell, tell_here
 
 __all__ = [
     "BACKLOG",
@@ -30,6 +30,7 @@ __all__ = [
     "WorkflowEvent",
     "WorkflowEventType",
     "excerpt",
+    "line_in",
     "tell",
     "tell_here",
     "utc_now",

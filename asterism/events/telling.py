@@ -26,7 +26,7 @@ class Line:
     run: str = ""
     """The name of the run in its events."""
     owner: object = None
-    """The background of the workflow whose run it is."""
+    """The background of the workflow whose run it is. None: the bus was given with a config."""
 
 
 def tell(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:

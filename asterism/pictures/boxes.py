@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from asterism.pictures.words import fitted, padded, width_of
+from asterism.pictures.words import padded, width_of
 
 Block = list[str]
 """Lines of equal width."""
@@ -68,11 +68,6 @@ def fork(places: Sequence[int]) -> Block:
 def join(places: Sequence[int]) -> Block:
     """Draw the lines from several boxes to where one arrow goes on."""
     return [] if len(places) == 1 else [_marks(places, "│"), _bar(places, "├", "┴", "┘")]
-
-
-def titled(*parts: str, width: int) -> str:
-    """Join the parts of a title and cut it to a width."""
-    return fitted(" ".join(part for part in parts if part), width)
 
 
 def _stretched(block: Block, height: int) -> Block:

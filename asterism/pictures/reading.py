@@ -21,8 +21,8 @@ from asterism.pictures.record import (
     ToolRecord,
 )
 from asterism.pictures.requests import RequestReader
-from asterism.pictures.words import as_text, shortened
-from asterism.plain import as_dict
+from asterism.pictures.words import as_text
+from asterism.plain import as_dict, shortened
 from asterism.redaction import redact
 from asterism.runs import Graph
 from asterism.usage import tool_cost

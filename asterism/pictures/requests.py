@@ -18,8 +18,7 @@ from asterism.pictures.record import (
     VisitStatus,
 )
 from asterism.pictures.rounds import TEXT_LIMIT, OpenRound
-from asterism.pictures.words import shortened
-from asterism.plain import as_dict
+from asterism.plain import as_dict, shortened
 from asterism.redaction import redact
 from asterism.state import Report, Status
 

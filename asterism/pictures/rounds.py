@@ -14,7 +14,7 @@ from asterism.pictures.record import (
     TaskRecord,
     VisitRecord,
 )
-from asterism.pictures.words import shortened
+from asterism.plain import shortened
 from asterism.redaction import redact
 
 TEXT_LIMIT = 2_000

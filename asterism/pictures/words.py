@@ -12,11 +12,6 @@ BREAKS = ("\n", "\r", "\t", "\v", "\f", "\x85", "\u2028", "\u2029")
 ZERO_WIDTH_JOINER = "\u200d"
 
 
-def shortened(text: str, limit: int) -> str:
-    """Return a text of at most `limit` characters, with an ellipsis where it was longer."""
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
 def as_text(value: object) -> str:
     """Return a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else as_json(value)
@@ -101,13 +96,6 @@ def spent(usage: Usage) -> str:
 
 def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def seconds_between(began: str | None, ended: str | None) -> float | None:
-    """Return the seconds between two times, or None where one is not known."""
-    if began is None or ended is None:
-        return None
-    return max(0.0, (moment(ended) - moment(began)).total_seconds())
 
 
 def moment(time: str) -> datetime:

@@ -1,6 +1,5 @@
 """Turning telemetry on and off."""
 
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from asterism.errors import ConfigurationError
@@ -48,12 +47,7 @@ class Telemetry:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
-from asterism.plain import as_dict
+from asterism.plain import as_dict, shortened
 from asterism.redaction import redacted
 from asterism.tracing.model import (
     Trace,
@@ -68,7 +68,7 @@ def presentable(facts: Mapping[str, Any], limit: int) -> dict[str, Any]:
 
 def _shortened(value: object, limit: int) -> Any:
     if isinstance(value, str):
-        return value if len(value) <= limit else f"{value[: limit - 1]}…"
+        return shortened(value, limit)
     if isinstance(value, dict):
         named = cast(dict[str, object], value)
         return {name[:limit]: _shortened(inner, limit) for name, inner in named.items()}

@@ -16,8 +16,7 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
 from asterism.errors import ConfigurationError, ThreadBusyError
-from asterism.events import Event, EventBus
-from asterism.events.telling import BUS
+from asterism.events import BUS, Event, EventBus
 from asterism.graphs.catalog import open_graph
 from asterism.leases import Leasing, Release, take_lease, take_process_lease
 from asterism.models import OFFLINE, ModelLike

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from asterism.nodes.manifest.model import WITHIN, Manifest
 from asterism.nodes.manifest.scanning import Scan
+from asterism.plain import shortened
 
 SHOWN = 20
 """How many paths of each sort are listed."""
@@ -77,7 +78,7 @@ def listed(names: Iterable[str], most: int = SHOWN) -> str:
     """List names, the first ones."""
     found = list(names)
     more = f", and {len(found) - most:,} more" if len(found) > most else ""
-    return ", ".join(name if len(name) <= 200 else f"{name[:199]}…" for name in found[:most]) + more
+    return ", ".join(shortened(name, 200) for name in found[:most]) + more
 
 
 def _listed(word: str, names: Sequence[str]) -> str:

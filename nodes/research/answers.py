@@ -8,6 +8,7 @@ from asterism.nodes.research.folder import Folder
 from asterism.nodes.research.passages import Passage, passages, sentences
 from asterism.nodes.research.words import counts, terms
 from asterism.nodes.values import shown
+from asterism.plain import shortened
 
 MAX_SENTENCES = 5
 """How many sentences an answer has, at most."""
@@ -50,7 +51,7 @@ def answer_from_source(root: Path, path: str, question: str) -> str:
     best = _bearing(quotes, frozenset(wanted))
     asked = ", ".join(wanted.values())
     if not best:
-        return f"{name} holds nothing about this question (looked for: {shorten(asked, 200)})."
+        return f"{name} holds nothing about this question (looked for: {shortened(asked, 200)})."
     told = [f"- {excerpt(quote.text, wanted, _WIDTH)} [{quote.place}]" for quote in best]
     return "\n".join([f"From {name}:", *told])
 
@@ -64,11 +65,6 @@ def excerpt(text: str, wanted: Mapping[str, str], width: int) -> str:
     start = max(0, min(min(places, default=0) - width // 4, len(text) - width))
     part = text[start : start + width].strip()
     return f"{'… ' if start else ''}{part}{' …' if start + width < len(text) else ''}"
-
-
-def shorten(text: str, width: int) -> str:
-    """Cut a text that is too long."""
-    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _bearing(quotes: Sequence[Passage], wanted: frozenset[str]) -> list[Passage]:

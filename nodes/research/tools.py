@@ -5,13 +5,14 @@ from pathlib import Path
 
 from langchain_core.tools import BaseTool, tool
 
-from asterism.nodes.research.answers import excerpt, shorten
+from asterism.nodes.research.answers import excerpt
 from asterism.nodes.research.folder import ALL, MAX_BYTES, MAX_FILES, Folder, Source
 from asterism.nodes.research.passages import heading_at
 from asterism.nodes.research.search import ranked, read_all
 from asterism.nodes.research.text import read_text
 from asterism.nodes.research.words import terms
 from asterism.nodes.values import explain, shown
+from asterism.plain import shortened
 
 MAX_LISTED = 200
 """How many sources are listed at once."""
@@ -121,7 +122,7 @@ def _about(folder: Folder, source: Source) -> str:
         return "not readable as text"
     headings = (heading_at(source.path, lines, place) for place in range(len(lines)))
     said = (line.strip() for line in lines if any(map(str.isalnum, line)))
-    return shorten(next((h for h in headings if h), None) or next(said, "empty"), 100)
+    return shortened(next((h for h in headings if h), None) or next(said, "empty"), 100)
 
 
 def numbered(name: str, lines: Sequence[str], start: int, count: int) -> str:
@@ -141,7 +142,7 @@ def numbered(name: str, lines: Sequence[str], start: int, count: int) -> str:
     shown_lines: list[str] = []
     size = 0
     for number, line in enumerate(lines[start - 1 : start - 1 + count], start):
-        shown_lines.append(f"{number}: {shorten(line, _LINE_WIDTH)}")
+        shown_lines.append(f"{number}: {shortened(line, _LINE_WIDTH)}")
         size += len(shown_lines[-1])
         if size > _READ_CHARACTERS:
             break
@@ -153,7 +154,7 @@ def numbered(name: str, lines: Sequence[str], start: int, count: int) -> str:
 
 def _found(folder: Folder, query: str, sources: Sequence[Source]) -> str:
     wanted = terms(query)
-    asked = shorten(", ".join(wanted.values()), 200)
+    asked = shortened(", ".join(wanted.values()), 200)
     if not wanted:
         raise ValueError(
             f"the query {shown(query)} has no word to look for. Name what you want to find."

@@ -11,7 +11,10 @@ from asterism.storage import aopen_checkpointer
 
 
 @pytest.mark.parametrize("name", [":memory:", "threads.db"])
-async def test_the_saver_passes_the_suite(name: str, tmp_path: Path) -> None:
+async def test_the_saver_passes_the_suite(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # sqlite knows `:memory:`, and beside it stands an empty file
     url = f"sqlite:///{name if name == ':memory:' else tmp_path / name}"
 
     @checkpointer_test(name="GroupCommitSaver")

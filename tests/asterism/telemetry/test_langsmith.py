@@ -6,9 +6,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langsmith import Client, tracing_context
 
 from asterism import resume
+from tests.asterism.telemetry.serving import Silent, serving
 from tests.asterism.telemetry.teams import REQUEST, ask, caterer, flaky, team
 from tests.plans import drive, plan, task
 from tests.teams import follow
@@ -73,7 +74,7 @@ def server() -> Iterator[tuple[str, Runs]]:
     """A server that takes in runs as LangSmith does."""
     runs = Runs()
 
-    class Take(BaseHTTPRequestHandler):
+    class Take(Silent, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._say(INFO)
 
@@ -89,18 +90,8 @@ def server() -> Iterator[tuple[str, Runs]]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Take)
-    thread = Thread(target=http.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_port}", runs
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
+    with serving(Take) as url:
+        yield url, runs
 
 
 @pytest.fixture

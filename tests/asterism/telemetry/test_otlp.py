@@ -3,9 +3,7 @@
 import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Any
+from http.server import BaseHTTPRequestHandler
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -19,6 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from asterism import EventBus, instrument
+from tests.asterism.telemetry.serving import Silent, serving
 from tests.asterism.telemetry.teams import REQUEST, caterer, fail, team
 from tests.plans import plan, task
 
@@ -28,7 +27,7 @@ def receiver() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
     """A collector: its address, and the path and body of every request that it got."""
     got: list[tuple[str, bytes]] = []
 
-    class Receive(BaseHTTPRequestHandler):
+    class Receive(Silent, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             packed = self.headers.get("Content-Encoding") == "gzip"
@@ -37,18 +36,8 @@ def receiver() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receive)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", got
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Receive) as url:
+        yield url, got
 
 
 def test_a_collector_gets_the_tree_and_the_metrics_and_no_prompts() -> None:
