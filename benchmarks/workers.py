@@ -9,11 +9,9 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -101,10 +99,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found: dict[tuple[float, int], list[float]] = {}
     durable = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        serving(Path(folder) / "data", **durable) as server,
-    ):
+    with serving(**durable) as server:
         for number in range(arguments.rounds):
             for wait in (0.0, 0.2):
                 for workers in (1, 2, 4):

@@ -20,9 +20,9 @@ def thread() -> RunnableConfig:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     """A Postgres server."""
-    with serving(tmp_path_factory.mktemp("postgres") / "data") as started:
+    with serving() as started:
         yield started
 
 

@@ -1,8 +1,11 @@
 """A real Postgres for tests: one server for a session, a fresh database for whoever asks."""
 
+import subprocess
+import tempfile
+import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +37,7 @@ class Server:
             lines = [f"{name} = {value}" for name, value in {**SETTINGS, **settings}.items()]
             with (folder / "postgresql.conf").open("a") as file:
                 file.write("\n".join(["", *lines, ""]))
-            self._server.start()
+            _patiently(self._server.start)
         self.run(f"CREATE DATABASE {TEMPLATE}")
         migrate(self.url(TEMPLATE))
 
@@ -58,7 +61,7 @@ class Server:
     def restart(self) -> None:
         """Stop at once, as a crash would, and start again."""
         self._server._stop()
-        self._server.ensure_postgres_running()
+        _patiently(self._server.ensure_postgres_running)
 
     def stop(self) -> None:
         self._server.cleanup()
@@ -67,10 +70,26 @@ class Server:
         return psycopg.connect(url, autocommit=True)
 
 
+def _patiently(start: Callable[[], None]) -> None:
+    """Start a server; on a busy machine that takes longer than the package waits for it."""
+    for _ in range(5):
+        try:
+            return start()
+        except (AssertionError, subprocess.SubprocessError):
+            time.sleep(1)
+    return start()
+
+
 @contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Server]:
-    server = Server(folder, **settings)
-    try:
-        yield server
-    finally:
-        server.stop()
+def serving(**settings: str) -> Iterator[Server]:
+    """Run a server in a folder of its own.
+
+    It does not lie below pytest's: for root, the server runs as another user, and each run of
+    pytest closes its folders to others, which ends the servers of runs beside it.
+    """
+    with tempfile.TemporaryDirectory(prefix="asterism-postgres-") as folder:
+        server = Server(Path(folder) / "data", **settings)
+        try:
+            yield server
+        finally:
+            server.stop()

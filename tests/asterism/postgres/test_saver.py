@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -268,8 +267,8 @@ def test_lists_are_whole_where_they_take_several_queries(
         assert len(list(saver.list({"configurable": {"thread_id": "a"}}, limit=2))) == 2
 
 
-def test_runs_wait_while_the_database_restarts(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", fsync="on", synchronous_commit="on") as own:
+def test_runs_wait_while_the_database_restarts() -> None:
+    with serving(fsync="on", synchronous_commit="on") as own:
         url = own.create()
         stop = threading.Event()
         with open_checkpointer(url) as saver:

@@ -233,7 +233,7 @@ def registered(url: str) -> int:
 def test_runs_wait_while_the_database_restarts(tmp_path: Path) -> None:
     threads = 20
     with (
-        serving(tmp_path / "data", fsync="on", synchronous_commit="on") as own,
+        serving(fsync="on", synchronous_commit="on") as own,
         crowd(own.create(), tmp_path / "round") as gathered,
     ):
         asyncio.run(gathered.fill(threads))
