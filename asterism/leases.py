@@ -4,8 +4,12 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
+from copy import copy
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+S = TypeVar("S")
 
 Release = Callable[[], None]
 """Gives a lease back."""
@@ -63,6 +67,23 @@ def take_process_lease(owner: object, thread_id: str) -> Release | None:
             _held.discard(key)
 
     return release
+
+
+def within_process(saver: S) -> S:
+    """Return a copy of a saver whose leases hold within this process.
+
+    It is for runs of whoever holds the lease of their thread against other processes.
+    """
+    if not isinstance(saver, Leasing):
+        return saver
+    inner: Any = copy(saver)
+
+    async def atake(thread_id: str) -> Release | None:
+        return take_process_lease(inner, thread_id)
+
+    inner.take_lease = partial(take_process_lease, inner)
+    inner.atake_lease = atake
+    return cast(S, inner)
 
 
 def take_file_lease(folder: Path, thread_id: str) -> Release | None:

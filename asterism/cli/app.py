@@ -72,6 +72,7 @@ def resume(
     request_id: Annotated[str | None, typer.Option("--id", help="Which question.")] = None,
     model: Annotated[str | None, typer.Option(help="Another model than before.")] = None,
     queue: Annotated[bool, typer.Option("--queue", help="Let a worker go on with it.")] = False,
+    quota: working.Quotas = None,
     db: Database = None,
     as_json: AsJson = False,
     out: Out = None,
@@ -79,6 +80,8 @@ def resume(
     """Answer a question of a thread, or go on with what was stopped."""
 
     async def work() -> int:
+        if queue and answer is None:
+            return await working.resume_queued(db, thread, quota)
         async with aopen_checkpointer(database(db)) as saver:
             graph, used = await origin_of(saver, thread)
             opened = open_graph(graph, model=model or used, checkpointer=saver)

@@ -20,11 +20,14 @@ _STEPS = (
         seconds DOUBLE PRECISION NOT NULL,
         since TIMESTAMPTZ NOT NULL DEFAULT now()
     )""",
-    # the latest threads, and the questions that wait for people, are found without a full scan
+    # the latest threads, the questions that wait for people, and what children have used are
+    # found without a full scan
     """CREATE INDEX CONCURRENTLY IF NOT EXISTS asterism_checkpoint_id
         ON checkpoints (checkpoint_id)""",
     """CREATE INDEX CONCURRENTLY IF NOT EXISTS asterism_questions
         ON checkpoint_writes (thread_id, checkpoint_id) WHERE channel = '__interrupt__'""",
+    """CREATE INDEX CONCURRENTLY IF NOT EXISTS asterism_children
+        ON checkpoints (thread_id) WHERE checkpoint_ns = 'asterism:child'""",
     f"INSERT INTO asterism VALUES ('format', '{FORMAT}') ON CONFLICT (key) DO NOTHING",
 )
 """Each may be repeated."""

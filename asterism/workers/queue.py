@@ -1,19 +1,19 @@
 """The queue: procrastinate's tables in the database of the threads."""
 
-import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, cast
 
 from asterism.errors import ConfigurationError, StorageError
 from asterism.postgres.connecting import Address
 from asterism.postgres.schema import has_queue
 from asterism.storage import is_postgres
-from asterism.workers.work import Work
+from asterism.supervision.quotas import AgentQuota
+from asterism.workers.manager import PARKED, if_still_with, managed
+from asterism.workers.work import Standing, Work, read_work
 
 if TYPE_CHECKING:
     from procrastinate import App
@@ -22,8 +22,10 @@ NAME = "asterism"
 """The name of the queue."""
 TASK = "asterism.go_on"
 """The name of the one task in it."""
-PATIENCE = 90.0
-"""Seconds for which the end of a job is kept where the database is gone."""
+_NEWS = f"procrastinate_queue_v1#{NAME}"
+"""The channel on which the library tells its workers to look for work."""
+ORDERS = "asterism_orders"
+"""The channel on which workers are told that the work on a thread was changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ async def enqueue(
     thread: str | None = None,
     priority: int = 0,
     key: str | None = None,
+    quotas: Mapping[str, Any] | None = None,
 ) -> Queued:
     """Put a request into the queue.
 
@@ -56,15 +59,24 @@ async def enqueue(
         thread: Go on with this conversation; otherwise a new one.
         priority: Higher comes first; requests of one thread stay in their order.
         key: Makes it safe to ask twice: the second time, the first request is returned.
+        quotas: What the run may use, as fields of `AgentQuota`.
 
     Raises:
-        ConfigurationError: The database is no Postgres, or a package is missing.
+        ConfigurationError: The database is no Postgres, a package is missing, or a quota cannot
+            be used.
         StorageError: The database cannot be used, or has no queue.
     """
     if not request.strip():
         raise ConfigurationError("The request is empty.")
     name = thread or (hashlib.sha256(key.encode()).hexdigest() if key else uuid.uuid4().hex)[:16]
-    work = Work(key=key or uuid.uuid4().hex, thread=name, graph=graph, model=model, request=request)
+    work = Work(
+        key=key or uuid.uuid4().hex,
+        thread=name,
+        graph=graph,
+        model=model,
+        request=request,
+        quotas=checked_quotas(quotas),
+    )
     async with open_queue(url) as queue:
         return await queue.put(work, priority)
 
@@ -79,11 +91,28 @@ async def enqueue_answers(
         return await queue.put(work, priority)
 
 
+def checked_quotas(quotas: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return quotas as plain JSON.
+
+    Raises:
+        ConfigurationError: There is no such quota, or a value is not allowed.
+    """
+    if not quotas:
+        return None
+    known = [part.name for part in fields(AgentQuota)]
+    if strange := [name for name in quotas if name not in known]:
+        raise ConfigurationError(
+            f"There is no quota {strange[0]!r}. Allowed: {', '.join(sorted(known))}."
+        )
+    checked = AgentQuota(**quotas).as_json()
+    return {name: checked[name] for name in quotas}
+
+
 class Queue:
     """The queue of a database."""
 
     def __init__(self, address: Address, app: "App") -> None:
-        self._address = address
+        self.address = address
         self.app = app
 
     async def put(self, work: Work, priority: int = 0) -> Queued:
@@ -103,15 +132,62 @@ class Queue:
             return Queued(thread=found["lock"], job=found["id"], new=False)
         return Queued(thread=work.thread, job=job, new=True)
 
-    async def note(self, job: Any, error: str) -> None:
-        """Keep what went wrong with a job that is still ours."""
+    async def note(self, job: Any, **facts: Any) -> None:
+        """Keep what there is to know of a job that is still ours."""
         await self.app.connector.execute_query_async(
-            "UPDATE procrastinate_jobs SET args = args || jsonb_build_object('error', "
-            "%(error)s::text) WHERE id = %(id)s AND worker_id = %(worker)s",
-            error=error,
+            "UPDATE procrastinate_jobs SET args = args || %(facts)s "
+            "WHERE id = %(id)s AND worker_id = %(worker)s",
+            facts=facts,
             id=job.id,
             worker=job.worker_id,
         )
+
+    async def order(self, thread: str, order: Standing | None) -> bool:
+        """Give the work on a thread an order, or take the last one back; whether there is work.
+
+        It stands with the work, wherever that is taken up; who is at it is told.
+        """
+        given = {"order": order.model_dump(mode="json", exclude_none=True)} if order else {}
+        return await self._change(
+            thread,
+            "(args - 'order') || %(given)s",
+            "%(due)s::timestamptz",
+            given=given,
+            due=PARKED if order is not None and order.kind == "pause" else None,
+        )
+
+    async def raise_quota(self, thread: str, quotas: Mapping[str, Any]) -> bool:
+        """Give the work on a thread other quotas; what rests for one of them goes on."""
+        asks = "args -> 'order' ->> 'asks' = ANY(%(names)s)"
+        together = "COALESCE(args -> 'quotas', '{}') || %(quotas)s"
+        return await self._change(
+            thread,
+            f"CASE WHEN {asks} THEN args - 'order' ELSE args END "
+            f"|| jsonb_build_object('quotas', {together})",
+            f"CASE WHEN {asks} THEN NULL ELSE scheduled_at END",
+            quotas=checked_quotas(quotas),
+            names=list(quotas),
+        )
+
+    async def _change(self, thread: str, arguments: str, when: str, **values: Any) -> bool:
+        query = (
+            f"WITH changed AS (UPDATE procrastinate_jobs SET args = {arguments}, "
+            f"scheduled_at = CASE status WHEN 'todo' THEN {when} ELSE scheduled_at END "
+            "WHERE task_name = %(task)s AND lock = %(thread)s AND status IN ('todo', 'doing') "
+            "RETURNING id) SELECT pg_notify(%(channel)s, %(thread)s), pg_notify(%(news)s, "
+            "json_build_object('type', 'job_inserted', 'job_id', id)::text) FROM changed"
+        )
+        rows = await self.app.connector.execute_query_all_async(
+            cast(Any, query), task=TASK, thread=thread, channel=ORDERS, news=_NEWS, **values
+        )
+        return bool(rows)
+
+    async def work(self, jobs: Collection[int]) -> dict[int, Work]:
+        """Return what jobs say now, by their ids."""
+        rows = await self.app.connector.execute_query_all_async(
+            "SELECT id, args FROM procrastinate_jobs WHERE id = ANY(%(jobs)s)", jobs=list(jobs)
+        )
+        return {row["id"]: read_work(row["args"]) for row in rows}
 
     async def rescue(self, silence: float, most: int) -> int:
         """Put the jobs of workers that were silent for too long back; return how many.
@@ -128,7 +204,7 @@ class Queue:
             else:
                 ending = "procrastinate_retry_job_v2(own.id, now(), NULL, NULL, NULL)"
             rows = await self.app.connector.execute_query_all_async(
-                _if_still_with(ending), job_id=job.id, worker_id=job.worker_id
+                if_still_with(ending), job_id=job.id, worker_id=job.worker_id
             )
             count += len(rows)
         return count
@@ -160,60 +236,9 @@ async def open_queue(url: str) -> AsyncGenerator[Queue]:
                 f"The database {address.shown!r} has no queue. Run once: asterism migrate --db URL"
             )
     app = App(connector=PsycopgConnector(conninfo=address.conninfo, min_size=1, max_size=4))
-    app.job_manager = _managed(app)
+    app.job_manager = managed(app)
     try:
         async with app.open_async():
             yield Queue(address, app)
     except ConnectorException as error:
         raise address.error(error.__cause__ or error) from error
-
-
-def _managed(app: "App") -> Any:
-    """Make a manager that ends a job only while it is ours, and waits for the database."""
-    from procrastinate.exceptions import ConnectorException
-    from procrastinate.manager import JobManager
-
-    async def end(query: str, job: Any, **values: Any) -> None:
-        loop = asyncio.get_running_loop()
-        until, pause = loop.time() + PATIENCE, 0.1
-        while True:
-            try:
-                await app.connector.execute_query_all_async(
-                    _if_still_with(query), job_id=job.id, worker_id=job.worker_id, **values
-                )
-                return
-            except ConnectorException:
-                if loop.time() > until:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 2)
-
-    class _Jobs(JobManager):
-        async def finish_job(self, job: Any, status: Any, delete_job: bool) -> None:
-            query = "procrastinate_finish_job_v1(own.id, %(status)s, %(delete_job)s)"
-            await end(query, job, status=status.value, delete_job=delete_job)
-
-        async def retry_job(
-            self,
-            job: Any,
-            retry_at: datetime | None = None,
-            priority: int | None = None,
-            queue: str | None = None,
-            lock: str | None = None,
-        ) -> None:
-            when = "COALESCE(%(at)s::timestamptz, now())"
-            query = f"procrastinate_retry_job_v2(own.id, {when}, NULL, NULL, NULL)"
-            await end(query, job, at=retry_at)
-
-    return _Jobs(app.connector)
-
-
-def _if_still_with(call: str) -> Any:
-    """Return a query that makes a call for a job that still runs at a worker.
-
-    A worker that was stopped and woken must not end what somebody else has begun since.
-    """
-    return (
-        f"SELECT {call} FROM (SELECT id FROM procrastinate_jobs WHERE id = %(job_id)s "
-        "AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker_id)s FOR UPDATE) AS own"
-    )

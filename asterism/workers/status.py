@@ -14,8 +14,9 @@ SHOWN = 20
 """How many of each kind are listed."""
 
 _COUNTS = """
-SELECT status::text AS name, count(*) AS count FROM procrastinate_jobs
-WHERE task_name = %s GROUP BY status
+SELECT CASE WHEN status = 'todo' AND args ? 'order' THEN 'paused' ELSE status::text END AS name,
+    count(*) AS count
+FROM procrastinate_jobs WHERE task_name = %s GROUP BY 1 ORDER BY 1
 """
 _WORKERS = """
 SELECT w.id, extract(epoch FROM now() - w.last_heartbeat)::float AS silent, count(j.id) AS runs
@@ -25,11 +26,12 @@ GROUP BY w.id ORDER BY w.id
 """
 _JOBS = """
 SELECT j.id, j.lock AS thread, j.args ->> 'graph' AS graph, j.attempts, j.priority,
-    j.args ->> 'error' AS error,
+    COALESCE(j.args -> 'order' ->> 'reason', j.args ->> 'error') AS why,
     extract(epoch FROM now() - (
         SELECT max(e.at) FROM procrastinate_events e WHERE e.job_id = j.id
     ))::float AS seconds
-FROM procrastinate_jobs j WHERE j.task_name = %s AND j.status = %s
+FROM procrastinate_jobs j
+WHERE j.task_name = %s AND j.status = %s AND (j.status = 'todo' AND j.args ? 'order') = %s
 ORDER BY j.priority DESC, j.id LIMIT %s
 """
 _QUESTIONS = """
@@ -56,7 +58,8 @@ class Job:
     priority: int
     seconds: float
     """For how long it has stood so."""
-    error: str | None
+    why: str | None
+    """Why it rests, or what went wrong the last time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,8 @@ class QueueStatus:
     waiting: tuple[Job, ...]
     """What is taken up next."""
     running: tuple[Job, ...]
+    paused: tuple[Job, ...]
+    """What rests until somebody says otherwise, or raises a quota."""
     failed: tuple[Job, ...]
     questions: tuple[tuple[str, PendingRequest], ...]
     """Open questions to people, each with its thread."""
@@ -97,8 +102,8 @@ def queue_status(saver: LeasedPostgresSaver, *, shown: int = SHOWN) -> QueueStat
         )
         return rows
 
-    def jobs(status: str) -> tuple[Job, ...]:
-        return tuple(_job(row) for row in read(_JOBS, TASK, status, shown))
+    def jobs(status: str, *, paused: bool = False) -> tuple[Job, ...]:
+        return tuple(_job(row) for row in read(_JOBS, TASK, status, paused, shown))
 
     return QueueStatus(
         counts={row["name"]: row["count"] for row in read(_COUNTS, TASK)},
@@ -108,6 +113,7 @@ def queue_status(saver: LeasedPostgresSaver, *, shown: int = SHOWN) -> QueueStat
         ),
         waiting=jobs("todo"),
         running=jobs("doing"),
+        paused=jobs("todo", paused=True),
         failed=jobs("failed"),
         questions=tuple(
             (row["thread_id"], request_of(interrupt))
@@ -130,5 +136,5 @@ def _job(row: Any) -> Job:
         tries=row["attempts"],
         priority=row["priority"],
         seconds=row["seconds"] or 0.0,
-        error=row["error"],
+        why=row["why"],
     )

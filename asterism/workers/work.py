@@ -1,24 +1,34 @@
 """A piece of work: go on with a thread, from wherever it stands."""
 
-import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.runtime import RunControl
 from langgraph.types import StateSnapshot
 from pydantic import BaseModel, ConfigDict
 
-from asterism.errors import ThreadBusyError
-from asterism.graphs.workflow import Workflow
-from asterism.leases import Release, atake_lease
 from asterism.people import answer_command, open_requests
 from asterism.plain import as_dict
-from asterism.runs import Graph, is_unfinished
+from asterism.runs import is_unfinished
+from asterism.supervision.checks import quota_from
+from asterism.supervision.quotas import AgentQuota, Limit
 
 JOB_KEY = "queue_key"
 """The metadata of a checkpoint that tells which piece of work its run belongs to."""
+QUOTAS = AgentQuota(max_retries=7)
+"""What a run may use where nothing else is said."""
+
+
+class Standing(BaseModel):
+    """An order that stands until somebody says otherwise, wherever the work is taken up."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: Literal["pause", "kill"]
+    reason: str
+    asks: Limit | None = None
+    """For a pause: the quota that is to be raised."""
 
 
 class Work(BaseModel):
@@ -35,14 +45,29 @@ class Work(BaseModel):
     """What the user says."""
     answers: dict[str, Any] | None = None
     """Answers to open questions, by their ids."""
+    quotas: dict[str, Any] | None = None
+    """Quotas other than those of the run, or of `QUOTAS`, as fields of `AgentQuota`."""
+    order: Standing | None = None
     error: str | None = None
     """What went wrong the last time."""
 
     @property
+    def facts(self) -> dict[str, str]:
+        """What its runs are labelled with."""
+        return {"graph": self.graph, "model": self.model, JOB_KEY: self.key}
+
+    @property
     def config(self) -> RunnableConfig:
         """The config of its run."""
-        facts = {"graph": self.graph, "model": self.model, JOB_KEY: self.key}
-        return {"configurable": {"thread_id": self.thread}, "metadata": facts}
+        return {"configurable": {"thread_id": self.thread}, "metadata": self.facts}
+
+    def quota(self, known: Mapping[str, Any]) -> AgentQuota:
+        """Return what its run may use, by what is known of the run.
+
+        Raises:
+            ConfigurationError: A value is not allowed.
+        """
+        return quota_from({**QUOTAS.as_json(), **known, **(self.quotas or {})}, QUOTAS)
 
 
 NOTHING = object()
@@ -66,36 +91,6 @@ def next_input(work: Work, snapshot: StateSnapshot) -> Any:
         return going
     message = HumanMessage(work.request, id=_message_id(work))
     return {"messages": [message]}
-
-
-async def perform(work: Work, graph: Graph, control: RunControl) -> str:
-    """Do a piece of work, or what is left of it, and return how its thread stands.
-
-    Raises:
-        GraphDrained: It was told to stop; the rest can be done later, by anybody.
-        ThreadBusyError: Somebody else drives the thread.
-    """
-    release: Release | None = None
-    if not isinstance(graph, Workflow):  # which takes its thread itself
-        release = await atake_lease(graph.checkpointer, work.thread)
-        if release is None:
-            raise ThreadBusyError(f"The thread {work.thread!r} is being driven by somebody else.")
-    try:
-        given = next_input(work, await graph.aget_state(work.config, subgraphs=True))
-        if given is not NOTHING:
-            await graph.ainvoke(given, work.config, control=control, durability="sync")
-        return standing(await graph.aget_state(work.config))
-    finally:
-        if release is not None:
-            await asyncio.to_thread(release)
-
-
-def standing(snapshot: StateSnapshot) -> str:
-    """Return how a thread stands, in a word."""
-    if snapshot.interrupts:
-        return "waiting"
-    status = as_dict(snapshot.values).get("status")
-    return str(status or ("running" if is_unfinished(snapshot) else "completed"))
 
 
 def _has_begun(work: Work, snapshot: StateSnapshot) -> bool:

@@ -3,50 +3,32 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.errors import GraphDrained
-from langgraph.runtime import RunControl
 
-from asterism.errors import (
-    AbandonedError,
-    AnswerError,
-    ConfigurationError,
-    InvalidRequestError,
-    StorageError,
-    ThreadBusyError,
-    UnknownParticipantError,
-    WorkflowBuildError,
-)
+from asterism.errors import ChildKilledError, ThreadBusyError
+from asterism.events import EventBus
 from asterism.graphs.catalog import open_graph
+from asterism.leases import atake_lease, within_process
 from asterism.postgres.lanes import LEASE
+from asterism.postgres.notices import notices
 from asterism.postgres.saver import open_saver
 from asterism.redaction import describe_error
 from asterism.runs import Graph
 from asterism.serializers import serializer
-from asterism.workers.queue import NAME, TASK, Queue, open_queue
-from asterism.workers.work import Work, perform, read_work
+from asterism.supervision.config import SupervisorConfig
+from asterism.workers.children import HandBackError, Nursery, QueuedChild
+from asterism.workers.endings import MOST_TRIES, outcome_of_failure, retry_in, strategy
+from asterism.workers.queue import NAME, ORDERS, TASK, Queue, open_queue
+from asterism.workers.relay import Relay
+from asterism.workers.work import Standing, Work, read_work
 
 CONCURRENCY = 10
 """How many runs a worker drives at once."""
-MOST_TRIES = 8
-"""How often a job is tried before it has failed."""
-
-HOPELESS = (
-    AnswerError,
-    ConfigurationError,
-    InvalidRequestError,
-    UnknownParticipantError,
-    WorkflowBuildError,
-)
-"""Failures that come again every time."""
-NOT_ITS_FAULT = (AbandonedError, GraphDrained, StorageError, asyncio.CancelledError)
-"""What a job is stopped by that has done nothing wrong: it goes back into the queue."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -56,23 +38,21 @@ class Done:
 
     thread: str
     outcome: str
-    """How the thread stands, or `"stopped"`, `"retry"`, `"failed"`."""
+    """`"completed"`, `"waiting"`, `"paused"`, `"stopped"`, `"retry"`, `"failed"` or `"killed"`."""
     error: str | None = None
 
 
-def retry_in(error: BaseException, tries: int, lease: float) -> float | None:
-    """Return in how many seconds a job is tried again, or None where it has failed."""
-    if isinstance(error, HOPELESS):
-        return None
-    if isinstance(error, ThreadBusyError):  # its last worker may be stopped, and have the lease
-        return lease / 2
-    if isinstance(error, NOT_ITS_FAULT):
-        return 0.0
-    return None if tries + 1 >= MOST_TRIES else float(2**tries)
-
-
 class Worker:
-    """Runs what stands in the queue of a database."""
+    """Runs what stands in the queue of a database.
+
+    Args:
+        saver: The database.
+        queue: Its queue.
+        lease: Seconds of silence after which this worker's runs go on elsewhere.
+        config: How runs are kept.
+        on_done: Is told what came of each job.
+        bus: Where it is told what happens; all who listen at the database hear it as well.
+    """
 
     def __init__(
         self,
@@ -80,25 +60,34 @@ class Worker:
         queue: Queue,
         *,
         lease: float = LEASE,
+        config: SupervisorConfig | None = None,
         on_done: Callable[[Done], None] | None = None,
+        bus: EventBus | None = None,
     ) -> None:
+        bus = bus or EventBus(history=0)
         self._saver = saver
+        self._within = within_process(saver)
         self._queue = queue
         self._lease = lease
         self._on_done = on_done or _ignore
-        self._graphs: dict[tuple[str, str], Graph] = {}
-        self._controls: set[RunControl] = set()
+        self._relay = Relay(queue, bus)
+        self._nursery = Nursery(self._within, bus, config or SupervisorConfig())
+        self._graphs: dict[tuple[str, str], asyncio.Future[Graph]] = {}
+        self._children: dict[int, QueuedChild] = {}
         self._stopping = False
         self._taken = 0
         self._running: asyncio.Task[None] | None = None
-        queue.app.task(name=TASK, queue=NAME, retry=_strategy(lease), pass_context=True)(self._job)
+        queue.app.task(name=TASK, queue=NAME, retry=strategy(lease), pass_context=True)(self._job)
 
     async def run(self, concurrency: int = CONCURRENCY, *, wait: bool = True) -> None:
         """Work until `stop` is called; `wait=False`: until the queue is empty.
 
         A database that is gone is waited for.
         """
-        rescues = asyncio.ensure_future(self._rescue())
+        beside = [
+            asyncio.ensure_future(work())
+            for work in (self._rescue, self._hear_orders, self._relay.run)
+        ]
         try:
             while not self._stopping:
                 before = self._taken
@@ -106,19 +95,16 @@ class Worker:
                 if not wait and self._taken == before:
                     break
         finally:
-            rescues.cancel()
+            for work in beside:
+                work.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     def stop(self) -> None:
         """Take no more work, and put what runs back at its next step; again: at once."""
-        if self._stopping:
-            self._cancel()
-            return
-        self._stopping = True
-        for control in self._controls:
-            control.request_drain("the worker stops")
-        self._cancel()
-
-    def _cancel(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            for child in self._children.values():
+                child.hand_back("its worker stops")
         if self._running is not None:
             self._running.cancel()  # the library takes it as a wish, and waits for its jobs
 
@@ -149,34 +135,60 @@ class Worker:
     async def _job(self, context: Any, /, **arguments: Any) -> str:
         self._taken += 1
         work = read_work(arguments)
-        control = RunControl()
-        self._controls.add(control)
-        if self._stopping:
-            control.request_drain("the worker stops")
         try:
-            outcome = await perform(work, self._graph(work), control)
+            outcome = await self._leased(context.job, work)
         except BaseException as error:
             await self._failed(context.job, work, error)
+            if isinstance(error, ChildKilledError):
+                from procrastinate.exceptions import JobAborted
+
+                raise JobAborted from error
             raise
-        finally:
-            self._controls.discard(control)
         self._on_done(Done(thread=work.thread, outcome=outcome))
         return outcome
 
+    async def _leased(self, job: Any, work: Work) -> str:
+        """Do a piece of work as the only one on its thread."""
+        release = await atake_lease(self._saver, work.thread)
+        if release is None:
+            raise ThreadBusyError(f"The thread {work.thread!r} is being driven by somebody else.")
+        try:
+            child = await self._nursery.child(work, await self._graph(work))
+            self._children[job.id] = child
+            self._follow(await self._queue.work([job.id]))  # an order may just have come
+            if self._stopping:
+                child.hand_back("its worker stops")
+            return await self._nursery.driven(child)
+        finally:
+            self._children.pop(job.id, None)
+            await asyncio.to_thread(release)
+
     async def _failed(self, job: Any, work: Work, error: BaseException) -> None:
         again = retry_in(error, job.attempts, self._lease) is not None
-        outcome = "stopped" if isinstance(error, NOT_ITS_FAULT) else "retry" if again else "failed"
-        said = None if outcome == "stopped" else describe_error(error)
-        if said is not None:
+        outcome = outcome_of_failure(error, again=again)
+        said = describe_error(error) if outcome in ("retry", "failed") else None
+        facts: dict[str, Any] = {} if said is None else {"error": said}
+        if isinstance(error, HandBackError) and error.asks is not None:
+            order = Standing(kind="pause", reason=str(error), asks=error.asks)
+            facts["order"] = order.model_dump(mode="json")
+        if facts:
             with suppress(Exception):
-                await self._queue.note(job, said)
+                await self._queue.note(job, **facts)
         self._on_done(Done(thread=work.thread, outcome=outcome, error=said))
 
-    def _graph(self, work: Work) -> Graph:
+    async def _graph(self, work: Work) -> Graph:
+        """Open a graph once, aside: what it imports must not silence this worker."""
         place = (work.graph, work.model)
         if place not in self._graphs:
-            self._graphs[place] = open_graph(work.graph, model=work.model, checkpointer=self._saver)
-        return self._graphs[place]
+            opening = asyncio.to_thread(
+                open_graph, work.graph, model=work.model, checkpointer=self._within
+            )
+            self._graphs[place] = asyncio.ensure_future(opening)
+        try:
+            return await asyncio.shield(self._graphs[place])
+        except Exception:
+            self._graphs.pop(place, None)
+            raise
 
     async def _rescue(self) -> None:
         """Put back what workers have left that are gone or stopped."""
@@ -188,6 +200,27 @@ class Worker:
                 _log.warning("no rescue: %s", describe_error(error))
             await asyncio.sleep(self._lease / 2)
 
+    async def _hear_orders(self) -> None:
+        """Do what is ordered from elsewhere, as soon as it is told."""
+        async with aclosing(notices(self._queue.address, ORDERS)) as told:
+            async for thread in told:
+                concerned = [
+                    job
+                    for job, child in self._children.items()
+                    if thread in (None, child.thread_id)
+                ]
+                if not concerned:
+                    continue
+                try:
+                    self._follow(await self._queue.work(concerned))
+                except Exception as error:  # noqa: BLE001 - the connection's next gap asks again
+                    _log.warning("an order was not read: %s", describe_error(error))
+
+    def _follow(self, works: Mapping[int, Work]) -> None:
+        for job, work in works.items():
+            if child := self._children.get(job):
+                child.follow(work)
+
 
 async def run_worker(
     url: str,
@@ -196,7 +229,9 @@ async def run_worker(
     lease: float = LEASE,
     wait: bool = True,
     key: bytes | None = None,
+    config: SupervisorConfig | None = None,
     on_done: Callable[[Done], None] | None = None,
+    bus: EventBus | None = None,
 ) -> None:
     """Run what stands in the queue of a database, until SIGTERM or SIGINT.
 
@@ -209,7 +244,9 @@ async def run_worker(
         lease: Seconds of silence after which this worker's runs go on elsewhere.
         wait: Whether to wait for more when the queue is empty.
         key: What the values in the database are encrypted with.
+        config: How runs are kept; restarts are the queue's affair.
         on_done: Is told what came of each job.
+        bus: Where it is told what happens.
 
     Raises:
         ConfigurationError: The database is no Postgres, or a package is missing.
@@ -217,7 +254,7 @@ async def run_worker(
     """
     async with open_queue(url) as queue:
         with open_saver(url, serde=serializer(key), lease=lease) as saver:
-            worker = Worker(saver, queue, lease=lease, on_done=on_done)
+            worker = Worker(saver, queue, lease=lease, config=config, on_done=on_done, bus=bus)
             with _stopped_by_signals(worker):
                 await worker.run(concurrency, wait=wait)
 
@@ -241,17 +278,3 @@ def _stopped_by_signals(worker: Worker) -> Generator[None]:
 
 def _ignore(done: Done) -> None:
     """Watch nothing."""
-
-
-def _strategy(lease: float) -> Any:
-    """Say to the queue when a job is tried again."""
-    from procrastinate import BaseRetryStrategy, RetryDecision
-
-    class _Strategy(BaseRetryStrategy):
-        def get_retry_decision(self, *, exception: BaseException, job: Any) -> Any:
-            pause = retry_in(exception, job.attempts, lease)
-            if pause is None:
-                return None
-            return RetryDecision(retry_in={"milliseconds": int(pause * 1000)})
-
-    return _Strategy()

@@ -15,16 +15,26 @@ from typer.testing import CliRunner, Result
 
 from asterism import aopen_checkpointer, apending_requests
 from asterism.cli.app import app
-from asterism.errors import AbandonedError, ConfigurationError, StorageError, ThreadBusyError
+from asterism.errors import (
+    AbandonedError,
+    ChildFailedError,
+    ConfigurationError,
+    StorageError,
+    ThreadBusyError,
+)
+from asterism.events import EventBus
 from asterism.graphs.catalog import open_graph
 from asterism.leases import take_lease
 from asterism.postgres.saver import open_saver
 from asterism.retention import prune
 from asterism.serializers import serializer
+from asterism.supervision import SupervisorConfig
+from asterism.workers.children import HandBackError, Nursery
+from asterism.workers.endings import MOST_TRIES, retry_in
 from asterism.workers.queue import enqueue, enqueue_answers, open_queue
 from asterism.workers.status import queue_status
-from asterism.workers.work import NOTHING, Work, next_input, perform
-from asterism.workers.worker import MOST_TRIES, Done, Worker, retry_in, run_worker
+from asterism.workers.work import NOTHING, Work, next_input
+from asterism.workers.worker import Done, Worker, run_worker
 from tests.databases import Server
 
 TEAMS = "tests.asterism.workers.teams"
@@ -49,6 +59,12 @@ async def work(url: str, **options: Any) -> list[Done]:
     done: list[Done] = []
     await run_worker(url, wait=False, on_done=done.append, **options)
     return done
+
+
+async def driven(work: Work, graph: Any) -> str:
+    """Do a piece of work as a worker does."""
+    nursery = Nursery(graph.checkpointer, EventBus(), SupervisorConfig())
+    return await nursery.driven(await nursery.child(work, graph))
 
 
 async def values(url: str, graph: str, thread: str) -> dict[str, Any]:
@@ -133,8 +149,8 @@ async def test_a_failure_is_tried_again_noted_without_secrets_and_given_up(postg
     assert tries == MOST_TRIES
     with open_saver(postgres, serde=serializer(), lease=30) as saver:
         (failed,) = queue_status(saver).failed
-    assert failed.error is not None and "broken" in failed.error
-    assert "hunter2horse" not in failed.error
+    assert failed.why is not None and "broken" in failed.why
+    assert "hunter2horse" not in failed.why
     assert failed.tries == MOST_TRIES
 
 
@@ -150,7 +166,10 @@ async def test_what_can_never_be_done_fails_at_once(postgres: str) -> None:
     [
         (ConfigurationError("x"), 0, None),
         (ThreadBusyError("x"), 50, 15.0),
-        (GraphDrained("x"), 50, 0.0),
+        (HandBackError("x", 0.0), 50, 0.0),
+        (HandBackError("x", 4.0), 50, 4.0),
+        (HandBackError("x", None), 50, None),
+        (ChildFailedError("x"), 0, None),
         (AbandonedError("x"), 50, 0.0),
         (StorageError("x"), 50, 0.0),
         (asyncio.CancelledError(), 50, 0.0),
@@ -249,8 +268,8 @@ async def test_answers_that_are_open_no_more_are_not_given(postgres: str) -> Non
     work = Work(key="k", thread="t", graph=ASKING, model="offline", request="Go")
     with open_saver(postgres, serde=serializer(), lease=30) as saver:
         graph = open_graph(ASKING, model="offline", checkpointer=saver)
-        assert await perform(work, graph, RunControl()) == "waiting"
-        assert await perform(work, graph, RunControl()) == "waiting"
+        assert await driven(work, graph) == "waiting"
+        assert await driven(work, graph) == "waiting"
         snapshot = await graph.aget_state(work.config, subgraphs=True)
         (question,) = snapshot.interrupts
         answer = Work(
@@ -259,7 +278,7 @@ async def test_answers_that_are_open_no_more_are_not_given(postgres: str) -> Non
         given = next_input(answer, snapshot)
         assert isinstance(given, Command) and given.resume == {question.id: "blue"}
         for _ in range(2):
-            assert await perform(answer, graph, RunControl()) == "completed"
+            assert await driven(answer, graph) == "completed"
         values = (await graph.aget_state(work.config)).values
         assert [r["text"] for r in values["reports"]] == ["told: blue"]
 
