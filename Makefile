@@ -42,9 +42,11 @@ studio: $(VENV)/developed ## Start the development server of LangGraph Studio
 notebooks: $(VENV)/developed ## Run the notebooks and keep their outputs
 	$(BIN)/python -m notebooks.run
 
-bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in one run
+bench: $(VENV)/developed ## Measure against a hand-written LangGraph star and langgraph-supervisor
 	$(BIN)/python -m benchmarks.turns
 	$(BIN)/python -m benchmarks.parallel
+	$(BIN)/python -m benchmarks.tokens
+	$(BIN)/python -m benchmarks.histories
 	$(BIN)/python -m benchmarks.traces
 	$(BIN)/python -m benchmarks.workers
 
@@ -62,7 +64,7 @@ audit: $(VENV)/developed ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --skip-editable
 
 clean: ## Remove everything that make made
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .langgraph_api
+	rm -rf $(VENV) benchmarks/.venv-peers dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .langgraph_api
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

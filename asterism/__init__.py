@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from asterism.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
     from asterism.breaker import CircuitBreaker
     from asterism.budgets import Budget
+    from asterism.caching import ResponseCache
     from asterism.capacity import ResourceManager
     from asterism.config import ProgramConfig, load_config
+    from asterism.context import ContextManager, Importance, SlidingWindow, Summary
     from asterism.decisions import HumanFeedbackRequest, SupervisorDecision
     from asterism.errors import AsterismError
     from asterism.events import (
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
         WorkflowEventType,
     )
     from asterism.graphs.builder import SupervisorWorkflowBuilder
+    from asterism.graphs.memories import ParticipantMemory, memory
     from asterism.graphs.orchestrator import AgentOrchestrator
     from asterism.graphs.programs import BaseSupervisor
     from asterism.graphs.toy_example import ToyExampleSupervisor
@@ -32,11 +35,15 @@ if TYPE_CHECKING:
     from asterism.graphs.workflow import Workflow
     from asterism.idempotency import idempotency_key
     from asterism.ledger import Usage, lines_of, total_cost_breakdown
+    from asterism.longterm import LongTermMemory
     from asterism.messages import convert_tool_content_to_text
     from asterism.nodes.deciders import create_supervisor_agent
     from asterism.nodes.kinds import Participant
+    from asterism.nodes.middleware import context_middleware
+    from asterism.nodes.reviewers import Review, Reviewer, create_reviewer
     from asterism.nodes.view import SupervisorView
     from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
+    from asterism.personality import Personality
     from asterism.pictures import (
         Difference,
         RunRecord,
@@ -49,9 +56,11 @@ if TYPE_CHECKING:
     )
     from asterism.prices import PriceTable
     from asterism.programs import ProgramTask, TaskResult
+    from asterism.recollections import Recollection
     from asterism.resilience import AskPerson, Compensation, Delegate, Timeout, UndoAll, UseCached
     from asterism.runs import aproceed, proceed
-    from asterism.storage import aopen_checkpointer, open_checkpointer
+    from asterism.shared import SharedMemory
+    from asterism.storage import aopen_checkpointer, aopen_store, open_checkpointer, open_store
     from asterism.supervision import (
         AgentProgress,
         AgentQuota,
@@ -81,20 +90,32 @@ __all__ = [
     "ChildStatus",
     "CircuitBreaker",
     "Compensation",
+    "ContextManager",
     "Delegate",
     "Difference",
     "Event",
     "EventBus",
     "ExecutionMode",
     "HumanFeedbackRequest",
+    "Importance",
+    "LongTermMemory",
     "Participant",
+    "ParticipantMemory",
     "PendingRequest",
+    "Personality",
     "PriceTable",
     "ProgramConfig",
     "ProgramTask",
+    "Recollection",
     "ResourceManager",
+    "ResponseCache",
+    "Review",
+    "Reviewer",
     "RunRecord",
+    "SharedMemory",
+    "SlidingWindow",
     "SubAgentTask",
+    "Summary",
     "SupervisedAgent",
     "SupervisionEvent",
     "SupervisionEventType",
@@ -116,6 +137,7 @@ __all__ = [
     "abatch_process",
     "analyze_traces",
     "aopen_checkpointer",
+    "aopen_store",
     "apending_requests",
     "aproceed",
     "aread_run",
@@ -123,7 +145,9 @@ __all__ = [
     "awhat_if",
     "batch_process",
     "compare_runs",
+    "context_middleware",
     "convert_tool_content_to_text",
+    "create_reviewer",
     "create_supervisor_agent",
     "generate_detailed_tool_trace",
     "generate_orchestrator_flowchart",
@@ -132,7 +156,9 @@ __all__ = [
     "instrument",
     "lines_of",
     "load_config",
+    "memory",
     "open_checkpointer",
+    "open_store",
     "pending_requests",
     "proceed",
     "read_run",
@@ -157,20 +183,32 @@ _HOMES = {
     "ChildStatus": "supervision",
     "CircuitBreaker": "breaker",
     "Compensation": "resilience",
+    "ContextManager": "context",
     "Delegate": "resilience",
     "Difference": "pictures",
     "Event": "events",
     "EventBus": "events",
     "ExecutionMode": "tasks",
     "HumanFeedbackRequest": "decisions",
+    "Importance": "context",
+    "LongTermMemory": "longterm",
     "Participant": "nodes.kinds",
+    "ParticipantMemory": "graphs.memories",
     "PendingRequest": "people",
+    "Personality": "personality",
     "PriceTable": "prices",
     "ProgramConfig": "config",
     "ProgramTask": "programs",
+    "Recollection": "recollections",
     "ResourceManager": "capacity",
+    "ResponseCache": "caching",
+    "Review": "nodes.reviewers",
+    "Reviewer": "nodes.reviewers",
     "RunRecord": "pictures",
+    "SharedMemory": "shared",
+    "SlidingWindow": "context",
     "SubAgentTask": "tasks",
+    "Summary": "context",
     "SupervisedAgent": "supervision",
     "SupervisionEvent": "events",
     "SupervisionEventType": "events",
@@ -192,6 +230,7 @@ _HOMES = {
     "abatch_process": "batch",
     "analyze_traces": "tracing",
     "aopen_checkpointer": "storage",
+    "aopen_store": "storage",
     "apending_requests": "people",
     "aproceed": "runs",
     "aread_run": "pictures",
@@ -199,7 +238,9 @@ _HOMES = {
     "awhat_if": "graphs.what_if",
     "batch_process": "batch",
     "compare_runs": "pictures",
+    "context_middleware": "nodes.middleware",
     "convert_tool_content_to_text": "messages",
+    "create_reviewer": "nodes.reviewers",
     "create_supervisor_agent": "nodes.deciders",
     "generate_detailed_tool_trace": "pictures",
     "generate_orchestrator_flowchart": "pictures",
@@ -208,7 +249,9 @@ _HOMES = {
     "instrument": "telemetry",
     "lines_of": "ledger",
     "load_config": "config",
+    "memory": "graphs.memories",
     "open_checkpointer": "storage",
+    "open_store": "storage",
     "pending_requests": "people",
     "proceed": "runs",
     "read_run": "pictures",

@@ -7,6 +7,7 @@ from typing import Any, cast
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field
 
+from asterism.personality import Personality
 from asterism.plain import normal_name
 
 DELEGATE, PLAN_AND_CREATE = "delegate_to_subagents", "plan_and_create_subagents"
@@ -53,6 +54,8 @@ class Agent(BaseModel):
     description: str | None = Field(
         default=None, description="One line on what it can do, for whoever plans."
     )
+    personality: Personality | None = None
+    """What it is like."""
     memory_config: MemoryConfig = Field(default_factory=MemoryConfig)
 
     def model_like(self) -> str | BaseChatModel | None:

@@ -156,6 +156,16 @@ def read_decision(said: object, names: Sequence[str], *, plans: bool = False) ->
     return decision.model_copy(update={**words, "next_agent": name, "tasks": None})
 
 
+def reports_wanted(said: object) -> list[str]:
+    """Return the ids of the reports that a decider wants to read whole before it decides."""
+    try:
+        wanted = None if isinstance(said, SupervisorDecision) else _fields(said).get("read_report")
+    except BadDecisionError:
+        return []
+    names = cast(list[object], wanted) if isinstance(wanted, list) else [wanted]
+    return [name.strip() for name in names if isinstance(name, str) and name.strip()]
+
+
 def _plan(tasks: Sequence[SubAgentTask], names: Sequence[str]) -> list[SubAgentTask]:
     """Check the tasks of a decision, with the names as they are written here."""
     matched = [

@@ -15,6 +15,7 @@ from langchain_core.messages import (
     RemoveMessage,
     ToolMessage,
     convert_to_messages,
+    message_chunk_to_message,
 )
 from langgraph.graph.message import add_messages
 
@@ -47,39 +48,48 @@ def fold_history(left: list[AnyMessage], writes: Sequence[object]) -> list[AnyMe
 
 
 def _fold(left: list[AnyMessage], writes: Sequence[object], *, repair: bool) -> list[AnyMessage]:
-    merged = list(left)
-    places: dict[str | None, int] | None = None
+    merged, places = list(left), _places(left)
     for write in writes:
         items = cast(list[object], write) if isinstance(write, list) else [write]
-        if all(map(_is_whole, items)):
-            if places is None:
-                places = {message.id: place for place, message in enumerate(merged)}
-            for message in cast(list[AnyMessage], items):
-                _place(message, merged, places, repair=repair)
-            continue
-        new = convert_to_messages(cast(list[MessageLikeRepresentation], items))
-        if repair and any(isinstance(message, HumanMessage) for message in new):
-            merged += answer_dangling_calls(merged)
-        for place, (item, read) in enumerate(zip(items, new, strict=True), len(merged)):
-            read.id = read.id or _id_of(item, place, read)
-        merged = cast(list[AnyMessage], add_messages(cast(Any, merged), cast(Any, new)))
-        places = None
+        new = cast(list[BaseMessage], items)
+        if not all(map(_is_whole, items)):
+            new = convert_to_messages(cast(list[MessageLikeRepresentation], items))
+            if repair and any(isinstance(message, HumanMessage) for message in new):
+                _answer_dangling(merged, places)
+            for place, (item, read) in enumerate(zip(items, new, strict=True), len(merged)):
+                read.id = read.id or _id_of(item, place, read)
+            if any(isinstance(message, RemoveMessage) for message in new):
+                merged = cast(list[AnyMessage], add_messages(cast(Any, merged), cast(Any, new)))
+                places = _places(merged)
+                continue
+        for message in new:
+            _place(message, merged, places, repair=repair)
     return merged
 
 
+def _places(messages: Sequence[BaseMessage]) -> dict[str | None, int]:
+    return {message.id: place for place, message in enumerate(messages)}
+
+
 def _place(
-    item: AnyMessage, merged: list[AnyMessage], places: dict[str | None, int], *, repair: bool
+    given: BaseMessage, merged: list[AnyMessage], places: dict[str | None, int], *, repair: bool
 ) -> None:
     """Put a message where the one with its id stands, or at the end."""
+    whole = message_chunk_to_message(given) if isinstance(given, BaseMessageChunk) else given
+    item = cast(AnyMessage, whole)
     if (place := places.get(item.id)) is not None:
         merged[place] = item
         return
     if repair and isinstance(item, HumanMessage):
-        for answer in answer_dangling_calls(merged):
-            places[answer.id] = len(merged)
-            merged.append(answer)
+        _answer_dangling(merged, places)
     places[item.id] = len(merged)
     merged.append(item)
+
+
+def _answer_dangling(merged: list[AnyMessage], places: dict[str | None, int]) -> None:
+    for answer in answer_dangling_calls(merged):
+        places[answer.id] = len(merged)
+        merged.append(answer)
 
 
 def _is_whole(item: object) -> bool:

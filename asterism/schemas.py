@@ -9,10 +9,20 @@ from asterism.agents import Agent
 from asterism.decisions import AnswerDecision, PlanDecision, SupervisorDecision
 from asterism.tasks import SubAgentTask
 
+READ_REPORT = (
+    "To read reports whole that are shown as digests, before you decide: their ids. You are asked "
+    "again then; whatever else you say now is ignored."
+)
+"""What a model is told of the field by which it reads reports."""
+
 
 @lru_cache(maxsize=256)
 def decision_schema(
-    names: tuple[str, ...], tools: tuple[str, ...] | None = None, *, answers: bool = False
+    names: tuple[str, ...],
+    tools: tuple[str, ...] | None = None,
+    *,
+    answers: bool = False,
+    reads: bool = False,
 ) -> type[SupervisorDecision]:
     """Narrow `SupervisorDecision` to the live participants.
 
@@ -20,6 +30,7 @@ def decision_schema(
         names: The ids that `next_agent` may have.
         tools: What agents may call that the model creates. None: it may not create any.
         answers: Whether the model may answer the user at once.
+        reads: Whether there are digests of reports, which it may want to read whole.
 
     Returns:
         A model of the same name whose `next_agent` is one of `names` or None.
@@ -34,6 +45,8 @@ def decision_schema(
             _described(SupervisorDecision, "tasks", default=None),
         ),
     }
+    if reads:
+        fields["read_report"] = (cast(Any, list[str] | None), Field(None, description=READ_REPORT))
     base = AnswerDecision if answers else SupervisorDecision
     if tools is not None:
         base = PlanDecision

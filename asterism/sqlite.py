@@ -65,6 +65,46 @@ class _Outcome:
     error: BaseException | None = None
 
 
+@contextmanager
+def faults(path: Path | None) -> Generator[None]:
+    """Say what is wrong with a database file, and what can be done."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        way = next((way for words, way in _WAYS_OUT.items() if words in str(error)), "")
+        raise StorageError(
+            f"The database {str(path or ':memory:')!r} cannot be used: {error}. "
+            f"What is stored is not changed. {way}".strip()
+        ) from error
+
+
+def prepare(connection: sqlite3.Connection, path: Path | None, kind: str, newest: int) -> None:
+    """Set up a connection, and check that this version can read what is stored.
+
+    Args:
+        connection: To the database.
+        path: Its file.
+        kind: Whose format it is.
+        newest: The newest format that this version reads; a new database gets it.
+
+    Raises:
+        StorageError: A newer version wrote it.
+    """
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS asterism (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
+    )
+    connection.execute("INSERT OR IGNORE INTO asterism VALUES (?, ?)", (kind, str(newest)))
+    connection.commit()
+    (found,) = connection.execute("SELECT value FROM asterism WHERE key = ?", (kind,)).fetchone()
+    if int(found) > newest:
+        raise StorageError(
+            f"The database {str(path)!r} has the {kind} {found}; this version of "
+            f"Asterism reads up to {newest}. Install a newer version."
+        )
+
+
 class GroupCommitSaver(SqliteSaver):
     """LangGraph's `SqliteSaver`, same tables, with async methods on one thread of its own.
 
@@ -99,24 +139,9 @@ class GroupCommitSaver(SqliteSaver):
         """
         if self.is_setup:
             return
-        with self.faults():
-            for pragma in _PRAGMAS:
-                self.conn.execute(pragma)
-            self._check_format()
+        with faults(self.path):
+            prepare(self.conn, self.path, "format", FORMAT)
             super().setup()
-
-    def _check_format(self) -> None:
-        self.conn.execute(
-            "CREATE TABLE IF NOT EXISTS asterism (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
-        )
-        self.conn.execute("INSERT OR IGNORE INTO asterism VALUES ('format', ?)", (str(FORMAT),))
-        self.conn.commit()
-        (found,) = self.conn.execute("SELECT value FROM asterism WHERE key = 'format'").fetchone()
-        if int(found) > FORMAT:
-            raise StorageError(
-                f"The database {str(self.path)!r} has the format {found}; this version of "
-                f"Asterism reads up to {FORMAT}. Install a newer version."
-            )
 
     def get_next_version(self, current: Any, channel: None) -> str:
         """Number the versions of channels as LangGraph's saver does, but without noise.
@@ -134,21 +159,9 @@ class GroupCommitSaver(SqliteSaver):
         return take_file_lease(self.path.with_name(f"{self.path.name}.locks"), thread_id)
 
     @contextmanager
-    def faults(self) -> Generator[None]:
-        """Say what is wrong with the file, and what can be done."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            way = next((way for words, way in _WAYS_OUT.items() if words in str(error)), "")
-            raise StorageError(
-                f"The database {str(self.path or ':memory:')!r} cannot be used: {error}. "
-                f"What is stored is not changed. {way}".strip()
-            ) from error
-
-    @contextmanager
     def cursor(self, transaction: bool = True) -> Generator[sqlite3.Cursor]:
         """Open a cursor; within a group, the group commits."""
-        with self.lock, self.faults():
+        with self.lock, faults(self.path):
             self.setup()
             cursor = self.conn.cursor()
             try:

@@ -17,7 +17,8 @@ ReportStatus = Literal["ok", "empty", "failed", "timeout", "limit", "cancelled",
 """How a visit ended. An empty text is never `"ok"`; a skipped visit was never made."""
 
 SNAPSHOT_FREQUENCY = 1_000
-"""After how many writes a growing channel is stored whole; in between only what is new is."""
+"""After how many writes a growing channel is stored whole, at the earliest; in between only what
+is new is."""
 
 
 class Report(TypedDict):
@@ -85,8 +86,26 @@ def fold_list(left: list[Any], writes: Sequence[list[Any]]) -> list[Any]:
     return [*left, *(item for write in writes for item in write)]
 
 
+class HistoryChannel(DeltaChannel[list[AnyMessage]]):
+    """A history that is stored whole each time that it has about doubled.
+
+    Stored whole at a fixed distance, its checkpoints would grow with the square of its length.
+    """
+
+    @property
+    def snapshot_frequency(self) -> int:
+        """After how many writes it is stored whole."""
+        length = len(self.value) if self.is_available() and self.value else 0
+        return max(self._least, length // 2)
+
+    @snapshot_frequency.setter
+    def snapshot_frequency(self, least: int) -> None:
+        self.value: Any = None  # the base class sets it after this
+        self._least = least
+
+
 Messages = Annotated[
-    list[AnyMessage], DeltaChannel(fold_messages, snapshot_frequency=SNAPSHOT_FREQUENCY)
+    list[AnyMessage], HistoryChannel(fold_messages, snapshot_frequency=SNAPSHOT_FREQUENCY)
 ]
 """A history of which each checkpoint stores only what is new."""
 
@@ -123,6 +142,9 @@ class WorkflowState(WorkflowOutput):
     """The limits that a person has raised, by scope and measure."""
     agents: dict[str, Any]
     """The specs of agents that a model has created on this thread, by id."""
+    compaction: dict[str, Any] | None
+    """What stands for the beginning of the conversation in the supervisor's prompts; it has the
+    fields of `asterism.compaction.Compaction`."""
     running: list[str]
     """The tasks of its plan that have begun and have no report yet."""
 

@@ -1,13 +1,16 @@
 """Databases by URL, opened with a serializer that runs no code; files are private."""
 
 import os
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from langchain_core.embeddings import Embeddings
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.store.base import BaseStore
 
 from asterism.errors import StorageError
 from asterism.redaction import redact
@@ -15,6 +18,9 @@ from asterism.serializers import serializer
 
 MEMORY = "memory:"
 """The URL of a database that is gone with the process."""
+
+SETUP_POLL = 0.01
+"""Seconds between two looks at whether another process has made the tables."""
 
 _ALLOWED = "sqlite:///path/to/file.db, postgresql://user:password@host/name or memory:"
 _POSTGRES = ("postgresql", "postgres")
@@ -67,6 +73,50 @@ async def aopen_checkpointer(
     """Open the database of checkpoints at `url`; see `open_checkpointer`."""
     with open_checkpointer(url, key=key) as saver:
         yield saver
+
+
+@contextmanager
+def open_store(url: str, *, embeddings: Embeddings | None = None) -> Generator[BaseStore]:
+    """Open the long-term store at `url`, for sync and async runs: `build(store=...)` takes it.
+
+    Args:
+        url: As for `open_checkpointer`; both may use one file.
+        embeddings: What `search(query=...)` ranks by. None: it ranks by words, which needs
+            no model; `store.ranking` says which.
+
+    Raises:
+        StorageError: The URL means nothing here, or the file cannot be opened.
+    """
+    path = sqlite_path(url)
+    import sqlite3
+
+    from asterism.searchstore import SearchStore
+    from asterism.sqlite import faults
+
+    if path is not None:
+        make_private(path)
+    with faults(path):
+        connection = sqlite3.connect(
+            path or ":memory:", check_same_thread=False, isolation_level=None
+        )
+    with closing(connection):
+        store = SearchStore(connection, embeddings=embeddings, path=path)
+        while (release := store.take_lease("setup")) is None:  # the tables are made by one alone
+            time.sleep(SETUP_POLL)
+        try:
+            store.setup()
+        finally:
+            release()
+        yield store
+
+
+@asynccontextmanager
+async def aopen_store(
+    url: str, *, embeddings: Embeddings | None = None
+) -> AsyncGenerator[BaseStore]:
+    """Open the long-term store at `url`; see `open_store`."""
+    with open_store(url, embeddings=embeddings) as store:
+        yield store
 
 
 def migrate(url: str) -> None:

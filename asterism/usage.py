@@ -128,7 +128,9 @@ class Meter:
         """Count answers that an earlier process got and this one did not see."""
         for message in messages:
             answer = message if isinstance(message, AIMessage) else None
-            if answer and answer.usage_metadata and answer.id not in self._counted:
+            if answer is None or _from_cache(answer):
+                continue
+            if answer.usage_metadata and answer.id not in self._counted:
                 self._close(_Open(by, task, "", self._clock()), answer)
 
     # ---- what the handlers tell

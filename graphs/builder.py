@@ -1,7 +1,6 @@
 """The builder: any set of participants becomes a bidirectional star."""
 
 import re
-import warnings
 from collections.abc import Sequence
 from copy import copy
 from functools import partial
@@ -11,29 +10,29 @@ from langgraph.cache.base import BaseCache
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from langgraph.types import RetryPolicy
-from pydantic import BaseModel
 
 from asterism.budgets import Budget
+from asterism.context import ContextManager
+from asterism.digests import DIGEST_TOKENS
 from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
 from asterism.graphs.facts import WorkflowFacts
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
 from asterism.graphs.workflow import Workflow
+from asterism.longterm import LongTermMemory
 from asterism.models import ModelLike, resolve_model
+from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
 from asterism.nodes.deciding import AnyDecider, Rules
-from asterism.nodes.finish import Writer, forwarder, structurer, synthesizer
-from asterism.nodes.kinds import Participant, describe
+from asterism.nodes.finish import Finish, writer_of
+from asterism.nodes.kinds import Participant, describe, described
 from asterism.nodes.strategies import Selector, Strategy, StrategyName, TeamChoice, TieRule
 from asterism.nodes.team import Creation, Team, tool_name
 from asterism.nodes.visits import create_member
 from asterism.prices import DEFAULT_PRICES, PriceTable
 from asterism.resilience import Policy
 from asterism.retries import MODEL_RETRY
-
-Finish = Literal["synthesize", "forward"] | type[BaseModel]
-"""How the answer is written: by the model, as the last report, or as a pydantic model."""
 
 Stall = Literal["replan", "ask_user", "finish"]
 """What happens when work stands still."""
@@ -71,9 +70,14 @@ class SupervisorWorkflowBuilder:
         task_budget: What each task of a plan may take.
         prices: What tokens cost.
         events: A bus that is told what happens: who is sent to work, what is asked, done, failed.
+        recalls: A memory of which each participant is told, at each visit, what fits its request.
         max_parallel_tasks: How many tasks of a plan may run at once.
         thread_wait: How many seconds a call waits for a thread that another one drives,
             before it raises `ThreadBusyError`.
+        context: Keeps the prompts of the supervisor and of the answer short where conversations
+            get long. None: they hold the whole conversation.
+        digest_tokens: Above how many tokens a report is shown to the supervisor as a digest; it
+            can read the whole, and the answer is written from it. None: never.
 
     Example:
         ```python
@@ -106,8 +110,11 @@ class SupervisorWorkflowBuilder:
         task_budget: Budget | None = None,
         prices: PriceTable = DEFAULT_PRICES,
         events: EventBus | None = None,
+        recalls: LongTermMemory | None = None,
         max_parallel_tasks: int = 5,
         thread_wait: float = 0.0,
+        context: ContextManager | None = None,
+        digest_tokens: int | None = DIGEST_TOKENS,
     ) -> None:
         self._name = name
         self._id = id or re.sub(r"[^\w]+", "-", name.strip().lower()).strip("-")
@@ -126,8 +133,11 @@ class SupervisorWorkflowBuilder:
         self._task_budget = task_budget
         self._prices = prices
         self._events = events
+        self._recalls = recalls
         self._max_parallel_tasks = max_parallel_tasks
         self._thread_wait = thread_wait
+        self._context = context
+        self._digest_tokens = digest_tokens
         self._model = model
         self._prompt = prompt
         self._finish: Finish = finish
@@ -211,16 +221,20 @@ class SupervisorWorkflowBuilder:
             thread_wait=self._thread_wait,
             policies=self._policies,
             max_parallel_tasks=self._max_parallel_tasks,
+            context=self._context,
+            digest_tokens=self._digest_tokens,
         )
         if faults:
             raise WorkflowBuildError(self._name, faults)
-        team = self._team()
+        model = None if self._model is None else resolve_model(self._model)
+        team, compactor = self._team(), compactor_of(self._context, model)
         star = create_star(
             team,
             decider=self._decider(team),
             rules=self._rules,
-            write=self._writer(),
+            write=writer_of(self._finish, model, self._answer_prompt, compactor),
             max_parallel_tasks=self._max_parallel_tasks,
+            compactor=compactor,
         )
         facts = WorkflowFacts(
             id=self._id,
@@ -254,10 +268,12 @@ class SupervisorWorkflowBuilder:
 
     def _team(self) -> Team:
         members = {
-            name: create_member(name, thing, self._model, self._policies, self._task_budget)
+            name: create_member(
+                name, thing, self._model, self._policies, self._task_budget, self._recalls
+            )
             for name, thing in self._participants
         }
-        descriptions = {name: _description(name, thing) for name, thing in self._participants}
+        descriptions = {name: described(name, thing) for name, thing in self._participants}
         return Team(descriptions, members, creation=self._creation, policies=self._policies)
 
     def _decider(self, team: Team) -> AnyDecider:
@@ -265,24 +281,6 @@ class SupervisorWorkflowBuilder:
             assert self._manager is not None
             return self._manager
         block = describe_participants(team.descriptions)
-        return create_supervisor_agent(self._model, block, prompt=self._prompt)
-
-    def _writer(self) -> Writer:
-        if self._finish == "forward" or self._model is None:
-            return forwarder()
-        model = resolve_model(self._model)
-        if isinstance(self._finish, type):
-            return structurer(model, self._finish)
-        return synthesizer(model, self._answer_prompt)
-
-
-def _description(name: str, thing: object) -> str:
-    """Describe a participant, and warn where there is nothing to go by."""
-    found = describe(thing)
-    if found is None:
-        warnings.warn(
-            f"The participant {name!r} has no description, so the supervisor knows only its "
-            "name. Give it one: Participant(runs=..., description='...').",
-            stacklevel=3,
+        return create_supervisor_agent(
+            self._model, block, prompt=self._prompt, digest_tokens=self._digest_tokens
         )
-    return found or name

@@ -6,25 +6,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any, Self
 
-from langchain_core.messages import RemoveMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from asterism.agents import Agent
 from asterism.budgets import Budget
 from asterism.effects import arun
-from asterism.errors import ConfigurationError, UnknownParticipantError, WorkflowBuildError
+from asterism.errors import UnknownParticipantError, WorkflowBuildError
 from asterism.events import EventBus
 from asterism.graphs.facts import WorkflowFacts
+from asterism.graphs.memories import memory
 from asterism.graphs.responses import OrchestratorResponse, response_of, tool_outputs
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import count_faults, name_faults, seconds_faults
 from asterism.graphs.workflow import Workflow
 from asterism.models import ModelLike, resolve_model
+from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciding import Rules
-from asterism.nodes.engine import lent
 from asterism.nodes.finish import synthesizer
 from asterism.nodes.planning import PlanningDecider, Way
 from asterism.nodes.team import Creation, Team, participant_of, tool_name
@@ -99,7 +98,7 @@ class AgentOrchestrator:
         checkpointer: BaseCheckpointSaver[Any] | None = None,
     ) -> None:
         named = {tool_name(tool): tool for tool in available_tools}
-        self._main = main_agent
+        self._main, self._fallback = main_agent, fallback_model
         model = main_agent.model_like()
         faults = [
             *([] if model is not None else ["the main agent has no model"]),
@@ -118,7 +117,6 @@ class AgentOrchestrator:
         self._model = resolve_model(model)
         if fallback_model is not None:
             self._model = self._model.with_fallbacks([resolve_model(fallback_model)])
-        self._fallback = fallback_model
         designer = _model(subagent_designer_provider, subagent_designer_model)
         created = _model(subagent_provider, subagent_model)
         if dynamic is None:
@@ -224,24 +222,10 @@ class AgentOrchestrator:
 
         Raises:
             UnknownParticipantError: There is no such agent in it.
-            ConfigurationError: It waits for a person.
+            InvalidMemoryError: It is at work, or waits for a person.
+            ThreadBusyError: Somebody drives the thread.
         """
-        place = self._place(thread_id)
-        found = await self.graph.aget_state(place)
-        member = self._team.member(agent_id, as_dict(found.values))
-        if member is None:
-            listed = ", ".join(self._team.live(as_dict(found.values))) or "nobody"
-            raise UnknownParticipantError(f"there is no agent {agent_id!r}; there is {listed}")
-        inside = lent(place, self._saver, agent_id)
-        stored = await member.graph.aget_state(inside)
-        if stored.interrupts:
-            raise ConfigurationError(
-                f"{agent_id!r} waits for a person in the middle of a task; answer first, then "
-                "clear its memory"
-            )
-        if stored.values:
-            nothing = {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES)]}
-            await member.graph.aupdate_state(inside, nothing)
+        await memory(self.graph, self._place(thread_id), agent_id).aforget()
 
     async def clear_all_memory(self, *, thread_id: str | None = None) -> None:
         """Let all agents forget everything of a conversation."""
@@ -266,12 +250,14 @@ class AgentOrchestrator:
             designer=self._designer,
             prompt=self._main.system_prompt,
         )
+        compactor = compactor_of(self._main.memory_config, self._model)
         star = create_star(
             self._team,
             decider=decider,
             rules=self._rules,
-            write=synthesizer(self._model),
+            write=synthesizer(self._model, compactor=compactor),
             max_parallel_tasks=self._max_parallel_tasks,
+            compactor=compactor,
         )
         facts = WorkflowFacts(
             id=self._main.agent_id,

@@ -66,21 +66,21 @@ def moves(graph: Graph, thread: str, new_names: Mapping[str, str | None]) -> Ste
     graphs: dict[str, Any] = dict(cast(Any, graph.get_subgraphs()))
     for old, heir in new_names.items():
         if heir in graphs and old not in graphs:
-            for source, target in _namespaces(graphs[heir], old, heir):
-                yield from _move_memory(saver, thread, source, target)
+            for source, target in namespaces(graphs[heir], old, heir):
+                yield from copy_memory(saver, thread, source, thread, target)
 
 
-def _move_memory(saver: Saver, thread: str, old: str, new: str) -> Steps[None]:
-    """Copy the history stored under one namespace to another that has none yet."""
-    target = place(thread, new)
-    if (yield Call(saver.get_tuple, saver.aget_tuple, (target,))) is not None:
+def copy_memory(saver: Saver, thread: str, source: str, to_thread: str, target: str) -> Steps[None]:
+    """Copy the history stored under one namespace to another, or a thread, that has none yet."""
+    there = place(to_thread, target)
+    if (yield Call(saver.get_tuple, saver.aget_tuple, (there,))) is not None:
         return
-    stored: list[CheckpointTuple] = yield listed(saver, place(thread, old))
+    stored: list[CheckpointTuple] = yield listed(saver, place(thread, source))
     for item in reversed(stored):
-        yield from copied(saver, item, thread, new)
+        yield from copied(saver, item, to_thread, target)
 
 
-def _namespaces(graph: Any, old: str, new: str) -> Iterator[tuple[str, str]]:
+def namespaces(graph: Any, old: str, new: str) -> Iterator[tuple[str, str]]:
     """Yield the namespaces of a participant, under its old name and its new one."""
     yield old, new
     for namespace, _ in graph.get_subgraphs(recurse=True):

@@ -12,6 +12,7 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 
 from asterism.nodes.begin import create_begin_node
+from asterism.nodes.compacting import Compactor
 from asterism.nodes.deciding import AnyDecider, Rules
 from asterism.nodes.dispatch import create_dispatch_node
 from asterism.nodes.finish import Writer, create_finish_node
@@ -25,7 +26,13 @@ from asterism.state import Visit, WorkflowInput, WorkflowOutput, WorkflowState
 
 
 def create_star(
-    team: Team, *, decider: AnyDecider, rules: Rules, write: Writer, max_parallel_tasks: int
+    team: Team,
+    *,
+    decider: AnyDecider,
+    rules: Rules,
+    write: Writer,
+    max_parallel_tasks: int,
+    compactor: Compactor | None = None,
 ) -> StateGraph[Any, Any, Any, Any]:
     """Join a team to its supervisor.
 
@@ -35,6 +42,7 @@ def create_star(
         rules: What holds for every decision.
         write: Writes the answer.
         max_parallel_tasks: How many tasks of a plan may run at once.
+        compactor: Keeps the supervisor's prompts short.
     """
     star: StateGraph[Any, Any, Any, Any] = StateGraph(
         WorkflowState, input_schema=WorkflowInput, output_schema=WorkflowOutput
@@ -43,7 +51,7 @@ def create_star(
     star.add_node(BEGIN, create_begin_node())
     star.add_node(
         SUPERVISOR,
-        create_supervisor_node(decider, team, rules),
+        create_supervisor_node(decider, team, rules, compactor),
         input_schema=SupervisorInput,
         destinations=(*team.members, DISPATCH, HUMAN, *undoing, FINISH),
     )

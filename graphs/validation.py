@@ -8,6 +8,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from asterism.agents import RESERVED
+from asterism.context import context_fault
 from asterism.errors import ModelNotFoundError
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.deciding import Rules
@@ -32,6 +33,8 @@ def find_faults(
     thread_wait: float,
     policies: Sequence[Any] = (),
     max_parallel_tasks: object = 1,
+    context: object = None,
+    digest_tokens: object = None,
 ) -> list[str]:
     """Return every fault, each with the culprit, what is allowed and the way out."""
     names = [name for name, _ in participants]
@@ -48,6 +51,8 @@ def find_faults(
         *_rule_faults(rules, names),  # 7. a fallback that exists, requirements that can be met
         *_strategy_faults(manager),  # 8. a strategy that exists
         *_policy_faults(policies, participants),  # 9. policies that can act
+        *filter(None, [context_fault(context, model)]),  # 10. prompts that can be kept short
+        *(() if digest_tokens is None else count_faults("digest_tokens", digest_tokens, least=1)),
     ]
 
 

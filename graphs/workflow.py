@@ -133,7 +133,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
                 "durability='exit' loses the finished turns of participants in a crash; "
                 "use 'sync' (the default) or 'async'"
             )
-        release = yield from self._leased(check_thread(config))
+        release = yield from self.leased(check_thread(config))
         try:
             given, values = yield from self._fitted(input, cast(RunnableConfig, config))
         except BaseException:
@@ -155,7 +155,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         notes = withdrawals(found, self.facts.participants)
         return {**request, "messages": [*notes, *request["messages"]]}, {}
 
-    def _leased(self, thread: str) -> Steps[Release]:
+    def leased(self, thread: str) -> Steps[Release]:
         """Take the thread, so that nobody else drives it."""
         until = time.monotonic() + self.facts.thread_wait
         wanted = (cast(object, self.checkpointer), thread)
@@ -232,7 +232,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         if (config.get("configurable") or {}).get("checkpoint_ns"):
             own = yield Call(*update, (config, supersteps))  # a participant's own state
             return cast(RunnableConfig, own)
-        release = yield from self._leased(check_thread(config))
+        release = yield from self.leased(check_thread(config))
         try:
             found = yield Call(super().get_state, super().aget_state, (config,))
             names = tuple(self.facts.team.live(as_dict(found.values)))

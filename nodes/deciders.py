@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from asterism.decisions import SupervisorDecision
+from asterism.digests import DIGEST_TOKENS
 from asterism.models import ModelLike, resolve_model
-from asterism.nodes.view import SPEAKER, SupervisorView, conversation
+from asterism.nodes.view import SPEAKER, SupervisorView, asides, conversation, has_digests
 from asterism.prompts import render
 from asterism.schemas import decision_schema
 
@@ -31,41 +32,53 @@ class ModelDecider:
         participants_description_block: str,
         *,
         prompt: str | None = None,
+        digest_tokens: int | None = DIGEST_TOKENS,
+        once: bool = False,
     ) -> None:
         self._model = model
+        self._once = once
         self._block = participants_description_block
         self._instructions = prompt or ""
-        self._bound: dict[tuple[str, ...], Runnable[Any, AIMessage]] = {}
+        self._digest_tokens = digest_tokens
+        self._bound: dict[tuple[tuple[str, ...], bool], Runnable[Any, AIMessage]] = {}
 
-    def decide(self, view: SupervisorView) -> AIMessage:
+    def decide(self, view: SupervisorView) -> AIMessage | SupervisorDecision:
         """Ask the model."""
-        return self._for(tuple(view.participants)).invoke(self.prompt(view), SPEAKER)
+        if self._is_done(view):
+            return SupervisorDecision(next_agent=None)
+        return self._for(view).invoke(self.prompt(view), SPEAKER)
 
-    async def adecide(self, view: SupervisorView) -> AIMessage:
+    async def adecide(self, view: SupervisorView) -> AIMessage | SupervisorDecision:
         """Ask the model."""
-        return await self._for(tuple(view.participants)).ainvoke(self.prompt(view), SPEAKER)
+        if self._is_done(view):
+            return SupervisorDecision(next_agent=None)
+        return await self._for(view).ainvoke(self.prompt(view), SPEAKER)
 
     def prompt(self, view: SupervisorView) -> list[AnyMessage]:
-        """Write what the model is sent: the rules, the conversation, the complaints."""
+        """Write what the model is sent: the rules, the conversation, what was said to it."""
         names = ", ".join(view.participants)
         system = render(
             "supervisor",
             participants=self._block,
             instructions=self._instructions,
-            names=names,
+            shape="" if self._for(view) is not self._model else render("shape", names=names),
         ).replace("\n\n\n", "\n\n")
-        messages: list[AnyMessage] = [SystemMessage(system), *conversation(view.messages)]
-        for said, fault in view.complaints:
-            if said:
-                messages.append(AIMessage(said))
-            messages.append(HumanMessage(render("repair", fault=fault, names=names)))
-        return messages
+        shown = conversation(view.messages, digest_tokens=self._digest_tokens)
+        return [SystemMessage(system), *shown, *asides(view, names)]
 
-    def _for(self, names: tuple[str, ...]) -> Runnable[Any, AIMessage]:
+    def _is_done(self, view: SupervisorView) -> bool:
+        """Whether nothing is left to decide: all that the model asked for has gone well."""
+        well = bool(view.reports) and all(report["status"] == "ok" for report in view.reports)
+        return self._once and well and not view.complaints
+
+    def _for(self, view: SupervisorView) -> Runnable[Any, AIMessage]:
         """Bind the schema of the live participants, once for each team."""
-        if names not in self._bound:
-            self._bound[names] = bind_schema(self._model, decision_schema(names), _TOOL)
-        return self._bound[names]
+        names = tuple(view.participants)
+        reads = has_digests(view.messages, self._digest_tokens)
+        if (names, reads) not in self._bound:
+            schema = decision_schema(names, reads=reads)
+            self._bound[names, reads] = bind_schema(self._model, schema, _TOOL)
+        return self._bound[names, reads]
 
 
 def bind_schema(
@@ -92,7 +105,9 @@ def create_supervisor_agent(
         model: A chat model, a `"provider:model"` name, or `"offline"`.
         participants_description_block: What the model is told about the team, one line each;
             `describe_participants` writes it.
-        **kwargs: `prompt`, further instructions for the supervisor.
+        **kwargs: `prompt`, further instructions for the supervisor; `digest_tokens`, above how
+            many tokens a report is shown as a digest, None for never; `once`, whether the model
+            decides once for a request, and is asked again only where something went wrong.
 
     Raises:
         ModelNotFoundError: The model cannot be used; the message says why.

@@ -15,11 +15,13 @@ from asterism.decisions import (
     PlanDecision,
     SupervisorDecision,
     read_decision,
+    reports_wanted,
     said_text,
 )
 from asterism.effects import Call, Steps, both_ways
 from asterism.errors import BadDecisionError, BudgetExceededError, RoutingError
 from asterism.nodes.guards import missing, missing_complaint
+from asterism.nodes.reading import informed
 from asterism.nodes.retrying import OnRetry, once, retried
 from asterism.nodes.team import Creation
 from asterism.nodes.view import SupervisorView
@@ -84,9 +86,13 @@ def decide(
     names = tuple(view.participants)
     complaints = list(view.complaints)
     lacking: list[str] = []
+
+    def put(view: SupervisorView) -> Steps[Any]:
+        return _ask(replace(ask, args=(view,)), rules.retry, on_retry)
+
     for _ in range(rules.max_repairs + 1):
-        asked = replace(ask, args=(replace(view, complaints=tuple(complaints)),))
-        said = yield from _ask(asked, rules.retry, on_retry)
+        view = replace(view, complaints=tuple(complaints))
+        view, said = yield from informed(view, put)
         try:
             decision = _read(said, names, creation)
         except BadDecisionError as error:
@@ -103,6 +109,8 @@ def decide(
 
 
 def _read(said: Any, names: tuple[str, ...], creation: Creation | None) -> SupervisorDecision:
+    if unread := reports_wanted(said):
+        raise BadDecisionError(f"no more can be read of {', '.join(unread)}")
     decision = read_decision(said, names, plans=creation is not None)
     if isinstance(decision, PlanDecision) and not isinstance(said, SupervisorDecision):
         own = {"provider": None, "model": None}  # a model does not choose models

@@ -2,22 +2,26 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel, ValidationError
 
+from asterism.compaction import Compaction
 from asterism.decisions import said_text
+from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.events import excerpt
 from asterism.messages import clean_text
-from asterism.nodes.context import meter_of, workflow_path
+from asterism.nodes.compacting import Compactor
+from asterism.nodes.context import meter_of, path_of, workflow_path
+from asterism.nodes.cutting import Write
 from asterism.nodes.deciders import bind_schema
 from asterism.nodes.lifetime import note_end
 from asterism.nodes.routing import FINISH, SUPERVISOR
-from asterism.nodes.view import SPEAKER, conversation, label
+from asterism.nodes.view import REPORT_ID, SPEAKER, conversation, essentials, label
 from asterism.prompts import load_prompt, render
 from asterism.state import Report, WorkflowState
 
@@ -33,7 +37,10 @@ class Answer:
     """The id of the model's message, so that who saw it streamed knows it again."""
 
 
-Writer = Callable[[WorkflowState], Steps[Answer]]
+Finish = Literal["synthesize", "forward"] | type[BaseModel]
+"""How the answer is written: by the model, as the last report, or as a pydantic model."""
+
+Writer = Callable[[WorkflowState, RunnableConfig], Steps[Answer]]
 """Writes the answer."""
 
 COMPLETE = "the supervisor found the request complete"
@@ -49,11 +56,11 @@ def create_finish_node(write: Writer) -> StepsNode:
             answer = Answer(text=decision["answer"], fields=decision.get("fields"))
         else:
             try:
-                answer = yield from write(state)
+                answer = yield from write(state, config)
             except BudgetExceededError as error:
                 if error.owner != workflow_path(config):
                     raise
-                answer = yield from forwarder()(state)
+                answer = yield from forwarder()(state, config)
                 end = {"status": "limit", "reason": str(error)}
         end = {"status": "completed", "reason": COMPLETE, **end}
         note_end(config, {**end, "answer": excerpt(answer.text) or ""})
@@ -73,12 +80,28 @@ def create_finish_node(write: Writer) -> StepsNode:
     return StepsNode(finish, name=FINISH)
 
 
-def synthesizer(model: Runnable[Any, AIMessage], instructions: str = "") -> Writer:
-    """Let the model write the answer from the whole conversation."""
+def writer_of(
+    finish: Finish,
+    model: Runnable[Any, AIMessage] | None,
+    instructions: str = "",
+    compactor: Compactor | None = None,
+) -> Writer:
+    """Make what writes the answer; without a model, the last report is handed on."""
+    if finish == "forward" or model is None:
+        return forwarder()
+    if isinstance(finish, type):
+        return structurer(model, finish, compactor)
+    return synthesizer(model, instructions, compactor)
 
-    def write(state: WorkflowState) -> Steps[Answer]:
+
+def synthesizer(
+    model: Runnable[Any, AIMessage], instructions: str = "", compactor: Compactor | None = None
+) -> Writer:
+    """Let the model write the answer from the conversation, with all reports as they are."""
+
+    def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
         rules = "\n\n".join(filter(None, (load_prompt("synthesize"), instructions)))
-        messages = [SystemMessage(rules), *conversation(state["messages"])]
+        messages = _prompt(rules, state, config, compactor)
         answer = yield Call(model.invoke, model.ainvoke, (messages, SPEAKER))
         return Answer(text=answer.text or _what_there_is(state), message_id=answer.id)
 
@@ -88,7 +111,7 @@ def synthesizer(model: Runnable[Any, AIMessage], instructions: str = "") -> Writ
 def forwarder() -> Writer:
     """Hand the last report on as it was written, without a model."""
 
-    def write(state: WorkflowState) -> Steps[Answer]:
+    def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
         yield from ()
         reports: Sequence[Report] = state.get("reports") or ()
         written = [report["text"] for report in reports if report["text"]]
@@ -97,7 +120,9 @@ def forwarder() -> Writer:
     return write
 
 
-def structurer(model: Runnable[Any, AIMessage], schema: type[BaseModel]) -> Writer:
+def structurer(
+    model: Runnable[Any, AIMessage], schema: type[BaseModel], compactor: Compactor | None = None
+) -> Writer:
     """Let the model fill in `schema`; a bad answer is sent back once.
 
     Raises:
@@ -105,9 +130,9 @@ def structurer(model: Runnable[Any, AIMessage], schema: type[BaseModel]) -> Writ
     """
     bound = bind_schema(model, schema, schema.__name__)
 
-    def write(state: WorkflowState) -> Steps[Answer]:
-        rules = SystemMessage(render("structured", schema=schema.__name__))
-        messages: list[AnyMessage] = [rules, *conversation(state["messages"])]
+    def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
+        rules = render("structured", schema=schema.__name__)
+        messages = _prompt(rules, state, config, compactor)
         said = yield Call(bound.invoke, bound.ainvoke, (messages, SPEAKER))
         try:
             filled = _fill(schema, said)
@@ -119,6 +144,34 @@ def structurer(model: Runnable[Any, AIMessage], schema: type[BaseModel]) -> Writ
         return Answer(text=filled.model_dump_json(indent=2), fields=filled.model_dump(mode="json"))
 
     return write
+
+
+def _prompt(
+    rules: str, state: WorkflowState, config: RunnableConfig, compactor: Compactor | None
+) -> list[AnyMessage]:
+    """Write what the model is sent: the conversation, with the reports of this request whole.
+
+    Where that is too long for the policy there is, they are shown as digests.
+    """
+    messages, first = state["messages"], SystemMessage(rules)
+    if compactor is None:
+        return [first, *conversation(messages)]
+    pinned = essentials(messages) | {
+        f"{REPORT_ID}{report['id']}" for report in state.get("reports") or ()
+    }
+    lengths = (None, DIGEST_TOKENS, DIGEST_TOKENS // 8)
+    return compactor.once(
+        messages,
+        cast(Compaction | None, state.get("compaction")),
+        config,
+        path=path_of(config, FINISH),
+        writes=[_writing(first, tokens) for tokens in lengths],
+        pinned=pinned,
+    )
+
+
+def _writing(first: AnyMessage, tokens: int | None) -> Write:
+    return lambda messages: [first, *conversation(messages, digest_tokens=tokens, reading=False)]
 
 
 def _fill(schema: type[BaseModel], said: AIMessage) -> BaseModel:

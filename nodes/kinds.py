@@ -1,24 +1,19 @@
-"""Everything that may be a participant, made into a graph that keeps local history."""
+"""Everything that may be a participant: how it is described, and what is wrong with it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, cast
-
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage
-from langchain_core.runnables import RunnableConfig
-from langgraph.channels import BinaryOperatorAggregate, DeltaChannel
-from langgraph.graph import END, START, StateGraph
-from langgraph.graph.message import add_messages
-from typing_extensions import TypedDict
+from typing import Any, cast
 
 from asterism.agents import MemoryConfig
 from asterism.budgets import Budget
-from asterism.effects import Call, Steps, StepsNode, both_ways
-from asterism.messages import fold_history
+from asterism.context import ContextManager, context_fault
+from asterism.longterm import LongTermMemory
 from asterism.models import ModelLike, resolve_model
+from asterism.personality import Personality
 from asterism.resilience import Policy
 from asterism.runs import Graph, is_graph, is_runnable
-from asterism.state import SNAPSHOT_FREQUENCY, Report
+from asterism.state import Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +28,8 @@ class Participant:
     """The chat model. None: the model of the workflow."""
     prompt: str | None = None
     """The system prompt of the model."""
+    personality: Personality | None = None
+    """What it is like: a part of the system prompt."""
     tools: Sequence[Any] = field(default=())
     """What the model may call: LangChain tools or functions."""
     fallback_model: ModelLike | None = None
@@ -42,25 +39,26 @@ class Participant:
     `CircuitBreaker`, `Compensation`. They take the place of the workflow's of their kind."""
     memory: MemoryConfig | None = None
     """What it remembers from visit to visit. None: everything."""
+    context: ContextManager | None = None
+    """What of a long history its model, or its function, is still sent. None: all of it."""
+    recalls: LongTermMemory | None = None
+    """What is recalled for each visit, besides its own history."""
     budget: Budget | None = None
     """What its visits for one request may take together, with everything below it."""
     undo: Callable[[Report], Any] | None = None
     """Takes back what a report tells of, where a `Compensation` says `UndoAll`."""
 
 
-class LocalState(TypedDict):
-    """What a participant without a graph of its own remembers."""
-
-    messages: Annotated[
-        list[AnyMessage], DeltaChannel(fold_history, snapshot_frequency=SNAPSHOT_FREQUENCY)
-    ]
-
-
 def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
     """Say why `thing` cannot be a participant, or return None."""
     if isinstance(thing, Participant):
-        if thing.runs is not None and (thing.tools or thing.prompt or thing.model is not None):
-            return "has `runs` and also a model, prompt or tools; give one or the other"
+        own = thing.tools or thing.prompt or thing.personality or thing.model is not None
+        if thing.runs is not None and own:
+            return (
+                "has `runs` and also a model, prompt, personality or tools; give one or the other"
+            )
+        if fault := _context_fault(thing, default_model):
+            return fault
         if thing.runs is None and thing.model is None and default_model is None:
             return "has no model, and the workflow has none either; give one of them a model"
         return None if thing.runs is None else fault_of(thing.runs, default_model)
@@ -72,6 +70,27 @@ def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
         f"is a {type(thing).__name__}, which cannot be a participant; allowed: a compiled graph, "
         "an agent, a Runnable, a chat model, a function of messages, or a Participant"
     )
+
+
+def context_of(spec: Participant) -> ContextManager | None:
+    """Return the policy for its prompts: its `context`, or what its `memory` stands for."""
+    return ContextManager.of(spec.memory) if spec.context is None else spec.context
+
+
+def _context_fault(spec: Participant, default_model: ModelLike | None) -> str | None:
+    context, memory = context_of(spec), spec.memory
+    if context is None:
+        return None
+    if is_graph(spec.runs):
+        return (
+            "is a compiled graph, whose model calls are its own, so neither `context` nor a "
+            "`token_threshold` has a hold on it; give its agent "
+            "middleware=[context_middleware(...)], or a workflow its own `context`"
+        )
+    if spec.context is not None and memory is not None and memory.token_threshold is not None:
+        return "has a `context` and also a `token_threshold` in its memory; give one or the other"
+    fault = context_fault(context, spec.model if spec.model is not None else default_model)
+    return fault and f"has a context that cannot be kept: {fault}"
 
 
 def _graph_fault(graph: Graph) -> str | None:
@@ -92,110 +111,6 @@ def _keys(graph: Graph) -> list[str]:
     return [key for key in graph.channels if not key.startswith(("__", "branch:", "join:"))]
 
 
-def participant_graph(name: str, thing: object, default_model: ModelLike | None) -> Graph:
-    """Make the graph that runs a participant: it keeps its history on the workflow's thread.
-
-    Args:
-        name: The participant's id.
-        thing: What `fault_of` finds no fault with.
-        default_model: The model of a participant that has none.
-    """
-    if isinstance(thing, Participant):
-        if thing.runs is not None:
-            return participant_graph(name, thing.runs, default_model)
-        return _model_graph(name, thing, default_model)
-    if is_graph(thing):
-        return _with_memory(thing)
-    return _function_graph(name, cast(Callable[..., Any], thing))
-
-
-def _with_memory(graph: Graph) -> Graph:
-    """Give a graph a history of its own, stored as what is new in each checkpoint."""
-    given = cast(dict[str, Any], graph.channels)
-    channels: dict[str, Any] = {
-        key: DeltaChannel(fold_history, list[AnyMessage], snapshot_frequency=SNAPSHOT_FREQUENCY)
-        if _adds_messages(channel)
-        else channel
-        for key, channel in given.items()
-    }
-    for key, channel in channels.items():
-        channel.key = key
-    return graph.copy({"checkpointer": True, "channels": channels})
-
-
-def _adds_messages(channel: Any) -> bool:
-    return isinstance(channel, BinaryOperatorAggregate) and channel.operator is add_messages
-
-
-def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) -> Graph:
-    model = resolve_model(cast(ModelLike, spec.model if spec.model is not None else default_model))
-    second = None if spec.fallback_model is None else resolve_model(spec.fallback_model)
-    summarises = spec.memory is not None and spec.memory.token_threshold is not None
-    if spec.tools or summarises:
-        from langchain import agents
-
-        create: Callable[..., Graph] = cast(Any, agents).create_agent
-        middleware = _middleware(model, second, spec.memory)
-        return _with_memory(
-            create(
-                model,
-                list(spec.tools),
-                system_prompt=spec.prompt,
-                name=name,
-                middleware=middleware,
-            )
-        )
-    if second is not None:
-        model = model.with_fallbacks([second])
-    rules = [SystemMessage(spec.prompt)] if spec.prompt else []
-
-    def answer(messages: list[AnyMessage]) -> AIMessage:
-        return model.invoke([*rules, *messages])
-
-    async def aanswer(messages: list[AnyMessage]) -> AIMessage:
-        return await model.ainvoke([*rules, *messages])
-
-    return _history_graph(name, (answer, aanswer))
-
-
-def _middleware(model: Any, second: Any, memory: MemoryConfig | None) -> list[Any]:
-    """Return what LangChain has for a second model and for a history that grows long."""
-    from langchain.agents import middleware
-
-    found: list[Any] = []
-    if second is not None:
-        found.append(middleware.ModelFallbackMiddleware(second))
-    if memory is not None and memory.enabled and memory.token_threshold is not None:
-        capped = {"max_tokens": memory.summary_max_tokens}
-        found.append(
-            middleware.SummarizationMiddleware(
-                model.model_copy(update=capped) if hasattr(model, "max_tokens") else model,
-                trigger=("tokens", memory.token_threshold),
-                keep=("messages", memory.preserve_last_n_messages),
-                trim_tokens_to_summarize=None,
-            )
-        )
-    return found
-
-
-def _function_graph(name: str, function: Callable[..., Any]) -> Graph:
-    return _history_graph(name, both_ways(function))
-
-
-def _history_graph(name: str, ask: tuple[Callable[..., Any], Callable[..., Any]]) -> Graph:
-    """Make a graph of one node that answers from the whole local history."""
-
-    def respond(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
-        reply = yield Call(*ask, (list(state["messages"]),))
-        return {"messages": as_messages(reply)}
-
-    builder = StateGraph(LocalState)
-    builder.add_node("respond", StepsNode(respond, name="respond"))
-    builder.add_edge(START, "respond")
-    builder.add_edge("respond", END)
-    return cast(Graph, builder.compile(checkpointer=True, name=name))
-
-
 def service_of(thing: object, default_model: ModelLike | None) -> str | None:
     """Name the provider and the model of a participant that is made of a model, or None."""
     if not isinstance(thing, Participant) or thing.runs is not None:
@@ -205,28 +120,6 @@ def service_of(thing: object, default_model: ModelLike | None) -> str | None:
         model = getattr(model, attribute, model)
     name = getattr(model, "model_name", None) or getattr(model, "model", None)
     return f"{type(model).__name__}:{name}"
-
-
-def as_messages(reply: object) -> list[AnyMessage]:
-    """Read what a function or a Runnable answered: a text, a message, or messages.
-
-    Raises:
-        TypeError: The answer is something else.
-    """
-    kind = type(reply).__name__
-    if isinstance(reply, str):
-        return [AIMessage(reply)]
-    if isinstance(reply, BaseMessage):
-        return [cast(AnyMessage, reply)]
-    if isinstance(reply, Mapping):
-        return as_messages(cast(Mapping[str, object], reply).get("messages"))
-    if isinstance(reply, list | tuple):
-        items = cast(Sequence[object], reply)
-        if all(isinstance(item, BaseMessage) for item in items):
-            return cast(list[AnyMessage], list(items))
-    raise TypeError(
-        f"the participant returned {kind}; allowed: a text, a message, or a list of messages"
-    )
 
 
 def describe(thing: object) -> str | None:
@@ -247,6 +140,18 @@ def describe(thing: object) -> str | None:
         function = getattr(thing, "func", None) or getattr(thing, "afunc", None)
         return _first_line(getattr(function, "__doc__", None))
     return _first_line(getattr(thing, "__doc__", None))
+
+
+def described(name: str, thing: object) -> str:
+    """Describe a participant, and warn where there is nothing to go by."""
+    found = describe(thing)
+    if found is None:
+        warnings.warn(
+            f"The participant {name!r} has no description, so the supervisor knows only its "
+            "name. Give it one: Participant(runs=..., description='...').",
+            stacklevel=3,
+        )
+    return found or name
 
 
 def public_description(thing: object) -> str | None:

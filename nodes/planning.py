@@ -9,18 +9,19 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, Field, create_model
 
 from asterism.agents import DELEGATE, PLAN_AND_CREATE
-from asterism.decisions import is_whole
+from asterism.decisions import is_whole, reports_wanted
+from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Call, Steps, arun, run
 from asterism.nodes.deciders import bind_schema, describe_participants
 from asterism.nodes.deciding import Said
-from asterism.nodes.view import SPEAKER, SupervisorView, conversation
+from asterism.nodes.view import SPEAKER, SupervisorView, asides, conversation, has_digests
 from asterism.prompts import render
 from asterism.schemas import decision_schema, team_schema
 
 Way = Literal["structured", "tools"]
 """How a main agent says what it plans: by one object, or by calling tools."""
 
-_DECISION = "SupervisorDecision"
+_DECISION, READ = "SupervisorDecision", "read_report"
 _WAYS: Mapping[Way, str] = {
     "structured": "Answer with a SupervisorDecision: tasks to give out, or a question to the user "
     "in user_prompt with user_input_needed, or your answer in answer with next_agent null.",
@@ -32,6 +33,12 @@ class Objective(BaseModel):
     """Let a designer create agents for an objective, and give them tasks."""
 
     objective: str = Field(description="What is to be reached, with every fact that is needed.")
+
+
+class Reading(BaseModel):
+    """Read reports whole that are shown as digests, before anything is decided."""
+
+    read_report: list[str] = Field(description="Their ids.")
 
 
 class PlanningDecider:
@@ -59,7 +66,7 @@ class PlanningDecider:
         self._tools = None if tools is None else tuple(tools)
         self._designer = designer
         self._prompt = prompt
-        self._bound: dict[tuple[str, ...], Runnable[Any, AIMessage]] = {}
+        self._bound: dict[tuple[tuple[str, ...], bool], Runnable[Any, AIMessage]] = {}
 
     def decide(self, view: SupervisorView) -> Said:
         """Ask the main agent."""
@@ -70,12 +77,12 @@ class PlanningDecider:
         return await arun(self._decide(view))
 
     def _decide(self, view: SupervisorView) -> Steps[Said]:
-        names = tuple(view.participants)
-        if names not in self._bound:
-            self._bound[names] = self._bind(names)
-        model = self._bound[names]
-        said: AIMessage = yield Call(model.invoke, model.ainvoke, (self.messages(view), SPEAKER))
-        if self._way == "structured":
+        key = tuple(view.participants), has_digests(view.messages, DIGEST_TOKENS)
+        if key not in self._bound:
+            self._bound[key] = self._bind(*key)
+        model = self._bound[key]
+        said: AIMessage = yield Call(model.invoke, model.ainvoke, (self.prompt(view), SPEAKER))
+        if self._way == "structured" or reports_wanted(said):
             return said
         if said.invalid_tool_calls:
             return said.model_copy(update={"tool_calls": []})  # so that it is complained of
@@ -92,8 +99,8 @@ class PlanningDecider:
             plans = [designed, *(plan for plan in plans if "objective" not in plan)]
         return joined(plans)
 
-    def messages(self, view: SupervisorView) -> list[AnyMessage]:
-        """Write what the main agent is sent: the rules, the conversation, the complaints."""
+    def prompt(self, view: SupervisorView) -> list[AnyMessage]:
+        """Write what the main agent is sent: the rules, the conversation, what was said to it."""
         creation = ""
         if self._tools is not None:
             creation = render("creation", tools=", ".join(self._tools) or "none")
@@ -106,20 +113,14 @@ class PlanningDecider:
         )
         while "\n\n\n" in system:
             system = system.replace("\n\n\n", "\n\n")
-        messages: list[AnyMessage] = [SystemMessage(system), *conversation(view.messages)]
-        names = ", ".join(view.participants)
-        for said, fault in view.complaints:
-            if said:
-                messages.append(AIMessage(said))
-            messages.append(HumanMessage(render("repair", fault=fault, names=names)))
-        return messages
+        shown = conversation(view.messages, digest_tokens=DIGEST_TOKENS)
+        return [SystemMessage(system), *shown, *asides(view, ", ".join(view.participants))]
 
-    def _bind(self, names: tuple[str, ...]) -> Runnable[Any, AIMessage]:
+    def _bind(self, names: tuple[str, ...], reads: bool) -> Runnable[Any, AIMessage]:
         """Bind what the main agent may say to its model."""
         if self._way == "structured":
-            return bind_schema(
-                self._model, decision_schema(names, self._tools, answers=True), _DECISION
-            )
+            schema = decision_schema(names, self._tools, answers=True, reads=reads)
+            return bind_schema(self._model, schema, _DECISION)
         tools: list[dict[str, Any]] = []
         if names:
             tools.append(_tool(DELEGATE, team_schema(names, None)))
@@ -127,6 +128,8 @@ class PlanningDecider:
             tools.append(_tool(PLAN_AND_CREATE, Objective))
         elif self._tools is not None:
             tools.append(_tool(PLAN_AND_CREATE, team_schema(names, self._tools)))
+        if reads:
+            tools.append(_tool(READ, Reading))
         model: Any = self._model
         if not tools:
             return self._model

@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from asterism.ledger import lines_of
 from asterism.messages import clean_text
 from asterism.nodes.guards import fingerprint
-from asterism.nodes.view import facts_of, label
+from asterism.nodes.view import REPORT_ID, facts_of, label
 from asterism.resilience import FAILURES, FailureKind
 from asterism.state import Report, ReportStatus, Visit
 
@@ -82,7 +82,7 @@ def report_message(report: Report) -> AIMessage:
         text = "\n\n".join(filter(None, (text, f"({report.get('error')})")))
     return AIMessage(
         text,
-        id=f"report-{report['id']}",
+        id=f"{REPORT_ID}{report['id']}",
         name=report["participant"],
         response_metadata=label(report=report["status"]),
     )

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,9 +11,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.managed import RemainingSteps
 from langgraph.types import Command
 
+from asterism.compaction import Compaction
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.events import WorkflowEventType, excerpt, tell
+from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.deciding import (
     AnyDecider,
@@ -27,6 +30,7 @@ from asterism.nodes.deciding import (
     question_of,
 )
 from asterism.nodes.guards import same_visit, stall_complaint, stalled
+from asterism.nodes.looking import looking
 from asterism.nodes.retrying import OnRetry, tell_retry
 from asterism.nodes.routing import SUPERVISOR, route
 from asterism.nodes.team import Team
@@ -47,6 +51,7 @@ def create_supervisor_node(
     decider: AnyDecider,
     team: Team,
     rules: Rules,
+    compactor: Compactor | None = None,
     *,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> StepsNode:
@@ -56,14 +61,17 @@ def create_supervisor_node(
         decider: Who decides.
         team: Who takes part.
         rules: What holds for every decision.
+        compactor: Keeps its prompts short. None: they grow with the conversation.
         new_id: Makes the names of messages and handoffs.
     """
     ask = caller(decider)
+    look = looking(decider, team, compactor)
     nodes = frozenset(team.members)
 
     def supervise(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
         taken: int = state.get("iterations") or 0
         agents: dict[str, Any] = {}
+        compaction: Compaction | None = None
         breach: dict[str, Any] | None = None
         before: Decision | None = state.get("decision")
         made_up = compensation_of(state)
@@ -78,8 +86,9 @@ def create_supervisor_node(
             taken += 1
             try:
                 if made_up is None:
+                    view, compaction = yield from look(state, config)
                     again = partial(_retried, config)
-                    decision, agents = yield from _next(state, team, ask, rules, again)
+                    decision, agents = yield from _next(state, view, team, ask, rules, again)
                 else:
                     decision = made_up
             except BudgetExceededError as error:
@@ -93,6 +102,8 @@ def create_supervisor_node(
         decision = as_task(decision, nodes)
         decision["handoff_id"] = new_id()
         update = decision_update(decision, taken)
+        if compaction:
+            update["compaction"] = compaction
         if breach:
             update["breach"] = breach
         if found := breach or state.get("breach"):
@@ -140,7 +151,12 @@ def _retried(config: RunnableConfig, error: Exception, seconds: float) -> None:
 
 
 def _next(
-    state: Mapping[str, Any], team: Team, ask: Call, rules: Rules, on_retry: OnRetry
+    state: Mapping[str, Any],
+    view: SupervisorView,
+    team: Team,
+    ask: Call,
+    rules: Rules,
+    on_retry: OnRetry,
 ) -> Steps[Decided]:
     """Decide, unless the work stands still and the rules say what happens then."""
     stall = stalled(state.get("reports") or ())
@@ -149,14 +165,8 @@ def _next(
         return ending("stalled", reason), {}
     if reason and rules.on_stall == "ask_user":
         return question_of(f"The work stands still: {reason}. What should be done next?"), {}
-    view = SupervisorView(
-        messages=state["messages"],
-        participants=team.live(state),
-        reports=state.get("reports") or (),
-        iterations=state.get("iterations") or 0,
-        request="\n\n".join(state.get("brief") or ()),
-        complaints=(("", stall_complaint(stall)),) if stall else (),
-    )
+    if stall:
+        view = replace(view, complaints=(("", stall_complaint(stall)),))
     decision, agents = yield from decide(view, ask, rules, team.creation, on_retry=on_retry)
     if reason and same_visit(decision, state.get("decision")):
         return ending("stalled", reason), {}

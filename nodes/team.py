@@ -114,6 +114,7 @@ def participant_of(agent: Agent, creation: Creation) -> Participant:
         description=agent.summary(),
         model=agent.model_like() or creation.model,
         prompt=agent.system_prompt or None,
+        personality=agent.personality,
         tools=tools,
         memory=agent.memory_config if agent.memory_config != default else None,
     )

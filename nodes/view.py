@@ -1,7 +1,6 @@
 """What deciders and writers are shown of a workflow: the conversation, fenced."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +8,23 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
+from asterism import quoting
+from asterism.digests import CHARACTERS_PER_TOKEN, digest, is_long
 from asterism.messages import convert_tool_content_to_text
+from asterism.prompts import render
 from asterism.state import Report
 
 MARK = "asterism"
 """The key in a message's `response_metadata` under which the workflow labels its own messages."""
 
+REPORT_ID = "report-"
+"""How the ids of reports' messages begin; the report's own id follows."""
+
+AGAIN = "(That report, as it was written.)"
+"""Stands for an answer that hands a report on, which has been shown already."""
+
 SPEAKER: RunnableConfig = {"metadata": {"participant": "supervisor"}}
 """The config of the workflow's own model calls, so that streams say who speaks."""
-
-_FENCE = re.compile(r"<(\s*/?\s*report)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,27 +43,96 @@ class SupervisorView:
     """The user's request, and what became clear since."""
     complaints: Sequence[tuple[str, str]] = ()
     """What was said in answer to this very view, if anything, and what is wrong with it."""
+    readings: Sequence[tuple[str, str]] = ()
+    """The reports that were asked for in answer to this view: their ids, and their whole text."""
 
 
-def conversation(messages: Iterable[BaseMessage]) -> list[AnyMessage]:
+def conversation(
+    messages: Iterable[BaseMessage], *, digest_tokens: int | None = None, reading: bool = True
+) -> list[AnyMessage]:
     """Render the global conversation for a model.
 
     A report becomes a message of the user's side between fences that its text cannot close;
-    a routing decision becomes the JSON that was decided. Each message is rendered by itself,
-    so what a model was sent before is the beginning of what it is sent next.
+    a routing decision becomes the JSON that was decided; an answer that hands a report on
+    only says so. How a message is rendered depends on those before it alone, so what a model
+    was sent before is the beginning of what it is sent next.
+
+    Args:
+        messages: The conversation.
+        digest_tokens: Above how many tokens a report is shown as a digest. None: never.
+        reading: Whether the model can read the whole of it.
     """
-    return [
-        _rendered(message)
-        for message in convert_tool_content_to_text(messages)
-        if "withdrawn" not in facts_of(message)
-    ]
+    rendered: list[AnyMessage] = []
+    reported: set[str] = set()
+    for message in convert_tool_content_to_text(messages):
+        facts = facts_of(message)
+        if "withdrawn" in facts:
+            continue
+        if not isinstance(message, AIMessage):
+            rendered.append(message)
+            continue
+        if "report" in facts:
+            reported.add(message.text)
+        again = "answer" in facts and message.text in reported
+        rendered.append(_rendered(message, facts, digest_tokens, again, reading))
+    return rendered
 
 
 def fenced(participant: str, text: str, status: str = "ok") -> str:
     """Put a participant's text between fences that it cannot close or imitate."""
-    note = "" if status == "ok" else f' status="{status}"'
-    inside = _FENCE.sub(r"&lt;\1", text)
-    return f'<report from="{participant}"{note}>\n{inside}\n</report>'
+    note = {} if status == "ok" else {"status": status}
+    return quoting.fenced("report", text, **{"from": participant}, **note)
+
+
+def report_texts(messages: Iterable[BaseMessage]) -> dict[str, str]:
+    """Return the reports of a conversation by the names in their digests, whole and fenced."""
+    return {
+        _report_name(message): fenced(
+            message.name or "participant", message.text, facts_of(message)["report"]
+        )
+        for message in messages
+        if "report" in facts_of(message)
+    }
+
+
+def _report_name(message: BaseMessage) -> str:
+    """Name a report in a few letters; the latest of a name is meant."""
+    name, dash, again = (message.id or "").removeprefix(REPORT_ID).partition("-")
+    return f"{name[:8]}{dash}{again}"
+
+
+def has_digests(messages: Iterable[BaseMessage], tokens: int | None) -> bool:
+    """Whether any report of a conversation is shown as a digest."""
+    return any("report" in facts_of(m) and is_long(m.text, tokens) for m in messages)
+
+
+def asides(view: SupervisorView, names: str) -> list[AnyMessage]:
+    """Write what follows the conversation in one decision only: reports read, complaints."""
+    messages: list[AnyMessage] = []
+    for wanted, told in view.readings:
+        messages += [AIMessage(json.dumps({"read_report": [wanted]})), HumanMessage(told)]
+    for said, fault in view.complaints:
+        messages += [AIMessage(said)] if said else []
+        messages.append(HumanMessage(render("repair", fault=fault, names=names)))
+    return messages
+
+
+def essentials(messages: Sequence[BaseMessage]) -> set[str]:
+    """Return the ids of what a supervisor cannot do without.
+
+    These are the requests that nobody has answered yet, what was asked about them and what the
+    user said to that, and the latest decision with the reports that came of it.
+    """
+    pinned: set[str] = set()
+    decided = False
+    for message in reversed(messages):
+        facts = facts_of(message)
+        if "answer" in facts:
+            break
+        if not decided or isinstance(message, HumanMessage) or "question" in facts:
+            pinned.add(message.id or "")
+        decided = decided or "decision" in facts
+    return pinned
 
 
 def label(**facts: Any) -> dict[str, Any]:
@@ -70,13 +145,33 @@ def facts_of(message: BaseMessage) -> Mapping[str, Any]:
     return message.response_metadata.get(MARK) or {}
 
 
-def _rendered(message: AnyMessage) -> AnyMessage:
-    if not isinstance(message, AIMessage):
-        return message
-    facts = facts_of(message)
+def _rendered(
+    message: AIMessage,
+    facts: Mapping[str, Any],
+    digest_tokens: int | None,
+    again: bool,
+    reading: bool,
+) -> AnyMessage:
     if "report" in facts:
-        text = fenced(message.name or "participant", message.text, facts["report"])
-        return HumanMessage(text, id=message.id)
+        name, text = message.name or "participant", message.text
+        if digest_tokens is None or not is_long(text, digest_tokens):
+            return HumanMessage(fenced(name, text, facts["report"]), id=message.id)
+        short = fenced(name, digest(text, digest_tokens), facts["report"])
+        if not reading:
+            return HumanMessage(short, id=message.id)
+        tokens = f"{len(text) // CHARACTERS_PER_TOKEN:,}"
+        shown = render("digest", report=short, tokens=tokens, id=_report_name(message))
+        return HumanMessage(shown, id=message.id)
     if "decision" in facts:
-        return AIMessage(json.dumps(facts["decision"], ensure_ascii=False), id=message.id)
-    return AIMessage(message.text, id=message.id)
+        decided = json.dumps(_as_said(facts["decision"]), ensure_ascii=False)
+        return AIMessage(decided, id=message.id)
+    return AIMessage(AGAIN if again else message.text, id=message.id)
+
+
+def _as_said(decision: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take out of a plan what goes without saying: that its tasks may run at once."""
+    if not decision.get("tasks"):
+        return decision
+    usual = ("execution_mode", "parallel")
+    tasks = [dict(item for item in task.items() if item != usual) for task in decision["tasks"]]
+    return {**decision, "tasks": tasks}

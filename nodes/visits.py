@@ -14,6 +14,7 @@ from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError, BudgetExceededError, CircuitOpenError
 from asterism.events import WorkflowEventType, excerpt, tell
 from asterism.idempotency import CALLS, HANDOFF, counter
+from asterism.longterm import LongTermMemory
 from asterism.models import ModelLike
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.engine import (
@@ -25,8 +26,10 @@ from asterism.nodes.engine import (
     new_turn,
     open_answers,
 )
-from asterism.nodes.kinds import Participant, participant_graph, public_description, service_of
+from asterism.nodes.kinds import Participant, public_description, service_of
+from asterism.nodes.local import participant_graph
 from asterism.nodes.policies import Attempt, Try, compensated, folded
+from asterism.nodes.recalling import with_recalled
 from asterism.nodes.reports import failed_report, last_words, messages_since, read_report
 from asterism.nodes.spans import traced_visit
 from asterism.plain import as_dict
@@ -62,6 +65,8 @@ class Member:
     """What this task may take."""
     forgets: bool = False
     """Whether each visit begins with an empty history."""
+    recalls: LongTermMemory | None = None
+    """What is recalled for each visit."""
     durability: str | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,6 +85,7 @@ def create_member(
     default_model: ModelLike | None,
     policies: Sequence[Policy] = (),
     task_budget: Budget | None = None,
+    recalls: LongTermMemory | None = None,
 ) -> Member:
     """Make a member of a team of anything that may be a participant.
 
@@ -89,6 +95,7 @@ def create_member(
         default_model: The model of a participant that has none.
         policies: Those of the workflow.
         task_budget: What each of its tasks may take.
+        recalls: What is recalled for its visits, where it says nothing itself.
     """
     spec = thing if isinstance(thing, Participant) else Participant()
     return Member(
@@ -101,6 +108,7 @@ def create_member(
         budget=spec.budget,
         task_budget=task_budget,
         forgets=spec.memory is not None and not spec.memory.enabled,
+        recalls=spec.recalls or recalls,
     )
 
 
@@ -229,7 +237,8 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
     before = [RemoveMessage(REMOVE_ALL_MESSAGES)] if member.forgets else []
     if known:
         before.append(RemoveMessage(visit["id"]))  # else it would stay at its old place
-    request = {"messages": [*before, HumanMessage(visit["request"], id=visit["id"])]}
+    text = yield from with_recalled(visit, member.recalls, this.config)
+    request = {"messages": [*before, HumanMessage(text, id=visit["id"])]}
     stored_once = member.durability and has_saver(this.config)
     kwargs = {"durability": member.durability} if stored_once else None
     runner: Any = graph

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
@@ -11,6 +12,10 @@ from asterism.storage import open_checkpointer
 from tests.databases import Server, serving
 
 os.environ["LANGSMITH_TRACING"] = "false"  # nothing leaves the machine, and exits are not delayed
+
+# A busy machine is slow, not wrong: no example fails by the clock.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture

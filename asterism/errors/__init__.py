@@ -19,6 +19,7 @@ AsterismError
 ├── CircuitOpenError        (RuntimeError)  a service failed too often and is left alone
 ├── CapacityTimeoutError    (TimeoutError)  a service had no capacity left in time
 ├── ConsensusFailedError    (RuntimeError)  the participants did not agree
+├── InvalidMemoryError      (ValueError)    something that cannot be remembered, or by nobody
 ├── AnswerError             (ValueError)    an answer to an open request is refused
 │   ├── NothingPendingError                 nobody is waiting for an answer
 │   └── UnknownRequestError                 the answered request is not open
@@ -61,6 +62,7 @@ from asterism.errors.workflows import (
     CircuitOpenError,
     ConfigurationError,
     ConsensusFailedError,
+    InvalidMemoryError,
     InvalidRequestError,
     InvalidThreadError,
     ModelNotFoundError,
@@ -92,6 +94,7 @@ __all__ = [
     "CircuitOpenError",
     "ConfigurationError",
     "ConsensusFailedError",
+    "InvalidMemoryError",
     "InvalidRequestError",
     "InvalidThreadError",
     "ModelNotFoundError",

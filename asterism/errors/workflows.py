@@ -168,6 +168,12 @@ class ConsensusFailedError(AsterismError, RuntimeError):
     code = "consensus_failed"
 
 
+class InvalidMemoryError(AsterismError, ValueError):
+    """Something cannot be remembered, edited or recalled as it was asked."""
+
+    code = "invalid_memory"
+
+
 class AnswerError(AsterismError, ValueError):
     """An answer to an open request is refused; the request stays open."""
 

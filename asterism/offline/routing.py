@@ -15,7 +15,9 @@ CANNOT = "Cannot "
 """How a tool says that it was asked for what it has not."""
 
 _REPORT = re.compile(
-    r'^<report from="(?P<who>[^"]+)"(?: status="(?P<status>\w+)")?>\n(?P<text>.*)\n</report>$', re.S
+    r'^<report from="(?P<who>[^"]+)"(?: status="(?P<status>\w+)")?>\n(?P<text>.*)\n</report>'
+    r"(?:\n\(digest of .*)?$",
+    re.S,
 )
 _BROAD = frozenset(
     stem(word)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from asterism.retention.rows import Write
-from asterism.sqlite import GroupCommitSaver
+from asterism.sqlite import GroupCommitSaver, faults
 
 SLICE = 1_000
 """How many free pages are given back at once; in between, others may write."""
@@ -82,7 +82,7 @@ class SqliteRows:
     def shrink(self, *, full: bool) -> None:
         """Give free pages back to the disk; files that an older version made know only `full`."""
         connection = self._saver.conn
-        with self._saver.lock, self._saver.faults():
+        with self._saver.lock, faults(self._saver.path):
             if full:
                 connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
                 connection.execute("VACUUM")

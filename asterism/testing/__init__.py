@@ -5,6 +5,7 @@ from asterism.testing.conformance import (
     acheck_participant,
     check_participant,
 )
+from asterism.testing.embeddings import WordEmbeddings
 from asterism.testing.scripted import (
     ScriptedCall,
     ScriptedChatModel,
@@ -18,6 +19,7 @@ __all__ = [
     "ScriptedChatModel",
     "ScriptedReply",
     "UnexpectedModelCallError",
+    "WordEmbeddings",
     "acheck_participant",
     "check_participant",
 ]

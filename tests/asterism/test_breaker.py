@@ -574,5 +574,5 @@ class Breakers(RuleBasedStateMachine):
             assert era.name != "half_open" or len(era.inside) <= PROBES
 
 
-Breakers.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=50, deadline=None)
+Breakers.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=50)
 TestBreakers = Breakers.TestCase

@@ -274,7 +274,7 @@ async def test_waiting_raises_a_call(make: Make, clock: Clock) -> None:
     (await late).release()
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(
     gap=st.integers(1, 30),
     aging=st.integers(1, 20),
@@ -860,5 +860,5 @@ class Capacity(RuleBasedStateMachine):
             assert most_in_a_window([(call.admitted, 1) for call in made]) <= PER_MINUTE
 
 
-Capacity.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
+Capacity.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=40)
 TestCapacity = Capacity.TestCase

@@ -20,8 +20,10 @@ from asterism import convert_tool_content_to_text
 from asterism.messages import answer_dangling_calls, clean_text, fold_messages
 
 ids = st.sampled_from(["a", "b", "c", "d"])
-messages = st.builds(HumanMessage, st.text(max_size=3), id=ids) | st.builds(
-    AIMessage, st.text(max_size=3), id=ids
+messages = (
+    st.builds(HumanMessage, st.text(max_size=3), id=ids)
+    | st.builds(AIMessage, st.text(max_size=3), id=ids)
+    | st.builds(AIMessageChunk, content=st.text(max_size=3), id=ids)
 )
 writes = st.lists(st.lists(messages, max_size=3) | messages, max_size=6)
 

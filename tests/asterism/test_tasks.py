@@ -401,11 +401,11 @@ class Schedules(RuleBasedStateMachine):
             self.bounds_hold()
 
 
-Schedules.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=30, deadline=None)
+Schedules.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=30)
 TestSchedules = Schedules.TestCase
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(plan=plans(), limit=st.integers(1, 4), steps=st.integers(0, 12), seed=st.integers(0, 999))
 def test_a_schedule_that_is_rebuilt_goes_on_as_the_first_one_would(
     plan: list[SubAgentTask], limit: int, steps: int, seed: int

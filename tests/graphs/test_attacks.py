@@ -28,7 +28,7 @@ from asterism import (
     pending_requests,
     resume,
 )
-from asterism.errors import ConfigurationError, UnknownParticipantError, WorkflowBuildError
+from asterism.errors import InvalidMemoryError, UnknownParticipantError, WorkflowBuildError
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive, part, plan, task
 from tests.teams import follow
@@ -393,7 +393,7 @@ async def test_memory_is_not_cleared_in_the_middle_of_a_question() -> None:
         Agent(agent_id="x", model=worker, system_prompt="X.", tools=["which"])
     )
     await orchestrator.process("Go")
-    with pytest.raises(ConfigurationError, match="'x' waits for a person"):
+    with pytest.raises(InvalidMemoryError, match="'x' is in the middle of a visit"):
         await orchestrator.clear_memory("x")
 
 

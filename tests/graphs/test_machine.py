@@ -171,7 +171,6 @@ TestRuns = ManyRuns.TestCase
 TestRuns.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=12,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 

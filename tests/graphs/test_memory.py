@@ -54,7 +54,7 @@ visits = st.lists(st.tuples(st.sampled_from(TEAM), st.booleans()), max_size=8)
 requests = st.lists(visits, min_size=1, max_size=3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(requests)
 def test_every_prompt_is_valid_and_holds_no_stranger(plan: list[list[tuple[str, bool]]]) -> None:
     models = {

@@ -272,7 +272,7 @@ async def test_memory_can_be_switched_off_cleared_and_summarised() -> None:
     await orchestrator.clear_all_memory()
     await orchestrator.process("Go")
     assert len(keeps.model.calls[-1].messages) == 2
-    with pytest.raises(UnknownParticipantError, match="no agent 'nobody'; there is keeps, forgets"):
+    with pytest.raises(UnknownParticipantError, match="no 'nobody'; there is keeps, forgets"):
         await orchestrator.clear_memory("nobody")
 
 

@@ -209,7 +209,7 @@ LEDGERS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(LEDGERS)
 def test_the_parts_add_up_to_the_total(visits: Sequence[tuple[str, int, int, int]]) -> None:
     """Compared with a count of the scripted model's own replies."""

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,11 @@ from asterism.testing import ScriptedChatModel
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = {
+    "digest": {"id", "report", "tokens"},
+    "earlier": {"left_out", "summary"},
+    "left_out": {"count", "reports"},
+    "shape": {"names"},
+    "summarize": {"words"},
     "creation": {"tools"},
     "designer": {"names", "tools"},
     "judge": {"criteria"},
@@ -18,10 +24,14 @@ VARIABLES = {
     "read_source": {"path", "question"},
     "vote": {"answers", "before", "name", "names"},
     "orchestrator": {"creation", "instructions", "participants", "way"},
+    "personality": {"rules", "style", "traits"},
+    "review": {"criteria"},
+    "review_again": {"fault"},
+    "recalled": {"memories", "request"},
     "repair": {"fault", "names"},
     "results": {"reports"},
     "structured": {"schema"},
-    "supervisor": {"instructions", "names", "participants"},
+    "supervisor": {"instructions", "participants", "shape"},
     "visit": {"instruction", "request"},
 }
 
@@ -63,3 +73,18 @@ def test_the_supervisors_prompt_reads_as_reviewed() -> None:
     )
     reviewed = (Path(__file__).parent / "supervisor.txt").read_text()
     assert decider.prompt(view)[0].text + "\n" == reviewed
+
+
+def test_a_model_without_tools_is_told_the_shape_of_a_decision() -> None:
+    from asterism import SupervisorView
+    from asterism.offline import OfflineChatModel
+
+    class NoTools(OfflineChatModel):
+        def bind_tools(self, *args: Any, **kwargs: Any) -> Any:
+            raise NotImplementedError
+
+    view = SupervisorView(
+        messages=[], participants={"venue": "", "food": ""}, reports=[], iterations=0
+    )
+    text = ModelDecider(NoTools(), "- venue: Finds venues.").prompt(view)[0].text
+    assert 'Answer with a SupervisorDecision: {"next_agent": one of venue, food or null' in text

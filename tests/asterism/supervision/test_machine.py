@@ -246,6 +246,5 @@ TestLives = ManyLives.TestCase
 TestLives.settings = settings(
     max_examples=2 * EXAMPLES,
     stateful_step_count=50,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )

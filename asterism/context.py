@@ -1,0 +1,211 @@
+"""Context policies: what of a long history a model is still sent. The history stays whole."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, cast, runtime_checkable
+
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    BaseMessage,
+    HumanMessage,
+)
+from langchain_core.messages.utils import (
+    count_tokens_approximately,
+    trim_messages,  # pyright: ignore[reportUnknownVariableType]  # partly untyped in LangChain
+)
+
+from asterism.agents import MemoryConfig
+from asterism.compaction import together
+from asterism.errors import ModelNotFoundError
+from asterism.models import ModelLike, resolve_model
+from asterism.plain import is_number
+
+TokenCounter = Callable[[Sequence[BaseMessage]], int]
+"""Counts the tokens of messages."""
+
+Size = Callable[[BaseMessage], int]
+"""Says how many tokens of a prompt a message is."""
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """Chooses what stays when a prompt gets too long."""
+
+    def keep(self, messages: Sequence[AnyMessage], room: int, size: Size) -> Collection[AnyMessage]:
+        """Return the messages that stay; a tool call without all of its results goes, too.
+
+        Args:
+            messages: What may go, oldest first.
+            room: How many tokens may stay.
+            size: Says how many tokens a message is.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlidingWindow:
+    """The latest messages stay."""
+
+    def keep(self, messages: Sequence[AnyMessage], room: int, size: Size) -> Sequence[AnyMessage]:
+        """Return the latest messages that fit."""
+
+        def total(some: list[BaseMessage]) -> int:
+            return sum(map(size, some))
+
+        kept: list[Any] = trim_messages(
+            list(messages),
+            max_tokens=max(room, 0),
+            token_counter=total,
+            strategy="last",
+            start_on=(HumanMessage, AIMessage),
+        )
+        return kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The latest messages stay, and a model says in short what the others say."""
+
+    keep_last: int = 20
+    """How many of the latest messages stay as they are, as far as they fit."""
+    summary_max_tokens: int = 1_000
+    """How many tokens the summary is, at most; never more than half of what stays."""
+    model: ModelLike | None = None
+    """Who writes it. None: the model whose prompt it is for."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no limit."""
+        _check_count("keep_last", self.keep_last, least=0)
+        _check_count("summary_max_tokens", self.summary_max_tokens, least=1)
+
+    def keep(self, messages: Sequence[AnyMessage], room: int, size: Size) -> Sequence[AnyMessage]:
+        """Return the latest messages that fit beside the summary."""
+        latest = messages[max(0, len(messages) - self.keep_last) :]
+        return SlidingWindow().keep(latest, room - self.allowance(room), size)
+
+    def allowance(self, room: int) -> int:
+        """Return how many tokens a summary may be where there is room for so many."""
+        return max(0, min(self.summary_max_tokens, room // 2))
+
+
+def importance(message: BaseMessage) -> float:
+    """Score a message: what the user said, then results and reports, then the rest."""
+    if isinstance(message, HumanMessage):
+        return 3.0
+    called = isinstance(message, AIMessage) and bool(message.tool_calls)
+    return 1.0 if called or not message.text.strip() else 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importance:
+    """What scores highest stays, in its order; of equals, the latest."""
+
+    score: Callable[[BaseMessage], float] = importance
+    """Scores a message; what belongs together has its highest score."""
+
+    def keep(self, messages: Sequence[AnyMessage], room: int, size: Size) -> Sequence[AnyMessage]:
+        """Return the messages with the highest scores that fit."""
+        kept: list[AnyMessage] = []
+        units = list(enumerate(together(messages)))
+        for _, unit in sorted(units, key=lambda u: (max(map(self.score, u[1])), u[0]))[::-1]:
+            needed = sum(map(size, unit))
+            if needed <= room:
+                room -= needed
+                kept += unit
+        return kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextManager:
+    """Keeps prompts short: beyond `max_tokens` they are cut, and the history stays whole.
+
+    The system prompt, the user's request and open tool calls with their results stay in any
+    case. Between two cuts each prompt begins with the one before.
+    """
+
+    max_tokens: int
+    """How many tokens of messages a prompt may be, with the system prompt."""
+    compression_ratio: float = 0.5
+    """To which part of `max_tokens` a prompt is cut, so that it need not be cut at each turn."""
+    strategy: Strategy = field(default_factory=SlidingWindow)
+    """What stays: `SlidingWindow()`, `Summary()`, `Importance()` or one of your own."""
+    token_counter: TokenCounter | None = None
+    """Counts. None: the model's `custom_get_token_ids`, else LangChain's approximate count;
+    what else models offer may ask a network, so it is used where it is given only."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no limit.
+
+        Raises:
+            ValueError: A value is not allowed; the message names it.
+        """
+        _check_count("max_tokens", self.max_tokens, least=1)
+        ratio = self.compression_ratio
+        if not is_number(ratio) or not 0 < ratio <= 1:
+            raise ValueError(f"compression_ratio is {ratio!r}; it must be above 0 and at most 1")
+        strategy = cast(Any, self.strategy)
+        if isinstance(strategy, type) or not isinstance(strategy, Strategy):
+            raise ValueError(
+                f"strategy is {strategy!r}; allowed: SlidingWindow(), Summary(), "
+                "Importance(), or an object with a method `keep`"
+            )
+
+    @classmethod
+    def of(cls, memory: MemoryConfig | None) -> "ContextManager | None":
+        """Return the policy that an agent's `memory_config` stands for, if it limits anything."""
+        if memory is None or not memory.enabled or memory.token_threshold is None:
+            return None
+        summary = Summary(
+            keep_last=memory.preserve_last_n_messages,
+            summary_max_tokens=memory.summary_max_tokens,
+        )
+        return cls(max_tokens=memory.token_threshold, strategy=summary)
+
+    def with_model_made(self) -> "ContextManager":
+        """Return this policy with the model of its summaries made, if it names one."""
+        if not isinstance(self.strategy, Summary) or self.strategy.model is None:
+            return self
+        made = resolve_model(self.strategy.model)
+        return replace(self, strategy=replace(self.strategy, model=made))
+
+    def counter(self, model: Any = None) -> TokenCounter:
+        """Return what counts the tokens of a model's prompts."""
+        if self.token_counter is not None:
+            return self.token_counter
+        if getattr(model, "custom_get_token_ids", None) is not None:
+            own: TokenCounter = model.get_num_tokens_from_messages
+            return own
+        return count_tokens_approximately
+
+    @property
+    def goal(self) -> int:
+        """To how many tokens a prompt is cut."""
+        return int(self.max_tokens * self.compression_ratio)
+
+
+def context_fault(context: object, model: object) -> str | None:
+    """Say why a policy cannot be kept, or return None.
+
+    Args:
+        context: What was given as one.
+        model: The model whose prompts it is for, or None.
+    """
+    if context is None:
+        return None
+    if not isinstance(context, ContextManager):
+        return f"context is {context!r}; give it a ContextManager(max_tokens=...) or None"
+    if isinstance(context.strategy, Summary):
+        writer = context.strategy.model if context.strategy.model is not None else model
+        if writer is None:
+            return "the context is summarised, and there is no model for it; give Summary one"
+        try:
+            resolve_model(cast(ModelLike, writer))
+        except ModelNotFoundError as error:
+            return f"the model of its summaries: {error}"
+    return None
+
+
+def _check_count(limit: str, value: object, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{limit} is {value!r}; it must be a whole number of at least {least}")

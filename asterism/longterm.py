@@ -1,0 +1,263 @@
+"""Long-term memory: what a team remembers of its users, across threads and processes."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+from langchain_core.runnables.config import run_in_executor
+from langchain_core.tools import BaseTool
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    ListNamespacesOp,
+    MatchCondition,
+    PutOp,
+    SearchOp,
+)
+
+from asterism.effects import Call, Steps, arun, run
+from asterism.errors import InvalidMemoryError
+from asterism.events import utc_now
+from asterism.periods import period_of
+from asterism.plain import as_list
+from asterism.recollections import EVERYONE, Recollection, seen
+from asterism.remembering import memory_tools
+from asterism.stored import batched, store_of
+from asterism.users import checked_name, label_of, user_of
+
+TEXT_LIMIT = 4_000
+"""The longest text that is remembered, in characters."""
+
+_ROOT = "memory"
+_TEAM = "team"
+_PAGE = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongTermMemory:
+    """What a team remembers, for one user at a time.
+
+    The user is `user_id` in the config or the context of a run: models cannot name one, and
+    what is one user's is never read for another. What a participant remembers for itself only
+    it recalls; the rest is the team's.
+
+    Example:
+        ```python
+        with open_store("sqlite:///memory.db") as store:
+            notes = LongTermMemory(store=store, team="trips")
+            notes.remember("Ann wants window seats", user="ann")
+            notes.recall("Where does she like to sit?", user="ann")
+        ```
+
+    Raises:
+        InvalidMemoryError: The team has no name.
+    """
+
+    team: str
+    """Whose memory it is; other teams on the same store do not see it."""
+    store: BaseStore | None = None
+    """Where it is kept. None: in the store that the workflow was built with."""
+    per_user: bool = True
+    """Whether it is kept for each user; then nothing is done without one. False: one memory
+    for all."""
+    limit: int = 5
+    """How much is recalled at once, where nothing else is asked for."""
+    clock: Callable[[], datetime] = field(default=utc_now, repr=False)
+    """The time in UTC."""
+
+    def __post_init__(self) -> None:
+        checked_name(self.team, "team")
+
+    # ---- remembering
+
+    def remember(
+        self,
+        text: str,
+        *,
+        user: str | None = None,
+        participant: str | None = None,
+        key: str | None = None,
+    ) -> str:
+        """Remember a text, and return its key.
+
+        Args:
+            text: What to remember; the same text twice is remembered once, as of now.
+            user: Whom it is about. None: the user of the run that this is called in.
+            participant: Who alone recalls it. None: the whole team.
+            key: Its name; what had that name is replaced. None: made of the text.
+
+        Raises:
+            InvalidMemoryError: The text or a name is empty or too long, or there is no user.
+        """
+        return run(self.remembering(text, user, participant, key))
+
+    async def aremember(
+        self,
+        text: str,
+        *,
+        user: str | None = None,
+        participant: str | None = None,
+        key: str | None = None,
+    ) -> str:
+        """Remember a text, and return its key; see `remember`."""
+        return await arun(self.remembering(text, user, participant, key))
+
+    def remembering(
+        self, text: str, user: str | None, participant: str | None, key: str | None
+    ) -> Steps[str]:
+        """Remember a text: `remember` for both worlds."""
+        if not isinstance(cast(object, text), str) or not text.strip() or len(text) > TEXT_LIMIT:
+            raise InvalidMemoryError(
+                f"The text {str(text)[:80]!r} cannot be remembered: it must have 1 to "
+                f"{TEXT_LIMIT} characters. Remember single facts, not documents."
+            )
+        name = key or hashlib.blake2b(text.strip().encode(), digest_size=8).hexdigest()
+        value = {"text": text.strip(), "at": self.clock().timestamp()}
+        store, place = store_of(self.store), self._place(user, participant)
+        yield batched(store, [PutOp(place, name, value)])
+        return name
+
+    # ---- recalling
+
+    def recall(
+        self,
+        query: str,
+        *,
+        user: str | None = None,
+        participant: str | None = None,
+        limit: int | None = None,
+    ) -> list[Recollection]:
+        """Return what fits a question best, best first.
+
+        Where the question names a time, as in "what did we decide last week", what was
+        remembered then comes first.
+
+        Args:
+            query: The question.
+            user: Whose memory is searched. None: that of the run's user.
+            participant: Who asks, and so also recalls what is its own.
+            limit: How much is returned at most.
+
+        Raises:
+            InvalidMemoryError: There is no user.
+            ConfigurationError: The store cannot rank, or there is none.
+        """
+        return run(self.recalling(query, user, participant, limit))
+
+    async def arecall(
+        self,
+        query: str,
+        *,
+        user: str | None = None,
+        participant: str | None = None,
+        limit: int | None = None,
+    ) -> list[Recollection]:
+        """Return what fits a question best, best first; see `recall`."""
+        return await arun(self.recalling(query, user, participant, limit))
+
+    def recalling(
+        self,
+        query: str,
+        user: str | None = None,
+        participant: str | None = None,
+        limit: int | None = None,
+    ) -> Steps[list[Recollection]]:
+        """Return what fits a question best: `recall` for both worlds."""
+        most = self.limit if limit is None else limit
+        if isinstance(most, bool) or most < 1:
+            raise InvalidMemoryError(f"limit is {most!r}; it must be a whole number from 1")
+        store = store_of(self.store)
+        places = [self._place(user, who) for who in dict.fromkeys((None, participant))]
+        period = period_of(query, self.clock())
+        then = period and {"at": {"$gte": period[0].timestamp(), "$lt": period[1].timestamp()}}
+        asked = query.strip() or None
+        ops = [SearchOp(place, limit=most, query=asked) for place in places]
+        if then:
+            ops += [SearchOp(place, then, most, query=asked) for place in places]
+            ops += [SearchOp(place, then, most) for place in places]
+        found: list[list[Any]] = yield batched(store, ops)
+        best: dict[tuple[Any, ...], Recollection] = {}
+        for op, items in zip(ops, found, strict=True):
+            ranking = getattr(store, "ranking", "semantic") if op.query else "time"
+            for item in items:
+                one, place = seen(item, ranking), (*item.namespace, item.key)
+                if place not in best or best[place].score < one.score:
+                    best[place] = one
+
+        def order(one: Recollection) -> tuple[bool, float, datetime]:
+            fits = period is not None and period[0] <= one.at < period[1]
+            return fits, one.score, one.at
+
+        return sorted(best.values(), key=order, reverse=True)[:most]
+
+    # ---- forgetting
+
+    def forget(self, key: str, *, user: str | None = None) -> bool:
+        """Forget what has a key; return whether there was something."""
+        return bool(run(self._forgetting(self._user_path(user), key)))
+
+    async def aforget(self, key: str, *, user: str | None = None) -> bool:
+        """Forget what has a key; return whether there was something."""
+        return bool(await arun(self._forgetting(self._user_path(user), key)))
+
+    def forget_user(self, user: str) -> int:
+        """Forget everything of a user; return how much it was."""
+        return run(self._forgetting(self._user_path(user)))
+
+    async def aforget_user(self, user: str) -> int:
+        """Forget everything of a user; return how much it was."""
+        return await arun(self._forgetting(self._user_path(user)))
+
+    def forget_all(self) -> int:
+        """Forget everything of the team; return how much it was."""
+        return run(self._forgetting((_ROOT, label_of(self.team))))
+
+    async def aforget_all(self) -> int:
+        """Forget everything of the team; return how much it was."""
+        return await arun(self._forgetting((_ROOT, label_of(self.team))))
+
+    def _forgetting(self, path: tuple[str, ...], key: str | None = None) -> Steps[int]:
+        store, count = store_of(self.store), 0
+        every = ListNamespacesOp((MatchCondition("prefix", path),), limit=1 << 31)
+        (places,) = yield batched(store, [every])
+        for place in places:
+            look: list[Any] = [GetOp(place, key)] if key else [SearchOp(place, limit=_PAGE)]
+            while items := [item for item in as_list((yield batched(store, look))[0]) if item]:
+                yield batched(store, [PutOp(place, item.key, None) for item in items])
+                count += len(items)
+        if hasattr(store, "scrub"):
+            scrub: Callable[[], None] = cast(Any, store).scrub
+            yield Call(scrub, lambda: run_in_executor(None, scrub))
+        return count
+
+    # ---- where it is used
+
+    def tools(self, participant: str | None = None) -> list[BaseTool]:
+        """Return the tools `remember` and `recall` for a participant.
+
+        They work for the user of the run that they are called in.
+
+        Args:
+            participant: Whose tools they are: it remembers for itself. None: for the team.
+        """
+        return memory_tools(self, participant)
+
+    # ---- places
+
+    def _user_path(self, user: str | None) -> tuple[str, ...]:
+        if not self.per_user:
+            if user is not None:
+                raise InvalidMemoryError(
+                    f"This memory is one for all (per_user=False); it has none for {user!r}."
+                )
+            return (_ROOT, label_of(self.team), _TEAM)
+        whose = user_of(None) if user is None else user
+        return (_ROOT, label_of(self.team), f"user-{label_of(checked_name(whose, 'user'))}")
+
+    def _place(self, user: str | None, participant: str | None) -> tuple[str, ...]:
+        own = EVERYONE
+        if participant is not None:
+            own = f"of-{label_of(checked_name(participant, 'participant'))}"
+        return (*self._user_path(user), own)

@@ -1,0 +1,58 @@
+"""What long-term memory finds again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from asterism.errors import ConfigurationError
+from asterism.quoting import fenced
+
+EVERYONE = "shared"
+"""Where stands what all participants recall."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recollection:
+    """Something that was remembered, and found again."""
+
+    key: str
+    """Names it in `forget`."""
+    text: str
+    at: datetime
+    """When it was remembered, in UTC."""
+    participant: str | None
+    """Whose own it is. None: the whole team's."""
+    score: float
+    """How well it fits, as `found_by` counts; 0 where only the time fits."""
+    found_by: str
+    """`"semantic"`: by meaning; `"keyword"`: by words, for the store has no embeddings;
+    `"time"`: it was remembered at the time that was asked for."""
+
+
+def recalled_text(found: Sequence[Recollection]) -> str:
+    """Write what was recalled for a model: fenced, a line each."""
+    lines = [f"- {one.at:%Y-%m-%d}: {' '.join(one.text.split())}" for one in found]
+    return fenced("memory", "\n".join(lines))
+
+
+def seen(item: Any, ranking: str) -> Recollection:
+    """Read what a store has found.
+
+    Raises:
+        ConfigurationError: The store has found it without ranking.
+    """
+    if ranking != "time" and item.score is None:
+        raise ConfigurationError(
+            "The store does not rank what it finds, for it has no index. Open it with "
+            "open_store(url), which ranks by words, or give it an index with embeddings."
+        )
+    own = str(item.namespace[-1])
+    return Recollection(
+        key=item.key,
+        text=str(item.value.get("text") or ""),
+        at=datetime.fromtimestamp(float(item.value.get("at") or 0), UTC),
+        participant=None if own == EVERYONE else own.removeprefix("of-"),
+        score=0.0 if ranking == "time" else float(item.score),
+        found_by=ranking,
+    )

@@ -1,0 +1,276 @@
+"""A LangGraph store in sqlite whose searches are ranked: by meaning, or by words."""
+
+import heapq
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.runnables import run_in_executor
+from langgraph.store.base import GetOp, Item, Op, PutOp, Result, SearchItem, SearchOp
+from langgraph.store.sqlite import SqliteStore
+
+from asterism.leases import Release, take_file_lease, take_process_lease
+from asterism.sqlite import faults, prepare
+from asterism.vectors import closeness, unit
+
+T = TypeVar("T")
+
+FORMAT = 1
+"""The version of what is stored; it grows when an older version could not read it."""
+
+Ranking = Literal["semantic", "keyword"]
+"""By the meaning of a text, as embeddings have it, or by the words in it."""
+
+LOCK_WAIT = 10.0
+"""Seconds after which a write is given up, because others write all the time."""
+LOCK_POLL = 0.005
+"""Seconds between two tries."""
+
+_EMBEDDED_AT_ONCE = 256
+"""How many texts are handed to the embeddings in one call."""
+_QUERY_WORDS = 64
+"""How many words of a query count, the last ones."""
+COMMON = frozenset(
+    "a about all am an and are as at be been by can could did do does for from had has have he her "
+    "his how i if in is it its me my no not of on or our she should so that the their them there "
+    "they this to us was we were what when where which who whom whose why will with would you your"
+    "".split()
+)
+"""Words that are not looked for, unless a query has no others."""
+_ALL = 1 << 31
+"""More items than there are."""
+
+_TEXT = "(SELECT group_concat(atom, char(10)) FROM json_tree({value}) WHERE type = 'text')"
+_INDEX = """
+INSERT INTO store_texts (prefix, key, text)
+SELECT {row}.prefix, {row}.key, coalesce({text}, '') {source}
+WHERE true ON CONFLICT (prefix, key) DO UPDATE SET
+vector = CASE WHEN text = excluded.text THEN vector END, text = excluded.text;
+""".replace("{text}", _TEXT.replace("{value}", "CAST({row}.value AS TEXT)"))
+_NEW = _INDEX.format(row="new", source="")
+
+# The index follows the tables by triggers: it is right in every transaction, also in those of
+# a process that knows nothing of it, and nothing stays in it that was deleted.
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS store_texts (
+    id INTEGER PRIMARY KEY, prefix TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL,
+    model TEXT, vector BLOB, UNIQUE (prefix, key)
+);
+CREATE VIRTUAL TABLE IF NOT EXISTS store_words USING fts5(
+    text, content='store_texts', content_rowid='id', tokenize='porter unicode61'
+);
+CREATE TRIGGER IF NOT EXISTS store_texts_new AFTER INSERT ON store_texts BEGIN
+    INSERT INTO store_words (rowid, text) VALUES (new.id, new.text);
+END;
+CREATE TRIGGER IF NOT EXISTS store_texts_gone AFTER DELETE ON store_texts BEGIN
+    INSERT INTO store_words (store_words, rowid, text) VALUES ('delete', old.id, old.text);
+END;
+CREATE TRIGGER IF NOT EXISTS store_texts_changed AFTER UPDATE OF text ON store_texts BEGIN
+    INSERT INTO store_words (store_words, rowid, text) VALUES ('delete', old.id, old.text);
+    INSERT INTO store_words (rowid, text) VALUES (new.id, new.text);
+END;
+CREATE TRIGGER IF NOT EXISTS store_new AFTER INSERT ON store BEGIN {_NEW} END;
+CREATE TRIGGER IF NOT EXISTS store_changed AFTER UPDATE OF value ON store BEGIN {_NEW} END;
+CREATE TRIGGER IF NOT EXISTS store_gone AFTER DELETE ON store BEGIN
+    DELETE FROM store_texts WHERE prefix = old.prefix AND key = old.key;
+END;
+"""
+_INDEX_THERE = "SELECT 1 FROM sqlite_master WHERE name = 'store_texts'"
+_INDEX_ALL = _INDEX.format(row="store", source="FROM store")
+_BELOW = "(:at = '' OR t.prefix = :at OR substr(t.prefix, 1, length(:at) + 1) = :at || '.')"
+_BY_WORDS = f"""
+SELECT t.prefix, t.key, -bm25(store_words) FROM store_words
+JOIN store_texts t ON t.id = store_words.rowid
+WHERE store_words MATCH :query AND {_BELOW} ORDER BY bm25(store_words), t.id LIMIT :most
+"""
+_MISSING = f"""
+SELECT t.id, t.text FROM store_texts t
+WHERE {_BELOW} AND t.text != '' AND (t.model IS NOT :model OR t.vector IS NULL)
+"""
+_EMBEDDED = (
+    f"SELECT t.prefix, t.key, t.vector FROM store_texts t WHERE {_BELOW} AND t.model = :model"
+)
+
+_EMBED = "UPDATE store_texts SET model = ?, vector = ? WHERE id = ? AND text = ?"
+
+_Ranked = list[tuple[str, str, float]]
+
+
+class SearchStore(SqliteStore):
+    """LangGraph's `SqliteStore`, same tables, for sync and async, with searches that rank.
+
+    `search(query=...)` ranks by meaning where there are embeddings, with a plain cosine over
+    stored vectors, and else by words: FTS5 with stems and BM25. `ranking` says which. All
+    texts of an item are searched; `put(index=False)` keeps it out.
+
+    Args:
+        connection: A connection in autocommit mode that other threads may use.
+        embeddings: What texts mean. A text is embedded when it is first searched.
+        path: The file of the database, for its leases.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        embeddings: Embeddings | None = None,
+        path: Path | None = None,
+    ) -> None:
+        super().__init__(connection)
+        self.path = path
+        self.meaning = embeddings
+        self.ranking: Ranking = "keyword" if embeddings is None else "semantic"
+        """How a search is ranked."""
+
+    def setup(self) -> None:
+        """Make the tables where they are missing.
+
+        Raises:
+            StorageError: The file cannot be used, or a newer version wrote it.
+        """
+        if self.is_setup:
+            return
+        with faults(self.path):
+            _patiently(self._prepare)
+            _patiently(super().setup)
+            with self.lock:
+                there = self.conn.execute(_INDEX_THERE).fetchone()
+                self.conn.executescript(_SCHEMA)
+                if not there:
+                    _patiently(lambda: self.conn.execute(_INDEX_ALL))
+
+    def _prepare(self) -> None:
+        prepare(self.conn, self.path, "store format", FORMAT)
+        self.conn.execute("PRAGMA secure_delete=ON")
+
+    def take_lease(self, name: str) -> Release | None:
+        """Take a lease by its name, against other processes too."""
+        if self.path is None:
+            return take_process_lease(self, name)
+        return take_file_lease(self.path.with_name(f"{self.path.name}.locks"), f"store {name}")
+
+    def scrub(self) -> None:
+        """Take what was deleted out of the file as well: the index keeps words for a while."""
+        with faults(self.path), self.lock:
+            self.conn.execute("INSERT INTO store_words (store_words) VALUES ('optimize')")
+            self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Make the reads, then the writes in one transaction."""
+        given = list(ops)
+        results: list[Result] = [None] * len(given)
+        with faults(self.path):
+            self.setup()
+            for writes in (False, True):
+                mine = [i for i, op in enumerate(given) if isinstance(op, PutOp) is writes]
+                plain = [i for i in mine if not _is_search(given[i])]
+                if plain:
+                    some = [given[i] for i in plain]
+                    found = _patiently(partial(super().batch, some))
+                    for place, result in zip(plain, found, strict=True):
+                        results[place] = result
+                for place in mine:
+                    if place not in plain:
+                        results[place] = self._search(cast(SearchOp, given[place]))
+            self._leave_out([op for op in given if isinstance(op, PutOp) and op.index is False])
+        return results
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Make the reads, then the writes, in a worker thread."""
+        return await run_in_executor(None, self.batch, list(ops))
+
+    def _leave_out(self, ops: Sequence[PutOp]) -> None:
+        with self.lock:
+            for op in ops:
+                place = (".".join(op.namespace), op.key)
+                self.conn.execute("DELETE FROM store_texts WHERE prefix = ? AND key = ?", place)
+
+    def _search(self, op: SearchOp) -> list[SearchItem]:
+        end = op.offset + op.limit
+        rank = self._by_words if self.meaning is None else self._by_meaning
+        ranked = rank(".".join(op.namespace_prefix), op.query or "", _ALL if op.filter else end)
+        if op.filter:
+            every = SearchOp(op.namespace_prefix, op.filter, limit=_ALL)
+            items = cast(list[Item], super().batch([every])[0])
+        else:
+            gets = [GetOp(tuple(prefix.split(".")), key) for prefix, key, _ in ranked]
+            items = [item for item in super().batch(gets) if isinstance(item, Item)]
+        known = {(".".join(item.namespace), item.key): item for item in items}
+        hits = [
+            _hit(known[prefix, key], score)
+            for prefix, key, score in ranked
+            if (prefix, key) in known
+        ]
+        return hits[op.offset : end]
+
+    def _by_words(self, at: str, query: str, most: int) -> _Ranked:
+        every = re.findall(r"\w+", query.casefold())
+        words = [word for word in every if word not in COMMON][-_QUERY_WORDS:] or every
+        if not words:
+            return []
+        asked = " OR ".join(f'"{word}"' for word in dict.fromkeys(words))
+        return self._rows(_BY_WORDS, at=at, query=asked, most=most)
+
+    def _by_meaning(self, at: str, query: str, most: int) -> _Ranked:
+        meaning = cast(Embeddings, self.meaning)
+        wanted = unit(meaning.embed_query(query))
+        named = getattr(meaning, "model", None) or getattr(meaning, "model_name", "")
+        model = f"{type(meaning).__qualname__} {named} {len(wanted)}"
+        missing = self._rows(_MISSING, at=at, model=model)
+        for start in range(0, len(missing), _EMBEDDED_AT_ONCE):
+            part = missing[start : start + _EMBEDDED_AT_ONCE]
+            vectors = meaning.embed_documents([text for _, text in part])
+            rows = [
+                (model, unit(vector).tobytes(), row, text)
+                for vector, (row, text) in zip(vectors, part, strict=True)
+            ]
+            with self.lock:
+                self.conn.execute("BEGIN IMMEDIATE")
+                try:
+                    self.conn.executemany(_EMBED, rows)
+                finally:
+                    self.conn.execute("COMMIT")
+        near = (
+            (prefix, key, closeness(wanted, vector))
+            for prefix, key, vector in self._rows(_EMBEDDED, at=at, model=model)
+        )
+        return heapq.nlargest(most, near, key=lambda row: row[2])
+
+    def _rows(self, statement: str, **values: Any) -> list[Any]:
+        with self.lock:
+            return self.conn.execute(statement, values).fetchall()
+
+
+def _patiently(work: Callable[[], T]) -> T:
+    """Do work that may be done twice, again while sqlite says at once that others write.
+
+    It does so in spite of its time-out where a transaction has read before it writes.
+    """
+    until = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= until:
+                raise
+            time.sleep(LOCK_POLL)
+
+
+def _is_search(op: Op) -> bool:
+    return isinstance(op, SearchOp) and bool(op.query)
+
+
+def _hit(item: Item, score: float) -> SearchItem:
+    return SearchItem(
+        namespace=item.namespace,
+        key=item.key,
+        value=item.value,
+        created_at=item.created_at,
+        updated_at=item.updated_at,
+        score=score,
+    )

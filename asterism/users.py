@@ -1,0 +1,63 @@
+"""Whose memory it is: the user of a run, and how names become places in a store."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+from urllib.parse import quote
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
+from langgraph.runtime import get_runtime
+
+from asterism.errors import InvalidMemoryError
+from asterism.plain import as_dict
+
+USER = "user_id"
+"""Where a run says whom it is for: in `configurable`, or in its context."""
+USER_LIMIT = 255
+"""The longest user id, in characters."""
+
+
+def user_of(config: RunnableConfig | None) -> str:
+    """Return the user of a run: `user_id` in its config, or else in its context.
+
+    Args:
+        config: The config of a node or a tool. None: that of the run that this is called in.
+
+    Raises:
+        InvalidMemoryError: There is none, or it is no text of 1 to 255 printable characters.
+    """
+    given = var_child_runnable_config.get() if config is None else config
+    user = as_dict((given or {}).get("configurable")).get(USER)
+    if user is None:
+        try:
+            context: Any = get_runtime().context
+        except (AttributeError, KeyError, RuntimeError):  # there is no run
+            context = None
+        is_map = isinstance(context, Mapping)
+        user = cast(Any, context).get(USER) if is_map else getattr(context, USER, None)
+    return checked_name(user, "user")
+
+
+def checked_name(given: object, what: str) -> str:
+    """Check who something belongs to: nothing is remembered for nobody.
+
+    Raises:
+        InvalidMemoryError: It is no text of 1 to 255 printable characters.
+    """
+    text = given if isinstance(given, str) else ""
+    if text.strip() and len(text) <= USER_LIMIT and text.isprintable():
+        return text
+    way = (
+        f'config={{"configurable": {{"{USER}": "ann"}}}}, or user="ann" in a call of your own'
+        if what == "user"
+        else "a name"
+    )
+    raise InvalidMemoryError(
+        f"The {what} of the memory is {given!r}. Allowed: 1 to {USER_LIMIT} printable "
+        f"characters. Give {way}."
+    )
+
+
+def label_of(name: str) -> str:
+    """Write a name so that no two are written alike, and none has a period in it."""
+    return quote(name, safe=" @+").replace(".", "%2E")

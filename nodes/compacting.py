@@ -1,0 +1,219 @@
+"""Compacting: prompts that are too long are cut, with words in the place of what is gone."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, cast
+
+from langchain_core.messages import (
+    AnyMessage,
+    HumanMessage,
+    SystemMessage,
+    get_buffer_string,
+)
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.constants import TAG_NOSTREAM
+from langgraph.errors import GraphBubbleUp
+
+from asterism.agents import MemoryConfig
+from asterism.compaction import Compaction, essential, holding, parts
+from asterism.context import ContextManager, SlidingWindow, Summary
+from asterism.effects import Call, Steps
+from asterism.errors import AbandonedError, BudgetExceededError
+from asterism.events import WorkflowEventType, tell
+from asterism.nodes.cutting import Cut, Prompt, Write
+from asterism.nodes.left_out import fenced_summary
+from asterism.nodes.view import SPEAKER
+from asterism.prompts import render
+from asterism.redaction import describe_error
+
+
+class Compactor:
+    """Keeps the prompts of one model to a policy.
+
+    Args:
+        manager: The policy.
+        model: The model whose prompts they are. It writes summaries, if nobody else does.
+        config: The config of the calls that write summaries.
+    """
+
+    def __init__(
+        self,
+        manager: ContextManager,
+        model: Runnable[Any, Any] | None,
+        config: RunnableConfig | None = None,
+    ) -> None:
+        self.manager = manager.with_model_made()
+        self.count = manager.counter(model)
+        self._summarizer = getattr(self.manager.strategy, "model", None) or model
+        self._config: RunnableConfig = {**(config or {}), "tags": [TAG_NOSTREAM]}
+
+    def fit(
+        self,
+        messages: Sequence[AnyMessage],
+        before: Compaction | None,
+        config: RunnableConfig,
+        *,
+        path: str,
+        write: Write = list,
+        pinned: Callable[[Sequence[AnyMessage]], Collection[str]] = essential,
+    ) -> Steps[tuple[list[AnyMessage], Compaction | None]]:
+        """Return what is sent of a history, and what stands for the rest if that is new.
+
+        Args:
+            messages: The whole history.
+            before: What stands for its beginning so far.
+            config: The config of the node.
+            path: Whose prompt it is.
+            write: Writes the prompt.
+            pinned: Finds the ids of what stays in any case.
+        """
+        prompt = self._prompt(messages, before, pinned(messages), write)
+        after, failure = prompt.before, None
+        if prompt.tokens(after) > self.manager.max_tokens:
+            after, failure = yield from self._compacted(prompt)
+        if after is prompt.before:
+            return prompt.sent(after), None
+        self._tell(config, path, prompt, prompt, after, failure)
+        return prompt.sent(after), after
+
+    def once(
+        self,
+        messages: Sequence[AnyMessage],
+        before: Compaction | None,
+        config: RunnableConfig,
+        *,
+        path: str,
+        writes: Sequence[Write],
+        pinned: Collection[str],
+    ) -> list[AnyMessage]:
+        """Write a prompt that is sent once, in the first way in which it fits.
+
+        Args:
+            messages: The whole history.
+            before: What stands for its beginning.
+            config: The config of the node.
+            path: Whose prompt it is.
+            writes: Ways to write the prompt, the longest first; at least one.
+            pinned: The ids of what stays in any case.
+        """
+        prompts = [self._prompt(messages, before, pinned, write) for write in writes]
+        prompt, after = prompts[0], prompts[0].before
+        for prompt in prompts:
+            after = prompt.before
+            if prompt.tokens(after) <= self.manager.max_tokens:
+                break
+            if cut := prompt.cut(self.manager, SlidingWindow()):
+                after = cut.compaction
+            if prompt.tokens(after) <= self.manager.max_tokens:
+                break
+        if prompt is not prompts[0] or after is not prompt.before:
+            self._tell(config, path, prompts[0], prompt, after, None)
+        return prompt.write(prompt.sent(after))
+
+    def _prompt(
+        self,
+        messages: Sequence[AnyMessage],
+        before: Compaction | None,
+        pinned: Collection[str],
+        write: Write,
+    ) -> Prompt:
+        before = holding(messages, before)
+        return Prompt(
+            messages=messages, before=before, pinned=pinned, write=write, count=self.count
+        )
+
+    def _tell(
+        self,
+        config: RunnableConfig,
+        path: str,
+        long: Prompt,
+        short: Prompt,
+        after: Compaction | None,
+        failure: str | None,
+    ) -> None:
+        tell(
+            config,
+            WorkflowEventType.CONTEXT_COMPACTED,
+            path=path,
+            strategy=type(self.manager.strategy).__name__,
+            tokens_before=long.tokens(long.before),
+            tokens=short.tokens(after),
+            left_out=len(parts(short.messages, after, short.pinned).gone),
+            error=failure,
+        )
+
+    def _compacted(self, prompt: Prompt) -> Steps[tuple[Compaction | None, str | None]]:
+        """Choose what is left out, and let a summary be written of it where that is wanted.
+
+        Returns:
+            What stands for the beginning from now on, and why there is no summary.
+        """
+        strategy, failure = self.manager.strategy, None
+        cut = prompt.cut(self.manager, strategy)
+        if cut is not None and isinstance(strategy, Summary):
+            try:
+                summary = yield from self._summary(prompt, cut, strategy.allowance(cut.room))
+                return {**cut.compaction, "summary": summary}, None
+            except (GraphBubbleUp, BudgetExceededError, AbandonedError):
+                raise
+            except Exception as error:  # noqa: BLE001 - a summary that fails harms no run
+                failure = describe_error(error)
+            cut = prompt.cut(self.manager, SlidingWindow())
+        return (cut.compaction if cut else prompt.before), failure
+
+    def _summary(self, prompt: Prompt, cut: Cut, limit: int) -> Steps[str]:
+        """Let a model write in short what is left out, in as many calls as that needs.
+
+        Raises:
+            ValueError: There is no model, it wrote nothing, or there is no room for a summary.
+        """
+        model = cast(Any, self._summarizer)
+        if model is None or limit < 1:
+            raise ValueError("there is no room for a summary" if model else "there is no model")
+        rules = SystemMessage(render("summarize", words=str(max(20, limit * 3 // 4))))
+        summary = cut.compaction["summary"]
+
+        def fits(words: str) -> bool:
+            if self.count([HumanMessage(words)]) > limit:
+                return False
+            return prompt.tokens({**cut.compaction, "summary": words}) <= self.manager.max_tokens
+
+        ids = {message.id for message in cut.gone}
+        for piece in self._pieces([m for m in prompt.write(cut.gone) if m.id in ids]):
+            text = f"{fenced_summary(summary)}\n\n{get_buffer_string(piece)}"
+            asked = [rules, HumanMessage(text)]
+            answer = yield Call(model.invoke, model.ainvoke, (asked, self._config))
+            summary = _shortened(str(answer.text).strip(), fits)
+        return summary
+
+    def _pieces(self, messages: Sequence[AnyMessage]) -> list[list[AnyMessage]]:
+        """Group messages so that each group is as long as a prompt may be, or one message."""
+        pieces, room = list[list[AnyMessage]](), 0
+        for message in messages:
+            size = self.count([message])
+            if not pieces or size > room:
+                pieces.append([])
+                room = self.manager.max_tokens
+            pieces[-1].append(message)
+            room -= size
+        return pieces
+
+
+def compactor_of(
+    given: ContextManager | MemoryConfig | None, model: Runnable[Any, Any] | None
+) -> Compactor | None:
+    """Make what keeps the prompts of a supervisor short, if anything does."""
+    manager = given if isinstance(given, ContextManager) else ContextManager.of(given)
+    return None if manager is None else Compactor(manager, model, SPEAKER)
+
+
+def _shortened(text: str, fits: Callable[[str], bool]) -> str:
+    """Cut the end of a summary off until it fits.
+
+    Raises:
+        ValueError: Nothing is left of it, or there was nothing.
+    """
+    while text and not fits(text):
+        text = text[: len(text) * 9 // 10]
+    if not text:
+        raise ValueError("the summary is empty, or there is no room for it")
+    return text

@@ -1,0 +1,185 @@
+"""Local graphs: whatever may be a participant, made into a graph that keeps a history."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, NotRequired, cast
+
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.channels import BinaryOperatorAggregate
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from typing_extensions import TypedDict
+
+from asterism.context import ContextManager
+from asterism.effects import Call, Steps, StepsNode, both_ways
+from asterism.messages import fold_history
+from asterism.models import ModelLike, resolve_model
+from asterism.nodes.compacting import Compactor
+from asterism.nodes.context import workflow_path
+from asterism.nodes.kinds import Participant, context_of
+from asterism.nodes.middleware import context_middleware
+from asterism.prompts import render
+from asterism.runs import Graph, is_graph
+from asterism.state import SNAPSHOT_FREQUENCY, HistoryChannel
+
+
+class LocalState(TypedDict):
+    """What a participant without a graph of its own remembers."""
+
+    messages: Annotated[
+        list[AnyMessage], HistoryChannel(fold_history, snapshot_frequency=SNAPSHOT_FREQUENCY)
+    ]
+
+
+class BoundedState(LocalState):
+    """What it remembers where its prompts are kept short."""
+
+    compaction: NotRequired[dict[str, Any] | None]
+    """What stands for the beginning of its history."""
+
+
+def participant_graph(name: str, thing: object, default_model: ModelLike | None) -> Graph:
+    """Make the graph that runs a participant: it keeps its history on the workflow's thread.
+
+    Args:
+        name: The participant's id.
+        thing: What `fault_of` finds no fault with.
+        default_model: The model of a participant that has none.
+    """
+    if isinstance(thing, Participant):
+        if thing.runs is None:
+            return _model_graph(name, thing, default_model)
+        context = context_of(thing)
+        if context is None or is_graph(thing.runs):
+            return participant_graph(name, thing.runs, default_model)
+        model = None if default_model is None else resolve_model(default_model)
+        compactor = Compactor(context, model)
+        return _history_graph(name, both_ways(thing.runs), compactor)
+    if is_graph(thing):
+        return _with_memory(thing)
+    return _history_graph(name, both_ways(thing))
+
+
+def _with_memory(graph: Graph) -> Graph:
+    """Give a graph a history of its own, stored as what is new in each checkpoint."""
+    given = cast(dict[str, Any], graph.channels)
+    channels: dict[str, Any] = {
+        key: HistoryChannel(fold_history, list[AnyMessage], snapshot_frequency=SNAPSHOT_FREQUENCY)
+        if _adds_messages(channel)
+        else channel
+        for key, channel in given.items()
+    }
+    for key, channel in channels.items():
+        channel.key = key
+    return graph.copy({"checkpointer": True, "channels": channels})
+
+
+def _adds_messages(channel: Any) -> bool:
+    return isinstance(channel, BinaryOperatorAggregate) and channel.operator is add_messages
+
+
+def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) -> Graph:
+    model = resolve_model(cast(ModelLike, spec.model if spec.model is not None else default_model))
+    second = None if spec.fallback_model is None else resolve_model(spec.fallback_model)
+    context = context_of(spec)
+    if spec.tools:
+        from langchain import agents
+
+        create: Callable[..., Graph] = cast(Any, agents).create_agent
+        middleware = _middleware(second, context)
+        return _with_memory(
+            create(
+                model,
+                list(spec.tools),
+                system_prompt=_rules(spec),
+                name=name,
+                middleware=middleware,
+            )
+        )
+    compactor = None if context is None else Compactor(context, model)
+    if second is not None:
+        model = model.with_fallbacks([second])
+    text = _rules(spec)
+    rules = [SystemMessage(text)] if text else []
+
+    def answer(messages: list[AnyMessage]) -> AIMessage:
+        return model.invoke([*rules, *messages])
+
+    async def aanswer(messages: list[AnyMessage]) -> AIMessage:
+        return await model.ainvoke([*rules, *messages])
+
+    return _history_graph(name, (answer, aanswer), compactor, rules)
+
+
+def _rules(spec: Participant) -> str | None:
+    """Write the system prompt: what it is told, and what it is like."""
+    who = spec.personality
+    if who is None:
+        return spec.prompt
+    rules, style = spec.prompt or "", who.style or "as it fits"
+    return render("personality", rules=rules, traits=" ".join(who.sentences()), style=style).strip()
+
+
+def _middleware(second: Any, context: ContextManager | None) -> list[Any]:
+    """Return what sees to a history that grows long, and to a second model."""
+    from langchain.agents import middleware
+
+    found: list[Any] = []
+    if context is not None:
+        found.append(context_middleware(context))
+    if second is not None:
+        found.append(middleware.ModelFallbackMiddleware(second))
+    return found
+
+
+def _history_graph(
+    name: str,
+    ask: tuple[Callable[..., Any], Callable[..., Any]],
+    compactor: Compactor | None = None,
+    rules: Sequence[AnyMessage] = (),
+) -> Graph:
+    """Make a graph of one node that answers from the local history, or from what fits of it."""
+
+    def respond(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
+        messages: list[AnyMessage] = list(state["messages"])
+        update: dict[str, Any] = {}
+        if compactor is not None:
+            messages, compaction = yield from compactor.fit(
+                messages,
+                state.get("compaction"),
+                config,
+                path=workflow_path(config),
+                write=lambda shown: [*rules, *shown],
+            )
+            if compaction is not None:
+                update["compaction"] = compaction
+        reply = yield Call(*ask, (messages,))
+        return {"messages": as_messages(reply), **update}
+
+    builder = StateGraph(LocalState if compactor is None else BoundedState)
+    builder.add_node("respond", StepsNode(respond, name="respond"))
+    builder.add_edge(START, "respond")
+    builder.add_edge("respond", END)
+    return cast(Graph, builder.compile(checkpointer=True, name=name))
+
+
+def as_messages(reply: object) -> list[AnyMessage]:
+    """Read what a function or a Runnable answered: a text, a message, or messages.
+
+    Raises:
+        TypeError: The answer is something else.
+    """
+    kind = type(reply).__name__
+    if isinstance(reply, str):
+        return [AIMessage(reply)]
+    if isinstance(reply, BaseMessage):
+        return [cast(AnyMessage, reply)]
+    if isinstance(reply, Mapping):
+        return as_messages(cast(Mapping[str, object], reply).get("messages"))
+    if isinstance(reply, list | tuple):
+        items = cast(Sequence[object], reply)
+        if all(isinstance(item, BaseMessage) for item in items):
+            return cast(list[AnyMessage], list(items))
+    raise TypeError(
+        f"the participant returned {kind}; allowed: a text, a message, or a list of messages"
+    )

@@ -1,0 +1,22 @@
+"""What is recalled for a visit, beside the request."""
+
+from langchain_core.runnables import RunnableConfig
+
+from asterism.effects import Steps
+from asterism.longterm import LongTermMemory
+from asterism.prompts import render
+from asterism.recollections import recalled_text
+from asterism.state import Visit
+from asterism.users import user_of
+
+
+def with_recalled(
+    visit: Visit, memory: LongTermMemory | None, config: RunnableConfig
+) -> Steps[str]:
+    """Write what a participant is sent: the request, and what a memory holds that fits it."""
+    request = visit["request"]
+    if memory is None:
+        return request
+    user = user_of(config) if memory.per_user else None
+    found = yield from memory.recalling(request, user, visit["participant"])
+    return render("recalled", request=request, memories=recalled_text(found)) if found else request
