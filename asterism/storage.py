@@ -87,6 +87,15 @@ def open_store(url: str, *, embeddings: Embeddings | None = None) -> Generator[B
     Raises:
         StorageError: The URL means nothing here, or the file cannot be opened.
     """
+    if is_postgres(url):
+        from asterism.postgres.connecting import Address
+
+        Address(url)  # says which package is missing
+        from asterism.postgres.store import open_search_store
+
+        with open_search_store(url, embeddings=embeddings) as opened:
+            yield opened
+        return
     path = sqlite_path(url)
     import sqlite3
 

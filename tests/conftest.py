@@ -47,6 +47,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'threads.db'}"
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new database of each kind that several processes may use."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres"))
+    return f"sqlite:///{tmp_path / 'threads.db'}"
+
+
 @pytest.fixture
 def saver(url: str) -> Iterator[BaseCheckpointSaver[str]]:
     """A saver of each kind."""

@@ -48,7 +48,7 @@ LAYERS = [
     {"metering", "telemetry", "usage"},
     {"pictures", "supervision"},
     {"longterm", "recollections", "remembering", "shared"},
-    {"postgres", "searchstore", "serializers", "sqlite", "storage"},
+    {"postgres", "ranked", "searchstore", "serializers", "sqlite", "storage"},
     {"caching"},
     {"retention", "tracing"},
     {"config"},

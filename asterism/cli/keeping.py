@@ -14,6 +14,7 @@ from asterism.cli import output
 from asterism.cli.options import AsJson, Database, exit_with
 from asterism.cli.running import ERRORS
 from asterism.errors import ConfigurationError, StorageError
+from asterism.longterm import forget_everywhere
 from asterism.retention import (
     USER_KEYS,
     export_thread,
@@ -21,7 +22,7 @@ from asterism.retention import (
     import_thread,
     prune,
 )
-from asterism.storage import migrate, open_checkpointer
+from asterism.storage import migrate, open_checkpointer, open_store
 from asterism.threads import database
 
 commands = typer.Typer()
@@ -125,12 +126,13 @@ def forget(
     ] = None,
     db: Database = None,
 ) -> None:
-    """Delete every thread of a user, finished or not."""
+    """Delete every thread of a user, finished or not, and what teams remember of them."""
 
     async def work() -> int:
-        with open_checkpointer(database(db)) as saver:
+        with open_checkpointer(database(db)) as saver, open_store(database(db)) as store:
             found = forget_user(saver, user, keys=tuple(key or USER_KEYS))
-        typer.echo(f"{len(found.threads)} threads deleted.")
+            memories = forget_everywhere(store, user)
+        typer.echo(f"{len(found.threads)} threads and {memories} memories deleted.")
         if found.busy:
             ERRORS.print(
                 f"{len(found.busy)} threads are driven just now: {', '.join(found.busy)}. "

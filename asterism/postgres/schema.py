@@ -1,6 +1,7 @@
 """The tables: made by `asterism migrate`, checked whenever a database is opened."""
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from asterism.errors import StorageError
@@ -28,6 +29,30 @@ _STEPS = (
         ON checkpoint_writes (thread_id, checkpoint_id) WHERE channel = '__interrupt__'""",
     """CREATE INDEX CONCURRENTLY IF NOT EXISTS asterism_children
         ON checkpoints (thread_id) WHERE checkpoint_ns = 'asterism:child'""",
+    # the texts of the long-term store, kept right by the database itself
+    """CREATE TABLE IF NOT EXISTS store_texts (
+        prefix TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, model TEXT, vector REAL[],
+        words TSVECTOR GENERATED ALWAYS AS (to_tsvector('english', left(text, 100000))) STORED,
+        PRIMARY KEY (prefix, key),
+        FOREIGN KEY (prefix, key) REFERENCES store (prefix, key) ON DELETE CASCADE
+    )""",
+    "CREATE INDEX CONCURRENTLY IF NOT EXISTS store_texts_words ON store_texts USING gin (words)",
+    r"""CREATE OR REPLACE FUNCTION asterism_store_text() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO store_texts (prefix, key, text) SELECT NEW.prefix, NEW.key, coalesce(
+            string_agg(part #>> '{}', E'\n'), '')
+        FROM jsonb_path_query(NEW.value, 'strict $.**') AS part
+        WHERE jsonb_typeof(part) = 'string'
+        ON CONFLICT (prefix, key) DO UPDATE SET text = excluded.text,
+            vector = CASE WHEN store_texts.text = excluded.text THEN store_texts.vector END;
+        RETURN NULL;
+    END $$""",
+    """CREATE OR REPLACE TRIGGER asterism_store_text AFTER INSERT OR UPDATE OF value ON store
+        FOR EACH ROW EXECUTE FUNCTION asterism_store_text()""",
+    # what was there before is written once, for the trigger
+    """WITH first AS (
+        INSERT INTO asterism VALUES ('texts', '1') ON CONFLICT (key) DO NOTHING RETURNING key
+    ) UPDATE store SET value = value FROM first""",
     f"INSERT INTO asterism VALUES ('format', '{FORMAT}') ON CONFLICT (key) DO NOTHING",
 )
 """Each may be repeated."""
@@ -52,10 +77,15 @@ def migrate(address: Address) -> None:
         if _one(connection, "SELECT to_regclass('asterism')") is not None:
             _check_format(connection, address)
         from langgraph.checkpoint.postgres import PostgresSaver
+        from langgraph.store.postgres import PostgresStore
+        from psycopg import Error
 
         PostgresSaver(connection).setup()
+        PostgresStore(connection).setup()
         for step in _STEPS:
             connection.execute(step)
+        with suppress(Error):  # it is not there, or not allowed: vectors are compared without it
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         _migrate_queue(connection)
 
 
@@ -65,9 +95,7 @@ def check(connection: Any, address: Address) -> None:
     Raises:
         StorageError: It was not, or a newer version wrote it.
     """
-    if _one(connection, "SELECT to_regclass('asterism_leases')") is None or not _is_current(
-        connection
-    ):
+    if _one(connection, "SELECT to_regclass('store_texts')") is None or not _is_current(connection):
         raise StorageError(
             f"The database {address.shown!r} is not prepared for this version. Run once: "
             "asterism migrate --db URL"

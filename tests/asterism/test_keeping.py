@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from asterism import LongTermMemory, open_store
 from asterism.cli.app import app
 from tests.databases import Server
 
@@ -79,7 +80,9 @@ def test_nothing_to_go_by_is_refused(tmp_path: Path) -> None:
 def test_forget_deletes_the_threads_of_a_user(tmp_path: Path) -> None:
     db = str(tmp_path / "a.db")
     cli("run", "event_planning", PARTY, "--thread", "a", "--db", db)
-    assert cli("forget", "ann", "--db", db).stdout == "0 threads deleted.\n"
+    assert cli("forget", "ann", "--db", db).stdout == "0 threads and 0 memories deleted.\n"
+    with open_store(f"sqlite:///{db}") as store:
+        LongTermMemory(store=store, team="t").remember("tea", user="event_planning")
     # what the command line stores of every thread stands in for a user
     found = cli("forget", "event_planning", "--key", "graph", "--db", db)
-    assert found.stdout == "1 threads deleted.\n"
+    assert found.stdout == "1 threads and 1 memories deleted.\n"
