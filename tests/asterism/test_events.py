@@ -49,7 +49,7 @@ def test_there_are_eleven_types_for_supervision() -> None:
 
 def test_no_two_types_have_the_same_name() -> None:
     names = [kind.value for enum in (SupervisionEventType, WorkflowEventType) for kind in enum]
-    assert len(names) == len(set(names)) == 30
+    assert len(names) == len(set(names)) == 31
 
 
 def test_an_event_is_told_with_its_place_time_and_facts() -> None:

@@ -280,9 +280,12 @@ async def test_a_long_memory_is_summarised() -> None:
     plan = {"tasks": given(("a", "long", []))}
     answer = {"next_agent": None, "answer": "ok"}
     main = ScriptedChatModel(script=[plan, answer] * 3)
-    words = "word " * 300
-    spec = agent("long", words, words, "THE SUMMARY", "end",
-                 memory_config={"token_threshold": 500, "preserve_last_n_messages": 2})  # fmt: skip
+
+    def reply(messages: Any) -> str:
+        return "THE SUMMARY" if "You shorten" in messages[0].text else "word " * 300
+
+    memory_config = {"token_threshold": 500, "preserve_last_n_messages": 2}
+    spec = agent("long", *[reply] * 5, memory_config=memory_config)
     orchestrator = AgentOrchestrator(Agent(agent_id="main", model=main))
     orchestrator.register_subagent(spec)
     for _ in range(3):
