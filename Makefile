@@ -48,6 +48,7 @@ bench: $(VENV)/developed ## Measure against a hand-written LangGraph star and la
 	$(BIN)/python -m benchmarks.tokens
 	$(BIN)/python -m benchmarks.histories
 	$(BIN)/python -m benchmarks.traces
+	$(BIN)/python -m benchmarks.crowds
 	$(BIN)/python -m benchmarks.workers
 
 eval: $(VENV)/developed ## See how well deciders route labelled requests, offline; MODEL=... adds one

@@ -1,6 +1,6 @@
 """One measurement in one process: prints JSON.
 
-`python -m benchmarks.one STAR TURNS PARTICIPANTS none|sqlite`
+`python -m benchmarks.one STAR TURNS PARTICIPANTS none|sqlite [THREADS]`
 """
 
 import asyncio
@@ -16,6 +16,9 @@ from typing import Any
 
 from benchmarks.stars import ANSWER, STARS
 
+AT_ONCE = 50
+"""How many threads of one process run at once."""
+
 
 def _saver(star: str, path: Path) -> AbstractAsyncContextManager[Any]:
     """Each star's own saver: LangGraph's with its defaults, and the one Asterism opens."""
@@ -28,19 +31,31 @@ def _saver(star: str, path: Path) -> AbstractAsyncContextManager[Any]:
     return AsyncSqliteSaver.from_conn_string(str(path))
 
 
-async def measure(star: str, turns: int, participants: int, stored: bool) -> dict[str, float]:
+async def measure(
+    star: str, turns: int, participants: int, stored: bool, threads: int = 1
+) -> dict[str, float]:
+    """Run so many threads, some at once; times are those of one turn."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "threads.db"
         async with _saver(star, path) if stored else nullcontext(None) as saver:
             graph = STARS[star](saver, turns, participants)
-            config = {"configurable": {"thread_id": "t"}} if stored else {}
             options = {"durability": "sync"} if stored else {}
+            room = asyncio.Semaphore(AT_ONCE)
+
+            async def converse(number: int) -> int:
+                config = {"configurable": {"thread_id": f"t{number}"}} if stored else {}
+                async with room:
+                    given = {"messages": [("user", "go")]}
+                    result = await graph.ainvoke(given, config, **options)
+                answers = (m for m in result["messages"] if m.content == ANSWER)
+                return sum(answer.name != "supervisor" for answer in answers)
+
             await STARS[star](None, 3, participants).ainvoke({"messages": [("user", "warm up")]})
             cpu, wall = time.process_time(), time.perf_counter()
-            result = await graph.ainvoke({"messages": [("user", "go")]}, config, **options)
+            answers = sum(await asyncio.gather(*map(converse, range(threads))))
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         size = sum(file.stat().st_size for file in Path(folder).iterdir())
-    answers = sum(m.content == ANSWER and m.name != "supervisor" for m in result["messages"])
+    turns *= threads
     if answers != turns:
         raise AssertionError(f"{answers} answers, not {turns}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -49,6 +64,7 @@ async def measure(star: str, turns: int, participants: int, stored: bool) -> dic
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    _, star, turns, participants, where = sys.argv
-    found = asyncio.run(measure(star, int(turns), int(participants), where == "sqlite"))
+    _, star, turns, participants, where, *threads = sys.argv
+    stored, numbers = where == "sqlite", map(int, threads or ["1"])
+    found = asyncio.run(measure(star, int(turns), int(participants), stored, *numbers))
     print(json.dumps(found))

@@ -19,8 +19,11 @@ IMPORTS = {
 }
 
 
-def one(star: str, turns: int, where: str, participants: int = 4) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.one", star, str(turns), str(participants), where]
+def one(
+    star: str, turns: int, where: str, participants: int = 4, *, threads: int = 1
+) -> dict[str, float]:
+    numbers = [str(turns), str(participants), where, str(threads)]
+    command = [sys.executable, "-m", "benchmarks.one", star, *numbers]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     found: dict[str, float] = json.loads(done.stdout)
     return found

@@ -14,6 +14,7 @@ import warnings
 from argparse import ArgumentParser
 from typing import Any
 
+import psutil
 import psycopg
 
 from asterism import Participant, SupervisorDecision, SupervisorView, SupervisorWorkflowBuilder
@@ -60,8 +61,17 @@ def count(connection: Any, status: str) -> int:
     return int(connection.execute(query, (status,)).fetchone()[0])
 
 
-def measure(url: str, workers: int, threads: int, concurrency: int, wait: float) -> float:
-    """Return the turns per second."""
+def cpu(process: psutil.Process) -> float:
+    """The CPU seconds of a process, and of those that it has started."""
+    own = process.cpu_times()
+    ended = own.children_user + own.children_system
+    return float(own.user + own.system + ended) + sum(cpu(child) for child in process.children())
+
+
+def measure(
+    server: Any, url: str, workers: int, threads: int, concurrency: int, wait: float
+) -> tuple[float, float, float]:
+    """Return the turns per second, the CPU ms of a turn, and the database's share of it."""
     command = [sys.executable, "-m", "asterism", "worker", "--db", url]
     command += ["--concurrency", str(concurrency)]
     environment = {**os.environ, "BENCH_WAIT": str(wait)}
@@ -78,10 +88,15 @@ def measure(url: str, workers: int, threads: int, concurrency: int, wait: float)
             connection.execute("DELETE FROM procrastinate_jobs")
             connection.execute("TRUNCATE checkpoints, checkpoint_blobs, checkpoint_writes")
             asyncio.run(fill(url, threads))
-            begun = time.perf_counter()
+            begun, database = time.perf_counter(), psutil.Process(server.pid)
+            everybody = [database, *(psutil.Process(each.pid) for each in started)]
+            before = [cpu(each) for each in everybody]
             while count(connection, "succeeded") < threads:
                 time.sleep(0.02)
-            return threads * TURNS / (time.perf_counter() - begun)
+            took = time.perf_counter() - begun
+            used = [cpu(each) - old for each, old in zip(everybody, before, strict=True)]
+            turns = threads * TURNS
+            return turns / took, sum(used) / turns * 1e3, used[0] / sum(used)
     finally:
         for each in started:
             each.terminate()
@@ -97,21 +112,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=100)
     arguments = parser.parse_args()
-    found: dict[tuple[float, int], list[float]] = {}
+    found: dict[tuple[float, int], list[tuple[float, float, float]]] = {}
     durable = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
     with serving(**durable) as server:
         for number in range(arguments.rounds):
             for wait in (0.0, 0.2):
                 for workers in (1, 2, 4):
                     url = server.create()
-                    speed = measure(url, workers, arguments.threads, 25, wait)
-                    found.setdefault((wait, workers), []).append(speed)
+                    figures = measure(server, url, workers, arguments.threads, 25, wait)
+                    found.setdefault((wait, workers), []).append(figures)
                     server.drop(url)
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
-        print("| a turn waits | workers | turns a second |")
-        print("| ---: | ---: | ---: |")
-        for (wait, workers), speeds in found.items():
-            print(f"| {wait * 1e3:.0f} ms | {workers} | {statistics.median(speeds):.0f} |")
+        print("| a turn waits | workers | turns a second | CPU ms a turn | of it, the database |")
+        print("| ---: | ---: | ---: | ---: | ---: |")
+        for (wait, workers), figures in found.items():
+            speed, used, share = map(statistics.median, zip(*figures, strict=True))
+            shown = f"{speed:.0f} | {used:.1f} | {share * 100:.0f} %"
+            print(f"| {wait * 1e3:.0f} ms | {workers} | {shown} |")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,11 @@ class Server:
         self.run(f"CREATE DATABASE {TEMPLATE}")
         migrate(self.url(TEMPLATE))
 
+    @property
+    def pid(self) -> int:
+        """The process that all others of the server are started by."""
+        return int(self._server.get_pid())
+
     def url(self, database: str) -> str:
         return str(self._server.get_uri(database))
 
