@@ -63,9 +63,11 @@ def count(connection: Any, status: str) -> int:
 
 def cpu(process: psutil.Process) -> float:
     """The CPU seconds of a process, and of those that it has started."""
-    own = process.cpu_times()
-    ended = own.children_user + own.children_system
-    return float(own.user + own.system + ended) + sum(cpu(child) for child in process.children())
+    try:
+        parts, children = process.cpu_times()[:4], process.children()
+    except psutil.NoSuchProcess:  # what has ended is counted with who started it
+        return 0.0
+    return float(sum(parts)) + sum(cpu(child) for child in children)
 
 
 def measure(
