@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUEST := Plan a corporate holiday party for 50 people in Seattle on December 15th
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui ui-test lint format studio notebooks bench eval torture audit clean
+.PHONY: help demo test ui ui-test lint format studio notebooks docs bench eval torture audit clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,11 @@ studio: $(VENV)/developed ## Start the development server of LangGraph Studio
 notebooks: $(VENV)/developed ## Run the notebooks and keep their outputs
 	$(BIN)/python -m notebooks.run
 
+# Without a network: the build fails on a page that would load anything from elsewhere.
+docs: $(VENV)/documented ## Build the documentation into out/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@! grep -rE '<(script|link|img|iframe)[^>]+(src|href)="(https?:)?//' out/site --include='*.html'
+
 bench: $(VENV)/developed ## Measure against a hand-written LangGraph star and langgraph-supervisor
 	$(BIN)/python -m benchmarks.turns
 	$(BIN)/python -m benchmarks.parallel
@@ -72,6 +77,10 @@ $(VENV)/bin/python:
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/documented: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
 	@touch $@
 
 $(VENV)/developed: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from asterism.nodes.kinds import Participant
     from asterism.nodes.middleware import context_middleware
     from asterism.nodes.reviewers import Review, Reviewer, create_reviewer
+    from asterism.nodes.service import Service
     from asterism.nodes.view import SupervisorView
+    from asterism.notebook import show, show_progress
     from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
     from asterism.personality import Personality
     from asterism.pictures import (
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from asterism.recollections import Recollection
     from asterism.resilience import AskPerson, Compensation, Delegate, Timeout, UndoAll, UseCached
     from asterism.runs import aproceed, proceed
+    from asterism.serving import create_service_app
     from asterism.shared import SharedMemory
     from asterism.storage import aopen_checkpointer, aopen_store, open_checkpointer, open_store
     from asterism.supervision import (
@@ -112,6 +115,7 @@ __all__ = [
     "Review",
     "Reviewer",
     "RunRecord",
+    "Service",
     "SharedMemory",
     "SlidingWindow",
     "SubAgentTask",
@@ -148,6 +152,7 @@ __all__ = [
     "context_middleware",
     "convert_tool_content_to_text",
     "create_reviewer",
+    "create_service_app",
     "create_supervisor_agent",
     "generate_detailed_tool_trace",
     "generate_orchestrator_flowchart",
@@ -163,6 +168,8 @@ __all__ = [
     "proceed",
     "read_run",
     "resume",
+    "show",
+    "show_progress",
     "total_cost_breakdown",
     "what_if",
 ]
@@ -205,6 +212,7 @@ _HOMES = {
     "Review": "nodes.reviewers",
     "Reviewer": "nodes.reviewers",
     "RunRecord": "pictures",
+    "Service": "nodes.service",
     "SharedMemory": "shared",
     "SlidingWindow": "context",
     "SubAgentTask": "tasks",
@@ -241,6 +249,7 @@ _HOMES = {
     "context_middleware": "nodes.middleware",
     "convert_tool_content_to_text": "messages",
     "create_reviewer": "nodes.reviewers",
+    "create_service_app": "serving",
     "create_supervisor_agent": "nodes.deciders",
     "generate_detailed_tool_trace": "pictures",
     "generate_orchestrator_flowchart": "pictures",
@@ -256,6 +265,8 @@ _HOMES = {
     "proceed": "runs",
     "read_run": "pictures",
     "resume": "people",
+    "show": "notebook",
+    "show_progress": "notebook",
     "total_cost_breakdown": "ledger",
     "what_if": "graphs.what_if",
 }

@@ -145,6 +145,8 @@ class Gate:
         self._scopes: dict[str, Scope] = {}
         self._spent: dict[str, Usage] = {}
         self._raised: dict[str, dict[str, str]] = {}
+        self.held: asyncio.AbstractEventLoop | None = None
+        """The event loop that a sync run holds up, as in a notebook: calls in it cannot wait."""
         self.on_warning: Callable[[str, Measure, Decimal], None] | None = None
         """Is told the scope, the measure and the part that is used, once for each."""
 

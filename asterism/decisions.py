@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from asterism.agents import Agent
 from asterism.errors import BadDecisionError
-from asterism.messages import clean_text
+from asterism.messages import clean, clean_text
 from asterism.plain import as_dict, normal_name
 from asterism.tasks import SubAgentTask, plan_faults
 
@@ -128,32 +128,28 @@ def read_decision(said: object, names: Sequence[str], *, plans: bool = False) ->
     try:
         coded = isinstance(said, AnswerDecision)
         schema = PlanDecision if plans or coded else SupervisorDecision
-        decision = schema.model_validate(_fields(said))
+        decision = schema.model_validate(clean(_fields(said)))
         if isinstance(decision, AnswerDecision) and not coded:
             decision = decision.model_copy(update={"fields": None, "failure": None})
     except ValidationError as error:
         raise BadDecisionError(_explain(error)) from error
-    words = {
-        "user_prompt": decision.user_prompt and clean_text(decision.user_prompt),
-        "instruction": decision.instruction and clean_text(decision.instruction),
-    }
     if decision.user_input_needed:
-        return decision.model_copy(update={**words, "next_agent": None, "tasks": None})
+        return decision.model_copy(update={"next_agent": None, "tasks": None})
     if isinstance(decision, PlanDecision):
         names = [*names, *(agent.agent_id for agent in decision.subagents)]
     if decision.tasks:
         return decision.model_copy(
-            update={**words, "next_agent": None, "tasks": _plan(decision.tasks, names)}
+            update={"next_agent": None, "tasks": _plan(decision.tasks, names)}
         )
     if decision.next_agent is None:
-        return decision.model_copy(update={**words, "tasks": None})
+        return decision.model_copy(update={"tasks": None})
     name = match_name(decision.next_agent, names)
     if name is None:
         raise BadDecisionError(
             f"next_agent is {decision.next_agent[:100]!r}, which is not a participant. "
             f"Allowed: {', '.join(names)}, or null."
         )
-    return decision.model_copy(update={**words, "next_agent": name, "tasks": None})
+    return decision.model_copy(update={"next_agent": name, "tasks": None})
 
 
 def reports_wanted(said: object) -> list[str]:
@@ -170,10 +166,7 @@ def _plan(tasks: Sequence[SubAgentTask], names: Sequence[str]) -> list[SubAgentT
     """Check the tasks of a decision, with the names as they are written here."""
     matched = [
         task.model_copy(
-            update={
-                "agent_id": match_name(task.agent_id, names) or task.agent_id[:100],
-                "task_description": clean_text(task.task_description),
-            }
+            update={"agent_id": match_name(task.agent_id, names) or task.agent_id[:100]}
         )
         for task in tasks
     ]

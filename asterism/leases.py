@@ -1,15 +1,23 @@
 """Who drives a thread: one caller at a time, in this process and in others."""
 
+import asyncio
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable
 from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
+from asterism.effects import Call, Steps
+from asterism.errors import ThreadBusyError
+
 S = TypeVar("S")
+
+LEASE_POLL = 0.02
+"""Seconds between two looks at a thread that somebody else drives."""
 
 Release = Callable[[], None]
 """Gives a lease back."""
@@ -52,6 +60,23 @@ async def atake_lease(saver: Any, thread_id: str) -> Release | None:
     if isinstance(saver, AsyncLeasing):
         return await saver.atake_lease(thread_id)
     return take_lease(saver, thread_id)
+
+
+def leased(saver: Any, thread_id: str, wait: float) -> Steps[Release]:
+    """Take the lease of a thread; wait for it for some seconds.
+
+    Raises:
+        ThreadBusyError: Somebody else has it all the time.
+    """
+    until = time.monotonic() + max(wait, LEASE_POLL)
+    while (release := (yield Call(take_lease, atake_lease, (saver, thread_id)))) is None:
+        if time.monotonic() >= until:
+            raise ThreadBusyError(
+                f"The thread {thread_id!r} is being driven by somebody else. Try again when that "
+                "run is over, or build with thread_wait=SECONDS to wait for it."
+            )
+        yield Call(time.sleep, asyncio.sleep, (LEASE_POLL,))
+    return cast(Release, release)
 
 
 def take_process_lease(owner: object, thread_id: str) -> Release | None:

@@ -7,6 +7,8 @@ from typing import Any, NotRequired, Self
 
 from typing_extensions import TypedDict
 
+from asterism.markup import Bundle, as_table
+
 CENTS = Decimal(100)
 """US cents in a dollar."""
 
@@ -82,6 +84,18 @@ class Usage:
             cost_usd=sum((Decimal(e["cost_usd"]) for e in found if e["cost_usd"]), Decimal(0)),
             unknown=frozenset(e.get("model", "") for e in models if e["cost_usd"] is None),
         )
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
+        prices = f"; price unknown: {', '.join(sorted(self.unknown))}" if self.unknown else ""
+        rows = [
+            ("model calls", f"{self.calls:,}"),
+            ("input tokens", f"{self.input_tokens:,}"),
+            ("of them cached", f"{self.cached_input_tokens:,}"),
+            ("output tokens", f"{self.output_tokens:,}"),
+            ("time in calls", f"{self.seconds:.3f} s"),
+            ("cost", f"${self.cost_usd}{prices}"),
+        ]
+        return as_table(("what", "how much"), rows, "usage")
 
 
 def joined(line: Entry, entry: Entry) -> Entry:

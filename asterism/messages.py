@@ -1,8 +1,9 @@
 """Messages: how histories are folded, and how they cross from one thread to another."""
 
 import json
+import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from langchain_core.messages import (
@@ -19,10 +20,16 @@ from langchain_core.messages import (
 )
 from langgraph.graph.message import add_messages
 
+T = TypeVar("T")
+
+_TEXTS = ("content", "name", "id", "tool_calls", "invalid_tool_calls", "tool_call_id")
+"""The fields of a message that hold text of people, models and tools."""
+
 
 def fold_messages(left: list[AnyMessage], writes: Sequence[object]) -> list[AnyMessage]:
     """Apply writes to a history in order, as `add_messages` would one by one.
 
+    Each is cleaned, so what stands in a history can be stored, and sent to a model.
     Batching-invariant, as a `DeltaChannel` needs: one call with two writes gives what two
     calls give. What is no message yet and has no id gets one that depends only on its place
     and content, so that reading a stored history again gives the same ids.
@@ -57,13 +64,15 @@ def _fold(left: list[AnyMessage], writes: Sequence[object], *, repair: bool) -> 
             if repair and any(isinstance(message, HumanMessage) for message in new):
                 _answer_dangling(merged, places)
             for place, (item, read) in enumerate(zip(items, new, strict=True), len(merged)):
-                read.id = read.id or _id_of(item, place, read)
+                read.id = read.id or _id_of(item, place, clean(read))
             if any(isinstance(message, RemoveMessage) for message in new):
-                merged = cast(list[AnyMessage], add_messages(cast(Any, merged), cast(Any, new)))
+                merged = cast(
+                    list[AnyMessage], add_messages(cast(Any, merged), cast(Any, clean(new)))
+                )
                 places = _places(merged)
                 continue
         for message in new:
-            _place(message, merged, places, repair=repair)
+            _place(clean(message), merged, places, repair=repair)
     return merged
 
 
@@ -205,4 +214,37 @@ def history_fault(messages: Iterable[BaseMessage]) -> str | None:
 
 def clean_text(text: str) -> str:
     """Replace what cannot be stored or sent: lone surrogates and null characters."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "�")
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
+    return text.replace("\x00", "�")
+
+
+def clean(value: T) -> T:
+    """Clean every text in a plain JSON value or a message, at any depth.
+
+    Returns:
+        `value` itself where there is nothing to replace.
+    """
+    given: object = value
+    if isinstance(given, str):
+        text = clean_text(given)
+        return value if text == given else cast(T, text)
+    if isinstance(given, BaseMessage):
+        return cast(T, _clean_message(given))
+    if isinstance(given, list):
+        items = cast(list[object], given)
+        new = [clean(item) for item in items]
+        return value if all(map(operator.is_, new, items)) else cast(T, new)
+    if isinstance(given, dict):
+        named = cast(dict[object, object], given)
+        pairs = {clean(key): clean(item) for key, item in named.items()}
+        same = map(operator.is_, (*pairs, *pairs.values()), (*named, *named.values()))
+        return value if all(same) else cast(T, pairs)
+    return value
+
+
+def _clean_message(message: BaseMessage) -> BaseMessage:
+    fields = vars(message)
+    texts = [(name, fields[name]) for name in _TEXTS if fields.get(name)]
+    changed = {name: new for name, text in texts if (new := clean(text)) is not text}
+    return message.model_copy(update=changed) if changed else message

@@ -1,6 +1,5 @@
 """The callback handlers that tell a meter of model and tool calls."""
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ from langchain_core.outputs import LLMResult
 from langgraph.errors import GraphBubbleUp
 
 from asterism.budgets import Gate
+from asterism.effects import running_loop
 from asterism.ledger import Usage
 from asterism.plain import as_dict
 
@@ -64,6 +64,13 @@ class Metering(Protocol):
 class _CallsOnly(BaseCallbackHandler):
     """Is told of model and tool calls, and of nothing else."""
 
+    def __init__(self, meter: Metering) -> None:
+        self._meter = meter
+
+    def _is_async(self) -> bool:
+        """Whether a call is made in an event loop that goes on meanwhile."""
+        return running_loop() not in (None, self._meter.gate.held)
+
     @property
     def ignore_chain(self) -> bool:
         return True
@@ -87,9 +94,6 @@ class CallHandler(_CallsOnly):
     run_inline = True
     raise_error = True
 
-    def __init__(self, meter: Metering) -> None:
-        self._meter = meter
-
     def on_chat_model_start(
         self,
         serialized: Any,
@@ -103,7 +107,7 @@ class CallHandler(_CallsOnly):
         facts = metadata or {}
         self._meter.began(run_id, str(facts.get("ls_model_name") or ""), facts)
         gate = self._meter.gate
-        if gate and not _in_loop():
+        if gate and not self._is_async():
             options = as_dict(kwargs.get("invocation_params"))
             try:
                 gate.enter(*self._meter.estimate(run_id, messages[0], options))
@@ -149,9 +153,6 @@ class Gatekeeper(_CallsOnly, AsyncCallbackHandler):
 
     raise_error = True
 
-    def __init__(self, meter: Metering) -> None:
-        self._meter = meter
-
     @property
     def ignore_llm(self) -> bool:
         """Whether it is not told of answers."""
@@ -165,7 +166,7 @@ class Gatekeeper(_CallsOnly, AsyncCallbackHandler):
     @property
     def ignore_chat_model(self) -> bool:
         """Whether the call is a sync one, which the other handler keeps."""
-        return not _in_loop()
+        return not self._is_async()
 
     async def on_chat_model_start(
         self,
@@ -184,12 +185,3 @@ class Gatekeeper(_CallsOnly, AsyncCallbackHandler):
             except BaseException:
                 self._meter.forget(run_id)
                 raise
-
-
-def _in_loop() -> bool:
-    """Whether this thread runs an event loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

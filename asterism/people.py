@@ -144,12 +144,18 @@ def request_of(interrupt: Interrupt, path: tuple[str, ...] = ()) -> PendingReque
         participant=path[-1] if path else "supervisor",
         path="/".join(path),
         request_type=APPROVAL if asks else str(fields.get("request_type") or "question"),
-        prompt=approval_prompt(fields)
-        if asks
-        else str(fields.get("prompt") or fields.get("question") or value),
+        prompt=prompt_of(value),
         schema=schema or (approval_schema(fields) if asks else None),
         value=value,
     )
+
+
+def prompt_of(value: object) -> str:
+    """Return the question that the value of an interrupt asks."""
+    fields = as_dict(value)
+    if is_approval(value):
+        return approval_prompt(fields)
+    return str(fields.get("prompt") or fields.get("question") or value)
 
 
 def _looks_like_ids(answers: Mapping[Any, Any]) -> bool:
@@ -164,10 +170,20 @@ def _checked(request: PendingRequest, value: Any) -> Any:
         value = approval_answer(as_dict(request.value), value)
     if request.schema is None:
         return value
-    from jsonschema import exceptions, validators
+    from jsonschema import Draft202012Validator, exceptions, validators
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
-    check = validators.validator_for(request.schema)(request.schema)
-    fault: Any = cast(Any, exceptions).best_match(check.iter_errors(value))
+    # With a registry of its own, a `$ref` of the schema is not looked up on the network.
+    kind = validators.validator_for(request.schema, Draft202012Validator)
+    check = kind(request.schema, registry=Registry())
+    try:
+        fault: Any = cast(Any, exceptions).best_match(check.iter_errors(value))
+    except Unresolvable as error:
+        raise AnswerError(
+            f"The answer to {request.prompt!r} cannot be checked: the schema refers to "
+            f"{error.ref!r}, and only its own parts are read."
+        ) from error
     if fault:
         place = "".join(f"[{part!r}]" for part in fault.absolute_path)
         raise AnswerError(

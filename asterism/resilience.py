@@ -7,13 +7,18 @@ takes the place of the workflow's policy of the same kind.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from langgraph.errors import GraphRecursionError, NodeCancelledError, NodeTimeoutError
 from langgraph.types import RetryPolicy
 
 from asterism.breaker import CircuitBreaker
-from asterism.errors import BudgetExceededError, CircuitOpenError, ConsensusFailedError
+from asterism.errors import (
+    BudgetExceededError,
+    CircuitOpenError,
+    ConsensusFailedError,
+    RemoteFailedError,
+)
 from asterism.plain import is_number
 from asterism.retries import is_api_error
 
@@ -161,6 +166,8 @@ def policy_faults(policies: Sequence[Any], names: Sequence[str]) -> list[str]:
 
 def failure_kind(error: BaseException) -> FailureKind:
     """Name the kind of failure that an error is."""
+    if isinstance(error, RemoteFailedError):
+        return cast(FailureKind, error.kind) if error.kind in FAILURES else "agent_failed"
     if isinstance(error, TimeoutError | NodeTimeoutError):
         return "agent_timeout"
     if isinstance(error, GraphRecursionError):

@@ -2,7 +2,9 @@
 
 import json
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from langgraph.types import RetryPolicy
@@ -24,6 +26,7 @@ _API_NAMES = _PASSING_NAMES | {
     "APIError",  # openai, anthropic
     "HTTPError",  # httpx, requests
     "ClientError",  # botocore, google
+    "RemoteError",  # ours
 }
 _NO_QUOTA = "insufficient_quota"
 
@@ -88,14 +91,14 @@ def pause(
     Args:
         policy: The intervals.
         attempt: Which attempt failed, counted from 1.
-        error: Its error; a `Retry-After` header in it is kept to, up to `max_interval`.
+        error: Its error; the `Retry-After` that it carries is kept to, up to `max_interval`.
         chance: A number in [0, 1) that spreads the waits of many callers.
     """
     grown = policy.initial_interval * policy.backoff_factor ** (attempt - 1)
     wait = min(grown, policy.max_interval)
     if policy.jitter:
         wait *= 0.5 + chance()
-    return min(max(wait, _retry_after(error)), policy.max_interval)
+    return min(max(wait, _asked_wait(error)), policy.max_interval)
 
 
 def _status(error: BaseException) -> int | None:
@@ -106,9 +109,27 @@ def _status(error: BaseException) -> int | None:
     return None
 
 
-def _retry_after(error: BaseException) -> float:
+def _asked_wait(error: BaseException) -> float:
+    asked = getattr(error, "retry_after", None)
+    if isinstance(asked, int | float):
+        return asked
     headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
+    return retry_after(headers)
+
+
+def retry_after(headers: Mapping[str, str], *, clock: Callable[[], float] = time.time) -> float:
+    """Return the seconds for which a service asks to be left alone; 0 where it does not.
+
+    Args:
+        headers: Those of its response; `Retry-After` holds seconds or a date.
+        clock: The time in seconds since 1970.
+    """
+    said: Any = headers.get("retry-after") or 0
     try:
-        return float(headers.get("retry-after", 0))
+        seconds = float(said)
     except (TypeError, ValueError):
-        return 0.0
+        try:
+            seconds = parsedate_to_datetime(said).timestamp() - clock()
+        except (TypeError, ValueError):
+            return 0.0
+    return seconds if seconds > 0 else 0.0

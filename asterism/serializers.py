@@ -27,7 +27,8 @@ class StrictSerializer(JsonPlusSerializer):
         """Read a stored value.
 
         Raises:
-            StorageError: It is encrypted, or of a format that this library never writes.
+            StorageError: It is encrypted, damaged, or of a format that this library never
+                writes.
         """
         kind = data[0]
         if "+" in kind:
@@ -37,7 +38,13 @@ class StrictSerializer(JsonPlusSerializer):
                 f"A stored value has the format {kind!r}, which is not read; allowed are "
                 f"{', '.join(sorted(_READABLE))}. The database was not written by Asterism."
             )
-        return super().loads_typed(data)
+        try:
+            return super().loads_typed(data)
+        except ValueError as error:
+            raise StorageError(
+                f"A stored value cannot be read: {error}. The database is damaged; restore it "
+                "from a copy."
+            ) from error
 
 
 class StrictEncryptedSerializer(EncryptedSerializer):

@@ -30,15 +30,9 @@ T = TypeVar("T")
 FORMAT = 1
 """The version of what is stored; it grows when an older version could not read it."""
 
-_PRAGMAS = (
-    "PRAGMA auto_vacuum=INCREMENTAL",
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=NORMAL",
-)
-"""Readers do not block writers; a loss of power, not a crash, may lose the last commits.
-
-Free pages can be given back to the disk bit by bit, which only a new file can be told.
-"""
+_PRAGMAS = ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=NORMAL")
+"""A new file gives free pages back bit by bit; readers do not block writers; a loss of power, not a
+crash, may lose the last commits."""
 
 _WAYS_OUT = {
     "locked": "Another process writes to it; try again.",
@@ -47,6 +41,7 @@ _WAYS_OUT = {
     "malformed": "Restore it from a copy; sqlite3 FILE .recover saves what can be saved.",
     "not a database": "Name another file.",
     "unable to open": "Check that the file and its folder exist and may be read.",
+    "closed": "Keep open_checkpointer() open for as long as the workflow runs.",
 }
 
 
@@ -66,14 +61,15 @@ class _Outcome:
 
 
 @contextmanager
-def faults(path: Path | None) -> Generator[None]:
+def faults(path: Path | None, kind: type[Exception] = sqlite3.Error) -> Generator[None]:
     """Say what is wrong with a database file, and what can be done."""
     try:
         yield
-    except sqlite3.Error as error:
-        way = next((way for words, way in _WAYS_OUT.items() if words in str(error)), "")
+    except kind as error:
+        said = str(error).rstrip(".")
+        way = next((way for words, way in _WAYS_OUT.items() if words in said), "")
         raise StorageError(
-            f"The database {str(path or ':memory:')!r} cannot be used: {error}. "
+            f"The database {str(path or ':memory:')!r} cannot be used: {said}. "
             f"What is stored is not changed. {way}".strip()
         ) from error
 
@@ -91,7 +87,7 @@ def prepare(connection: sqlite3.Connection, path: Path | None, kind: str, newest
         StorageError: A newer version wrote it.
     """
     for pragma in _PRAGMAS:
-        connection.execute(pragma)
+        connection.execute(f"PRAGMA {pragma}")
     connection.execute(
         "CREATE TABLE IF NOT EXISTS asterism (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
     )
@@ -124,11 +120,13 @@ class GroupCommitSaver(SqliteSaver):
         self.lock: Any = threading.RLock()  # a transaction of several calls holds it throughout
         self._jobs: deque[_Job] = deque()
         self._guard = threading.Lock()
-        self._state = {"draining": False, "grouped": False}
+        self._state = {"draining": False, "grouped": False, "closed": False}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-saver")
 
     def close(self) -> None:
         """Finish what is waiting and end the thread; the connection stays open."""
+        with self._guard:
+            self._state["closed"] = True
         self._thread.shutdown(wait=True)
 
     def setup(self) -> None:
@@ -156,7 +154,8 @@ class GroupCommitSaver(SqliteSaver):
         """Take the lease of a thread, against other processes too."""
         if self.path is None:
             return take_process_lease(self, thread_id)
-        return take_file_lease(self.path.with_name(f"{self.path.name}.locks"), thread_id)
+        with faults(self.path, OSError):
+            return take_file_lease(self.path.with_name(f"{self.path.name}.locks"), thread_id)
 
     @contextmanager
     def cursor(self, transaction: bool = True) -> Generator[sqlite3.Cursor]:
@@ -236,12 +235,13 @@ class GroupCommitSaver(SqliteSaver):
     async def _call(self, call: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         job = _Job(call, loop.create_future(), loop)
-        with self._guard:
+        with self._guard, faults(self.path):
+            if self._state["closed"]:
+                raise sqlite3.ProgrammingError("Cannot operate on a closed database.")
             self._jobs.append(job)
-            start = not self._state["draining"]
-            self._state["draining"] = True
-        if start:
-            self._thread.submit(self._drain)
+            if not self._state["draining"]:
+                self._state["draining"] = True
+                self._thread.submit(self._drain)
         return cast(T, await job.future)
 
     def _drain(self) -> None:

@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from langchain_core.embeddings import Embeddings
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -22,6 +21,7 @@ MEMORY = "memory:"
 SETUP_POLL = 0.01
 """Seconds between two looks at whether another process has made the tables."""
 
+_FILE = "sqlite:///"
 _ALLOWED = "sqlite:///path/to/file.db, postgresql://user:password@host/name or memory:"
 _POSTGRES = ("postgresql", "postgres")
 
@@ -153,12 +153,12 @@ def is_postgres(url: str) -> bool:
 
 def sqlite_path(url: str) -> Path | None:
     """Return the file that a URL names, or None for `memory:`."""
-    parts = urlsplit(url)
-    if parts.scheme == "memory":
+    if url.startswith(MEMORY):
         return None
-    if parts.scheme != "sqlite" or parts.netloc or not parts.path.strip("/"):
+    path = url.removeprefix(_FILE)  # verbatim: the name of a file may hold # or ?
+    if path == url or not path.strip("/"):
         raise StorageError(f"The database {redact(url)!r} cannot be opened; allowed: {_ALLOWED}.")
-    return Path(parts.path[1:]).expanduser()
+    return Path(path).expanduser()
 
 
 def make_private(path: Path) -> None:
@@ -166,7 +166,7 @@ def make_private(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a null character is a ValueError
         raise StorageError(
             f"The database {str(path)!r} cannot be opened: {error}. Give a file in a folder that "
             "you may write to, or memory: to store nothing."

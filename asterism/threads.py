@@ -11,6 +11,7 @@ from platformdirs import user_data_path
 
 from asterism.errors import ConfigurationError
 from asterism.graphs.catalog import open_graph
+from asterism.graphs.checks import check_thread
 from asterism.models import OFFLINE
 from asterism.runs import Graph
 
@@ -82,9 +83,11 @@ async def origin_of(saver: BaseCheckpointSaver[Any], thread: str) -> tuple[str, 
     """Return the graph and the model that a thread was started with.
 
     Raises:
-        ConfigurationError: There is no such thread, or it was not started from here.
+        ConfigurationError: There is no such thread, it was not started from here, or it is no
+            name of a thread.
     """
     config: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+    check_thread(config)
     saved = await saver.aget_tuple(config)
     facts = cast(dict[str, Any], saved.metadata) if saved else {}
     if "graph" not in facts:

@@ -1,6 +1,5 @@
 """A meter: counts model and tool calls as LangChain tells of them."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,16 +9,17 @@ from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
-from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.outputs import LLMResult
 
 from asterism.budgets import Gate, scopes_of
 from asterism.errors import ConfigurationError
-from asterism.ledger import CENTS, Entry, Usage, joined
+from asterism.ledger import Entry, Usage, joined
 from asterism.metering import CallHandler, Gatekeeper
 from asterism.plain import as_dict
 from asterism.prices import DEFAULT_PRICES, PriceTable
+from asterism.takings import answer_of, is_from_cache, told_entries, tool_cost
 
 OUTPUT_GUESS = 4_096
 """How many tokens a model is taken to answer with at most, where the call does not say."""
@@ -128,10 +128,12 @@ class Meter:
         """Count answers that an earlier process got and this one did not see."""
         for message in messages:
             answer = message if isinstance(message, AIMessage) else None
-            if answer is None or _from_cache(answer):
+            if answer is None or answer.id in self._counted or is_from_cache(answer):
                 continue
-            if answer.usage_metadata and answer.id not in self._counted:
+            if answer.usage_metadata:
                 self._close(_Open(by, task, "", self._clock()), answer)
+            for entry in told_entries(answer, by, task, self._prices):
+                self._note(entry, task, answer)
 
     # ---- what the handlers tell
 
@@ -185,10 +187,10 @@ class Meter:
         """Note that a model has answered."""
         with self._lock:
             began = self._open.pop(run, None)
-        message = _message(response)
+        message = answer_of(response)
         if began is None:
             return
-        if _from_cache(message):
+        if is_from_cache(message):
             self.gate.spend(scopes_of(began.by, began.task), Usage(), run)
         else:
             self._close(began, message, run)
@@ -255,46 +257,27 @@ class Meter:
             entry["model"] = what["model"]
         else:
             entry["tool"] = what["tool"]
+        self._note(entry, began.task, message, run, error)
+
+    def _note(
+        self,
+        entry: Entry,
+        task: str | None,
+        message: AIMessage | None,
+        run: UUID | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """Write an entry into the ledger, and tell the budgets and the watchers of it."""
         with self._lock:
             if message is not None and message.id:
                 self._counted.add(message.id)
-            key = (began.by, began.task or "", what.get("model", ""), what.get("tool", ""))
+            key = (entry["by"], task or "", entry.get("model", ""), entry.get("tool", ""))
             line = self._lines.get(key)
             self._lines[key] = entry if line is None else joined(line, entry)
             usage = Usage.of([entry])
             self.total += usage
-        self.gate.spend(scopes_of(began.by, began.task), usage, run)
+        self.gate.spend(scopes_of(entry["by"], task), usage, run)
         failed = type(error).__name__ if error else None
         call = MeteredCall(entry=entry, message_id=message.id if message else None, error=failed)
         for watcher in self._watchers:
             watcher(call)
-
-
-def _message(response: LLMResult) -> AIMessage | None:
-    for generations in response.generations:
-        for generation in generations:
-            if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage):
-                return generation.message
-    return None
-
-
-def _from_cache(message: AIMessage | None) -> bool:
-    """Whether LangChain's cache gave an answer: it marks its usage so."""
-    return as_dict(message.usage_metadata if message else None).get("total_cost") == 0
-
-
-def tool_cost(output: object) -> Decimal:
-    """Read the US dollars that a tool says it cost: `cost_in_cents` in its artifact or its JSON."""
-    found: object = output
-    if isinstance(output, ToolMessage):
-        found = output.artifact if "cost_in_cents" in as_dict(output.artifact) else output.text
-    if isinstance(found, str) and "cost_in_cents" in found:
-        try:
-            found = json.loads(found, parse_float=Decimal)
-        except ValueError:
-            return Decimal(0)
-    cents = as_dict(found).get("cost_in_cents")
-    if isinstance(cents, bool) or not isinstance(cents, int | float | Decimal):
-        return Decimal(0)
-    cost = Decimal(str(cents)) / CENTS
-    return cost if cost.is_finite() and cost > 0 else Decimal(0)

@@ -7,13 +7,16 @@ from uuid import UUID
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, convert_to_messages
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 
 from asterism.errors import InvalidRequestError, InvalidThreadError, UnknownParticipantError
 from asterism.graphs.plans import running_participants
+from asterism.messages import clean
 from asterism.nodes.view import label
 from asterism.people import open_requests
 from asterism.plain import as_dict, as_list
+from asterism.runs import Graph
 
 THREAD_ID_LIMIT = 255
 """The longest thread id."""
@@ -37,8 +40,21 @@ def check_thread(config: RunnableConfig | None) -> str:
     return text
 
 
+def check_read(graph: Graph, config: RunnableConfig) -> None:
+    """Check the thread of which a graph is to read something, where it stores any.
+
+    Raises:
+        InvalidThreadError: As of `check_thread`.
+    """
+    if isinstance(graph.checkpointer, BaseCheckpointSaver):
+        check_thread(config)
+
+
 def checked_request(given: Mapping[str, Any]) -> dict[str, Any]:
     """Read the request, so that a wrong one costs nothing.
+
+    The caller's messages are copied: the history gives each an id, and the same object must
+    be a new message when it is given again.
 
     Raises:
         InvalidRequestError: There is no message, or none says anything.
@@ -49,7 +65,7 @@ def checked_request(given: Mapping[str, Any]) -> dict[str, Any]:
             'The input has no messages. Allowed: {"messages": [("user", "what you want")]}.'
         )
     try:
-        read = convert_to_messages(as_list(messages))
+        read = clean(convert_to_messages(as_list(messages)))
     except (ValueError, NotImplementedError) as error:
         raise InvalidRequestError(f"The input's messages cannot be read: {error}") from error
     if not any(message.type == "human" and _says_something(message) for message in read):
@@ -57,7 +73,7 @@ def checked_request(given: Mapping[str, Any]) -> dict[str, Any]:
             "The input has no message of the user that says anything. "
             'Allowed: {"messages": [("user", "what you want")]}.'
         )
-    return {**given, "messages": read}
+    return {**given, "messages": [message.model_copy() for message in read]}
 
 
 def check_pending(snapshot: StateSnapshot, participants: Mapping[str, str]) -> None:
@@ -76,16 +92,17 @@ def check_pending(snapshot: StateSnapshot, participants: Mapping[str, str]) -> N
 
 
 def addressed(given: Any, snapshot: StateSnapshot) -> Any:
-    """Address the one answer to the one question that is open.
+    """Clean answers, and address the one answer to the one question that is open.
 
     The engine hands an answer without an address down from node to node; the visits of a
     plan are no nodes of their own.
     """
-    resume = getattr(given, "resume", None)
-    if resume is None or len(snapshot.interrupts) != 1:
+    if (resume := clean(getattr(given, "resume", None))) is None:
         return given
-    name = snapshot.interrupts[0].id
-    return given if name in as_dict(resume) else replace(given, resume={name: resume})
+    name = snapshot.interrupts[0].id if len(snapshot.interrupts) == 1 else None
+    if name is not None and name not in as_dict(resume):
+        resume = {name: resume}
+    return replace(given, resume=resume)
 
 
 def stranger(snapshot: StateSnapshot, participants: Mapping[str, str]) -> str | None:
@@ -130,6 +147,7 @@ def _says_something(message: BaseMessage) -> bool:
 __all__: Sequence[str] = (
     "addressed",
     "check_pending",
+    "check_read",
     "check_thread",
     "checked_request",
     "stranger",

@@ -1,5 +1,6 @@
 """What a workflow knows of itself."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +62,7 @@ def inside(
     config: RunnableConfig | None,
     background: Background,
     values: Mapping[str, Any],
+    held: asyncio.AbstractEventLoop | None = None,
 ) -> RunnableConfig:
     """Return the config of a run, with all that its nodes need.
 
@@ -69,6 +71,7 @@ def inside(
         config: What the caller gave.
         background: The run's own background.
         values: The state that it goes on with.
+        held: The event loop that it holds up, because it is a sync one.
     """
     return with_background(
         config,
@@ -78,4 +81,5 @@ def inside(
         gated=facts.budget is not None or facts.team.has_budgets(),
         events=facts.events,
         values=values,
+        held=held,
     )

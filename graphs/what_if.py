@@ -90,7 +90,7 @@ def what_if(
             was built with it.
         request: Which request of the thread, from 1. None: the latest.
         thread: The new thread. None: the old one's name with something after it.
-        new_id: Makes the names of threads and handoffs.
+        new_id: Makes the names of threads and of decisions in the history.
 
     Raises:
         WhatIfError: There is no such round, request or visit, the decision is the one that was

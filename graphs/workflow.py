@@ -1,7 +1,5 @@
 """A compiled workflow: a LangGraph graph that keeps a few promises more."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, Self, cast
@@ -11,29 +9,28 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Durability, GraphOutput, StateSnapshot, StateUpdate
 
-from asterism.effects import Call, Steps, arun, run
-from asterism.errors import ConfigurationError, ThreadBusyError
+from asterism.effects import Call, Steps, arun, run, running_loop
+from asterism.errors import ConfigurationError
 from asterism.graphs.checks import (
     addressed,
     check_pending,
+    check_read,
     check_thread,
     checked_request,
     stranger,
     withdrawals,
 )
-from asterism.graphs.edits import routed
+from asterism.graphs.edits import prepared
 from asterism.graphs.facts import WorkflowFacts, inside
 from asterism.graphs.plans import seen
 from asterism.graphs.renaming import moves, renaming, replanning
-from asterism.leases import Release, atake_lease, take_lease
+from asterism.leases import Release, leased
+from asterism.markup import PLAIN, SVG
 from asterism.nodes.background import Background
 from asterism.nodes.engine import lender
 from asterism.nodes.lifetime import Lifetime
 from asterism.plain import as_dict
 from asterism.runs import is_unfinished
-
-LEASE_POLL = 0.02
-"""Seconds between two looks at a thread that somebody else drives."""
 
 
 class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
@@ -74,7 +71,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         given, durability, release, values = run(self._begun(input, config, durability))
         background = Background()
         try:
-            config = inside(self.facts, config, background, values)
+            config = inside(self.facts, config, background, values, held=running_loop())
             parts: Any = super().stream(given, config, durability=durability, **kwargs)
             with self._lifetime(config, background, given), closing(parts):
                 yield from parts
@@ -157,26 +154,19 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def leased(self, thread: str) -> Steps[Release]:
         """Take the thread, so that nobody else drives it."""
-        until = time.monotonic() + self.facts.thread_wait
-        wanted = (cast(object, self.checkpointer), thread)
-        while (release := (yield Call(take_lease, atake_lease, wanted))) is None:
-            if time.monotonic() >= until:
-                raise ThreadBusyError(
-                    f"The thread {thread!r} is being driven by somebody else. Try again when "
-                    "that run is over, or build with thread_wait=SECONDS to wait for it."
-                )
-            yield Call(time.sleep, asyncio.sleep, (LEASE_POLL,))
-        return cast(Release, release)
+        return leased(self.checkpointer, thread, self.facts.thread_wait)
 
     # ---- reading
 
     def get_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread; its `status` is how it stands now."""
+        check_read(self, config)
         found = super().get_state(config, subgraphs=subgraphs)
         return self._true(run(self._seen(found, config)) if subgraphs else found)
 
     async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread; its `status` is how it stands now."""
+        check_read(self, config)
         found = await super().aget_state(config, subgraphs=subgraphs)
         return self._true(await arun(self._seen(found, config)) if subgraphs else found)
 
@@ -228,20 +218,22 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def _updated(
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Steps[RunnableConfig]:
-        update = (super().bulk_update_state, super().abulk_update_state)
-        if (config.get("configurable") or {}).get("checkpoint_ns"):
-            own = yield Call(*update, (config, supersteps))  # a participant's own state
-            return cast(RunnableConfig, own)
+        if lender(config) is not None:  # its own workflow has the thread
+            return (yield from self._edited(config, supersteps))
         release = yield from self.leased(check_thread(config))
         try:
-            found = yield Call(super().get_state, super().aget_state, (config,))
-            names = tuple(self.facts.team.live(as_dict(found.values)))
-            steps = [
-                [routed(update, found, names, self.nodes) for update in step] for step in supersteps
-            ]
-            return cast(RunnableConfig, (yield Call(*update, (config, steps))))
+            return (yield from self._edited(config, supersteps))
         finally:
             release()
+
+    def _edited(
+        self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
+    ) -> Steps[RunnableConfig]:
+        found = yield Call(super().get_state, super().aget_state, (config,))
+        names = tuple(self.facts.team.live(as_dict(found.values)))
+        edit = prepared(config, supersteps, found, names, self.nodes)
+        update = (super().bulk_update_state, super().abulk_update_state)
+        return cast(RunnableConfig, (yield Call(*update, edit)))
 
     def rename(self, config: RunnableConfig, names: Mapping[str, str | None]) -> RunnableConfig:
         """Let a stored run go on after participants were renamed or removed.
@@ -289,5 +281,6 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Draw the star in Jupyter, offline: the engine's own drawing asks a web service."""
-        drawing = self.get_graph().draw_mermaid()
-        return {"text/plain": repr(self), "text/markdown": f"```mermaid\n{drawing}```"}
+        from asterism.pictures.svg import draw_svg  # drawings are not needed to run
+
+        return {PLAIN: repr(self), SVG: draw_svg(self.get_graph())}

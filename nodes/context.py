@@ -1,5 +1,6 @@
 """What a run carries through all of its nodes: its background, its meter, its event bus."""
 
+import asyncio
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
@@ -36,6 +37,7 @@ def with_background(
     gated: bool,
     events: EventBus | None,
     values: Mapping[str, Any],
+    held: asyncio.AbstractEventLoop | None = None,
 ) -> RunnableConfig:
     """Give a run its background, and its meter; a workflow inside another shares that one's.
 
@@ -47,6 +49,7 @@ def with_background(
         gated: Whether it has any budget, for itself or for a participant.
         events: The bus that is told what happens. None: that of the workflow around it.
         values: The state of the run, where it goes on.
+        held: The event loop that the run holds up, because it is a sync one.
     """
     configurable: dict[str, Any] = {
         **as_dict((config or {}).get("configurable")),
@@ -66,6 +69,7 @@ def with_background(
     configurable[BUS] = line
     meter = shared or Meter(prices)
     if shared is None:
+        meter.gate.held = held
         meter.gate.restore(values)
     if budget is not None:
         path = workflow_path(given) or workflow_path(around)

@@ -14,7 +14,7 @@ from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.events import excerpt
-from asterism.messages import clean_text
+from asterism.messages import clean, clean_text
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.cutting import Write
@@ -64,9 +64,10 @@ def create_finish_node(write: Writer) -> StepsNode:
                 end = {"status": "limit", "reason": str(error)}
         end = {"status": "completed", "reason": COMPLETE, **end}
         note_end(config, {**end, "answer": excerpt(answer.text) or ""})
+        known = {message.id for message in state["messages"]}  # fake models repeat their ids
         message = AIMessage(
             clean_text(answer.text),
-            id=answer.message_id,
+            id=None if answer.message_id in known else answer.message_id,
             name=SUPERVISOR,
             response_metadata=label(answer=True),
         )
@@ -176,8 +177,8 @@ def _writing(first: AnyMessage, tokens: int | None) -> Write:
 
 def _fill(schema: type[BaseModel], said: AIMessage) -> BaseModel:
     if said.tool_calls:
-        return schema.model_validate(said.tool_calls[0]["args"])
-    text = said.text
+        return schema.model_validate(clean(said.tool_calls[0]["args"]))
+    text = clean_text(said.text)
     return schema.model_validate_json(text[text.find("{") : text.rfind("}") + 1] or "{}")
 
 

@@ -5,11 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from langgraph.pregel.remote import RemoteGraph
+
 from asterism.agents import MemoryConfig
 from asterism.budgets import Budget
 from asterism.context import ContextManager, context_fault
 from asterism.longterm import LongTermMemory
 from asterism.models import ModelLike, resolve_model
+from asterism.nodes.remote import where
+from asterism.nodes.service import Service
 from asterism.personality import Personality
 from asterism.resilience import Policy
 from asterism.runs import Graph, is_graph, is_runnable
@@ -21,7 +25,8 @@ class Participant:
     """A participant made of a model, a prompt and tools, or any other one with a description."""
 
     runs: Any = None
-    """A compiled graph, an agent, a Runnable, or a function of messages. None: the model."""
+    """A compiled graph, an agent, a Runnable, a function of messages, a `Service`, or a
+    `RemoteGraph`. None: the model."""
     description: str | None = None
     """What the supervisor is told about it. None: the docstring or the prompt's first line."""
     model: ModelLike | None = None
@@ -64,11 +69,15 @@ def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
         return None if thing.runs is None else fault_of(thing.runs, default_model)
     if is_graph(thing):
         return _graph_fault(thing)
-    if is_runnable(thing) or (callable(thing) and not isinstance(thing, type)):
+    if isinstance(thing, RemoteGraph):
+        return None if thing.client or thing.sync_client else "has no server; give it a url"
+    a_function = callable(thing) and not isinstance(thing, type)
+    if isinstance(thing, Service) or is_runnable(thing) or a_function:
         return None
     return (
         f"is a {type(thing).__name__}, which cannot be a participant; allowed: a compiled graph, "
-        "an agent, a Runnable, a chat model, a function of messages, or a Participant"
+        "an agent, a Runnable, a chat model, a function of messages, a Service, a RemoteGraph, "
+        "or a Participant"
     )
 
 
@@ -86,6 +95,11 @@ def _context_fault(spec: Participant, default_model: ModelLike | None) -> str | 
             "is a compiled graph, whose model calls are its own, so neither `context` nor a "
             "`token_threshold` has a hold on it; give its agent "
             "middleware=[context_middleware(...)], or a workflow its own `context`"
+        )
+    if isinstance(spec.runs, Service | RemoteGraph):
+        return (
+            "works elsewhere, where it keeps its prompts short by itself, so neither `context` nor "
+            "a `token_threshold` has a hold on it; leave them out"
         )
     if spec.context is not None and memory is not None and memory.token_threshold is not None:
         return "has a `context` and also a `token_threshold` in its memory; give one or the other"
@@ -112,7 +126,12 @@ def _keys(graph: Graph) -> list[str]:
 
 
 def service_of(thing: object, default_model: ModelLike | None) -> str | None:
-    """Name the provider and the model of a participant that is made of a model, or None."""
+    """Name the model with its provider, or the server, that a participant stands on, or None."""
+    runs = thing.runs if isinstance(thing, Participant) else thing
+    if isinstance(runs, Service):
+        return runs.origin
+    if isinstance(runs, RemoteGraph):
+        return where(runs)
     if not isinstance(thing, Participant) or thing.runs is not None:
         return None
     model: Any = resolve_model(cast(ModelLike, thing.model or default_model))
@@ -134,7 +153,7 @@ def describe(thing: object) -> str | None:
         if thing.runs is not None:
             return describe(thing.runs)
         return _first_line(thing.prompt)
-    if is_graph(thing):
+    if is_graph(thing) or isinstance(thing, Service):
         return _first_line(getattr(thing, "description", None))
     if is_runnable(thing):
         function = getattr(thing, "func", None) or getattr(thing, "afunc", None)

@@ -1,23 +1,27 @@
 """Local graphs: whatever may be a participant, made into a graph that keeps a history."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NotRequired, cast
 
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage
+from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
+from langgraph.pregel.remote import RemoteGraph
 from typing_extensions import TypedDict
 
 from asterism.context import ContextManager
 from asterism.effects import Call, Steps, StepsNode, both_ways
 from asterism.messages import fold_history
 from asterism.models import ModelLike, resolve_model
+from asterism.nodes.answers import answered, as_messages
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import workflow_path
 from asterism.nodes.kinds import Participant, context_of
 from asterism.nodes.middleware import context_middleware
+from asterism.nodes.remote import create_remote_graph
+from asterism.nodes.service import Service, create_service_graph
 from asterism.prompts import render
 from asterism.runs import Graph, is_graph
 from asterism.state import SNAPSHOT_FREQUENCY, HistoryChannel
@@ -57,6 +61,10 @@ def participant_graph(name: str, thing: object, default_model: ModelLike | None)
         return _history_graph(name, both_ways(thing.runs), compactor)
     if is_graph(thing):
         return _with_memory(thing)
+    if isinstance(thing, Service):
+        return create_service_graph(name, thing)
+    if isinstance(thing, RemoteGraph):
+        return create_remote_graph(name, thing)
     return _history_graph(name, both_ways(thing))
 
 
@@ -141,7 +149,8 @@ def _history_graph(
     """Make a graph of one node that answers from the local history, or from what fits of it."""
 
     def respond(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
-        messages: list[AnyMessage] = list(state["messages"])
+        before: list[AnyMessage] = list(state["messages"])
+        messages = before
         update: dict[str, Any] = {}
         if compactor is not None:
             messages, compaction = yield from compactor.fit(
@@ -154,32 +163,10 @@ def _history_graph(
             if compaction is not None:
                 update["compaction"] = compaction
         reply = yield Call(*ask, (messages,))
-        return {"messages": as_messages(reply), **update}
+        return {"messages": answered(as_messages(reply), before), **update}
 
     builder = StateGraph(LocalState if compactor is None else BoundedState)
     builder.add_node("respond", StepsNode(respond, name="respond"))
     builder.add_edge(START, "respond")
     builder.add_edge("respond", END)
     return cast(Graph, builder.compile(checkpointer=True, name=name))
-
-
-def as_messages(reply: object) -> list[AnyMessage]:
-    """Read what a function or a Runnable answered: a text, a message, or messages.
-
-    Raises:
-        TypeError: The answer is something else.
-    """
-    kind = type(reply).__name__
-    if isinstance(reply, str):
-        return [AIMessage(reply)]
-    if isinstance(reply, BaseMessage):
-        return [cast(AnyMessage, reply)]
-    if isinstance(reply, Mapping):
-        return as_messages(cast(Mapping[str, object], reply).get("messages"))
-    if isinstance(reply, list | tuple):
-        items = cast(Sequence[object], reply)
-        if all(isinstance(item, BaseMessage) for item in items):
-            return cast(list[AnyMessage], list(items))
-    raise TypeError(
-        f"the participant returned {kind}; allowed: a text, a message, or a list of messages"
-    )

@@ -59,10 +59,8 @@ def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
     text = last_words(new, workflow="reports" in values)
     status = values.get("status", "completed")
     if status != "completed" and "reports" in values:
-        reason = str(values.get("reason"))
-        kind = cast(FailureKind, reason.split(":")[0])  # an inner workflow may name the kind
-        if kind not in FAILURES:
-            kind = _INNER.get(status, "agent_failed")
+        reason = values.get("reason")
+        kind = inner_kind(status, reason)
         report = failed_report(visit, kind, f"{status}: {reason}", text=text)
     elif not text:
         report = failed_report(visit, "empty_answer", "empty: it answered without a word")
@@ -73,6 +71,12 @@ def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
     if files := [*_files(new), *_inner_files(values)]:
         report["files"] = files
     return report
+
+
+def inner_kind(status: str, reason: object) -> FailureKind:
+    """Name the kind of failure that the end of a workflow is for whoever had called it."""
+    kind = cast(FailureKind, str(reason).split(":")[0])  # it may name the kind itself
+    return kind if kind in FAILURES else _INNER.get(status, "agent_failed")
 
 
 def report_message(report: Report) -> AIMessage:
@@ -116,12 +120,13 @@ def last_words(messages: Iterable[BaseMessage], *, workflow: bool) -> str:
 def _files(messages: Iterable[BaseMessage]) -> list[dict[str, str]]:
     """Collect the files that tools returned as artifacts: `name`, `media_type` and `text`."""
     files: list[dict[str, str]] = []
+    keys = ("name", "media_type", "text")
     for message in messages:
         artifact = message.artifact if isinstance(message, ToolMessage) else None
         if isinstance(artifact, dict):
             found = cast(dict[str, object], artifact)
-            if all(isinstance(found.get(key), str) for key in ("name", "media_type", "text")):
-                files.append({key: str(found[key]) for key in ("name", "media_type", "text")})
+            if all(isinstance(found.get(key), str) for key in keys):
+                files.append({key: clean_text(str(found[key])) for key in keys})
     return files
 
 

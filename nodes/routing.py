@@ -69,7 +69,7 @@ def handoff_id(decision: Decision, reports: Sequence[Mapping[str, Any]]) -> str:
     if tasks := decision.get("tasks"):
         words = json.dumps(tasks, sort_keys=True)
     name = _named(f"{given}\n{words}")
-    if any(report["id"] == name for report in reports[-1:]):
+    if any(report["id"] == name for report in reports):
         return f"{name}-{len(reports)}"
     return name
 

@@ -11,7 +11,12 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from asterism.budgets import Budget, Scope, task_scope
 from asterism.effects import Call, Steps
-from asterism.errors import AbandonedError, BudgetExceededError, CircuitOpenError
+from asterism.errors import (
+    AbandonedError,
+    BudgetExceededError,
+    CircuitOpenError,
+    RemoteFailedError,
+)
 from asterism.events import WorkflowEventType, excerpt, tell
 from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.longterm import LongTermMemory
@@ -163,7 +168,7 @@ def create_visitor(member: Member) -> Visitor:
                 visit,
                 failure_kind(error),
                 describe_error(error),
-                text=(yield from _said(member, visit, this.config)),
+                text=(yield from _said(member, visit, this.config, error)),
                 attempts=max(1, this.attempts.taken),
             )
         finally:
@@ -265,8 +270,10 @@ def _recall(
     meter.recall(path_of(config, member.name), visit.get("task"), new)
 
 
-def _said(member: Member, visit: Visit, config: RunnableConfig) -> Steps[str]:
+def _said(member: Member, visit: Visit, config: RunnableConfig, error: Exception) -> Steps[str]:
     """Return what a participant had said of its answer when it failed."""
+    if isinstance(error, RemoteFailedError) and error.said:
+        return error.said
     if not has_saver(config):
         return ""
     last = yield from _last(member, visit, config)

@@ -14,18 +14,16 @@
 # real model, such as `"openai:gpt-5-mini"`, and the same cells use it.
 
 # %%
-from langchain_core.tools import tool
-
 from asterism import (
     Participant,
     SupervisorWorkflowBuilder,
     open_checkpointer,
     pending_requests,
     resume,
+    show,
 )
 
 
-@tool
 def ticket_price(city: str, travellers: int) -> str:
     """Tell what train tickets to a city cost.
 
@@ -51,10 +49,12 @@ def packing(messages):
 
 
 # %% [markdown]
-# The builder joins them to a supervisor. The checkpointer stores every step.
+# The builder joins them to a supervisor. The checkpointer stores every step. `memory:` lasts as
+# long as this notebook; `sqlite:///trips.db` lasts. In a program, write `with ... as saver:`.
 
 # %%
-saver = open_checkpointer("memory:").__enter__()
+opened = open_checkpointer("memory:")
+saver = opened.__enter__()
 trip = (
     SupervisorWorkflowBuilder("Trip", model="offline")
     .participants(
@@ -67,7 +67,7 @@ trip = (
 # %% [markdown]
 # ## The star
 #
-# The drawing is made here, without a web service.
+# The drawing is made here, without a web service. `show(trip, xray=True)` opens the participants.
 
 # %%
 trip
@@ -90,9 +90,7 @@ async for node, update in (
         print(f"{node:>10} | {message.text.splitlines()[0]}")
 
 # %%
-result = trip.get_state(thread).values
-print(result["status"], "-", result["reason"])
-print(result["messages"][-1].text)
+show(trip, thread)  # what ran on this thread, and what it took
 
 # %% [markdown]
 # ## A question
@@ -111,7 +109,7 @@ for open_request in pending_requests(trip, thread):
 
 # %%
 result = resume(trip, thread, "2 travellers")
-print(result["messages"][-1].text)
+show(result)
 
 # %% [markdown]
 # ## What a participant remembers

@@ -19,7 +19,14 @@ def run(source: Path) -> nbformat.NotebookNode:
     for place, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{place}"
     resources = {"metadata": {"path": str(FOLDER.parent)}}
-    NotebookClient(notebook, timeout=SECONDS, resources=resources).execute()
+    offline = ["--IPKernelApp.exec_lines=import notebooks.offline"]
+    NotebookClient(
+        notebook,
+        timeout=SECONDS,
+        resources=resources,
+        extra_arguments=offline,
+        coalesce_streams=True,
+    ).execute()
     for cell in notebook.cells:
         cell.get("metadata", {}).pop("execution", None)
     notebook.metadata.pop("language_info", None)

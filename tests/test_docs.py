@@ -1,21 +1,36 @@
 """The words: every code block of the README and the docs runs, every link leads somewhere."""
 
+import inspect
+import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+import asterism
+from asterism import testing
 from asterism.cli.app import app
+from asterism.pictures.svg import draw_svg
 from asterism.resilience import FAILURES
+from asterism.services import REPLY, ServiceRequest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)
+
+
+def pictures(page: Path) -> list[tuple[str, Path]]:
+    """The drawings of a page, each with the name of the graph that it is a drawing of."""
+    found = re.findall(r"\]\((pictures/(\w+)\.svg)\)", page.read_text())
+    return [(name, page.parent / path) for path, name in found]
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
@@ -35,6 +50,12 @@ def test_the_python_of_a_page_runs(
         printed = capsys.readouterr().out
         for said in re.findall(r"^ *print\(.*\)  # (.+)$", block, re.M):
             assert all(part.strip() in printed for part in said.split("...")), said
+    for name, drawing in pictures(page):
+        graph: Any = names[name]
+        drawn = draw_svg(graph.get_graph(xray=name == "nested"))
+        if not drawing.exists():  # the way to draw it anew: delete it, run this test
+            drawing.write_text(drawn)
+        assert drawing.read_text() == drawn, f"{drawing} is not the graph {name!r} of the page"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -63,3 +84,58 @@ def test_the_kinds_of_failure_are_documented_as_they_are() -> None:
     text = (ROOT / "docs" / "delegation.md").read_text()
     for kind, meaning in FAILURES.items():
         assert f"| `{kind}` | {meaning} |" in text
+
+
+def test_the_contract_of_services_is_documented_as_it_is() -> None:
+    call, replies = blocks(ROOT / "docs" / "remote.md", "json")
+    assert ServiceRequest.model_validate_json(call).model_dump() == json.loads(call)
+    for line in replies.splitlines():
+        reply = REPLY.validate_json(line).model_dump(exclude_unset=True, mode="json")
+        assert reply == json.loads(line)
+
+
+def test_every_public_name_stands_in_the_reference_once() -> None:
+    pages = "".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
+    named = re.findall(r"^::: asterism\.(.+)$", pages, re.M)
+    expected = [*asterism.__all__, *(f"testing.{name}" for name in testing.__all__), "errors"]
+    assert sorted(named) == sorted(name for name in expected if name != "AsterismError")
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    settings = (ROOT / "mkdocs.yml").read_text()
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
+    assert sorted(re.findall(r": ([\w/]+\.md)$", settings, re.M)) == sorted(pages)
+
+
+def test_the_hooks_for_commits_are_valid() -> None:
+    command = [sys.executable, "-m", "pre_commit", "validate-config", ".pre-commit-config.yaml"]
+    assert subprocess.run(command, cwd=ROOT, timeout=60).returncode == 0
+
+
+OWNERS = (
+    asterism.SupervisorWorkflowBuilder,
+    asterism.SupervisorWorkflowBuilder.with_strategy,
+    asterism.AgentOrchestrator,
+    asterism.BaseSupervisor,
+)
+"""Whose arguments and methods may be named without them."""
+
+
+def test_what_people_look_for_by_name_is_there() -> None:
+    """Each name in the second column: exported, or a part of what is named before it."""
+    page = (ROOT / "docs" / "names.md").read_text()
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| \[", page, re.M)
+    assert len(rows) > 40
+    for cell in rows:
+        names = re.findall(r"`(?:asterism\.)?([A-Za-z_.]+)`", cell)
+        owners = [getattr(asterism, name) for name in names if name in asterism.__all__]
+        for name in names:
+            owner, _, part = name.rpartition(".")
+            whose = [getattr(asterism, owner)] if owner else [asterism, *owners, *OWNERS]
+            assert any(has_part(thing, part) for thing in whose), name
+
+
+def has_part(thing: Any, name: str) -> bool:
+    """Whether a thing has an attribute, a field, or an argument of this name."""
+    arguments = inspect.signature(thing).parameters if callable(thing) else ()
+    return hasattr(thing, name) or name in arguments

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("graphs", "nodes", "prompts", "asterism")
 
 LAYERS = [
-    {"budgets", "errors", "ledger", "periods", "plain", "quoting", "redaction"},
+    {"budgets", "errors", "ledger", "markup", "periods", "plain", "quoting", "redaction"},
     {"modelcalls", "personality", "sameness", "vectors"},
     {"agents", "compaction", "digests", "files", "messages", "tasks", "underway"},
     {"decisions"},
@@ -40,12 +40,14 @@ LAYERS = [
         "context",
         "events",
         "gates",
+        "posting",
         "prices",
         "pricetable",
         "resilience",
+        "services",
         "turnstile",
     },
-    {"metering", "telemetry", "usage"},
+    {"metering", "takings", "telemetry", "usage"},
     {"pictures", "supervision"},
     {"longterm", "recollections", "remembering", "shared"},
     {"postgres", "ranked", "searchstore", "serializers", "sqlite", "storage"},
@@ -57,7 +59,7 @@ LAYERS = [
     {"nodes"},
     {"graphs"},
     {"threads", "workers"},
-    {"cli", "testing", "ui", "__main__", "__init__"},
+    {"cli", "notebook", "serving", "testing", "ui", "__main__", "__init__"},
 ]
 """Bottom up: a module imports from its own layer and those before it."""
 
@@ -99,6 +101,7 @@ PUBLIC = [
     "Review",
     "Reviewer",
     "RunRecord",
+    "Service",
     "SharedMemory",
     "SlidingWindow",
     "SubAgentTask",
@@ -135,6 +138,7 @@ PUBLIC = [
     "context_middleware",
     "convert_tool_content_to_text",
     "create_reviewer",
+    "create_service_app",
     "create_supervisor_agent",
     "generate_detailed_tool_trace",
     "generate_orchestrator_flowchart",
@@ -150,6 +154,8 @@ PUBLIC = [
     "proceed",
     "read_run",
     "resume",
+    "show",
+    "show_progress",
     "total_cost_breakdown",
     "what_if",
 ]

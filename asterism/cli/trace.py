@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism.errors import ConfigurationError
+from asterism.graphs.checks import check_thread
 from asterism.pictures import (
     Format,
     RunRecord,
@@ -44,6 +46,7 @@ async def picture(
     Raises:
         ConfigurationError: Several pictures are chosen, or one that cannot be drawn so.
         UnknownThreadError: A thread is not in the database.
+        InvalidThreadError: That is no name of a thread.
     """
     wanted = [name for name, is_chosen in chosen.items() if is_chosen]
     if len(wanted) > 1 or (other is not None and wanted):
@@ -60,7 +63,8 @@ async def picture(
 
 
 async def _read(saver: BaseCheckpointSaver[Any], thread: str) -> RunRecord:
-    place = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
-    saved = await saver.aget_tuple(cast(Any, place))
+    place: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+    check_thread(place)
+    saved = await saver.aget_tuple(place)
     facts = cast(Mapping[str, Any], saved.metadata if saved else {})
     return await aread_thread(saver, thread, name=str(facts.get("graph") or ""))

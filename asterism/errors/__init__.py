@@ -20,6 +20,13 @@ AsterismError
 ├── CapacityTimeoutError    (TimeoutError)  a service had no capacity left in time
 ├── ConsensusFailedError    (RuntimeError)  the participants did not agree
 ├── InvalidMemoryError      (ValueError)    something that cannot be remembered, or by nobody
+├── RemoteError             (RuntimeError)  a participant elsewhere gave no usable answer
+│   ├── RemoteConnectionError (ConnectionError) it cannot be reached, or the connection broke
+│   ├── RemoteFailedError                   its own work has failed
+│   ├── RemoteRedirectError                 it sends the call to where it may not go
+│   ├── RemoteReplyError    (ValueError)    its answer cannot be read
+│   ├── RemoteStatusError                   it refused the call
+│   └── RemoteTimeoutError  (TimeoutError)  it gave no complete answer in time
 ├── AnswerError             (ValueError)    an answer to an open request is refused
 │   ├── NothingPendingError                 nobody is waiting for an answer
 │   └── UnknownRequestError                 the answered request is not open
@@ -50,6 +57,15 @@ from asterism.errors.children import (
     SpawnRefusedError,
     TaskFailedError,
     UnknownChildError,
+)
+from asterism.errors.remote import (
+    RemoteConnectionError,
+    RemoteError,
+    RemoteFailedError,
+    RemoteRedirectError,
+    RemoteReplyError,
+    RemoteStatusError,
+    RemoteTimeoutError,
 )
 from asterism.errors.root import AsterismError
 from asterism.errors.workflows import (
@@ -100,6 +116,13 @@ __all__ = [
     "ModelNotFoundError",
     "NothingPendingError",
     "ProgramStateError",
+    "RemoteConnectionError",
+    "RemoteError",
+    "RemoteFailedError",
+    "RemoteRedirectError",
+    "RemoteReplyError",
+    "RemoteStatusError",
+    "RemoteTimeoutError",
     "RoutingError",
     "SpawnRefusedError",
     "StorageError",

@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import takewhile
 from typing import Any, cast
 
+from asterism.markup import Bundle, as_block
 from asterism.pictures.phrases import end_of, state_of, title_of
 from asterism.pictures.record import RoundRecord, RunRecord, VisitRecord, plain
 from asterism.pictures.words import fitted, money, one_line
@@ -68,6 +69,9 @@ class Difference:
             f"money {'-' if self.cost_usd < 0 else '+'}{money(abs(self.cost_usd))}"
         )
         return "\n".join(lines) + "\n"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
+        return as_block(str(self))
 
 
 def compare_runs(before: RunRecord, after: RunRecord) -> Difference:

@@ -25,7 +25,7 @@ from asterism.pictures.words import as_text
 from asterism.plain import as_dict, shortened
 from asterism.redaction import redact
 from asterism.runs import Graph
-from asterism.usage import tool_cost
+from asterism.takings import tool_cost
 
 ARGUMENTS_LIMIT = 500
 """How many characters of a tool's arguments, and of its result, a record keeps."""

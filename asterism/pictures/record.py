@@ -6,6 +6,8 @@ from decimal import Decimal
 from typing import Any, Literal, cast
 
 from asterism.ledger import Usage
+from asterism.markup import CELL, Bundle, as_table
+from asterism.pictures.words import fitted, spent
 from asterism.state import ReportStatus, Status
 
 VisitStatus = ReportStatus | Literal["running", "waiting", "pending", "stopped"]
@@ -120,6 +122,11 @@ class RoundRecord:
     checkpoint: str = ""
     """The checkpoint that the decision was taken in."""
 
+    def in_order(self) -> list[VisitRecord]:
+        """Return the visits in the order of the plan; those of no task as they ended."""
+        places = {task.id: place for place, task in enumerate(self.tasks)}
+        return sorted(self.visits, key=lambda visit: places.get(visit.task or "", len(places)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class RequestRecord:
@@ -164,6 +171,28 @@ class RunRecord:
     def as_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
         return cast(dict[str, Any], plain(self))
+
+    def table(self) -> Bundle:
+        """Return the visits as a table: who did what for which decision, and what it took."""
+        rows = [
+            (
+                f"{number}.{decided.number}",
+                visit.path,
+                visit.task or "",
+                visit.status,
+                fitted(visit.error or visit.text, CELL),
+                spent(visit.usage),
+            )
+            for number, request in enumerate(self.requests, 1)
+            for decided in request.rounds
+            for visit in decided.in_order()
+        ]
+        head = ("round", "participant", "task", "status", "said", "took")
+        how = self.requests[-1].status if self.requests else "nothing ran"
+        return as_table(head, rows, fitted(f"{self.name}, thread {self.thread}: {how}", CELL))
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
+        return self.table()
 
 
 def plain(value: object) -> Any:

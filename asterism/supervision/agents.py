@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from asterism.markup import Bundle, as_table
 from asterism.supervision.quotas import AgentQuotaUsage, Limit
 from asterism.supervision.states import ENDED, ChildStatus
 
@@ -73,6 +74,12 @@ class AgentProgress:
             restarts=self.restarts + other.restarts,
             supervisors=self.supervisors + other.supervisors,
         )
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
+        rows = [(status.value, number) for status, number in self.counts.items() if number]
+        spent = f"{self.tokens:,} tokens, ${self.cost_usd}, {self.restarts} restarts"
+        title = f"{self.children} children, {self.percent:.0f} % ended: {spent}"
+        return as_table(("status", "children"), rows, title)
 
     @classmethod
     def of(cls, status: ChildStatus, usage: AgentQuotaUsage) -> "AgentProgress":

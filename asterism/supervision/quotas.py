@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Literal, cast
 
 from asterism.errors import ConfigurationError
+from asterism.markup import Bundle, as_table
 from asterism.plain import is_number
 
 WARN_AT = 90.0
@@ -176,3 +177,12 @@ class AgentQuotaUsage:
             "heartbeats": self.heartbeats,
             "restarts": self.restarts,
         }
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
+        rows: list[tuple[str, str, object, str]] = []
+        for name, percent in self.percentages.items():
+            used, limit = self.used(name), getattr(self.quota, name)
+            shown = f"{used:.3f} s" if isinstance(used, float) else str(used)
+            known = percent is not None
+            rows.append((name, shown, limit if known else "-", f"{percent:.0f} %" if known else ""))
+        return as_table(("quota", "used", "limit", "percent"), rows)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from asterism.markup import Bundle, as_table
 from asterism.tracing.model import Trace
 
 
@@ -30,6 +31,18 @@ class TraceMetrics:
     def as_json(self) -> dict[str, Any]:
         """Return the metrics as plain JSON values."""
         return asdict(self)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
+        took = self.average_duration
+        rows = [
+            ("traces", self.total),
+            ("success rate", "-" if self.success_rate is None else f"{self.success_rate:.0%}"),
+            ("average duration", "-" if took is None else f"{took:.3f} s"),
+            *((f"status {name}", number) for name, number in self.statuses.items()),
+            *((f"error {name}", number) for name, number in self.error_types.items()),
+            *self.interactions.items(),
+        ]
+        return as_table(("what", "how many"), rows, "traces")
 
 
 def analyze_traces(traces: Iterable[Trace]) -> TraceMetrics:

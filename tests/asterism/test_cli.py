@@ -256,3 +256,16 @@ def test_research_over_the_files_of_a_folder(
     assert "The garden hall costs 900 euros. [notes.md:1]" in result.stdout
     assert "○ reader_1: Find out what this source says" in result.stderr
     assert "✓ reader_1: From notes.md:" in result.stderr
+
+
+def test_arguments_that_are_no_text_are_cleaned_or_refused(db: str) -> None:
+    half = os.fsdecode(b"a\xffb")
+    begun = process("run", "event_planning", f"Plan {half}", "--db", db, "--thread", "t")
+    assert begun.returncode == 3
+    answered = process("resume", "t", f"Denver, May 5th, 40 people. {half}", "--db", db)
+    assert answered.returncode == 0
+    assert "40 people. a?b" in process("show", "t", "--db", db).stdout
+    for arguments in (["resume", half], ["show", half], ["trace", half]):
+        refused = process(*arguments, "--db", db)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.startswith(r"The thread id is 'a\udcffb'.")

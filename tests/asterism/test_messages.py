@@ -17,7 +17,7 @@ from langchain_core.messages import (
 from langgraph.graph.message import REMOVE_ALL_MESSAGES, add_messages
 
 from asterism import convert_tool_content_to_text
-from asterism.messages import answer_dangling_calls, clean_text, fold_messages
+from asterism.messages import answer_dangling_calls, clean, clean_text, fold_messages
 
 ids = st.sampled_from(["a", "b", "c", "d"])
 messages = (
@@ -133,3 +133,21 @@ def test_two_branches_that_say_the_same_are_both_heard() -> None:
     fold_messages(left, [[one]])
     fold_messages(left, [[two]])
     assert len(fold_messages(left, [[one], [two]])) == 3
+
+
+def test_only_what_has_to_change_is_copied() -> None:
+    whole = {"a": ["é", 1, None], "b": AIMessage("ok", id="1")}
+    assert clean(whole) is whole
+    half = AIMessage(
+        [{"type": "text", "text": "a\ud800"}],
+        id="1",
+        tool_calls=[{"name": "t", "args": {"k\ud800": ["\ud800"]}, "id": "2"}],
+    )
+    found = clean({"b": half})["b"]
+    assert (found.text, found.tool_calls[0]["args"], found.id) == ("a?", {"k?": ["?"]}, "1")
+    assert half.text == "a\ud800"
+
+
+def test_a_cleaned_message_has_the_same_id_whenever_it_is_read() -> None:
+    raw, stored = [("user", "a\ud800")], [("user", "a?")]
+    assert fold_messages([], [raw]) == fold_messages([], [stored])

@@ -11,7 +11,7 @@ from langgraph.types import RetryPolicy
 
 from asterism.effects import Call, arun, run
 from asterism.nodes.retrying import once, retried
-from asterism.retries import can_pass, pause, waits
+from asterism.retries import can_pass, pause, retry_after, waits
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1")
 
@@ -114,3 +114,22 @@ def test_the_last_error_is_raised(error: Exception, attempts: int) -> None:
     with pytest.raises(type(error)):
         run(steps)
     assert len(made) == attempts
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("7", 7),
+        ("Thu, 01 Jan 1970 00:01:40 GMT", 90),
+        ("Thu, 01 Jan 1970 00:00:05 GMT", 0),
+        ("-3", 0),
+        ("nan", 0),
+        ("soon", 0),
+        (None, 0),
+    ],
+)
+def test_a_service_says_in_seconds_or_by_a_date_when_to_come_back(
+    said: str | None, seconds: float
+) -> None:
+    headers = {"retry-after": said} if said else {}
+    assert retry_after(headers, clock=lambda: 10.0) == seconds

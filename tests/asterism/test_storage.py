@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -13,11 +14,18 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from asterism import aopen_checkpointer, open_checkpointer, pending_requests, resume
+from asterism import (
+    Participant,
+    aopen_checkpointer,
+    open_checkpointer,
+    pending_requests,
+    resume,
+)
 from asterism.errors import StorageError
 from asterism.sqlite import GroupCommitSaver
+from tests.plans import drive
 from tests.stored import FINISHED, FOLDER, WAITING, workflow
-from tests.teams import Turns, said, star
+from tests.teams import Turns, follow, said, star
 
 REQUEST = {"messages": [("user", "Plan it")]}
 
@@ -56,6 +64,12 @@ def test_a_relative_path_is_relative(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     with open_checkpointer("sqlite:///here.db"):
         assert (tmp_path / "here.db").exists()
+
+
+@pytest.mark.parametrize("name", ["a#1.db", "a?b=c.db", "ü %20 小.db", "C# notes/a.db"])
+def test_a_file_has_the_name_that_was_given(name: str, tmp_path: Path) -> None:
+    with open_checkpointer(f"sqlite:///{tmp_path / name}"):
+        assert list(tmp_path.rglob("*.db")) == [tmp_path / name]
 
 
 @pytest.mark.parametrize("url", ["", "threads.db", "mysql://x/y", "sqlite://", "sqlite://host/x"])
@@ -165,6 +179,64 @@ async def test_a_database_that_may_only_be_read_is_an_error_and_no_damage(tmp_pa
     path = tmp_path / "threads.db"
     stored(path)
     await failing(path, "readonly.*Make the file", lambda c: c.execute("PRAGMA query_only=1"))
+
+
+async def test_a_database_that_was_closed_is_an_error_however_often_it_is_asked(
+    tmp_path: Path, thread: RunnableConfig
+) -> None:
+    builder = star(Turns(), ["venue"])
+    with open_checkpointer(f"sqlite:///{tmp_path / 'threads.db'}") as saver:
+        workflow = builder.build(checkpointer=saver)
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"closed database\. .* Keep open_checkpointer"):
+            workflow.invoke(REQUEST, thread)
+        with pytest.raises(StorageError, match=r"closed database\. .* Keep open_checkpointer"):
+            await asyncio.wait_for(workflow.ainvoke(REQUEST, thread), 10)
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_a_database_that_is_closed_in_the_middle_of_a_run_is_an_error(
+    way: str, tmp_path: Path, thread: RunnableConfig
+) -> None:
+    url = f"sqlite:///{tmp_path / 'threads.db'}"
+    opened = contextlib.ExitStack()
+    saver = opened.enter_context(open_checkpointer(url))
+    ends = Participant(runs=lambda messages: opened.close(), description="Ends too early.")
+    broken = (
+        star(Turns(), [])
+        .participants(venue=ends)
+        .with_manager(follow(["venue"]))
+        .build(checkpointer=saver)
+    )
+    with pytest.raises(StorageError, match="closed database"):
+        await asyncio.wait_for(drive(broken, way, REQUEST, thread), 10)
+    with open_checkpointer(url) as saver:
+        whole = star(Turns(), ["venue", "venue"]).build(checkpointer=saver)
+        assert said(await drive(whole, way, None, thread)) == ["venue 1", "venue 2"]
+
+
+async def test_a_folder_that_is_gone_is_an_error(tmp_path: Path, thread: RunnableConfig) -> None:
+    path = tmp_path / "folder" / "threads.db"
+    with open_checkpointer(f"sqlite:///{path}") as saver:
+        workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
+        shutil.rmtree(path.parent)
+        with pytest.raises(StorageError, match=r"cannot be used: .* No such file"):
+            workflow.invoke(REQUEST, thread)
+        with pytest.raises(StorageError, match=r"cannot be used: .* No such file"):
+            await workflow.ainvoke(REQUEST, thread)
+
+
+async def test_a_damaged_row_is_an_error(tmp_path: Path, thread: RunnableConfig) -> None:
+    with open_checkpointer(f"sqlite:///{tmp_path / 'threads.db'}") as saver:
+        assert isinstance(saver, GroupCommitSaver)
+        workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
+        workflow.invoke(REQUEST, thread)
+        saver.conn.execute("UPDATE checkpoints SET checkpoint = x'c1c1c1'")
+        saver.conn.commit()
+        with pytest.raises(StorageError, match=r"cannot be read: .* restore it from a copy"):
+            workflow.get_state(thread)
+        with pytest.raises(StorageError, match=r"cannot be read: .* restore it from a copy"):
+            await workflow.ainvoke(REQUEST, thread)
 
 
 async def test_a_damaged_database_is_an_error(tmp_path: Path) -> None:

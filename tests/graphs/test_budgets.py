@@ -90,6 +90,20 @@ async def test_a_participant_ends_at_its_limit_and_the_run_goes_on(way: str, dec
     assert len(model.calls) == 2
 
 
+@EITHER
+async def test_a_sync_run_keeps_its_budget_in_a_thread_with_an_event_loop(
+    decide: Any, saver: Saver, thread: RunnableConfig
+) -> None:
+    """In a notebook, an event loop runs in the thread that calls `invoke`."""
+    model, spec = worker(9)
+    budget = Budget(max_calls=3, on_breach="ask")
+    workflow = team(decide, saver, budget=budget, p=spec)
+    assert workflow.invoke(REQUEST, thread)["status"] == "waiting"
+    assert len(model.calls) == 3
+    assert resume(workflow, thread, "stop")["status"] == "limit"
+    assert len(model.calls) == 3
+
+
 def test_a_budget_of_a_participant_holds_for_all_its_visits() -> None:
     model, spec = worker(1, budget=Budget(max_calls=3))
     model.script = [*model.script, *model.script]

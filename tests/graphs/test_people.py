@@ -1,5 +1,6 @@
 """People: questions and approvals inside participants, several at once, at any depth."""
 
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -11,10 +12,17 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import interrupt
 from pydantic import BaseModel
 
-from asterism import Participant, SupervisorWorkflowBuilder, pending_requests, resume
+from asterism import (
+    Participant,
+    SupervisorWorkflowBuilder,
+    open_checkpointer,
+    pending_requests,
+    resume,
+)
 from asterism.errors import AnswerError, NothingPendingError, UnknownRequestError
 from asterism.people import PendingRequest
 from asterism.testing import ScriptedChatModel, ScriptedReply
+from tests.asterism.telemetry.serving import Silent, serving
 from tests.graphs.test_memory import is_valid
 from tests.teams import follow, said
 
@@ -293,3 +301,27 @@ def test_a_new_request_notes_a_visit_that_was_cut_off(saver: Saver, thread: Runn
     assert "(withdrawn by a new message: bank was still at work)" in [
         m.text for m in result["messages"]
     ]
+
+
+def test_a_schema_that_refers_elsewhere_is_not_looked_up(thread: RunnableConfig) -> None:
+    asked: list[str] = []
+
+    class Elsewhere(Silent, BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+
+    with serving(Elsewhere) as url, open_checkpointer("memory:") as saver:
+
+        def ask(messages: Any) -> str:
+            return str(interrupt({"prompt": "Why?"}, response_schema={"$ref": f"{url}/schema"}))
+
+        workflow = (
+            SupervisorWorkflowBuilder("Test", finish="forward")
+            .participants(asks=Participant(runs=ask, description="Asks."))
+            .with_manager(follow(["asks"]))
+            .build(checkpointer=saver)
+        )
+        workflow.invoke(REQUEST, thread)
+        with pytest.raises(AnswerError, match="only its own parts are read"):
+            resume(workflow, thread, "so")
+    assert asked == []

@@ -4,11 +4,12 @@ from typing import Any
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import Participant, SupervisorWorkflowBuilder
 from asterism.testing import ScriptedChatModel
-from tests.teams import follow
+from tests.teams import Turns, follow, said, star
 
 REQUEST = {"messages": [("user", "Plan it")]}
 
@@ -77,3 +78,12 @@ async def test_the_order_of_each_participant_is_kept(thread: RunnableConfig) -> 
     levels = [tuple(part.split(":")[0] for part in path) for path in paths]
     assert levels.index(("team",)) < levels.index(("team", "venue")) < levels.index(("cook",))
     assert len({path for path in paths if len(path) == 2}) == 1
+
+
+async def test_a_stream_that_is_left_in_its_middle_gives_its_thread_back(
+    saver: BaseCheckpointSaver[str], thread: RunnableConfig
+) -> None:
+    workflow = star(Turns(), ["venue", "venue"]).build(checkpointer=saver)
+    async for _ in workflow.astream(REQUEST, thread):
+        break
+    assert said(await workflow.ainvoke(REQUEST, thread))[-1:] == ["venue 2"]

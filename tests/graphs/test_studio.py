@@ -1,12 +1,7 @@
 """LangGraph Studio: the real development server, driven as Studio drives it."""
 
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,55 +11,22 @@ import pytest
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
+from tests.graphs.servers import dev_server
+
 ROOT = Path(__file__).parents[2]
 PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
-START_SECONDS = 90
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncLangGraphClient]:
     """The server, started with every graph of langgraph.json, without a key or a network."""
     folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    keys = ("OPENAI_API_KEY", "LANGSMITH_API_KEY", "LANGCHAIN_API_KEY", "ASTERISM_MODEL")
-    environment = {k: v for k, v in os.environ.items() if k not in keys}
-    log = folder / "log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload"),
-                *("--host", "127.0.0.1", "--port", str(port), "--n-jobs-per-worker", "10"),
-                *("--config", str(ROOT / "langgraph.json")),
-            ],
-            cwd=folder,
-            env={
-                **environment,
-                **{"LANGSMITH_TRACING": "false", "LANGGRAPH_CLI_NO_ANALYTICS": "1"},
-                "ASTERISM_DB": str(folder / "threads.db"),
-            },
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/ok", server, log)
-            with get_sync_client(url=f"http://127.0.0.1:{port}", api_key=None) as connected:
-                yield connected
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            if httpx.get(url, timeout=1).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+    environment = {"ASTERISM_DB": str(folder / "threads.db")}
+    with (
+        dev_server(ROOT / "langgraph.json", folder, environment) as url,
+        get_sync_client(url=url, api_key=None) as connected,
+    ):
+        yield connected
 
 
 def run(client: SyncLangGraphClient, thread: str, request: str | None, **options: Any) -> Any:

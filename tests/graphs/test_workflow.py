@@ -1,18 +1,23 @@
 """A compiled workflow: threads, requests, status, edits, people."""
 
+import itertools
 import uuid
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
 
 from asterism import (
+    Participant,
     SupervisorDecision,
     SupervisorView,
+    SupervisorWorkflowBuilder,
     aresume,
     pending_requests,
     proceed,
@@ -29,9 +34,11 @@ from asterism.errors import (
 )
 from asterism.people import apending_requests
 from asterism.runs import aproceed
+from tests.plans import drive
 from tests.teams import Turns, follow, said, star
 
 REQUEST = {"messages": [("user", "Plan it")]}
+WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 Saver = BaseCheckpointSaver[str]
 
 
@@ -235,6 +242,28 @@ def test_a_plain_message_instead_of_an_answer_keeps_the_request(thread: Runnable
     assert turns.prompts["venue"][0][-1].text.startswith("Plan it\n\nTomorrow\n\nYour part")
 
 
+def test_a_request_that_is_given_again_is_a_new_one(saver: Saver, thread: RunnableConfig) -> None:
+    workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
+    request = {"messages": [HumanMessage("Plan it")]}
+    for _ in range(2):
+        result = workflow.invoke(request, thread)
+    shown = [message.text for message in result["messages"]]
+    assert shown == [
+        *("Plan it", "→ venue: step 1", "venue 1", "venue 1"),
+        *("Plan it", "→ venue: step 1", "venue 2", "venue 2"),
+    ]
+
+
+def test_an_answer_of_a_model_that_repeats_its_ids_is_a_new_one(thread: RunnableConfig) -> None:
+    model = GenericFakeChatModel(messages=itertools.cycle([AIMessage("Done.")]))
+    workflow = star(Turns(), ["venue"], model=model, finish="synthesize").build(
+        checkpointer=InMemorySaver()
+    )
+    for count in (1, 2):
+        texts = [message.text for message in workflow.invoke(REQUEST, thread)["messages"]]
+        assert (texts[-1], texts.count("Done.")) == ("Done.", count)
+
+
 # ---- status
 
 
@@ -329,11 +358,101 @@ def test_an_edit_that_names_nobody_is_refused(thread: RunnableConfig) -> None:
     assert workflow.get_state(thread).next == ("venue",)
 
 
+@WAYS
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_an_edited_decision_is_followed_in_a_workflow_that_is_a_participant(
+    depth: int, way: str, saver: Saver, thread: RunnableConfig
+) -> None:
+    def ask_first(view: SupervisorView) -> SupervisorDecision:
+        asks = view.iterations == 0
+        return SupervisorDecision(next_agent=None, user_input_needed=asks, user_prompt="When?")
+
+    workflow = star(Turns(), ["venue", "food"], description="Asks.").with_manager(ask_first).build()
+    for level in range(depth):
+        outer = SupervisorWorkflowBuilder("Outer", finish="forward", description="Asks, too.")
+        outer.participants(team=workflow).with_manager(follow(["team"]))
+        workflow = outer.build(checkpointer=saver if level == depth - 1 else None)
+    place: Any = {
+        "configurable": {**thread["configurable"], "checkpoint_ns": "|".join(["team"] * depth)}
+    }
+    for visit in (1, 2):
+        assert (await drive(workflow, way, REQUEST, thread))["status"] == "waiting"
+        await workflow.aupdate_state(place, {"decision": {"next_agent": "food"}})
+        assert workflow.get_state(place).next == ("food",)
+        result = await drive(workflow, way, None, thread)
+        assert (result["status"], said(result)) == ("completed", [f"food {visit}"])
+
+
+@WAYS
+async def test_an_edit_of_a_participants_state_does_not_begin_its_visit_anew(
+    way: str, saver: Saver, thread: RunnableConfig
+) -> None:
+    looked: list[str] = []
+
+    def look(state: MessagesState) -> Any:
+        looked.append("once")
+        return {"messages": [("ai", "Looked.")]}
+
+    def pay(state: MessagesState) -> Any:
+        return {"messages": [("ai", f"{len(state['messages'])}: {interrupt({'prompt': 'Pay?'})}")]}
+
+    graph = StateGraph(MessagesState)
+    graph.add_sequence([("look", look), ("pay", pay)])
+    graph.add_edge(START, "look")
+    workflow = (
+        SupervisorWorkflowBuilder("Test", finish="forward")
+        .participants(bank=Participant(runs=graph.compile(), description="Pays."))
+        .with_manager(follow(["bank"]))
+        .build(checkpointer=saver)
+    )
+    await drive(workflow, way, REQUEST, thread)
+    place: Any = {"configurable": {**thread["configurable"], "checkpoint_ns": "bank"}}
+    await workflow.aupdate_state(place, {"messages": [("user", "Be careful.")]}, as_node="look")
+    assert (await drive(workflow, way, None, thread))["status"] == "waiting"
+    result = await aresume(workflow, thread, "yes")
+    assert (looked, said(result)) == (["once"], ["3: yes"])
+
+
 def test_other_edits_do_not_lose_where_the_run_goes(thread: RunnableConfig) -> None:
     workflow = paused(Turns(), thread)
     workflow.update_state(thread, {"messages": [("user", "And be quick")]})
     assert workflow.get_state(thread).next == ("venue",)
     assert said(proceed(workflow, thread)) == ["venue 1", "food 1"]
+
+
+@WAYS
+@pytest.mark.parametrize("taken_back", [False, True], ids=["a new decision", "an earlier one"])
+async def test_the_same_edit_in_another_request_is_another_visit(
+    way: str, taken_back: bool, saver: Saver, thread: RunnableConfig
+) -> None:
+    workflow = star(Turns(), ["venue", "food"]).build(checkpointer=saver)
+    edit: dict[str, Any] = {"next_agent": "food"}
+    reports: list[dict[str, Any]] = []
+    for _ in range(3):
+        await drive(workflow, way, REQUEST, thread, interrupt_before=["venue"])
+        workflow.update_state(thread, {"decision": edit})
+        if taken_back:
+            edit = workflow.get_state(thread).values["decision"]
+        result = await drive(workflow, way, None, thread)
+        reports += result["reports"]
+    assert [report["text"] for report in reports] == [f"food {n + 1}" for n in range(6)]
+    assert len({report["id"] for report in reports}) == 6
+    shown = [m.text for m in result["messages"] if m.name == "food"]
+    assert shown == [report["text"] for report in reports]
+
+
+def test_a_decision_that_is_taken_again_and_again_is_visited_each_time(
+    saver: Saver, thread: RunnableConfig
+) -> None:
+    workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
+    workflow.invoke(REQUEST, thread, interrupt_after=["venue"])
+    for _ in range(3):
+        decision = workflow.get_state(thread).values["decision"]
+        workflow.update_state(thread, {"decision": decision}, as_node="supervisor")
+        workflow.invoke(None, thread, interrupt_after=["venue"])
+    reports = workflow.get_state(thread).values["reports"]
+    assert [report["text"] for report in reports] == [f"venue {n + 1}" for n in range(4)]
+    assert len({report["id"] for report in reports}) == 4
 
 
 def test_an_edit_of_an_earlier_decision_forks(thread: RunnableConfig) -> None:
@@ -356,9 +475,3 @@ def test_a_replay_runs_the_turn_again(thread: RunnableConfig) -> None:
     result = workflow.invoke(None, second.config)
     assert said(result) == ["venue 1", "venue 3"]
     assert [len(prompt) for prompt in turns.prompts["venue"]] == [1, 3, 3]
-
-
-def test_a_workflow_draws_itself_offline() -> None:
-    bundle = star(Turns(), ["venue"]).build()._repr_mimebundle_()
-    assert bundle["text/markdown"].startswith("```mermaid")
-    assert "image/png" not in bundle

@@ -1,11 +1,13 @@
 """Participants: every kind, what they are sent, what comes back, what happens when they fail."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import (
     AIMessage,
     AnyMessage,
@@ -69,6 +71,17 @@ KINDS: dict[str, Callable[[], Any]] = {
 }
 
 
+ANSWER = AIMessage("The same each time.")
+ANSWERS: dict[str, Callable[[], Any]] = {
+    "a constant message": lambda: lambda ms: ANSWER,
+    "a message with an id": lambda: lambda ms: AIMessage("Another.", id="1"),
+    "a fake model": lambda: GenericFakeChatModel(messages=itertools.cycle([ANSWER])),
+    "a history and more": lambda: lambda ms: [*ms, AIMessage("More.")],
+    "what a node returns": lambda: lambda ms: {"messages": [("ai", "A pair.")]},
+    "a list of dicts": lambda: lambda ms: [{"role": "assistant", "content": "A dict."}],
+}
+
+
 class _Caller:
     def __call__(self, messages: list[AnyMessage]) -> str:
         return last(messages)
@@ -90,6 +103,38 @@ async def test_every_kind_remembers_its_visits(
     sizes = [int(text.split(":")[0]) for text in said(first) + said(second)]
     assert sizes == [1 + grows * visit for visit in range(4)]
     assert said(first)[0].endswith("Plan it\n\nYour part: step 1")
+
+
+@pytest.mark.parametrize("make", ANSWERS.values(), ids=ANSWERS)
+def test_each_answer_is_a_new_one_however_it_is_written(
+    make: Callable[[], Any], thread: RunnableConfig
+) -> None:
+    workflow = alone(make(), visits=3)
+    reports = workflow.invoke(REQUEST, thread)["reports"]
+    assert [report["status"] for report in reports] == ["ok"] * 3
+    place: Any = {"configurable": {**thread["configurable"], "checkpoint_ns": "p"}}
+    history = workflow.get_state(place).values["messages"]
+    assert [message.type for message in history] == ["human", "ai"] * 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (None, "NoneType"),
+        (["a", "b"], "list of str"),
+        (("ai", "a"), "tuple of str"),
+        ({"output": "a"}, "dict"),
+        ({"messages": None}, "NoneType"),
+        ((x for x in "ab"), "generator"),
+        (b"a", "bytes"),
+    ],
+)
+def test_what_is_no_answer_is_named(answer: Any, named: str, thread: RunnableConfig) -> None:
+    (report,) = alone(lambda ms: answer).invoke(REQUEST, thread)["reports"]
+    assert report["error"] == (
+        f"TypeError: the participant returned {named}; allowed: a text, a message, or a list of "
+        "messages"
+    )
 
 
 def test_a_workflow_is_a_participant(thread: RunnableConfig) -> None:

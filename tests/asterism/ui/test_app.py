@@ -362,7 +362,13 @@ def test_a_bad_request_is_told_as_an_error_of_the_tree(
     assert page.get("threads") == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "nul", "\ud800".encode("utf-8", "surrogatepass")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "nul", "\ud800".encode("utf-8", "surrogatepass")),
+        r'{"graph": "event_planning", "request": "half a character: \ud800"}',
+    ],
+)
 def test_a_body_that_is_no_json_object_is_refused(text: str | bytes, page: Page) -> None:
     headers = {"origin": BASE, "content-type": "application/json"}
     response = page.client.post("/api/run", content=text, headers=headers)

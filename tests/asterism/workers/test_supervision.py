@@ -61,9 +61,9 @@ async def working(url: str, **config: Any) -> AsyncIterator[list[Done]]:
     """A worker beside; its end is checked by `finish`."""
     done: list[Done] = []
     async with open_queue(url) as queue:
-        with open_saver(url, serde=serializer(), lease=5) as saver:
+        with open_saver(url, serde=serializer(), lease=10) as saver:
             kept = SupervisorConfig(**config)
-            worker = Worker(saver, queue, config=kept, on_done=done.append, lease=5)
+            worker = Worker(saver, queue, config=kept, on_done=done.append, lease=10)
             running = asyncio.ensure_future(worker.run(4))
             try:
                 yield done

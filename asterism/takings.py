@@ -1,0 +1,75 @@
+"""What answers say of what they took: those of models and tools, and those from elsewhere."""
+
+import json
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
+
+from asterism.ledger import CENTS, Entry
+from asterism.plain import as_dict
+from asterism.prices import PriceTable
+
+USAGE = "asterism_usage"
+"""Where a message from elsewhere keeps what it took, as lines of a ledger."""
+
+
+def told_entries(
+    message: AIMessage, by: str, task: str | None, prices: PriceTable
+) -> Iterator[Entry]:
+    """Yield the calls that a message from elsewhere tells of.
+
+    Args:
+        message: The answer, with lines of a ledger under `USAGE`.
+        by: Who answered; lines that name somebody mean somebody below.
+        task: The task that they were made for.
+        prices: What the tokens of a line without a cost are taken to cost.
+    """
+    lines: Sequence[Entry] = message.response_metadata.get(USAGE) or ()
+    for line in lines:
+        cost = line["cost_usd"]
+        if cost is None and (model := line.get("model")):
+            known = prices.cost(
+                model,
+                input_tokens=line["input_tokens"],
+                cached_input_tokens=line["cached_input_tokens"],
+                output_tokens=line["output_tokens"],
+            )
+            cost = None if known is None else str(known)
+        below = "/".join(filter(None, (by, line["by"])))
+        entry: Entry = {**line, "by": below, "cost_usd": cost}
+        if task:
+            entry["task"] = task
+        yield entry
+
+
+def answer_of(response: LLMResult) -> AIMessage | None:
+    """Return the message that a model answered with."""
+    for generations in response.generations:
+        for generation in generations:
+            if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage):
+                return generation.message
+    return None
+
+
+def is_from_cache(message: AIMessage | None) -> bool:
+    """Whether LangChain's cache gave an answer: it marks its usage so."""
+    return as_dict(message.usage_metadata if message else None).get("total_cost") == 0
+
+
+def tool_cost(output: object) -> Decimal:
+    """Read the US dollars that a tool says it cost: `cost_in_cents` in its artifact or its JSON."""
+    found: object = output
+    if isinstance(output, ToolMessage):
+        found = output.artifact if "cost_in_cents" in as_dict(output.artifact) else output.text
+    if isinstance(found, str) and "cost_in_cents" in found:
+        try:
+            found = json.loads(found, parse_float=Decimal)
+        except ValueError:
+            return Decimal(0)
+    cents = as_dict(found).get("cost_in_cents")
+    if isinstance(cents, bool) or not isinstance(cents, int | float | Decimal):
+        return Decimal(0)
+    cost = Decimal(str(cents)) / CENTS
+    return cost if cost.is_finite() and cost > 0 else Decimal(0)

@@ -1,0 +1,219 @@
+"""The graph of a participant that works elsewhere: it calls, asks people, and calls again.
+
+A question from elsewhere is asked here, in a node of its own, so that its answer repeats no
+call. What was asked and answered stands in the participant's own state.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, cast
+from uuid import NAMESPACE_OID, uuid5
+
+from jsonschema import Draft202012Validator, SchemaError, validators
+from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Send, interrupt
+from typing_extensions import TypedDict
+
+from asterism.effects import Steps, StepsNode
+from asterism.errors import RemoteFailedError, RemoteReplyError
+from asterism.idempotency import HANDOFF, idempotency_key
+from asterism.ledger import Entry
+from asterism.messages import clean_text, fold_history
+from asterism.nodes.context import meter_of
+from asterism.nodes.reports import messages_since
+from asterism.people import prompt_of
+from asterism.plain import as_dict
+from asterism.runs import Graph
+from asterism.state import SNAPSHOT_FREQUENCY, HistoryChannel
+from asterism.takings import USAGE
+
+CALL, ASK = "call", "ask"
+_REFERENCE = re.compile(r'"\$(?:dynamicRef|ref)": "([^"]*)"')
+
+
+class Question(TypedDict):
+    """A question from elsewhere."""
+
+    id: str
+    """Names it there."""
+    visit: str
+    """The handoff of the visit that it is asked in."""
+    value: Any
+    """What a person is shown."""
+    schema: dict[str, Any] | None
+    """The JSON schema of the answer, where there is one."""
+
+
+class Answered(TypedDict):
+    """A question with its answer."""
+
+    id: str
+    visit: str
+    prompt: str
+    value: Any
+
+
+def _of_this_visit(known: list[Answered], new: list[Answered]) -> list[Answered]:
+    """Add answers, and forget those of earlier visits."""
+    visits = {answer["visit"] for answer in new}
+    return [*(answer for answer in known if answer["visit"] in visits), *new] if new else known
+
+
+class _State(TypedDict):
+    messages: Annotated[
+        list[AnyMessage], HistoryChannel(fold_history, snapshot_frequency=SNAPSHOT_FREQUENCY)
+    ]
+    questions: list[Question]
+    answers: Annotated[list[Answered], _of_this_visit]
+    conversation: dict[str, Any]
+    """The `id` of the conversation, with the `thread` that it belongs to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """What is called for: one step of a visit."""
+
+    visit: str
+    """The handoff."""
+    request: str
+    """What is to be done."""
+    conversation: str
+    """Names the conversation that the visit belongs to, there as here."""
+    key: str
+    """Names this call, however often it is made."""
+    answers: Sequence[Answered]
+    """What people have answered in this visit, oldest first."""
+    earlier: Sequence[AnyMessage]
+    """What was said before this visit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brought:
+    """What came back: an answer, or questions."""
+
+    text: str = ""
+    questions: Sequence[tuple[str, Any, dict[str, Any] | None]] = ()
+    """The id, the value and the schema of each."""
+    usage: Sequence[Entry] = field(default=())
+    """What it took; the same where the same call is answered again."""
+    failure: RemoteFailedError | None = None
+    """That the work there has failed."""
+
+
+def create_errand_graph(name: str, send: Callable[[Errand], Steps[Brought]]) -> Graph:
+    """Create the graph of a participant that works elsewhere.
+
+    Args:
+        name: The participant's id.
+        send: Makes one call.
+    """
+
+    def call(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
+        errand = _errand(state, config)
+        brought = yield from send(errand)
+        questions = [_question(errand, *asked) for asked in brought.questions]
+        prompts = [prompt_of(question["value"]) for question in questions]
+        message = AIMessage(
+            clean_text("\n".join(prompts) if questions else brought.text),
+            id=errand.key,
+            response_metadata={USAGE: list(brought.usage)},
+        )
+        facts = config.get("metadata") or {}
+        meter_of(config).recall(str(facts["participant_path"]), facts.get("task"), [message])
+        if brought.failure is not None:
+            raise brought.failure
+        conversation = {"id": errand.conversation, "thread": _thread(config)}
+        return {"messages": [message], "questions": questions, "conversation": conversation}
+
+    def ask(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
+        yield from ()
+        question = cast(Question, state)
+        value = interrupt(question["value"], response_schema=question["schema"])
+        answer: Answered = {
+            "id": question["id"],
+            "visit": question["visit"],
+            "prompt": prompt_of(question["value"]),
+            "value": clean_text(value) if isinstance(value, str) else value,
+        }
+        return {"answers": [answer]}
+
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(_State)
+    builder.add_node(CALL, StepsNode(call, name=CALL))
+    builder.add_node(ASK, StepsNode(ask, name=ASK))
+    builder.add_edge(START, CALL)
+    builder.add_conditional_edges(CALL, _asks, [ASK, END])
+    builder.add_edge(ASK, CALL)
+    return cast(Graph, builder.compile(checkpointer=True, name=name))
+
+
+def _asks(state: Any) -> list[Send] | str:
+    return [Send(ASK, question) for question in state["questions"]] or END
+
+
+def _errand(state: Any, config: RunnableConfig) -> Errand:
+    """Read what is to be called for from the participant's own state."""
+    visit = str((config.get("metadata") or {})[HANDOFF])
+    messages: Sequence[AnyMessage] = state["messages"]
+    answers = [answer for answer in state.get("answers") or () if answer["visit"] == visit]
+    place = len(messages) - len(messages_since(messages, visit)) - 1
+    said = [answer["value"] for answer in answers]
+    return Errand(
+        visit=visit,
+        request=messages[place].text,
+        conversation=_conversation(state, _thread(config), messages[:place]),
+        key=_name(idempotency_key(), said),
+        answers=answers,
+        earlier=messages[:place],
+    )
+
+
+def _conversation(state: Any, thread: Any, earlier: Sequence[AnyMessage]) -> str:
+    """Return the conversation that goes on, or name a new one by the thread and its first request.
+
+    A copy of the thread, or a memory that was emptied, begins another conversation; and no other
+    database has the same one, because it has not that request.
+    """
+    known = as_dict(state.get("conversation"))
+    if earlier and known.get("thread") == thread:
+        return str(known["id"])
+    return _name(thread, state["messages"][0].id)
+
+
+def _thread(config: RunnableConfig) -> Any:
+    return as_dict(config.get("configurable")).get("thread_id")
+
+
+def _name(*parts: Any) -> str:
+    return str(uuid5(NAMESPACE_OID, json.dumps(parts, sort_keys=True, default=str)))
+
+
+def _question(errand: Errand, name: str, value: Any, schema: dict[str, Any] | None) -> Question:
+    if schema is not None:
+        _check_schema(schema)
+    return {
+        "id": name,
+        "visit": errand.visit,
+        "value": value,
+        "schema": schema,
+    }
+
+
+def _check_schema(schema: dict[str, Any]) -> None:
+    """Refuse a schema that no answer could be checked against.
+
+    Raises:
+        RemoteReplyError: It is none, or refers to something outside of itself.
+    """
+    try:
+        validators.validator_for(schema, Draft202012Validator).check_schema(schema)
+    except SchemaError as error:
+        said = f"a question has a response_schema that is none: {error.message[:200]}"
+        raise RemoteReplyError(said) from error
+    if strange := [ref for ref in _REFERENCE.findall(json.dumps(schema)) if ref[:1] != "#"]:
+        raise RemoteReplyError(
+            f"a question's response_schema refers to {strange[0][:200]!r}; allowed: its own parts"
+        )
