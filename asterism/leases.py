@@ -17,7 +17,8 @@ from asterism.errors import ThreadBusyError
 S = TypeVar("S")
 
 LEASE_POLL = 0.02
-"""Seconds between two looks at a thread that somebody else drives."""
+"""Seconds between two looks, or more, at a thread that is driven: a stream that was left in its
+middle gives it back a moment later."""
 
 Release = Callable[[], None]
 """Gives a lease back."""
