@@ -50,13 +50,13 @@ docs: $(VENV)/documented ## Build the documentation into out/site
 bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in one run
 	$(BIN)/python -m benchmarks --out out/bench.md
 	$(BIN)/python -m benchmarks.histories
+	$(BIN)/python -m benchmarks.tokens
 	$(BIN)/python -m benchmarks.traces
 	$(BIN)/python -m benchmarks.workers
 
 bench-peers: $(VENV)/developed ## Measure against other frameworks, each in an environment of its own
 	$(BIN)/python -m benchmarks.environments
 	$(BIN)/python -m benchmarks --peers --out out/bench-peers.md
-	$(BIN)/python -m benchmarks.tokens
 
 eval: $(VENV)/developed ## See how well deciders route labelled requests, offline; MODEL=... adds one
 	$(BIN)/python -m benchmarks.routing $(if $(MODEL),--model $(MODEL))
