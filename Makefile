@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUEST := Plan a corporate holiday party for 50 people in Seattle on December 15th
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui ui-test lint format studio notebooks docs bench eval torture audit clean
+.PHONY: help demo test ui ui-test lint format studio notebooks docs bench bench-peers eval torture audit clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,14 +47,16 @@ docs: $(VENV)/documented ## Build the documentation into out/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@! grep -rE '<(script|link|img|iframe)[^>]+(src|href)="(https?:)?//' out/site --include='*.html'
 
-bench: $(VENV)/developed ## Measure against a hand-written LangGraph star and langgraph-supervisor
-	$(BIN)/python -m benchmarks.turns
-	$(BIN)/python -m benchmarks.parallel
-	$(BIN)/python -m benchmarks.tokens
+bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in one run
+	$(BIN)/python -m benchmarks --out out/bench.md
 	$(BIN)/python -m benchmarks.histories
 	$(BIN)/python -m benchmarks.traces
-	$(BIN)/python -m benchmarks.crowds
 	$(BIN)/python -m benchmarks.workers
+
+bench-peers: $(VENV)/developed ## Measure against other frameworks, each in an environment of its own
+	$(BIN)/python -m benchmarks.environments
+	$(BIN)/python -m benchmarks --peers --out out/bench-peers.md
+	$(BIN)/python -m benchmarks.tokens
 
 eval: $(VENV)/developed ## See how well deciders route labelled requests, offline; MODEL=... adds one
 	$(BIN)/python -m benchmarks.routing $(if $(MODEL),--model $(MODEL))
@@ -70,7 +72,7 @@ audit: $(VENV)/developed ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --skip-editable
 
 clean: ## Remove everything that make made
-	rm -rf $(VENV) benchmarks/.venv-peers dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .langgraph_api
+	rm -rf $(VENV) benchmarks/.venvs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .langgraph_api
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

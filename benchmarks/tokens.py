@@ -1,7 +1,7 @@
 """What models are sent: the same script on langgraph-supervisor and on Asterism, in one run.
 
 Three participants, five turns, one tool result of 2,000 tokens and a report of 300 for each.
-langgraph-supervisor runs with its defaults in an environment of its own, `.venv-peers`; its
+langgraph-supervisor runs with its defaults in an environment of its own; its
 supervisor answers with the three reports, as only it is seen by the user, and once more with one
 word, for what that makes of it. Counted are the
 tokens of all messages that any model is sent, by LangChain's approximate counter.
@@ -9,8 +9,6 @@ tokens of all messages that any model is sent, by LangChain's approximate counte
 
 import json
 import subprocess
-import sys
-import venv
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
@@ -23,10 +21,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import ContextManager, Participant, SupervisorWorkflowBuilder
 from benchmarks.counting import DUTY, NAMES, TURNS, CountingModel, call, look_up, request, work
+from benchmarks.environments import made
 
 ROOT = Path(__file__).parents[1]
-PEERS = Path(__file__).with_name(".venv-peers")
-PEER = "langgraph-supervisor==0.0.31"
 DECISION = "SupervisorDecision"
 Tokens = dict[str, dict[str, int]]
 
@@ -101,16 +98,9 @@ def prefix(prompts: list[list[BaseMessage]]) -> float:
 
 
 def peer(*arguments: str) -> Tokens:
-    """Run langgraph-supervisor, in an environment that is made on first use."""
-    python = PEERS / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if not (PEERS / "installed").exists():
-        venv.create(PEERS, with_pip=True)
-        pins = ["-c", str(ROOT / "constraints.txt")]
-        install = [str(python), "-m", "pip", "install", "--quiet", PEER, *pins]
-        subprocess.run(install, check=True, timeout=600)
-        (PEERS / "installed").touch()
+    """Run langgraph-supervisor in its own environment."""
     done = subprocess.run(
-        [str(python), "-m", "benchmarks.peer", *arguments],
+        [str(made("langgraph-supervisor")), "-m", "benchmarks.peer", *arguments],
         cwd=ROOT, capture_output=True, text=True, check=True, timeout=600,
     )  # fmt: skip
     found: Tokens = json.loads(done.stdout)

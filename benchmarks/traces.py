@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from asterism import SupervisorTrace, open_checkpointer
-from benchmarks.stars import asterism
+from benchmarks.contenders.ours import build
 
 WAYS: dict[str, Callable[[Path], SupervisorTrace] | None] = {
     "untraced": None,
@@ -38,7 +38,7 @@ def milliseconds(way: str, turns: int, *, stored: bool) -> float:
         trace = make(folder) if make else None
         with open_checkpointer(url) as saver:
             events = trace.bus if trace else None
-            graph = asterism(saver if stored else None, turns, 4, events)
+            graph = build(saver if stored else None, participants=4, turns=turns, events=events)
             config = {"configurable": {"thread_id": "t"}} if stored else {}
             gc.collect()
             begun = time.process_time()

@@ -18,7 +18,7 @@ import psutil
 import psycopg
 
 from asterism import Participant, SupervisorDecision, SupervisorView, SupervisorWorkflowBuilder
-from benchmarks.stars import ANSWER
+from benchmarks.work import ANSWER
 
 TURNS = 10
 

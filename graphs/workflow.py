@@ -20,6 +20,7 @@ from asterism.graphs.checks import (
     stranger,
     withdrawals,
 )
+from asterism.graphs.clocks import latest
 from asterism.graphs.edits import prepared
 from asterism.graphs.facts import WorkflowFacts, inside
 from asterism.graphs.plans import seen
@@ -140,8 +141,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _fitted(self, given: Any, config: RunnableConfig) -> Steps[tuple[Any, Mapping[str, Any]]]:
         """Fit an input to the state that it finds, and return that where the run goes on."""
-        read = (super().get_state, super().aget_state)
-        found: StateSnapshot = yield Call(*read, (config,))
+        found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
         if not isinstance(given, dict):
             check_pending(found, self.facts.participants)
             return addressed(given, found), as_dict(found.values)
@@ -229,7 +229,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def _edited(
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Steps[RunnableConfig]:
-        found = yield Call(super().get_state, super().aget_state, (config,))
+        found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
         names = tuple(self.facts.team.live(as_dict(found.values)))
         edit = prepared(config, supersteps, found, names, self.nodes)
         update = (super().bulk_update_state, super().abulk_update_state)
