@@ -51,6 +51,8 @@ class QueuedChild(Child):
     work: Work
     again: float | None = None
     """It rests because its work is handed back, to be taken up in so many seconds."""
+    over: str = ""
+    """How the latest run of its thread has ended; its work may be over with that."""
 
     def begin(self, given: Any) -> None:
         """Begin it, or go on with what another worker or an answer has left to it."""
@@ -118,7 +120,8 @@ class Nursery:
         """Make a child for a piece of work; what it has used before goes with its thread."""
         known = await read_record(self._saver, work.thread)
         metadata: Any = known.get("metadata") or {}
-        if known.get("status") in ENDED and metadata.get(JOB_KEY) != work.key:
+        over = str(known["status"]) if known.get("status") in ENDED else ""
+        if over and metadata.get(JOB_KEY) != work.key:
             known, metadata = {}, {}  # that was an earlier request
         quota = work.quota(known.get("quota") or {})
         meter = Meter(DEFAULT_PRICES, clock=self.clock)
@@ -139,12 +142,15 @@ class Nursery:
             retries=int(known.get("retries") or 0),
             status=ChildStatus.PAUSED if known else ChildStatus.PENDING,
             work=work,
+            over=over,
         )
 
     async def driven(self, child: QueuedChild) -> str:
         """Drive a child as far as it goes, and return how it stands; see `outcome`."""
         snapshot = await child.graph.aget_state(child.work.config, subgraphs=True)
         given, order = next_input(child.work, snapshot), child.work.order
+        if given is NOTHING and child.over:
+            return child.over  # its job was begun again because its end was lost
         if order is not None and order.kind == "pause":
             raise HandBackError(order.reason, None)
         if child.again is not None:

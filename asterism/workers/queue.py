@@ -235,10 +235,18 @@ async def open_queue(url: str) -> AsyncGenerator[Queue]:
             raise StorageError(
                 f"The database {address.shown!r} has no queue. Run once: asterism migrate --db URL"
             )
-    app = App(connector=PsycopgConnector(conninfo=address.conninfo, min_size=1, max_size=4))
+    connector = PsycopgConnector(
+        conninfo=address.conninfo, min_size=1, max_size=4, configure=_at_once
+    )
+    app = App(connector=connector)
     app.job_manager = managed(app)
     try:
         async with app.open_async():
             yield Queue(address, app)
     except ConnectorException as error:
         raise address.error(error.__cause__ or error) from error
+
+
+async def _at_once(connection: Any) -> None:
+    """Commit each statement: a worker that is stopped before it commits would keep its locks."""
+    await connection.set_autocommit(True)

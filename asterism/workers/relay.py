@@ -35,16 +35,19 @@ class Relay:
     def __init__(self, queue: Queue, bus: EventBus) -> None:
         self._queue = queue
         self._waiting: deque[Event] = deque(maxlen=BACKLOG)
+        self._stopped = asyncio.Event()
         bus.on(None, self._waiting.append)
 
     async def run(self) -> None:
-        """Tell events as they come, until cancelled; then the last ones."""
-        try:
-            while True:
-                await asyncio.sleep(PAUSE)
-                await self._tell()
-        finally:
+        """Tell events as they come, until `stop` is called; then the last ones."""
+        while not self._stopped.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), PAUSE)
             await self._tell()
+
+    def stop(self) -> None:
+        """Tell what waits, and no more; a cancelled `run` might lose what it is telling."""
+        self._stopped.set()
 
     async def _tell(self) -> None:
         if not self._waiting:

@@ -84,10 +84,8 @@ class Worker:
 
         A database that is gone is waited for.
         """
-        beside = [
-            asyncio.ensure_future(work())
-            for work in (self._rescue, self._hear_orders, self._relay.run)
-        ]
+        beside = [asyncio.ensure_future(work()) for work in (self._rescue, self._hear_orders)]
+        relay = asyncio.ensure_future(self._relay.run())
         try:
             while not self._stopping:
                 before = self._taken
@@ -97,7 +95,8 @@ class Worker:
         finally:
             for work in beside:
                 work.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            self._relay.stop()
+            await asyncio.gather(*beside, relay, return_exceptions=True)
 
     def stop(self) -> None:
         """Take no more work, and put what runs back at its next step; again: at once."""

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
+from procrastinate import PsycopgConnector
 
 from asterism import aopen_checkpointer, open_checkpointer
 from asterism.graphs.catalog import open_graph
@@ -290,6 +291,18 @@ async def test_the_end_of_a_job_belongs_to_whoever_runs_it(postgres: str) -> Non
         assert await jobs.get_job_status_async(int(fresh.id or 0)) is Status.DOING
         await jobs.finish_job(fresh, Status.SUCCEEDED, False)
         assert await jobs.get_job_status_async(int(fresh.id or 0)) is Status.SUCCEEDED
+
+
+async def test_a_worker_that_is_stopped_between_two_words_keeps_no_lock(postgres: str) -> None:
+    async with open_queue(postgres) as stopped, open_queue(postgres) as other:
+        await stopped.put(Work(key="k", thread="t", graph=TEAM, model="offline", request="Go"))
+        jobs = stopped.app.job_manager
+        await jobs.fetch_job(["asterism"], await jobs.register_worker())
+        pool = cast(PsycopgConnector, stopped.app.connector).pool
+        async with pool.connection() as connection:
+            await connection.execute("SELECT * FROM procrastinate_jobs FOR UPDATE")
+            await connection.execute("UPDATE procrastinate_workers SET last_heartbeat = 'epoch'")
+            assert await asyncio.wait_for(other.rescue(1, MOST_TRIES), 10) == 1
 
 
 async def test_an_encrypted_database_is_worked_on_with_its_key(postgres: str) -> None:

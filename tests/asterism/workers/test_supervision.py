@@ -168,7 +168,7 @@ async def test_a_run_is_killed_from_elsewhere(
             if when != "in the queue":
                 await supervisor.kill_child(thread, "too late")
             await asyncio.wait_for(killed.wait(), 30)
-            assert done[-1].outcome == "killed" or await _comes(done)
+            await until(lambda: done[-1:] == [Done(thread=thread, outcome="killed")])
         found = await supervisor.child(thread)
         assert (found.status, found.reason) == (ChildStatus.KILLED, "too late")
         assert effects(log).total() < TURNS
@@ -176,11 +176,6 @@ async def test_a_run_is_killed_from_elsewhere(
             await supervisor.pause_child(thread)
         progress = await supervisor.aggregate_progress()
         assert (progress.counts[ChildStatus.KILLED], progress.children) == (1, 1)
-
-
-async def _comes(done: list[Done]) -> bool:
-    await until(lambda: done[-1].outcome == "killed")
-    return True
 
 
 async def test_a_quota_stops_a_run_and_a_raised_one_lets_it_go_on(postgres: str, log: Path) -> None:

@@ -29,6 +29,7 @@ from asterism.postgres.saver import open_saver
 from asterism.retention import prune
 from asterism.serializers import serializer
 from asterism.supervision import SupervisorConfig
+from asterism.supervision.records import read_record
 from asterism.workers.children import HandBackError, Nursery
 from asterism.workers.endings import MOST_TRIES, retry_in
 from asterism.workers.queue import enqueue, enqueue_answers, open_queue
@@ -277,8 +278,11 @@ async def test_answers_that_are_open_no_more_are_not_given(postgres: str) -> Non
         )
         given = next_input(answer, snapshot)
         assert isinstance(given, Command) and given.resume == {question.id: "blue"}
+        used = []
         for _ in range(2):
             assert await driven(answer, graph) == "completed"
+            used.append((await read_record(saver, "t"))["usage"])
+        assert used[0] == used[1] and used[0]["iterations"] > 0
         values = (await graph.aget_state(work.config)).values
         assert [r["text"] for r in values["reports"]] == ["told: blue"]
 
