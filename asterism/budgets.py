@@ -3,9 +3,10 @@
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from asterism.errors import BudgetExceededError
 from asterism.ledger import Entry, Usage, lines_of
@@ -52,7 +53,8 @@ class Budget:
         """
         for name in ("max_tokens", "max_calls"):
             value = getattr(self, name)
-            if value is not None and (not is_number(value) or value != int(value) or value < 0):
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (whole and value >= 0):
                 raise ValueError(f"{name} is {value!r}; it must be a whole number, 0 or more")
         if self.max_seconds is not None and not (
             is_number(self.max_seconds) and self.max_seconds >= 0
@@ -238,7 +240,7 @@ class Gate:
             waiting, self._waiting = self._waiting, []
             self._lock.notify_all()
         for loop, ready in waiting:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop was closed: nobody waits in it any more
                 loop.call_soon_threadsafe(ready.set)
 
 
@@ -269,7 +271,7 @@ def _dollars(value: object) -> Decimal | None:
     if isinstance(value, bool):
         return None
     try:
-        number = Decimal(str(cast(Any, value)))
+        number = Decimal(str(value))
     except InvalidOperation:
         return None
     return number if number.is_finite() and number >= 0 else None

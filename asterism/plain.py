@@ -1,6 +1,6 @@
 """Plain JSON values of unknown shape."""
 
-import math
+import sys
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
@@ -19,9 +19,10 @@ def as_dict(value: object) -> dict[str, Any]:
 
 
 def is_number(value: object) -> bool:
-    """Whether `value` is a finite number; True and False are none."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(cast(float, value))
+    """Whether `value` is a finite number, as a float can hold it; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max  # also an int, which `isfinite` cannot always take
 
 
 def normal_name(name: str) -> str:

@@ -35,7 +35,7 @@ def route(
         RoutingError: The decision names nobody who could work. An edited decision gets here
             unchecked, and the engine would end the run without a word.
     """
-    decision: Decision = state.get("decision") or _complete()
+    decision: Mapping[str, Any] = state.get("decision") or {}
     if decision.get("user_input_needed"):
         return HUMAN
     if decision.get("undo"):
@@ -100,7 +100,3 @@ def focused_request(brief: Sequence[str], instruction: str | None) -> str:
     if not instruction:
         return request
     return render("visit", request=request, instruction=instruction)
-
-
-def _complete() -> Decision:
-    return Decision(next_agent=None, user_input_needed=False, user_prompt=None, instruction=None)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
@@ -16,6 +16,15 @@ os.environ["LANGSMITH_TRACING"] = "false"  # nothing leaves the machine, and exi
 # A busy machine is slow, not wrong: no example fails by the clock.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+# A mutant has to be noticed, the same way each time; how small the example is does not matter.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("unhurried"),
+    phases=[Phase.explicit, Phase.generate],
+    derandomize=True,
+    database=None,
+)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Budgets: checked before a call, kept by parallel branches together, raised by a person."""
 
 import asyncio
-import threading
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,8 +10,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import RetryPolicy
 
 from asterism import Participant, SupervisorWorkflowBuilder, Timeout, pending_requests, resume
-from asterism.budgets import Budget, Gate, Scope, scopes_of
-from asterism.errors import AnswerError, BudgetExceededError
+from asterism.budgets import Budget
+from asterism.errors import AnswerError
 from asterism.ledger import Usage, lines_of
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.graphs.test_usage import Priced, calls, prices, says
@@ -257,80 +255,6 @@ def test_a_breach_is_not_retried() -> None:
     model, spec = worker(9, budget=Budget(max_calls=2), policies=[again])
     [report] = team(follow(["p"]), p=spec).invoke(REQUEST)["reports"]
     assert (report["attempts"], len(model.calls)) == (1, 2)
-
-
-def test_there_is_one_warning_for_each_limit() -> None:
-    gate, warned = Gate(), []
-    gate.on_warning = lambda *facts: warned.append(facts)
-    gate.add(Scope(name="/", owner="", budget=Budget(max_tokens=100, max_calls=10)))
-    for number in range(11):
-        gate.spend(["/"], Usage(calls=1, input_tokens=9), number)
-    assert warned == [("/", "calls", Decimal("0.9")), ("/", "tokens", Decimal("0.9"))]
-
-
-async def test_who_waits_for_room_is_let_in_or_refused_when_there_is_none() -> None:
-    gate = Gate()
-    gate.add(Scope(name="/", owner="", budget=Budget(max_tokens=100)))
-    small, large = Usage(input_tokens=10), Usage(input_tokens=90)
-    await gate.aenter("a", ["/"], small, large)
-    waits = [asyncio.create_task(gate.aenter(n, ["/"], small, large)) for n in ("b", "c")]
-    thread = asyncio.to_thread(gate.enter, "d", ["/"], small, large)
-    waits.append(asyncio.create_task(thread))
-    await asyncio.sleep(0.05)
-    assert not any(wait.done() for wait in waits)
-    gate.spend(["/"], Usage(input_tokens=50), "a")
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    await asyncio.sleep(0.05)
-    assert sum(wait.done() for wait in waits) == 1
-    gate.spend(["/"], Usage(input_tokens=45), "b" if waits[0].done() else "c")
-    if waits[2].done():
-        gate.spend(["/"], Usage(), "d")
-    done, _ = await asyncio.wait(waits, timeout=20)
-    refused = [w for w in done if isinstance(w.exception(), BudgetExceededError)]
-    assert len(done) == 3
-    assert len(refused) == 2
-
-
-def test_a_call_is_put_down_to_everybody_above() -> None:
-    assert scopes_of("team/venue", "t") == [
-        "/", "team", "team/", "team/venue", "team/venue/", "team/venue#t",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("fields", "fault"),
-    [
-        ({"max_tokens": -1}, "max_tokens is -1; it must be a whole number"),
-        ({"max_tokens": 1.5}, "max_tokens is 1.5"),
-        ({"max_calls": True}, "max_calls is True"),
-        ({"max_seconds": float("nan")}, "max_seconds is nan"),
-        ({"max_cost_usd": "much"}, "max_cost_usd is 'much'; it must be a number of US dollars"),
-        ({"max_cost_usd": Decimal("Infinity")}, "max_cost_usd is Decimal"),
-        ({"on_breach": "shout"}, "on_breach is 'shout'; allowed: 'end', 'ask'"),
-        ({"warn_at": 0}, "warn_at is 0"),
-    ],
-)
-def test_bad_limits_are_refused(fields: Any, fault: str) -> None:
-    with pytest.raises(ValueError, match=fault.split(";")[0].replace("(", r"\(")):
-        Budget(**fields)
-
-
-def test_a_hung_sync_call_that_waits_for_room_goes_on_when_there_is_some() -> None:
-    gate, entered = Gate(), threading.Event()
-    gate.add(Scope(name="/", owner="", budget=Budget(max_calls=2)))
-    one = Usage(calls=1)
-    gate.enter("a", ["/"], one, Usage(calls=2))
-
-    def second() -> None:
-        gate.enter("b", ["/"], one, Usage(calls=2))
-        entered.set()
-
-    thread = threading.Thread(target=second, daemon=True)
-    thread.start()
-    assert not entered.wait(0.05)
-    gate.spend(["/"], one, "a")
-    assert entered.wait(20)
-    thread.join(20)
 
 
 def test_a_scripted_model_without_usage_still_has_its_words_counted() -> None:

@@ -6,15 +6,20 @@ import pytest
 from langgraph.types import Send
 
 from asterism.errors import RoutingError
-from asterism.nodes.routing import focused_request, handoff_id, route
+from asterism.nodes.routing import focused_request, handoff_id, route, task_handoff, visit_in
 from asterism.state import Decision
+from asterism.tasks import SubAgentTask
 
 TEAM = ("venue", "food")
+TASK = {"task_id": "t", "agent_id": "venue", "task_description": "Find a hall"}
 
 
 def decided(**fields: Any) -> Decision:
     defaults = {"next_agent": None, "user_input_needed": False, "user_prompt": None}
     return {**defaults, "instruction": None, **fields}  # type: ignore[typeddict-item]  # a table of parts
+
+
+DECIDED = {"decision": decided(next_agent="venue")}
 
 
 @pytest.mark.parametrize(
@@ -25,10 +30,48 @@ def decided(**fields: Any) -> Decision:
         pytest.param(decided(user_input_needed=True), "human", id="a question"),
         pytest.param(decided(next_agent="venue", user_input_needed=True), "human", id="both"),
         pytest.param({}, "finish", id="an empty edit"),
+        pytest.param(decided(undo=True), "undo", id="taking back"),
+        pytest.param(decided(tasks=[TASK]), "dispatch", id="tasks"),
+        pytest.param(decided(undo=True, user_input_needed=True), "human", id="first a question"),
+        pytest.param(decided(next_agent="venue", undo=True, tasks=[TASK]), "undo", id="then undo"),
+        pytest.param(decided(next_agent="venue", tasks=[TASK]), "dispatch", id="then tasks"),
+        pytest.param(decided(undo=False, tasks=[]), "finish", id="nothing of either"),
     ],
 )
 def test_where_a_decision_leads(decision: Any, target: str) -> None:
     assert route({"decision": decision}, TEAM) == target
+    assert route({"decision": decision}, TEAM, lambda name: True) == target
+
+
+def test_without_any_state_the_run_is_complete() -> None:
+    assert route({}, TEAM) == "finish"
+
+
+def test_whose_node_reads_the_state_itself_is_only_named() -> None:
+    for name in TEAM:
+        targets = route({"decision": decided(next_agent=name)}, TEAM, lambda asked: asked == "food")
+        assert isinstance(targets, str) is (name == "food")
+        assert targets == (
+            "food" if name == "food" else [Send("venue", visit_in(DECIDED, "venue"))]
+        )
+
+
+def test_a_visit_of_nothing_but_a_decision_is_the_first_and_asks_for_nothing() -> None:
+    visit = visit_in(DECIDED, "venue")
+    name = handoff_id(DECIDED["decision"], [])
+    assert visit == {"id": name, "participant": "venue", "request": "", "round": 0}
+
+
+def test_a_visit_has_a_name_that_none_of_the_reports_has() -> None:
+    first = visit_in(DECIDED, "venue")["id"]
+    again = visit_in({**DECIDED, "reports": [{"id": first}]}, "venue")["id"]
+    assert again == handoff_id(DECIDED["decision"], [{"id": first}]) != first
+
+
+def test_a_decision_that_goes_on_with_what_a_budget_stopped_resumes_the_visit() -> None:
+    follows = decided(next_agent="venue", follow="now")
+    visit = visit_in(DECIDED, "venue")
+    assert visit_in({"decision": follows}, "venue") == {**visit, "resumes": True}
 
 
 def test_a_participant_is_sent_the_request_and_its_part() -> None:
@@ -49,8 +92,20 @@ def test_a_participant_is_sent_the_request_and_its_part() -> None:
 
 
 def test_somebody_unknown_is_an_error_that_names_who_is_allowed() -> None:
-    with pytest.raises(RoutingError, match=r"'cook'.*Allowed: venue, food, or None"):
+    with pytest.raises(RoutingError) as caught:
         route({"decision": decided(next_agent="cook")}, TEAM)
+    assert str(caught.value) == (
+        "The decision sends 'cook' to work, which is not a participant. "
+        "Allowed: venue, food, or None to finish."
+    )
+    assert caught.value.said == ("cook",)
+
+
+@pytest.mark.parametrize("name", ["", 0, False, 7], ids=repr)
+def test_an_edited_name_that_is_no_name_is_an_error_too(name: Any) -> None:
+    with pytest.raises(RoutingError, match=f"sends {name!r} to work") as caught:
+        route({"decision": decided(next_agent=name)}, TEAM)
+    assert caught.value.said == (str(name),)
 
 
 def test_without_an_instruction_the_request_stands_alone() -> None:
@@ -73,3 +128,41 @@ def test_a_handoff_has_the_same_name_until_it_is_edited_or_answered() -> None:
         handoff_id(asked, [{"id": name}, {"id": f"{name}-1"}, {"id": "later"}]),
     ]
     assert len({name, *others}) == 7
+
+
+def test_tasks_have_the_same_name_in_whatever_order_their_fields_were_stored() -> None:
+    one, other = {**TASK, "agent_id": "food"}, TASK
+    turned = dict(reversed(TASK.items()))
+    name = handoff_id(decided(tasks=[one, other]), [])
+    assert handoff_id(decided(tasks=[one, turned]), []) == name
+    others = [
+        handoff_id(decided(tasks=[other, one]), []),
+        handoff_id(decided(tasks=[one]), []),
+        handoff_id(decided(tasks=[one, other], handoff_id="1"), []),
+        handoff_id(decided(), []),
+    ]
+    assert len({name, *others}) == 5
+
+
+def test_the_tasks_of_a_plan_have_names_of_their_own() -> None:
+    task = SubAgentTask.model_validate(TASK)
+    names = [
+        task_handoff("1", task, "venue"),
+        task_handoff("2", task, "venue"),
+        task_handoff("1", task, "food"),
+        task_handoff("1", task.model_copy(update={"task_description": "Look"}), "venue"),
+        task_handoff("1", task.model_copy(update={"max_retries": 1}), "venue"),
+    ]
+    assert len(set(names)) == 5
+
+
+def test_names_stay_what_they_are_for_they_are_stored() -> None:
+    """A run that another version began has to find its reports again."""
+    task = SubAgentTask.model_validate(TASK)
+    assert (
+        handoff_id(decided(next_agent="venue", instruction="a", handoff_id="1"), [])
+        == "07121437e0b7009a"
+    )
+    assert handoff_id(decided(next_agent="venue", instruction="a"), []) == "6e1d4d1829a4e2a5"
+    assert handoff_id(decided(tasks=[TASK], handoff_id="1"), []) == "9e11d82f82c294d8"
+    assert task_handoff("1", task, "venue") == "868e0bd9f94e9ef0"
