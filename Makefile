@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUEST := Plan a corporate holiday party for 50 people in Seattle on December 15th
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui ui-test lint format studio notebooks docs bench bench-peers eval torture audit clean
+.PHONY: help demo test ui ui-test lint format studio notebooks docs bench bench-peers eval torture mutants audit clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -68,11 +68,18 @@ torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,0
 		tests/asterism/supervision/test_machine.py tests/asterism/supervision/test_soak.py \
 		tests/asterism/workers/test_crowds.py tests/asterism/test_retention.py
 
+# What makes the mutants is not in [dev]: no other target uses it. The figures are in docs/mutation.md.
+mutants: $(VENV)/developed ## Change each line of the rules of a run, and see whether a test notices
+	@$(BIN)/pip install --quiet -c constraints.txt 'mutmut>=3.8'
+	rm -rf mutants
+	ASTERISM_EXAMPLES=30 $(BIN)/mutmut run
+	$(BIN)/python -m benchmarks.mutants
+
 audit: $(VENV)/developed ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --skip-editable
 
 clean: ## Remove everything that make made
-	rm -rf $(VENV) benchmarks/.venvs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .langgraph_api
+	rm -rf $(VENV) benchmarks/.venvs mutants dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .langgraph_api
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -168,7 +168,7 @@ def test_what_a_run_took_and_what_was_raised_is_restored(when: str) -> None:
     def line(by: str, tokens: int, **more: Any) -> Entry:
         numbers = {"cached_input_tokens": 0, "output_tokens": 0, "seconds": 0.5}
         entry = {"by": by, "calls": 1, "input_tokens": tokens, "cost_usd": "0.5", "model": "m"}
-        return {**entry, **numbers, **more}  # type: ignore[typeddict-item,return-value]  # parts
+        return {**entry, **numbers, **more}  # type: ignore[typeddict-item]  # parts
 
     values = {
         "usage": [line("supervisor", 1)],
@@ -278,7 +278,7 @@ def test_a_gate_tells_whether_anything_and_whether_money_is_limited() -> None:
     gate.add(scope("a", max_cost_usd=1))
     gate.add(scope("b", max_tokens=1, max_calls=1))
     assert gate
-    asked = (["a"], ["b"], ["b", "a"], ["c"], [])
+    asked: list[list[str]] = [["a"], ["b"], ["b", "a"], ["c"], []]
     assert [gate.limits_money(names) for names in asked] == [True, False, True, False, False]
 
 
