@@ -53,7 +53,7 @@ class Budget:
         """
         for name in ("max_tokens", "max_calls"):
             value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
+            whole = isinstance(value, int) and is_number(value)
             if value is not None and not (whole and value >= 0):
                 raise ValueError(f"{name} is {value!r}; it must be a whole number, 0 or more")
         if self.max_seconds is not None and not (
@@ -268,10 +268,8 @@ def task_scope(path: str, task: str) -> str:
 
 
 def _dollars(value: object) -> Decimal | None:
-    if isinstance(value, bool):
-        return None
     try:
-        number = Decimal(str(value))
+        number = Decimal(str(value))  # "True" is no number
     except InvalidOperation:
         return None
     return number if number.is_finite() and number >= 0 else None

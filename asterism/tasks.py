@@ -282,7 +282,7 @@ class Schedule:
 
     def _head(self, agent: str) -> _Turn | None:
         """Return who is next before a participant, and forget those that may not start."""
-        queue = self._queues.get(agent, [])
+        queue = self._queues.get(agent)
         while queue:
             turn = queue[0]
             name = self._names[turn[1]]

@@ -136,6 +136,53 @@ def test_a_call_passes_after_exactly_the_time_that_the_refusal_named(
     assert breaker.state(MODEL) == "closed"
 
 
+def test_a_refusal_of_one_probe_too_many_says_so(guard: Guard, clock: Clock) -> None:
+    breaker = half_opened(guard, clock)
+    probe = breaker.admit(MODEL)
+    with pytest.raises(CircuitOpenError) as caught:
+        breaker.admit(MODEL)
+    assert str(caught.value) == (
+        "No call is made, because 'openai/gpt-5-mini' failed too often and is being tried with "
+        "as many calls as may pass. Try again in 10.0 s, or use another one meanwhile."
+    )
+    assert (caught.value.service, caught.value.retry_in) == (MODEL, 10)
+    probe.released()
+
+
+def test_the_calls_that_turn_a_circuit_know_it(guard: Guard, clock: Clock) -> None:
+    breaker = guard(half_open_attempts=2)
+    circuit = breaker.registry.setdefault(MODEL, Circuit())
+    turned: list[tuple[str | None, str | None, float]] = []
+
+    def call(ok: bool) -> None:
+        permit = breaker.admit(MODEL)
+        admitted = permit.turned
+        permit.succeeded() if ok else permit.failed(DOWN)
+        turned.append((admitted, permit.turned, circuit.since))
+
+    call(True)
+    call(False)
+    clock.now = 105.0
+    call(False)  # opens it
+    clock.now = 115.0
+    call(False)  # tries it, and opens it again
+    clock.now = 130.0
+    call(True)  # tries it
+    clock.now = 131.0
+    call(True)  # closes it
+    call(True)
+    assert turned == [
+        (None, None, 0.0),
+        (None, None, 0.0),
+        (None, "open", 105.0),
+        ("half_open", "open", 115.0),
+        ("half_open", None, 130.0),
+        (None, "closed", 131.0),
+        (None, None, 131.0),
+    ]
+    assert circuit.generation == 5
+
+
 @pytest.mark.parametrize("allowed", [1, 2, 5])
 def test_probes_are_bounded(guard: Guard, clock: Clock, allowed: int) -> None:
     breaker = half_opened(guard, clock, half_open_attempts=allowed)
@@ -268,6 +315,22 @@ def test_a_probe_of_an_earlier_half_open_time_takes_no_place(guard: Guard, clock
     assert breaker.state(MODEL) == "closed"
 
 
+@pytest.mark.parametrize("ok", [True, False], ids=["success", "failure"])
+def test_a_probe_of_an_earlier_half_open_time_has_no_word(
+    guard: Guard, clock: Clock, ok: bool
+) -> None:
+    breaker = half_opened(guard, clock, half_open_attempts=2)
+    first, late = breaker.admit(MODEL), breaker.admit(MODEL)
+    first.failed(DOWN)
+    clock.now += 10
+    breaker.admit(MODEL).succeeded()
+    late.succeeded() if ok else late.failed(DOWN)
+    assert late.turned is None
+    assert breaker.state(MODEL) == "half_open", "one probe of this time has succeeded, of two"
+    breaker.admit(MODEL).succeeded()
+    assert breaker.state(MODEL) == "closed"
+
+
 def test_a_probe_that_was_forgotten_is_given_back(guard: Guard, clock: Clock) -> None:
     breaker = half_opened(guard, clock)
     probe = breaker.admit(MODEL)
@@ -284,6 +347,8 @@ def test_two_breakers_of_one_service_share_it(guard: Guard, clock: Clock) -> Non
     two.admit().failed(DOWN)
     assert [one.state(), two.state("ignored"), keyed.state("search")] == ["open"] * 3
     assert guard("maps").state() == keyed.state("ignored") == "closed"
+    with pytest.raises(CircuitOpenError, match="because 'search' failed too often"):
+        one.admit("ignored")
     clock.now += 10
     probe = one.admit()
     assert admitted(two) is None
@@ -344,10 +409,24 @@ def test_what_is_no_limit_is_refused_by_name(name: str, value: Any) -> None:
     assert f"{name} is {value!r}; it must be a" in str(caught.value)
 
 
+@pytest.mark.parametrize("seconds", [1e-3, 0.5, 1, sys.float_info.max])
+def test_any_time_above_none_is_a_time_to_recover(clock: Clock, seconds: float) -> None:
+    breaker = CircuitBreaker(failure_threshold=1, recovery_timeout=seconds, clock=clock)
+    breaker.admit().failed(DOWN)
+    clock.now += seconds * 0.75
+    assert breaker.state() == "open"
+    clock.now += seconds * 0.5
+    assert breaker.state() == "half_open"
+
+
 def test_a_breaker_is_a_value() -> None:
     assert CircuitBreaker("a", recovery_timeout=5) == CircuitBreaker("a", recovery_timeout=5.0)
     assert CircuitBreaker("a") != CircuitBreaker("b")
     assert hash(CircuitBreaker("a")) == hash(CircuitBreaker("a"))
+    assert repr(CircuitBreaker("a", counts=len, clock=max)) == (  # type: ignore[arg-type]  # short
+        "CircuitBreaker(service='a', failure_threshold=5, recovery_timeout=30.0, "
+        "half_open_attempts=1, counts=<built-in function len>, clock=<built-in function max>)"
+    )
     with pytest.raises(AttributeError):
         CircuitBreaker("a").service = "b"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # frozen
 

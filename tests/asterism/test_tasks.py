@@ -123,6 +123,11 @@ LONG_CIRCLE = [task(f"t{n}", f"t{(n + 1) % 13}", agent="ann") for n in range(13)
             id="a task that is not there, said once",
         ),
         pytest.param(
+            [task("a", "z" * 150, agent="ann")],
+            [f"the task 'a' depends on '{'z' * 100}', which is not in the plan; there are: a"],
+            id="a long name that is not there",
+        ),
+        pytest.param(
             [*MANY, task("a", "z", agent="ann")],
             [
                 "the task 'a' depends on 'z', which is not in the plan; there are: "
@@ -209,6 +214,21 @@ def test_the_faults_of_a_plan_are_all_named(
 def test_a_long_list_of_participants_is_cut() -> None:
     (fault,) = plan_faults([task("a", agent="eve")], [f"p{n}" for n in range(500)])
     assert fault.endswith("allowed: p0, p1, p2, p3, p4, p5, p6, p7, p8, p9 and 490 more")
+
+
+@pytest.mark.parametrize(("count", "more"), [(9, ""), (10, ""), (11, " and 1 more")])
+def test_a_list_of_ten_names_is_not_cut(count: int, more: str) -> None:
+    names = [f"p{n}" for n in range(count)]
+    (fault,) = plan_faults([task("a", agent="eve")], names)
+    assert fault.endswith(f"allowed: {', '.join(names[:10])}{more}")
+
+
+@pytest.mark.parametrize(("count", "shown"), [(9, 9), (10, 10), (11, 10)])
+def test_a_circle_of_ten_names_is_not_cut(count: int, shown: int) -> None:
+    plan = [task(f"t{n}", f"t{(n + 1) % count}", agent="ann") for n in range(count)]
+    (fault,) = plan_faults(plan, ["ann"])
+    path = [*(f"t{n}" for n in range(shown)), *(["(1 more)"] if count > shown else []), "t0"]
+    assert fault.endswith(f"in a circle: {' -> '.join(path)}")
 
 
 @st.composite
