@@ -52,6 +52,7 @@ def agents_of(plan: Iterable[SubAgentTask]) -> list[str]:
             for field in ("retry_delay", "retry_backoff", "retry_timeout")
             for value in (True, "2", -1, math.nan, math.inf, -math.inf, 10**9)
         ),
+        *(("retry_delay", 3600.5), ("retry_backoff", 100.5), ("retry_timeout", 86400.5)),
         *(("retry_timeout", 0), ("retry_backoff", 0.5), ("task_id", " "), ("task_id", "x" * 101)),
         *(("task_description", " "), ("execution_mode", "later"), ("dependencies", "a")),
         *(("context", {"a": [math.nan]}), ("context", {"a": object()}), ("context", 3)),
@@ -84,6 +85,36 @@ def test_what_a_task_dumps_is_plain_json() -> None:
     assert dumped == fields == json.loads(json.dumps(dumped))
     assert type(dumped["execution_mode"]) is str
     assert SubAgentTask.model_validate(dumped) == read
+
+
+def test_a_task_says_only_what_has_to_be_said() -> None:
+    """What is stored has these words and defaults, also for the next version."""
+    assert SubAgentTask(task_id="a", agent_id="b", task_description="c").model_dump() == {
+        "task_id": "a",
+        "agent_id": "b",
+        "task_description": "c",
+        "execution_mode": "parallel",
+        "dependencies": [],
+        "context": None,
+        "max_retries": None,
+        "retry_delay": None,
+        "retry_backoff": None,
+        "retry_timeout": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"max_retries": 0, "retry_delay": 0, "retry_backoff": 1, "retry_timeout": 0.001},
+        {"max_retries": 100, "retry_delay": 3600, "retry_backoff": 100, "retry_timeout": 86400},
+    ],
+    ids=["least", "most"],
+)
+def test_the_bounds_of_retries_are_allowed(numbers: dict[str, float]) -> None:
+    fields = {"task_id": "a" * 100, "agent_id": "b", "task_description": "c", **numbers}
+    read = SubAgentTask.model_validate(fields)
+    assert read.model_dump(include=set(numbers)) == numbers
 
 
 MANY = [task(f"t{n}", agent="ann") for n in range(13)]
