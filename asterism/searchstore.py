@@ -15,7 +15,7 @@ from langgraph.store.base import GetOp, Item, Op, PutOp, Result, SearchItem, Sea
 from langgraph.store.sqlite import SqliteStore
 
 from asterism.leases import Release, take_file_lease, take_process_lease
-from asterism.sqlite import faults, prepare
+from asterism.sqlitefiles import faults, prepare
 from asterism.vectors import closeness, unit
 
 T = TypeVar("T")

@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal, NotRequired
 
 from langchain_core.messages import AnyMessage
 from langgraph.channels import DeltaChannel
+from langgraph.checkpoint.base import PendingWrite
 from typing_extensions import TypedDict
 
+from asterism.historycache import Made, Writes, own
 from asterism.ledger import Entry
 from asterism.messages import fold_messages
 
@@ -102,6 +104,19 @@ class HistoryChannel(DeltaChannel[list[AnyMessage]]):
     def snapshot_frequency(self, least: int) -> None:
         self.value: Any = None  # the base class sets it after this
         self._least = least
+
+    def replay_writes(self, writes: Sequence[PendingWrite]) -> None:
+        """Apply stored writes; what was made of the first ones before is not made again."""
+        if not isinstance(writes, Writes):
+            super().replay_writes(writes)
+            return
+        made = writes.made
+        count = 0
+        if made is not None and made.by is self.reducer:
+            self.value, count = made.value, made.count
+        super().replay_writes(writes.since(count))
+        writes.made = Made(by=self.reducer, count=len(writes), value=self.value)
+        self.value = own(self.value)
 
 
 Messages = Annotated[

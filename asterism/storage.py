@@ -81,7 +81,7 @@ def open_store(url: str, *, embeddings: Embeddings | None = None) -> Generator[B
     import sqlite3
 
     from asterism.searchstore import SearchStore
-    from asterism.sqlite import faults
+    from asterism.sqlitefiles import faults
 
     if path is not None:
         make_private(path)

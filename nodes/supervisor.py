@@ -104,6 +104,8 @@ def create_supervisor_node(
         update = decision_update(decision, taken)
         if compaction:
             update["compaction"] = compaction
+        if update["status"] == state.get("status"):
+            del update["status"]  # nothing is stored that stays as it is
         if breach:
             update["breach"] = breach
         if found := breach or state.get("breach"):

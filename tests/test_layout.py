@@ -14,7 +14,7 @@ FOLDERS = ("graphs", "nodes", "prompts", "asterism")
 LAYERS = [
     {"budgets", "errors", "ledger", "markup", "periods", "plain", "quoting", "redaction"},
     {"modelcalls", "personality", "sameness", "vectors"},
-    {"agents", "compaction", "digests", "files", "messages", "tasks", "underway"},
+    {"agents", "compaction", "digests", "files", "historycache", "messages", "tasks", "underway"},
     {"decisions"},
     {"schemas"},
     {"state"},
@@ -50,7 +50,7 @@ LAYERS = [
     {"metering", "takings", "telemetry", "usage"},
     {"pictures", "supervision"},
     {"longterm", "recollections", "remembering", "shared"},
-    {"searchstore", "serializers", "sqlite", "storage"},
+    {"searchstore", "serializers", "sqlite", "sqlitefiles", "storage"},
     {"caching"},
     {"tracing"},
     {"config"},
