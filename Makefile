@@ -50,20 +50,23 @@ docs: $(VENV)/documented ## Build the documentation into out/site
 bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in one run
 	$(BIN)/python -m benchmarks --out out/bench.md
 	$(BIN)/python -m benchmarks.histories
+	$(BIN)/python -m benchmarks.tokens
 	$(BIN)/python -m benchmarks.traces
+	$(BIN)/python -m benchmarks.workers
 
 bench-peers: $(VENV)/developed ## Measure against other frameworks, each in an environment of its own
 	$(BIN)/python -m benchmarks.environments
 	$(BIN)/python -m benchmarks --peers --out out/bench-peers.md
-	$(BIN)/python -m benchmarks.tokens
 
 eval: $(VENV)/developed ## See how well deciders route labelled requests, offline; MODEL=... adds one
 	$(BIN)/python -m benchmarks.routing $(if $(MODEL),--model $(MODEL))
 
-torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,000 children
-	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 $(BIN)/python -m pytest -o log_cli=true \
+torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,000 children, stop workers, prune 1 GB
+	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 ASTERISM_ROUNDS=10 \
+		ASTERISM_MEGABYTES=1000 $(BIN)/python -m pytest -o log_cli=true \
 		tests/test_crashes.py tests/graphs/test_machine.py \
-		tests/asterism/supervision/test_machine.py tests/asterism/supervision/test_soak.py
+		tests/asterism/supervision/test_machine.py tests/asterism/supervision/test_soak.py \
+		tests/asterism/workers/test_crowds.py tests/asterism/test_retention.py
 
 audit: $(VENV)/developed ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --skip-editable

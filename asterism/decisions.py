@@ -133,6 +133,8 @@ def read_decision(said: object, names: Sequence[str], *, plans: bool = False) ->
             decision = decision.model_copy(update={"fields": None, "failure": None})
     except ValidationError as error:
         raise BadDecisionError(_explain(error)) from error
+    except RecursionError as error:
+        raise BadDecisionError("the decision is nested too deeply") from error
     if decision.user_input_needed:
         return decision.model_copy(update={"next_agent": None, "tasks": None})
     if isinstance(decision, PlanDecision):
@@ -200,13 +202,20 @@ def said_text(said: object) -> str:
         text = (
             said.text
             or refusal
-            or " ".join(c if isinstance(c, str) else json.dumps(c) for c in calls)
+            or " ".join(c if isinstance(c, str) else _written(c) for c in calls)
         )
     elif isinstance(said, BaseModel):
         text = said.model_dump_json()
     else:
         text = said if isinstance(said, str) else repr(said)
     return clean_text(text)[:SAID_LIMIT]
+
+
+def _written(arguments: object) -> str:
+    try:
+        return json.dumps(arguments)
+    except RecursionError:
+        return "(nested too deeply)"
 
 
 def _fields(said: object) -> Mapping[str, Any]:

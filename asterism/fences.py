@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from asterism.errors import AbandonedError
-from asterism.leases import Release, take_lease
+from asterism.leases import Release, atake_lease, take_lease
 
 
 class Fence:
@@ -44,6 +44,7 @@ class Fence:
         behind.aput = partial(self._awrite, saver.aput)
         behind.aput_writes = partial(self._awrite, saver.aput_writes)
         behind.take_lease = partial(self._leased, saver)
+        behind.atake_lease = partial(self._aleased, saver)
         return behind
 
     def _enter(self) -> None:
@@ -73,7 +74,13 @@ class Fence:
 
     def _leased(self, saver: Any, thread_id: str) -> Release | None:
         """Take a lease of the saver itself, so that it is one and the same everywhere."""
-        lease = None if self._closed else take_lease(saver, thread_id)
+        return self._kept(None if self._closed else take_lease(saver, thread_id))
+
+    async def _aleased(self, saver: Any, thread_id: str) -> Release | None:
+        return self._kept(None if self._closed else await atake_lease(saver, thread_id))
+
+    def _kept(self, lease: Release | None) -> Release | None:
+        """Keep a lease, to give it back when the fence is closed."""
         if lease is None:
             return None
 
@@ -85,5 +92,8 @@ class Fence:
                 lease()
 
         with self._lock:
-            self._leases.append(release)
-        return release
+            if not self._closed:
+                self._leases.append(release)
+                return release
+        lease()  # it was closed in between
+        return None

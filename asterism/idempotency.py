@@ -12,6 +12,8 @@ from asterism.plain import as_dict
 
 HANDOFF = "handoff_id"
 """The metadata key under which runs and checkpoints carry the visit that they belong to."""
+AFTER = "asterism_after"
+"""The metadata key that names the message after which a visit begins, where that is no request."""
 CALLS = "asterism_calls"
 """The config key that counts the calls of one attempt of a visit."""
 

@@ -1,11 +1,24 @@
 """Who drives a thread: one caller at a time, in this process and in others."""
 
+import asyncio
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable
+from copy import copy
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+from asterism.effects import Call, Steps
+from asterism.errors import ThreadBusyError
+
+S = TypeVar("S")
+
+LEASE_POLL = 0.02
+"""Seconds between two looks, or more, at a thread that is driven: a stream that was left in its
+middle gives it back a moment later."""
 
 Release = Callable[[], None]
 """Gives a lease back."""
@@ -17,6 +30,15 @@ class Leasing(Protocol):
 
     def take_lease(self, thread_id: str) -> Release | None:
         """Take the lease of a thread, or return None where somebody has it."""
+        ...
+
+
+@runtime_checkable
+class AsyncLeasing(Protocol):
+    """A saver whose leases take a while."""
+
+    async def atake_lease(self, thread_id: str) -> Release | None:
+        """Take the lease of a thread without holding up the event loop."""
         ...
 
 
@@ -34,6 +56,30 @@ def take_lease(saver: Any, thread_id: str) -> Release | None:
     return take_process_lease(saver, thread_id)
 
 
+async def atake_lease(saver: Any, thread_id: str) -> Release | None:
+    """Take the lease of a thread; see `take_lease`."""
+    if isinstance(saver, AsyncLeasing):
+        return await saver.atake_lease(thread_id)
+    return take_lease(saver, thread_id)
+
+
+def leased(saver: Any, thread_id: str, wait: float) -> Steps[Release]:
+    """Take the lease of a thread; wait for it for some seconds.
+
+    Raises:
+        ThreadBusyError: Somebody else has it all the time.
+    """
+    until = time.monotonic() + max(wait, LEASE_POLL)
+    while (release := (yield Call(take_lease, atake_lease, (saver, thread_id)))) is None:
+        if time.monotonic() >= until:
+            raise ThreadBusyError(
+                f"The thread {thread_id!r} is being driven by somebody else. Try again when that "
+                "run is over, or build with thread_wait=SECONDS to wait for it."
+            )
+        yield Call(time.sleep, asyncio.sleep, (LEASE_POLL,))
+    return cast(Release, release)
+
+
 def take_process_lease(owner: object, thread_id: str) -> Release | None:
     """Take the lease of a thread of `owner` within this process."""
     key = (id(owner), thread_id)
@@ -47,6 +93,23 @@ def take_process_lease(owner: object, thread_id: str) -> Release | None:
             _held.discard(key)
 
     return release
+
+
+def within_process(saver: S) -> S:
+    """Return a copy of a saver whose leases hold within this process.
+
+    It is for runs of whoever holds the lease of their thread against other processes.
+    """
+    if not isinstance(saver, Leasing):
+        return saver
+    inner: Any = copy(saver)
+
+    async def atake(thread_id: str) -> Release | None:
+        return take_process_lease(inner, thread_id)
+
+    inner.take_lease = partial(take_process_lease, inner)
+    inner.atake_lease = atake
+    return cast(S, inner)
 
 
 def take_file_lease(folder: Path, thread_id: str) -> Release | None:

@@ -219,18 +219,7 @@ class LongTermMemory:
         return await arun(self._forgetting((_ROOT, label_of(self.team))))
 
     def _forgetting(self, path: tuple[str, ...], key: str | None = None) -> Steps[int]:
-        store, count = store_of(self.store), 0
-        every = ListNamespacesOp((MatchCondition("prefix", path),), limit=1 << 31)
-        (places,) = yield batched(store, [every])
-        for place in places:
-            look: list[Any] = [GetOp(place, key)] if key else [SearchOp(place, limit=_PAGE)]
-            while items := [item for item in as_list((yield batched(store, look))[0]) if item]:
-                yield batched(store, [PutOp(place, item.key, None) for item in items])
-                count += len(items)
-        if hasattr(store, "scrub"):
-            scrub: Callable[[], None] = cast(Any, store).scrub
-            yield Call(scrub, lambda: run_in_executor(None, scrub))
-        return count
+        return (yield from _forgotten(store_of(self.store), path, key))
 
     # ---- where it is used
 
@@ -253,11 +242,35 @@ class LongTermMemory:
                     f"This memory is one for all (per_user=False); it has none for {user!r}."
                 )
             return (_ROOT, label_of(self.team), _TEAM)
-        whose = user_of(None) if user is None else user
-        return (_ROOT, label_of(self.team), f"user-{label_of(checked_name(whose, 'user'))}")
+        return (_ROOT, label_of(self.team), _whose(user_of(None) if user is None else user))
 
     def _place(self, user: str | None, participant: str | None) -> tuple[str, ...]:
         own = EVERYONE
         if participant is not None:
             own = f"of-{label_of(checked_name(participant, 'participant'))}"
         return (*self._user_path(user), own)
+
+
+def forget_everywhere(store: BaseStore, user: str) -> int:
+    """Forget everything of a user in the memories of all teams; return how much it was."""
+    return run(_forgotten(store, (_ROOT, "*", _whose(user))))
+
+
+def _whose(user: str) -> str:
+    return f"user-{label_of(checked_name(user, 'user'))}"
+
+
+def _forgotten(store: BaseStore, path: tuple[str, ...], key: str | None = None) -> Steps[int]:
+    """Forget what is below a path, or what has a name there."""
+    count = 0
+    every = ListNamespacesOp((MatchCondition("prefix", path),), limit=1 << 31)
+    (places,) = yield batched(store, [every])
+    for place in places:
+        look: list[Any] = [GetOp(place, key)] if key else [SearchOp(place, limit=_PAGE)]
+        while items := [item for item in as_list((yield batched(store, look))[0]) if item]:
+            yield batched(store, [PutOp(place, item.key, None) for item in items])
+            count += len(items)
+    if hasattr(store, "scrub"):
+        scrub: Callable[[], None] = cast(Any, store).scrub
+        yield Call(scrub, lambda: run_in_executor(None, scrub))
+    return count

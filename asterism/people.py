@@ -87,7 +87,7 @@ async def aresume(graph: Graph, config: RunnableConfig, answers: Any) -> Any:
 
 def open_requests(snapshot: StateSnapshot) -> list[PendingRequest]:
     """List the open requests in a state that was read with `subgraphs=True`."""
-    return [_request(interrupt, path) for interrupt, path in _walk(snapshot.tasks, ())]
+    return [request_of(interrupt, path) for interrupt, path in _walk(snapshot.tasks, ())]
 
 
 def answer_command(pending: list[PendingRequest], answers: Any) -> Command[Any]:
@@ -133,7 +133,8 @@ def _walk(
         yield from ((i, here) for i in task.interrupts if i.id not in known)
 
 
-def _request(interrupt: Interrupt, path: tuple[str, ...]) -> PendingRequest:
+def request_of(interrupt: Interrupt, path: tuple[str, ...] = ()) -> PendingRequest:
+    """Read the request that an interrupt stands for."""
     value: Any = interrupt.value
     fields = as_dict(value)
     asks = is_approval(value)

@@ -1,49 +1,31 @@
 """A LangGraph store in sqlite whose searches are ranked: by meaning, or by words."""
 
 import heapq
-import re
 import sqlite3
 import time
+from array import array
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar
 
 from langchain_core.embeddings import Embeddings
-from langchain_core.runnables import run_in_executor
-from langgraph.store.base import GetOp, Item, Op, PutOp, Result, SearchItem, SearchOp
+from langgraph.store.base import Op, Result
 from langgraph.store.sqlite import SqliteStore
 
 from asterism.leases import Release, take_file_lease, take_process_lease
+from asterism.ranked import Ranked, RankedStore, Vector
 from asterism.sqlitefiles import faults, prepare
-from asterism.vectors import closeness, unit
+from asterism.vectors import closeness
 
 T = TypeVar("T")
 
 FORMAT = 1
 """The version of what is stored; it grows when an older version could not read it."""
 
-Ranking = Literal["semantic", "keyword"]
-"""By the meaning of a text, as embeddings have it, or by the words in it."""
-
 LOCK_WAIT = 10.0
 """Seconds after which a write is given up, because others write all the time."""
 LOCK_POLL = 0.005
 """Seconds between two tries."""
-
-_EMBEDDED_AT_ONCE = 256
-"""How many texts are handed to the embeddings in one call."""
-_QUERY_WORDS = 64
-"""How many words of a query count, the last ones."""
-COMMON = frozenset(
-    "a about all am an and are as at be been by can could did do does for from had has have he her "
-    "his how i if in is it its me my no not of on or our she should so that the their them there "
-    "they this to us was we were what when where which who whom whose why will with would you your"
-    "".split()
-)
-"""Words that are not looked for, unless a query has no others."""
-_ALL = 1 << 31
-"""More items than there are."""
 
 _TEXT = "(SELECT group_concat(atom, char(10)) FROM json_tree({value}) WHERE type = 'text')"
 _INDEX = """
@@ -98,10 +80,8 @@ _EMBEDDED = (
 
 _EMBED = "UPDATE store_texts SET model = ?, vector = ? WHERE id = ? AND text = ?"
 
-_Ranked = list[tuple[str, str, float]]
 
-
-class SearchStore(SqliteStore):
+class SearchStore(RankedStore, SqliteStore):
     """LangGraph's `SqliteStore`, same tables, for sync and async, with searches that rank.
 
     `search(query=...)` ranks by meaning where there are embeddings, with a plain cosine over
@@ -124,8 +104,6 @@ class SearchStore(SqliteStore):
         super().__init__(connection)
         self.path = path
         self.meaning = embeddings
-        self.ranking: Ranking = "keyword" if embeddings is None else "semantic"
-        """How a search is ranked."""
 
     def setup(self) -> None:
         """Make the tables where they are missing.
@@ -162,79 +140,39 @@ class SearchStore(SqliteStore):
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Make the reads, then the writes in one transaction."""
-        given = list(ops)
-        results: list[Result] = [None] * len(given)
         with faults(self.path):
             self.setup()
-            for writes in (False, True):
-                mine = [i for i, op in enumerate(given) if isinstance(op, PutOp) is writes]
-                plain = [i for i in mine if not _is_search(given[i])]
-                if plain:
-                    some = [given[i] for i in plain]
-                    found = _patiently(partial(super().batch, some))
-                    for place, result in zip(plain, found, strict=True):
-                        results[place] = result
-                for place in mine:
-                    if place not in plain:
-                        results[place] = self._search(cast(SearchOp, given[place]))
-            self._leave_out([op for op in given if isinstance(op, PutOp) and op.index is False])
-        return results
+            return super().batch(ops)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Make the reads, then the writes, in a worker thread."""
-        return await run_in_executor(None, self.batch, list(ops))
+        return await RankedStore.abatch(self, ops)
 
-    def _leave_out(self, ops: Sequence[PutOp]) -> None:
+    def _plain(self, ops: Sequence[Op]) -> list[Result]:
+        return _patiently(lambda: SqliteStore.batch(self, ops))
+
+    def _leave_out(self, places: Sequence[tuple[str, str]]) -> None:
         with self.lock:
-            for op in ops:
-                place = (".".join(op.namespace), op.key)
+            for place in places:
                 self.conn.execute("DELETE FROM store_texts WHERE prefix = ? AND key = ?", place)
 
-    def _search(self, op: SearchOp) -> list[SearchItem]:
-        end = op.offset + op.limit
-        rank = self._by_words if self.meaning is None else self._by_meaning
-        ranked = rank(".".join(op.namespace_prefix), op.query or "", _ALL if op.filter else end)
-        if op.filter:
-            every = SearchOp(op.namespace_prefix, op.filter, limit=_ALL)
-            items = cast(list[Item], super().batch([every])[0])
-        else:
-            gets = [GetOp(tuple(prefix.split(".")), key) for prefix, key, _ in ranked]
-            items = [item for item in super().batch(gets) if isinstance(item, Item)]
-        known = {(".".join(item.namespace), item.key): item for item in items}
-        hits = [
-            _hit(known[prefix, key], score)
-            for prefix, key, score in ranked
-            if (prefix, key) in known
-        ]
-        return hits[op.offset : end]
-
-    def _by_words(self, at: str, query: str, most: int) -> _Ranked:
-        every = re.findall(r"\w+", query.casefold())
-        words = [word for word in every if word not in COMMON][-_QUERY_WORDS:] or every
-        if not words:
-            return []
-        asked = " OR ".join(f'"{word}"' for word in dict.fromkeys(words))
+    def _by_words(self, at: str, words: Sequence[str], most: int) -> Ranked:
+        asked = " OR ".join(f'"{word}"' for word in words)
         return self._rows(_BY_WORDS, at=at, query=asked, most=most)
 
-    def _by_meaning(self, at: str, query: str, most: int) -> _Ranked:
-        meaning = cast(Embeddings, self.meaning)
-        wanted = unit(meaning.embed_query(query))
-        named = getattr(meaning, "model", None) or getattr(meaning, "model_name", "")
-        model = f"{type(meaning).__qualname__} {named} {len(wanted)}"
-        missing = self._rows(_MISSING, at=at, model=model)
-        for start in range(0, len(missing), _EMBEDDED_AT_ONCE):
-            part = missing[start : start + _EMBEDDED_AT_ONCE]
-            vectors = meaning.embed_documents([text for _, text in part])
-            rows = [
-                (model, unit(vector).tobytes(), row, text)
-                for vector, (row, text) in zip(vectors, part, strict=True)
-            ]
-            with self.lock:
-                self.conn.execute("BEGIN IMMEDIATE")
-                try:
-                    self.conn.executemany(_EMBED, rows)
-                finally:
-                    self.conn.execute("COMMIT")
+    def _missing(self, at: str, model: str) -> Sequence[tuple[Any, str]]:
+        return self._rows(_MISSING, at=at, model=model)
+
+    def _embed(self, model: str, rows: Sequence[tuple[Any, str, Vector]]) -> None:
+        given = [(model, array("f", vector).tobytes(), row, text) for row, text, vector in rows]
+        with self.lock:
+            self.conn.execute("BEGIN IMMEDIATE")
+            try:
+                self.conn.executemany(_EMBED, given)
+            finally:
+                self.conn.execute("COMMIT")
+
+    def _nearest(self, at: str, model: str, wanted: Vector, most: int) -> Ranked:
         near = (
             (prefix, key, closeness(wanted, vector))
             for prefix, key, vector in self._rows(_EMBEDDED, at=at, model=model)
@@ -259,18 +197,3 @@ def _patiently(work: Callable[[], T]) -> T:
             if "locked" not in str(error) or time.monotonic() >= until:
                 raise
             time.sleep(LOCK_POLL)
-
-
-def _is_search(op: Op) -> bool:
-    return isinstance(op, SearchOp) and bool(op.query)
-
-
-def _hit(item: Item, score: float) -> SearchItem:
-    return SearchItem(
-        namespace=item.namespace,
-        key=item.key,
-        value=item.value,
-        created_at=item.created_at,
-        updated_at=item.updated_at,
-        score=score,
-    )

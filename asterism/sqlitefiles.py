@@ -7,8 +7,9 @@ from pathlib import Path
 
 from asterism.errors import StorageError
 
-_PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL")
-"""Readers do not block writers; a loss of power, not a crash, may lose the last commits."""
+_PRAGMAS = ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=NORMAL")
+"""A new file gives free pages back bit by bit; readers do not block writers; a loss of power, not a
+crash, may lose the last commits."""
 
 _WAYS_OUT = {
     "locked": "Another process writes to it; try again.",
@@ -48,7 +49,7 @@ def prepare(connection: sqlite3.Connection, path: Path | None, kind: str, newest
         StorageError: A newer version wrote it.
     """
     for pragma in _PRAGMAS:
-        connection.execute(pragma)
+        connection.execute(f"PRAGMA {pragma}")
     connection.execute(
         "CREATE TABLE IF NOT EXISTS asterism (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
     )

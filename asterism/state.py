@@ -79,6 +79,10 @@ class Decision(TypedDict):
     """Whether it goes on with what a budget has stopped."""
     undo: NotRequired[bool]
     """Whether what was done for the request is undone."""
+    told: NotRequired[bool]
+    """Whether the answer stands in the history already."""
+    inputs: NotRequired[dict[str, dict[str, Any]]]
+    """What participants with a grant are sent, by task or participant, besides the state."""
     end: NotRequired[dict[str, str]]
     """`status` and `reason` where the run ends for another cause than being complete."""
 
@@ -177,3 +181,5 @@ class Visit(TypedDict):
     """The task of a plan that is to be done."""
     resumes: NotRequired[bool]
     """Whether it may have begun before a budget stopped it."""
+    given: NotRequired[dict[str, Any]]
+    """What a participant with a grant is sent in place of the request. It is not stored."""

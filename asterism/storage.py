@@ -1,4 +1,4 @@
-"""Databases by URL, opened with private file modes and a serializer that runs no code."""
+"""Databases by URL, opened with a serializer that runs no code; files are private."""
 
 import os
 import time
@@ -22,7 +22,8 @@ SETUP_POLL = 0.01
 """Seconds between two looks at whether another process has made the tables."""
 
 _FILE = "sqlite:///"
-_ALLOWED = "sqlite:///path/to/file.db or memory:"
+_ALLOWED = "sqlite:///path/to/file.db, postgresql://user:password@host/name or memory:"
+_POSTGRES = ("postgresql", "postgres")
 
 
 @contextmanager
@@ -31,16 +32,25 @@ def open_checkpointer(url: str, *, key: bytes | None = None) -> Generator[BaseCh
 
     Args:
         url: `sqlite:///path` (a relative path) or `sqlite:////path` (an absolute one), or
-            `memory:`.
+            `memory:`, or `postgresql://user:password@host:5432/name`, prepared with `migrate`.
         key: 16, 24 or 32 bytes that the values are encrypted with. Thread ids, times and what
             runs are labelled with stay readable.
 
     Raises:
-        StorageError: The URL means nothing here, or the file cannot be opened.
+        StorageError: The URL means nothing here, or the database cannot be opened.
         ConfigurationError: The key cannot be used.
     """
-    path = sqlite_path(url)
     serde = serializer(key)
+    if is_postgres(url):
+        from asterism.postgres.connecting import Address
+
+        Address(url)  # says which package is missing
+        from asterism.postgres.saver import open_saver
+
+        with open_saver(url, serde=serde) as opened:
+            yield opened
+        return
+    path = sqlite_path(url)
     if path is None:
         yield InMemorySaver(serde=serde)
         return
@@ -77,6 +87,15 @@ def open_store(url: str, *, embeddings: Embeddings | None = None) -> Generator[B
     Raises:
         StorageError: The URL means nothing here, or the file cannot be opened.
     """
+    if is_postgres(url):
+        from asterism.postgres.connecting import Address
+
+        Address(url)  # says which package is missing
+        from asterism.postgres.store import open_search_store
+
+        with open_search_store(url, embeddings=embeddings) as opened:
+            yield opened
+        return
     path = sqlite_path(url)
     import sqlite3
 
@@ -107,6 +126,29 @@ async def aopen_store(
     """Open the long-term store at `url`; see `open_store`."""
     with open_store(url, embeddings=embeddings) as store:
         yield store
+
+
+def migrate(url: str) -> None:
+    """Prepare the database at `url`, or bring it up to date; once, before it is used.
+
+    Only Postgres needs it. It may be repeated, also by several processes at once.
+
+    Raises:
+        StorageError: The URL means nothing here, or the database cannot be used.
+    """
+    if is_postgres(url):
+        from asterism.postgres.connecting import Address
+        from asterism.postgres.schema import migrate as prepare
+
+        prepare(Address(url))
+        return
+    with open_checkpointer(url):
+        pass
+
+
+def is_postgres(url: str) -> bool:
+    """Whether a URL names a Postgres database."""
+    return url.partition("://")[0] in _POSTGRES
 
 
 def sqlite_path(url: str) -> Path | None:

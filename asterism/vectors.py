@@ -12,7 +12,7 @@ def unit(vector: Sequence[float]) -> "array[float]":
     return array("f", [part / length for part in vector])
 
 
-def closeness(wanted: "array[float]", stored: bytes) -> float:
+def closeness(wanted: Sequence[float], stored: bytes) -> float:
     """Return the cosine of a vector of length 1 and a stored one."""
     other = array("f")
     other.frombytes(stored)

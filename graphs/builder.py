@@ -24,9 +24,10 @@ from asterism.longterm import LongTermMemory
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
-from asterism.nodes.deciding import AnyDecider, Rules
+from asterism.nodes.deciding import Rules
 from asterism.nodes.finish import Finish, writer_of
 from asterism.nodes.kinds import Participant, describe, described
+from asterism.nodes.protocol import AnyDecider
 from asterism.nodes.strategies import Selector, Strategy, StrategyName, TeamChoice, TieRule
 from asterism.nodes.team import Creation, Team, tool_name
 from asterism.nodes.visits import create_member

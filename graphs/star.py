@@ -7,17 +7,20 @@ dispatch -> {dispatch, supervisor} ; undo -> {undo, supervisor}
 ```
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
+from typing_extensions import TypedDict, get_type_hints
 
 from asterism.nodes.begin import create_begin_node
 from asterism.nodes.compacting import Compactor
-from asterism.nodes.deciding import AnyDecider, Rules
+from asterism.nodes.deciding import Rules
 from asterism.nodes.dispatch import create_dispatch_node
 from asterism.nodes.finish import Writer, create_finish_node
 from asterism.nodes.human import create_human_node
 from asterism.nodes.participant import create_participant_node
+from asterism.nodes.protocol import AnyDecider
 from asterism.nodes.routing import BEGIN, DISPATCH, FINISH, HUMAN, SUPERVISOR, UNDO
 from asterism.nodes.supervisor import SupervisorInput, create_supervisor_node
 from asterism.nodes.team import Team
@@ -33,6 +36,8 @@ def create_star(
     write: Writer,
     max_parallel_tasks: int,
     compactor: Compactor | None = None,
+    keys: Mapping[str, Any] | None = None,
+    context_schema: type[Any] | None = None,
 ) -> StateGraph[Any, Any, Any, Any]:
     """Join a team to its supervisor.
 
@@ -43,20 +48,27 @@ def create_star(
         write: Writes the answer.
         max_parallel_tasks: How many tasks of a plan may run at once.
         compactor: Keeps the supervisor's prompts short.
+        keys: Further keys of the state, for participants with a grant: name and annotation.
+        context_schema: What a run is given besides its input.
     """
+    whole = extended(WorkflowState, keys)
     star: StateGraph[Any, Any, Any, Any] = StateGraph(
-        WorkflowState, input_schema=WorkflowInput, output_schema=WorkflowOutput
+        whole,
+        context_schema,
+        input_schema=extended(WorkflowInput, keys),
+        output_schema=extended(WorkflowOutput, keys),
     )
     undoing = [UNDO] if any(member.undo for member in team.members.values()) else []
     star.add_node(BEGIN, create_begin_node())
     star.add_node(
         SUPERVISOR,
         create_supervisor_node(decider, team, rules, compactor),
-        input_schema=SupervisorInput,
+        input_schema=extended(SupervisorInput, keys),
         destinations=(*team.members, DISPATCH, HUMAN, *undoing, FINISH),
     )
     for name, member in team.members.items():
-        star.add_node(name, create_participant_node(member), input_schema=Visit)
+        sees = whole if member.grant else Visit
+        star.add_node(name, create_participant_node(member), input_schema=sees)
         star.add_edge(name, SUPERVISOR)
     dispatch = create_dispatch_node(team, max_parallel_tasks=max_parallel_tasks)
     # A loop from a node to itself breaks the engine's ASCII drawing, so it is not drawn.
@@ -70,3 +82,12 @@ def create_star(
     star.add_edge(HUMAN, SUPERVISOR)
     star.add_edge(FINISH, END)
     return star
+
+
+def extended(schema: type[Any], keys: Mapping[str, Any] | None) -> Any:
+    """Return a schema of state with further keys."""
+    if not keys:
+        return schema
+    own = get_type_hints(schema, include_extras=True)
+    made: Any = TypedDict  # made of a mapping that no type checker knows
+    return made(schema.__name__, {**keys, **own})

@@ -1,7 +1,5 @@
 """A compiled workflow: a LangGraph graph that keeps a few promises more."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, Self, cast
@@ -12,7 +10,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Durability, GraphOutput, StateSnapshot, StateUpdate
 
 from asterism.effects import Call, Steps, arun, run, running_loop
-from asterism.errors import ConfigurationError, ThreadBusyError
+from asterism.errors import ConfigurationError
 from asterism.graphs.checks import (
     addressed,
     check_pending,
@@ -22,21 +20,18 @@ from asterism.graphs.checks import (
     stranger,
     withdrawals,
 )
+from asterism.graphs.clocks import latest
 from asterism.graphs.edits import prepared
 from asterism.graphs.facts import WorkflowFacts, inside
 from asterism.graphs.plans import seen
 from asterism.graphs.renaming import moves, renaming, replanning
-from asterism.leases import Release, take_lease
+from asterism.leases import Release, leased
 from asterism.markup import PLAIN, SVG
 from asterism.nodes.background import Background
 from asterism.nodes.engine import lender
 from asterism.nodes.lifetime import Lifetime
 from asterism.plain import as_dict
 from asterism.runs import is_unfinished
-
-LEASE_POLL = 0.02
-"""Seconds between two looks, or more, at a thread that is driven: a stream that was left in its
-middle gives it back a moment later."""
 
 
 class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
@@ -146,8 +141,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _fitted(self, given: Any, config: RunnableConfig) -> Steps[tuple[Any, Mapping[str, Any]]]:
         """Fit an input to the state that it finds, and return that where the run goes on."""
-        read = (super().get_state, super().aget_state)
-        found: StateSnapshot = yield Call(*read, (config,))
+        found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
         if not isinstance(given, dict):
             check_pending(found, self.facts.participants)
             return addressed(given, found), as_dict(found.values)
@@ -160,15 +154,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def leased(self, thread: str) -> Steps[Release]:
         """Take the thread, so that nobody else drives it."""
-        until = time.monotonic() + max(self.facts.thread_wait, LEASE_POLL)
-        while (release := take_lease(self.checkpointer, thread)) is None:
-            if time.monotonic() >= until:
-                raise ThreadBusyError(
-                    f"The thread {thread!r} is being driven by somebody else. Try again when "
-                    "that run is over, or build with thread_wait=SECONDS to wait for it."
-                )
-            yield Call(time.sleep, asyncio.sleep, (LEASE_POLL,))
-        return release
+        return leased(self.checkpointer, thread, self.facts.thread_wait)
 
     # ---- reading
 
@@ -243,9 +229,9 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def _edited(
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Steps[RunnableConfig]:
-        found = yield Call(super().get_state, super().aget_state, (config,))
+        found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
         names = tuple(self.facts.team.live(as_dict(found.values)))
-        edit = prepared(config, supersteps, found, names, self.nodes)
+        edit = prepared(config, supersteps, found, names, self.nodes, self.facts.team.reads_state)
         update = (super().bulk_update_state, super().abulk_update_state)
         return cast(RunnableConfig, (yield Call(*update, edit)))
 

@@ -1,11 +1,10 @@
 """How a decision comes about: asking, retrying, repairing, falling back."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, cast
 
-from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
 
@@ -18,37 +17,16 @@ from asterism.decisions import (
     reports_wanted,
     said_text,
 )
-from asterism.effects import Call, Steps, both_ways
+from asterism.effects import Call, Steps
 from asterism.errors import BadDecisionError, BudgetExceededError, RoutingError
 from asterism.nodes.guards import missing, missing_complaint
+from asterism.nodes.protocol import Told
 from asterism.nodes.reading import informed
 from asterism.nodes.retrying import OnRetry, once, retried
 from asterism.nodes.team import Creation
 from asterism.nodes.view import SupervisorView
 from asterism.redaction import describe_error, redact
 from asterism.state import Decision
-
-Said = SupervisorDecision | AIMessage | Mapping[str, Any]
-"""What a decider may return: a decision, its fields, or a model's message that carries one."""
-
-DeciderFunction = Callable[[SupervisorView], Said | Awaitable[Said]]
-"""A rule, a classifier or a person: a sync or async function of the view."""
-
-
-@runtime_checkable
-class Decider(Protocol):
-    """Decides who works next. Any function of a `SupervisorView` fits as well."""
-
-    def decide(self, view: SupervisorView) -> Said:
-        """Return the decision."""
-        ...
-
-    async def adecide(self, view: SupervisorView) -> Said:
-        """Return the decision."""
-        ...
-
-
-AnyDecider = Decider | DeciderFunction | Runnable[Any, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +48,14 @@ class Rules:
     """How failures of the decider are retried."""
 
 
-Decided = tuple[Decision, dict[str, Any]]
-"""A decision, and the specs of the agents that it creates, by id."""
+class Decided(NamedTuple):
+    """A decision that holds."""
+
+    decision: Decision
+    agents: Mapping[str, Any] = MappingProxyType({})
+    """The specs of the agents that it creates, by id."""
+    update: Mapping[str, Any] = MappingProxyType({})
+    """What its decider writes into the state itself."""
 
 
 def decide(
@@ -93,6 +77,7 @@ def decide(
     for _ in range(rules.max_repairs + 1):
         view = replace(view, complaints=tuple(complaints))
         view, said = yield from informed(view, put)
+        told, said = (said, said.decision) if isinstance(said, Told) else (None, said)
         try:
             decision = _read(said, names, creation)
         except BadDecisionError as error:
@@ -101,11 +86,14 @@ def decide(
             continue
         lacking = missing(rules.require, view.reports) if decision.complete else []
         if not lacking:
-            return plain_decision(decision), created_agents(decision)
+            plain, agents = plain_decision(decision), created_agents(decision)
+            if told is None:
+                return Decided(plain, agents)
+            return Decided(told.noted(plain), agents, {**told.update, "messages": told.messages})
         complaints.append((said_text(said), missing_complaint(lacking)))
     if lacking:
-        return _insist(lacking, view), {}
-    return _fall_back(complaints, rules.fallback), {}
+        return Decided(_insist(lacking, view))
+    return Decided(_fall_back(complaints, rules.fallback))
 
 
 def _read(said: Any, names: tuple[str, ...], creation: Creation | None) -> SupervisorDecision:
@@ -275,10 +263,3 @@ def at_limit(breach: Mapping[str, Any], then: Mapping[str, Any] | None) -> Decis
 def _decision(**fields: Any) -> Decision:
     empty = Decision(next_agent=None, user_input_needed=False, user_prompt=None, instruction=None)
     return cast(Decision, {**empty, **fields})
-
-
-def caller(decider: AnyDecider) -> Call:
-    """Make the call that asks a decider."""
-    if isinstance(decider, Decider):
-        return Call(decider.decide, decider.adecide)
-    return Call(*both_ways(decider))

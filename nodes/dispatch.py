@@ -46,6 +46,8 @@ class Plan:
     """The tasks that may have begun before the run was stopped."""
     passed_on: set[str] = field(default_factory=set[str])
     """The tasks that somebody took over, who has not begun with them."""
+    left: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    """What visits leave in the workflow's state, by the id of the report."""
     stopped: dict[str, BaseException] = field(default_factory=dict[str, BaseException])
     """The tasks that wait for a person, or were stopped from outside."""
 
@@ -61,7 +63,7 @@ def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
         max_parallel_tasks: How many tasks may run at once.
     """
 
-    def dispatch(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
+    def dispatch(state: Any, config: RunnableConfig) -> Steps[Command[Any] | list[Command[Any]]]:
         background = background_of(config)
         plan, due = _plan(state, background, max_parallel_tasks, config)
         reports: list[Report] = []
@@ -82,19 +84,22 @@ def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
         running = list(dict.fromkeys([*begun, *background.names, *plan.stopped]))
         update: dict[str, Any] = {
             "reports": reports,
-            "messages": [report_message(report) for report in reports],
+            "messages": [],
             "running": running,
         }
+        further: list[Command[Any]] = []  # one write each, so that reducers and conflicts count
+        for report in reports:
+            left = plan.left.pop(report["id"], {"messages": [report_message(report)]})
+            update["messages"] += left.pop("messages")
+            further += [Command(update=left)] if left else []
         if plan.stopped and not background.names:
             if breach := _breach(plan.stopped, workflow_path(config)):
                 return Command(update={**update, "breach": breach.facts()}, goto=SUPERVISOR)
             if not reports and set(running) == set(state.get("running") or ()):
                 _raise(plan.stopped)
         over = plan.schedule.done or not (running or reports or draining())
-        return Command(
-            update=update,
-            goto=SUPERVISOR if over else DISPATCH,
-        )
+        last: Command[Any] = Command(update=update, goto=SUPERVISOR if over else DISPATCH)
+        return [*further, last] if further else last
 
     return StepsNode(dispatch, name=DISPATCH)
 
@@ -192,7 +197,13 @@ def _visit(
     overrides = detached(config, agent)
     place: RunnableConfig = {**config, "configurable": overrides}
     this = Try(config=place, overrides=overrides, resumes=name in plan.begun)
-    return (yield from visitor(visit, this))
+    member = team.members.get(agent)
+    if member is None or member.grant is None:
+        return (yield from visitor(visit, this))
+    visit["given"] = member.grant.given(name, visit["id"], state)
+    report = yield from visitor(visit, this)
+    plan.left[report["id"]] = member.grant.left(report, this.turn, visit["given"])
+    return report
 
 
 def _request(plan: Plan, name: str, state: Mapping[str, Any]) -> Visit:

@@ -16,6 +16,7 @@ from langgraph.types import Interrupt, StateSnapshot
 from asterism.effects import Call, Steps
 from asterism.fences import Fence
 
+_DURABILITY = "__pregel_durability"
 _RESUMING = "__pregel_resuming"
 _REPLAY = "__pregel_replay_state"
 _SAVER = "__pregel_checkpointer"
@@ -111,6 +112,14 @@ def fenced_config(
     behind = {_SAVER: fence.saver(saver)}
     inside: RunnableConfig = {**config, "configurable": {**_configurable(config), **behind}}
     return {"config": inside, "overrides": {**overrides, **behind}}
+
+
+def unsaved() -> dict[str, Any]:
+    """Return the config entries that let a graph inside a node run without being stored.
+
+    Compiled with `checkpointer=False` it would fail under the durability `sync` of the run.
+    """
+    return {_SAVER: None, _DURABILITY: "async", _RESUMING: False}
 
 
 def has_saver(config: RunnableConfig) -> bool:

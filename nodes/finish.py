@@ -72,7 +72,7 @@ def create_finish_node(write: Writer) -> StepsNode:
             response_metadata=label(answer=True),
         )
         return {
-            "messages": [message],
+            "messages": [] if decision.get("told") else [message],
             **end,
             "structured_response": answer.fields,
             "usage": meter_of(config).take(workflow_path(config)),

@@ -11,7 +11,7 @@ from asterism.compaction import Compaction
 from asterism.effects import Steps
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import path_of
-from asterism.nodes.deciding import AnyDecider
+from asterism.nodes.protocol import AnyDecider
 from asterism.nodes.routing import SUPERVISOR
 from asterism.nodes.team import Team
 from asterism.nodes.view import SupervisorView, conversation, essentials
@@ -62,4 +62,5 @@ def _view(state: Mapping[str, Any], team: Team) -> SupervisorView:
         reports=state.get("reports") or (),
         iterations=state.get("iterations") or 0,
         request="\n\n".join(state.get("brief") or ()),
+        state=state,
     )

@@ -9,6 +9,7 @@ from asterism.errors import BudgetExceededError
 from asterism.nodes.context import workflow_path
 from asterism.nodes.policies import Try
 from asterism.nodes.reports import report_message
+from asterism.nodes.routing import visit_in
 from asterism.nodes.visits import Member, create_visitor
 from asterism.state import Visit
 
@@ -18,7 +19,10 @@ def create_participant_node(member: Member) -> StepsNode:
     visitor = create_visitor(member)
 
     def visit(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
-        visit = cast(Visit, state)
+        visit, given = cast(Visit, state), dict[str, Any]()
+        if member.grant is not None:
+            visit = visit_in(state, member.name)
+            given = visit["given"] = member.grant.given(member.name, visit["id"], state)
         this = Try(config=config, resumes=visit.get("resumes", False))
         try:
             report = yield from visitor(visit, this)
@@ -26,6 +30,8 @@ def create_participant_node(member: Member) -> StepsNode:
             if error.owner != workflow_path(config):
                 raise
             return {"breach": error.facts()}
-        return {"reports": [report], "messages": [report_message(report)]}
+        if member.grant is None:
+            return {"reports": [report], "messages": [report_message(report)]}
+        return {"reports": [report], **member.grant.left(report, this.turn, given)}
 
     return StepsNode(visit, name=member.name, graphs=(member.graph,))

@@ -13,7 +13,7 @@ from asterism.decisions import is_whole, reports_wanted
 from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Call, Steps, arun, run
 from asterism.nodes.deciders import bind_schema, describe_participants
-from asterism.nodes.deciding import Said
+from asterism.nodes.protocol import Said
 from asterism.nodes.view import SPEAKER, SupervisorView, asides, conversation, has_digests
 from asterism.prompts import render
 from asterism.schemas import decision_schema, team_schema

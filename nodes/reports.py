@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
+from asterism.idempotency import AFTER, HANDOFF
 from asterism.ledger import lines_of
 from asterism.messages import clean_text
 from asterism.nodes.guards import fingerprint
@@ -55,7 +56,7 @@ def failed_report(
 
 def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
     """Report what a participant's finished turn left in its state."""
-    new = messages_since(values["messages"], visit["id"])
+    new = new_messages(visit, values)
     text = last_words(new, workflow="reports" in values)
     status = values.get("status", "completed")
     if status != "completed" and "reports" in values:
@@ -90,6 +91,26 @@ def report_message(report: Report) -> AIMessage:
         name=report["participant"],
         response_metadata=label(report=report["status"]),
     )
+
+
+def new_messages(visit: Visit, values: Mapping[str, Any]) -> Sequence[BaseMessage]:
+    """Return what a participant has added to its history in a visit, given its state."""
+    return messages_since(values.get("messages") or (), begins_after(visit))
+
+
+def visit_marks(visit: Visit) -> dict[str, str]:
+    """Return the metadata by which the checkpoints of a visit are known."""
+    return {HANDOFF: visit["id"], **({AFTER: begins_after(visit)} if "given" in visit else {})}
+
+
+def said_in(visit: Visit, values: Mapping[str, Any]) -> str:
+    """Return the last text that was answered in a visit, or an empty one."""
+    return last_words(new_messages(visit, values), workflow="reports" in values)
+
+
+def begins_after(visit: Visit) -> str:
+    """Return the id of the message after which a visit begins: the request, or what was given."""
+    return str(visit["given"]["messages"][-1].id) if "given" in visit else visit["id"]
 
 
 def messages_since(messages: Sequence[BaseMessage], request: str) -> Sequence[BaseMessage]:

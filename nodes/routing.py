@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from langgraph.types import Send
@@ -16,12 +16,17 @@ BEGIN, SUPERVISOR, DISPATCH = "begin", "supervisor", "dispatch"
 HUMAN, UNDO, FINISH = "human", "undo", "finish"
 
 
-def route(state: Mapping[str, Any], participants: Collection[str]) -> str | list[Send]:
+def route(
+    state: Mapping[str, Any],
+    participants: Collection[str],
+    reads_state: Callable[[str], bool] = lambda name: False,
+) -> str | list[Send]:
     """Follow the decision in `state`.
 
     Args:
         state: The workflow's state; `decision`, `brief`, `iterations` and `reports` are read.
         participants: The ids of the live participants.
+        reads_state: Tells whose node reads the state itself.
 
     Returns:
         The name of the next node, or one `Send` for each participant that is to work.
@@ -46,6 +51,12 @@ def route(state: Mapping[str, Any], participants: Collection[str]) -> str | list
             f"Allowed: {', '.join(participants)}, or None to finish.",
             said=[str(name)],
         )
+    return name if reads_state(name) else [Send(name, visit_in(state, name))]
+
+
+def visit_in(state: Mapping[str, Any], name: str) -> Visit:
+    """Return the visit that the decision in `state` asks for."""
+    decision: Decision = state["decision"]
     visit = Visit(
         id=handoff_id(decision, state.get("reports") or ()),
         participant=name,
@@ -54,7 +65,7 @@ def route(state: Mapping[str, Any], participants: Collection[str]) -> str | list
     )
     if decision.get("follow"):
         visit["resumes"] = True
-    return [Send(name, visit)]
+    return visit
 
 
 def handoff_id(decision: Decision, reports: Sequence[Mapping[str, Any]]) -> str:

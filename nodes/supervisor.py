@@ -18,12 +18,10 @@ from asterism.events import WorkflowEventType, excerpt, tell
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.deciding import (
-    AnyDecider,
     Decided,
     Rules,
     as_task,
     at_limit,
-    caller,
     compensation_of,
     decide,
     ending,
@@ -31,6 +29,7 @@ from asterism.nodes.deciding import (
 )
 from asterism.nodes.guards import same_visit, stall_complaint, stalled
 from asterism.nodes.looking import looking
+from asterism.nodes.protocol import AnyDecider, caller
 from asterism.nodes.retrying import OnRetry, tell_retry
 from asterism.nodes.routing import SUPERVISOR, route
 from asterism.nodes.team import Team
@@ -70,7 +69,7 @@ def create_supervisor_node(
 
     def supervise(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
         taken: int = state.get("iterations") or 0
-        agents: dict[str, Any] = {}
+        decided: Decided | None = None
         compaction: Compaction | None = None
         breach: dict[str, Any] | None = None
         before: Decision | None = state.get("decision")
@@ -88,7 +87,8 @@ def create_supervisor_node(
                 if made_up is None:
                     view, compaction = yield from look(state, config)
                     again = partial(_retried, config)
-                    decision, agents = yield from _next(state, view, team, ask, rules, again)
+                    decided = yield from _next(state, view, team, ask, rules, again)
+                    decision = decided.decision
                 else:
                     decision = made_up
             except BudgetExceededError as error:
@@ -102,6 +102,8 @@ def create_supervisor_node(
         decision = as_task(decision, nodes)
         decision["handoff_id"] = new_id()
         update = decision_update(decision, taken)
+        if decided is not None:
+            update |= decided.update
         if compaction:
             update["compaction"] = compaction
         if update["status"] == state.get("status"):
@@ -113,12 +115,12 @@ def create_supervisor_node(
         _told(config, decision, taken)
         if lines := meter_of(config).take(path_of(config, SUPERVISOR)):
             update["usage"] = lines
-        if agents:
-            update["agents"] = {**(state.get("agents") or {}), **agents}
+        if decided is not None and decided.agents:
+            update["agents"] = {**(state.get("agents") or {}), **decided.agents}
         after = {**state, **update}
-        return Command(update=update, goto=route(after, team.live(after)))
+        return Command(update=update, goto=route(after, team.live(after), team.reads_state))
 
-    return StepsNode(supervise, name=SUPERVISOR)
+    return StepsNode(supervise, name=SUPERVISOR, graphs=tuple(getattr(decider, "graphs", ())))
 
 
 def _told(config: RunnableConfig, decision: Decision, number: int) -> None:
@@ -144,7 +146,7 @@ def _followed(decision: Decision, state: Mapping[str, Any], team: Team) -> Comma
     """Follow on a decision that a budget had stopped."""
     after = {**state, "decision": decision}
     update = {"decision": decision, "status": "running"}
-    return Command(update=update, goto=route(after, team.live(after)))
+    return Command(update=update, goto=route(after, team.live(after), team.reads_state))
 
 
 def _retried(config: RunnableConfig, error: Exception, seconds: float) -> None:
@@ -164,15 +166,15 @@ def _next(
     stall = stalled(state.get("reports") or ())
     reason = stall and stall_complaint(stall).split(". ")[0]
     if reason and rules.on_stall == "finish":
-        return ending("stalled", reason), {}
+        return Decided(ending("stalled", reason))
     if reason and rules.on_stall == "ask_user":
-        return question_of(f"The work stands still: {reason}. What should be done next?"), {}
+        return Decided(question_of(f"The work stands still: {reason}. What should be done next?"))
     if stall:
         view = replace(view, complaints=(("", stall_complaint(stall)),))
-    decision, agents = yield from decide(view, ask, rules, team.creation, on_retry=on_retry)
-    if reason and same_visit(decision, state.get("decision")):
-        return ending("stalled", reason), {}
-    return decision, agents
+    decided = yield from decide(view, ask, rules, team.creation, on_retry=on_retry)
+    if reason and same_visit(decided.decision, state.get("decision")):
+        return Decided(ending("stalled", reason))
+    return decided
 
 
 def works(decision: Decision) -> bool:

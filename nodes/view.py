@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
@@ -41,6 +41,8 @@ class SupervisorView:
     """How many decisions this request has taken so far."""
     request: str = ""
     """The user's request, and what became clear since."""
+    state: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The whole state of the workflow, to be read."""
     complaints: Sequence[tuple[str, str]] = ()
     """What was said in answer to this very view, if anything, and what is wrong with it."""
     readings: Sequence[tuple[str, str]] = ()

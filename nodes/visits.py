@@ -31,11 +31,12 @@ from asterism.nodes.engine import (
     new_turn,
     open_answers,
 )
+from asterism.nodes.grants import Grant
 from asterism.nodes.kinds import Participant, public_description, service_of
 from asterism.nodes.local import participant_graph
 from asterism.nodes.policies import Attempt, Try, compensated, folded
 from asterism.nodes.recalling import with_recalled
-from asterism.nodes.reports import failed_report, last_words, messages_since, read_report
+from asterism.nodes.reports import failed_report, new_messages, read_report, said_in, visit_marks
 from asterism.nodes.spans import traced_visit
 from asterism.plain import as_dict
 from asterism.redaction import describe_error
@@ -72,6 +73,8 @@ class Member:
     """Whether each visit begins with an empty history."""
     recalls: LongTermMemory | None = None
     """What is recalled for each visit."""
+    grant: Grant | None = None
+    """What it sees of the workflow's state. None: its request alone."""
     durability: str | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,6 +133,8 @@ def create_visitor(member: Member) -> Visitor:
             values = yield from _turn(member, visit, this)
             report = read_report(visit, values)
             report["attempts"] = this.attempts.taken
+            if member.grant is not None:
+                this.turn.update(values, messages=new_messages(visit, values))
             return report
 
         path, above = path_of(this.config, member.name), workflow_path(this.config)
@@ -214,7 +219,7 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
         "metadata": {
             "participant": visit["participant"],
             "participant_path": path_of(this.config, visit["participant"]),
-            HANDOFF: visit["id"],
+            **visit_marks(visit),
             **({"task": visit["task"]} if "task" in visit else {}),
         },
     }
@@ -242,8 +247,11 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
     before = [RemoveMessage(REMOVE_ALL_MESSAGES)] if member.forgets else []
     if known:
         before.append(RemoveMessage(visit["id"]))  # else it would stay at its old place
-    text = yield from with_recalled(visit, member.recalls, this.config)
-    request = {"messages": [*before, HumanMessage(text, id=visit["id"])]}
+    if "given" in visit:
+        request = {**visit["given"], "messages": [*before, *visit["given"]["messages"]]}
+    else:
+        text = yield from with_recalled(visit, member.recalls, this.config)
+        request = {"messages": [*before, HumanMessage(text, id=visit["id"])]}
     stored_once = member.durability and has_saver(this.config)
     kwargs = {"durability": member.durability} if stored_once else None
     runner: Any = graph
@@ -266,8 +274,7 @@ def _recall(
     if member.durability is None:
         meter.gate.restore(values)  # a workflow keeps the ledger itself
         return
-    new = messages_since(values.get("messages") or (), visit["id"])
-    meter.recall(path_of(config, member.name), visit.get("task"), new)
+    meter.recall(path_of(config, member.name), visit.get("task"), new_messages(visit, values))
 
 
 def _said(member: Member, visit: Visit, config: RunnableConfig, error: Exception) -> Steps[str]:
@@ -279,8 +286,7 @@ def _said(member: Member, visit: Visit, config: RunnableConfig, error: Exception
     last = yield from _last(member, visit, config)
     if ((last.metadata or {}).get(HANDOFF)) != visit["id"]:
         return ""
-    new = messages_since(last.values.get("messages") or (), visit["id"])
-    return last_words(new, workflow=member.durability is None)
+    return said_in(visit, last.values)
 
 
 def _last(member: Member, visit: Visit, config: RunnableConfig) -> Steps[Any]:

@@ -9,6 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism.storage import open_checkpointer
+from tests.databases import Server, serving
 
 os.environ["LANGSMITH_TRACING"] = "false"  # nothing leaves the machine, and exits are not delayed
 
@@ -23,9 +24,39 @@ def thread() -> RunnableConfig:
     return {"configurable": {"thread_id": uuid.uuid4().hex}}
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def saver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseCheckpointSaver[str]]:
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A Postgres server."""
+    with serving() as started:
+        yield started
+
+
+@pytest.fixture
+def postgres(server: Server) -> Iterator[str]:
+    """The URL of a Postgres database that nobody used before."""
+    url = server.create()
+    yield url
+    server.drop(url)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new database of each kind."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres"))
+    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'threads.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new database of each kind that several processes may use."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres"))
+    return f"sqlite:///{tmp_path / 'threads.db'}"
+
+
+@pytest.fixture
+def saver(url: str) -> Iterator[BaseCheckpointSaver[str]]:
     """A saver of each kind."""
-    url = "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'threads.db'}"
     with open_checkpointer(url) as opened:
         yield opened

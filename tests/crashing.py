@@ -117,9 +117,9 @@ def build(saver: Any, log: Path, route: list[str], pause: float) -> Any:
     )
 
 
-def drive(path: Path, log: Path, route: list[str], pause: float, durability: str) -> None:
+def drive(url: str, log: Path, route: list[str], pause: float, durability: str) -> None:
     """Begin a run, or go on with it, to its end."""
-    with open_checkpointer(f"sqlite:///{path}") as saver:
+    with open_checkpointer(url) as saver:
         workflow = build(saver, log, route, pause)
         values = workflow.get_state(THREAD).values
         if not values:
@@ -134,6 +134,7 @@ class Story:
 
     folder: Path
     route: list[str]
+    url: str
     pause: float = 0.002
     durability: str = "sync"
     kills: int = 0
@@ -150,7 +151,7 @@ class Story:
 
     def run(self, kill_after: float | None) -> bool:
         """Run in a process of its own, kill it after some seconds, and look what is stored."""
-        arguments = (self.folder / "threads.db", self.log, self.route, self.pause, self.durability)
+        arguments = (self.url, self.log, self.route, self.pause, self.durability)
         process = processes.Process(target=drive, args=arguments)
         process.start()
         process.join(kill_after if kill_after is not None else 60)
@@ -181,9 +182,7 @@ class Story:
 
     def stored(self) -> dict[str, str]:
         """The reports of the run and of the workflow in it, by handoff."""
-        if not (self.folder / "threads.db").exists():
-            return {}
-        with open_checkpointer(f"sqlite:///{self.folder / 'threads.db'}") as saver:
+        with open_checkpointer(self.url) as saver:
             workflow = build(saver, self.log, self.route, 0)
             found: dict[str, str] = {}
             inside: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": "team"}}
@@ -197,7 +196,7 @@ class Story:
 
     def check_end(self) -> None:
         """Check the finished run: every turn once, in order, with its own report."""
-        with open_checkpointer(f"sqlite:///{self.folder / 'threads.db'}") as saver:
+        with open_checkpointer(self.url) as saver:
             workflow = build(saver, self.log, self.route, 0)
             values = workflow.get_state(THREAD).values
             assert values["status"] == "completed"
@@ -221,13 +220,14 @@ class Story:
         assert again <= 4 * self.kills, f"{again} effects ran twice in {self.kills} kills"
 
 
-def story(folder: Path, seed: int, durability: str = "sync") -> Story:
+def story(folder: Path, seed: int, durability: str = "sync", url: str | None = None) -> Story:
     """Kill a run at random moments until it has come to its end, and check it."""
     chance = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     told = Story(
         folder,
         [chance.choice((*TEAM, PLAN)) for _ in range(chance.randint(2, 6))],
+        url or f"sqlite:///{folder / 'threads.db'}",
         pause=chance.choice([0, 0.001, 0.004]),
         durability=durability,
     )

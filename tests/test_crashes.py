@@ -15,6 +15,7 @@ import pytest
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer, proceed
 from tests.crashing import THREAD, processes, story
+from tests.databases import Server
 from tests.plans import plan, task
 
 PLAN_REQUEST = {"messages": [("user", "Go")]}
@@ -23,16 +24,22 @@ KILLS = int(os.environ.get("ASTERISM_KILLS", "30"))
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 
 
-def test_nothing_finished_is_lost_or_repeated(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "share"), [("sqlite", 2 / 3), ("postgres", 1 / 3)])
+def test_nothing_finished_is_lost_or_repeated(
+    kind: str, share: float, server: Server, tmp_path: Path
+) -> None:
     kills, seed, turns = 0, 0, 0
-    while kills < KILLS:
-        told = story(tmp_path / str(seed), seed)
+    while kills < KILLS * share:
+        url = server.create() if kind == "postgres" else None
+        told = story(tmp_path / str(seed), seed, url=url)
         assert told.lost == [], f"seed {seed}"
         assert told.repeated == [], f"seed {seed}"
         kills += told.kills
         turns += len(told.finished)
         seed += 1
-    said = f"{kills} kills on {seed} threads, {turns} turns: nothing lost, nothing repeated"
+        if url is not None:
+            server.drop(url)
+    said = f"{kind}: {kills} kills on {seed} threads, {turns} turns: nothing lost, nothing repeated"
     logging.getLogger(__name__).warning(said)
 
 

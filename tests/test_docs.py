@@ -36,12 +36,14 @@ def pictures(page: Path) -> list[tuple[str, Path]]:
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
 def test_the_python_of_a_page_runs(
     page: Path,
+    postgres: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The blocks of a page run one after the other, and print what their comments say."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASTERISM_DB", postgres)
     names: dict[str, object] = {"__name__": "__main__"}
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), names)

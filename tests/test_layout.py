@@ -50,16 +50,25 @@ LAYERS = [
     {"metering", "takings", "telemetry", "usage"},
     {"pictures", "supervision"},
     {"longterm", "recollections", "remembering", "shared"},
-    {"searchstore", "serializers", "sqlite", "sqlitefiles", "storage"},
+    {
+        "postgres",
+        "ranked",
+        "searchstore",
+        "serializers",
+        "sqlite",
+        "sqlitefiles",
+        "storage",
+    },
     {"caching"},
-    {"tracing"},
+    {"retention", "tracing"},
     {"config"},
     {"programs"},
     {"prompts"},
     {"nodes"},
     {"graphs"},
-    {"threads"},
+    {"compat", "threads", "workers"},
     {"cli", "notebook", "serving", "testing", "ui", "__main__", "__init__"},
+    {"pytest_plugin"},
 ]
 """Bottom up: a module imports from its own layer and those before it."""
 

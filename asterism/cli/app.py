@@ -1,9 +1,7 @@
 """The commands."""
 
-import asyncio
-import os
 import uuid
-from collections.abc import Coroutine, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,12 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from asterism.cli import output
+from asterism.cli import keeping, output, working
+from asterism.cli.options import AsJson, Database, GraphName, Model, exit_with, text_of
 from asterism.cli.page import serve_page
 from asterism.cli.running import ERRORS, drive
 from asterism.cli.supervise import supervise_file
 from asterism.cli.trace import picture
-from asterism.errors import AsterismError
 from asterism.graphs.catalog import SHIPPED, open_graph
 from asterism.models import OFFLINE
 from asterism.people import answer_command, apending_requests
@@ -35,13 +33,9 @@ from asterism.threads import (
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__
 )
+app.add_typer(keeping.commands)
+app.add_typer(working.commands)
 
-Model = Annotated[str, typer.Option(envvar="ASTERISM_MODEL", help="provider:model, or offline.")]
-Database = Annotated[
-    str | None, typer.Option("--db", envvar="ASTERISM_DB", help="A sqlite file, or :memory:.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-GraphName = Annotated[str, typer.Argument(help="A shipped graph, or module:attribute.")]
 Out = Annotated[Path | None, typer.Option(help="A folder for the answer and its files.")]
 
 
@@ -68,7 +62,7 @@ def run(
                 outcome = await drive(opened, config, given, ask=not as_json)
             return output.finish(outcome, thread, as_json=as_json, out=out)
 
-    _exit(work())
+    exit_with(work())
 
 
 @app.command()
@@ -77,6 +71,8 @@ def resume(
     answer: Annotated[str | None, typer.Argument(help="The answer; nothing: just go on.")] = None,
     request_id: Annotated[str | None, typer.Option("--id", help="Which question.")] = None,
     model: Annotated[str | None, typer.Option(help="Another model than before.")] = None,
+    queue: Annotated[bool, typer.Option("--queue", help="Let a worker go on with it.")] = False,
+    quota: working.Quotas = None,
     db: Database = None,
     as_json: AsJson = False,
     out: Out = None,
@@ -84,6 +80,8 @@ def resume(
     """Answer a question of a thread, or go on with what was stopped."""
 
     async def work() -> int:
+        if queue and answer is None:
+            return await working.resume_queued(db, thread, quota)
         async with aopen_checkpointer(database(db)) as saver:
             graph, used = await origin_of(saver, thread)
             opened = open_graph(graph, model=model or used, checkpointer=saver)
@@ -92,6 +90,8 @@ def resume(
             if answer is not None:
                 answers = {request_id: answer} if request_id else answer
                 given: Any = answer_command(pending, answers)
+                if queue:
+                    return await _hand_over(db, thread, given, (graph, model or used))
             else:
                 given = None
                 if pending or not is_unfinished(await opened.aget_state(config)):
@@ -103,7 +103,7 @@ def resume(
                 outcome = await drive(opened, config, given, ask=not as_json)
             return output.finish(outcome, thread, as_json=as_json, out=out)
 
-    _exit(work())
+    exit_with(work())
 
 
 @app.command()
@@ -120,7 +120,7 @@ def supervise(
             _introduce(model)
             return await supervise_file(file, saver, model=model, as_json=as_json)
 
-    _exit(work())
+    exit_with(work())
 
 
 @app.command()
@@ -145,7 +145,7 @@ def ui(
         await serve_page(port=port, db=db, graphs=graphs or (), model=model, pace=pace)
         return 0
 
-    _exit(work())
+    exit_with(work())
 
 
 @app.command("list")
@@ -171,7 +171,7 @@ def graph(
         typer.echo(drawing.draw_ascii() if ascii else drawing.draw_mermaid())
         return 0
 
-    _exit(work())
+    exit_with(work())
 
 
 @app.command()
@@ -191,10 +191,10 @@ def threads(
         table = Table("thread", "graph", "status", "when", "request", box=None)
         for row in found:
             table.add_row(*(row[key] for key in ("thread", "graph", "status", "when", "request")))
-        ERRORS.print(table) if not found else typer.echo(_text(table))
+        ERRORS.print(table) if not found else typer.echo(text_of(table))
         return 0
 
-    _exit(work())
+    exit_with(work())
 
 
 @app.command()
@@ -213,7 +213,7 @@ def show(thread: str, db: Database = None, as_json: AsJson = False) -> None:
             typer.echo("\n\n".join(f"{line['name']}: {line['text']}" for line in lines))
         return 0
 
-    _exit(work())
+    exit_with(work())
 
 
 @app.command()
@@ -236,7 +236,18 @@ def trace(
         typer.echo(drawn, nl=False)
         return 0
 
-    _exit(work())
+    exit_with(work())
+
+
+async def _hand_over(db: str | None, thread: str, given: Any, origin: tuple[str, str]) -> int:
+    """Let a worker go on with a thread whose questions are answered."""
+    from asterism.workers.queue import enqueue_answers
+
+    graph, model = origin
+    found = await enqueue_answers(database(db), thread, given.resume, graph=graph, model=model)
+    if not found.new:
+        ERRORS.print("This was answered before; the first answer holds.")
+    return 0
 
 
 def _introduce(model: str) -> None:
@@ -257,37 +268,3 @@ def _going_on(thread: str, *, kept: bool) -> Generator[None]:
         if kept:
             ERRORS.print(f"What was done is kept; go on with: asterism resume {thread}")
         raise
-
-
-def _exit(work: Coroutine[Any, Any, int]) -> None:
-    """Run a command; every failure becomes one sentence and an exit code."""
-    try:
-        code = asyncio.run(work)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        code = output.STOPPED
-    except AsterismError as error:
-        ERRORS.print(str(error), style="red", markup=False)
-        code = output.FAILED
-    except Exception as error:
-        if os.environ.get("ASTERISM_DEBUG"):
-            raise
-        ERRORS.print(_sentence(error), style="red", markup=False)
-        code = output.FAILED
-    raise typer.Exit(code)
-
-
-def _sentence(error: Exception) -> str:
-    """Say in one sentence what went wrong outside of Asterism."""
-    said = " ".join(str(error).split()) or "no reason given"
-    if type(error).__module__.split(".")[0] in ("openai", "anthropic", "httpx", "httpx2"):
-        return f"The model's server cannot be used ({type(error).__name__}): {said}"
-    return f"{type(error).__name__}: {said}"
-
-
-def _text(table: Table) -> str:
-    from rich.console import Console
-
-    console = Console(width=120)
-    with console.capture() as captured:
-        console.print(table)
-    return captured.get().rstrip()

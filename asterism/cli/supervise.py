@@ -80,7 +80,7 @@ async def supervise_file(
         _explain(child)
     progress = supervisor.aggregate_progress()
     completed = progress.counts[ChildStatus.COMPLETED] + finished.count(True)
-    ERRORS.print(_summary(progress), style="dim", markup=False, highlight=False)
+    ERRORS.print(summary(progress), style="dim", markup=False, highlight=False)
     return 0 if completed == len(content.children) else FAILED
 
 
@@ -156,7 +156,8 @@ def _explain(child: SupervisedAgent) -> None:
         ERRORS.print(f"  Go on with: asterism resume {child.thread_id}{word}", markup=False)
 
 
-def _summary(progress: AgentProgress) -> str:
+def summary(progress: AgentProgress) -> str:
+    """Say how far children are, and what they have used."""
     counts = ", ".join(f"{count} {status}" for status, count in progress.counts.items() if count)
     return f"{counts or 'nothing to do'}; {progress.tokens} tokens, ${progress.cost_usd:.4f}"
 
@@ -198,7 +199,7 @@ class _Show:
 
     def _tree(self) -> Tree:
         progress = self._supervisor.aggregate_progress()
-        tree = Tree(Text.assemble((self._title, "bold"), f"  {_summary(progress)}"))
+        tree = Tree(Text.assemble((self._title, "bold"), f"  {summary(progress)}"))
         for child in self._supervisor.children():
             tree.add(_line(child))
         return tree

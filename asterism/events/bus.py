@@ -134,7 +134,13 @@ class EventBus:
         return type in self._heard
 
     def emit(
-        self, type: EventType, source: str, facts: Mapping[str, Any] | None = None, *, run: str = ""
+        self,
+        type: EventType,
+        source: str,
+        facts: Mapping[str, Any] | None = None,
+        *,
+        run: str = "",
+        at: datetime | None = None,
     ) -> SupervisionEvent | WorkflowEvent:
         """Tell of something that happened.
 
@@ -143,11 +149,12 @@ class EventBus:
             source: To whom.
             facts: What else there is to know; what is no JSON value is made one.
             run: The run of a workflow that it belongs to.
+            at: When, in UTC. None: now.
         """
         plain = plain_facts(facts or {})
         with self._lock:
             self._sequence += 1
-            place, at = self._sequence, self._clock()
+            place, at = self._sequence, at or self._clock()
             event: SupervisionEvent | WorkflowEvent
             if isinstance(type, SupervisionEventType):
                 event = SupervisionEvent(

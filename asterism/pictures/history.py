@@ -8,7 +8,7 @@ from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import Interrupt, Overwrite
 
-from asterism.idempotency import HANDOFF
+from asterism.idempotency import AFTER, HANDOFF
 from asterism.plain import as_dict, as_list
 
 GROWING = ("messages", "reports", "usage", "brief")
@@ -91,20 +91,29 @@ def visits_in(line: Sequence[CheckpointTuple], *, cut: bool) -> dict[str, list[B
         line: What a participant has stored.
         cut: Whether what was written after the last checkpoint is left out.
     """
-    known = {handoff for item in line if (handoff := handoff_of(item))}
+    marks = {_mark_of(item): handoff for item in line if (handoff := handoff_of(item))}
+    given = {mark for mark, handoff in marks.items() if mark != handoff}
     found: dict[str, list[BaseMessage]] = {}
     seen: set[str] = set()
     current: list[BaseMessage] = []
-    for step in steps_of(line, cut=cut):
-        for message in step.new["messages"]:
-            if not isinstance(message, BaseMessage):
-                continue
-            if message.type == "human" and message.id in known:
-                current = found.setdefault(message.id or "", [])
-            elif message.id is None or message.id not in seen:
+    first = _items(line[0].checkpoint["channel_values"].get("messages")) if line else []
+    for written in (first, *(step.new["messages"] for step in steps_of(line, cut=cut))):
+        new = [message for message in written if isinstance(message, BaseMessage)]
+        ours = {message.id or "" for message in new} & given - seen  # all before it was sent to it
+        for message in new:
+            name = message.id or ""
+            if name in marks and (name in ours or not ours):
+                current, ours = found.setdefault(marks[name], []), set[str]()
+            elif not ours and (not name or name not in seen):
                 current.append(message)
-            seen.add(message.id or "")
+            seen.add(name)
     return found
+
+
+def _mark_of(item: CheckpointTuple) -> str:
+    """Return the id of the message after which the visit of a checkpoint begins."""
+    metadata = cast(Mapping[str, Any], item.metadata)
+    return str(metadata.get(AFTER) or metadata.get(HANDOFF) or "")
 
 
 def interrupts_in(item: CheckpointTuple) -> Iterator[tuple[Interrupt, Any, bool]]:

@@ -60,7 +60,7 @@ class Child(Member):
         if self.status in ENDED or (rests and order.kind != "kill"):
             return
         self.order = stronger(order, self.order)
-        if self._attempt is not None and order.kind == "pause":
+        if self._attempt is not None and order.kind == "pause" and not order.at_once:
             self._attempt.drain(order.reason)
         elif self._attempt is not None:
             self._attempt.cancel()
@@ -131,7 +131,9 @@ class Child(Member):
                     self.gauge.restarts += verdict.restarts
                     self.move(verdict)
                 outcome = await self._try(given)
-                verdict = self._weighed(judged(outcome, self._taken()))
+                verdict = judged(outcome, self._taken())
+                if verdict.own:
+                    verdict = self.house.weighed(self, verdict)
                 given, starts = GO_ON, True
                 if verdict.event is not Type.STARTED:
                     self.move(verdict)
@@ -190,19 +192,6 @@ class Child(Member):
             self.watch.look()  # it may have stopped because a call was refused
         self.error, self.result = outcome.error, outcome.values
         return outcome
-
-    def _weighed(self, verdict: Verdict) -> Verdict:
-        """Count a restart, or fail where there were too many."""
-        if verdict.own:
-            said = ""
-            if self.retries >= self.gauge.quota.max_retries:
-                said = f"it was restarted {self.retries} times, as often as it may be"
-            elif not self.house.grants_restart(self, verdict.reason):
-                said = "too many children were restarted lately, so the supervisor gave up"
-            if said:
-                return Verdict(event=Type.FAILED, reason=f"{verdict.reason}; {said}")
-            self.retries += 1
-        return verdict
 
     async def _cool_down(self, verdict: Verdict) -> None:
         """Wait until it may start again, or an order comes."""

@@ -14,7 +14,7 @@ from asterism.supervision.child import Child
 from asterism.supervision.config import Intensity, SupervisorConfig, restarted_with
 from asterism.supervision.member import Member
 from asterism.supervision.states import ChildStatus
-from asterism.supervision.verdicts import Order
+from asterism.supervision.verdicts import Order, Verdict
 
 AT_WORK = (ChildStatus.PENDING, ChildStatus.RUNNING)
 
@@ -165,9 +165,17 @@ class Family:
                 told.append(family.bus)
             family = family.above
 
-    def grants_restart(self, child: Member, reason: str) -> bool:
+    def weighed(self, child: Member, verdict: Verdict) -> Verdict:
         """Count a restart, and restart whoever is restarted with it; or give up."""
-        return self._grants(child, f"{child.name!r} was restarted: {reason}")
+        said = ""
+        if child.retries >= child.gauge.quota.max_retries:
+            said = f"it was restarted {child.retries} times, as often as it may be"
+        elif not self._grants(child, f"{child.name!r} was restarted: {verdict.reason}"):
+            said = "too many children were restarted lately, so the supervisor gave up"
+        if said:
+            return Verdict(event=Type.FAILED, reason=f"{verdict.reason}; {said}")
+        child.retries += 1
+        return verdict
 
     def _grants(self, member: "Member | Family", reason: str) -> bool:
         if self._intensity.admits(self.clock()):

@@ -29,8 +29,8 @@ class House(Protocol):
         """Emit an event."""
         ...
 
-    def grants_restart(self, child: "Member", reason: str) -> bool:
-        """Count a restart, and restart whoever is restarted with it; or give up."""
+    def weighed(self, child: "Member", verdict: Verdict) -> Verdict:
+        """Count a restart that the child itself is the cause of, or decide otherwise."""
         ...
 
     def ended(self, child: "Member") -> None:
@@ -95,6 +95,7 @@ class Member:
             "id": self.id,
             "name": self.name,
             "status": self.status.value,
+            "reason": self.reason,
             "retries": self.retries,
             "quota": self.gauge.quota.as_json(),
             "usage": self.gauge.usage().as_json(),

@@ -19,9 +19,11 @@ from asterism.redaction import describe_error
 PATIENCE = 5.0
 """Seconds after which a record that cannot be stored is left out."""
 
-_PLACE = "asterism:child"
+PLACE = "asterism:child"
+"""The namespace of the record."""
 _ID = "00000000-0000-6000-8000-000000000000"
-_KEY = "asterism_child"
+KEY = "asterism_child"
+"""Where it stands in the metadata of the checkpoint there."""
 _log = logging.getLogger(__name__)
 
 
@@ -29,18 +31,18 @@ async def write_record(
     saver: BaseCheckpointSaver[Any], thread_id: str, record: Mapping[str, Any]
 ) -> None:
     """Store what is known of the child of a thread, in place of what was."""
-    metadata: Any = {"source": "update", "step": -1, "parents": {}, _KEY: dict(record)}
+    metadata: Any = {"source": "update", "step": -1, "parents": {}, KEY: dict(record)}
     await saver.aput(_config(thread_id), {**empty_checkpoint(), "id": _ID}, metadata, {})
 
 
 async def read_record(saver: BaseCheckpointSaver[Any], thread_id: str) -> dict[str, Any]:
     """Return what is known of the child of a thread; nothing where it never was one."""
     found = await saver.aget_tuple(_config(thread_id))
-    return as_dict(as_dict(found.metadata).get(_KEY)) if found else {}
+    return as_dict(as_dict(found.metadata).get(KEY)) if found else {}
 
 
 def _config(thread_id: str) -> RunnableConfig:
-    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": _PLACE}}
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": PLACE}}
 
 
 class Recorder:

@@ -20,6 +20,8 @@ class Order:
     """For a restart: whether the child itself is the cause."""
     asks: Limit | None = None
     """For a pause: the quota that is to be raised."""
+    at_once: bool = False
+    """For a pause: whether the step at work is cut off, to be made again."""
 
 
 _RANKS = ("go_on", "restart", "pause", "kill")

@@ -18,6 +18,7 @@ from langchain_core.messages import (
     ToolCall,
     UsageMetadata,
 )
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -197,7 +198,11 @@ class ScriptedChatModel(BaseChatModel):
                 f"call {place + 1} of a script of {len(self.script)} replies; the last message "
                 f"of the prompt: {messages[-1].text[:200]!r}"
             )
-        return _read(self.script[place], messages, tools, options.get("tool_choice"))
+        return _read(self._given(place, tools), messages, tools, options.get("tool_choice"))
+
+    def _given(self, place: int, tools: Sequence[str]) -> Any:
+        """Return what the script says at a place."""
+        return self.script[place]
 
 
 def _read(
@@ -249,24 +254,29 @@ def _result(reply: ScriptedReply, message: AIMessage) -> ChatResult:
     return ChatResult(generations=[ChatGeneration(message=message)])
 
 
+def message_chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
+    """Cut a message into what a stream sends: a word each, the tool calls, then what is left."""
+    if isinstance(message.content, str):
+        for word in re.findall(r"\S+\s*|\s+", message.content):
+            yield AIMessageChunk(content=word)
+    else:
+        yield AIMessageChunk(content=message.content)
+    calls = [(c["name"], json.dumps(c["args"]), c["id"]) for c in message.tool_calls]
+    calls += [(c["name"] or "", c["args"] or "", c["id"]) for c in message.invalid_tool_calls]
+    for place, (name, args, id) in enumerate(calls):
+        chunk = tool_call_chunk(name=name, args=args, id=id, index=place)
+        yield AIMessageChunk(content="", tool_call_chunks=[chunk])
+    yield AIMessageChunk(
+        content="",
+        additional_kwargs=message.additional_kwargs,
+        response_metadata=message.response_metadata,
+        usage_metadata=message.usage_metadata,
+    )
+
+
 def _chunks(reply: ScriptedReply, message: AIMessage) -> Iterator[ChatGenerationChunk]:
-    """Cut a message into chunks: a word each, then the tool calls, then the usage."""
-    parts = [AIMessageChunk(content=word) for word in re.findall(r"\S+\s*|\s+", message.text)]
-    parts += [
-        AIMessageChunk(
-            content="",
-            tool_call_chunks=[
-                {
-                    "name": call["name"],
-                    "args": json.dumps(call["args"]),
-                    "id": call["id"],
-                    "index": place,
-                    "type": "tool_call_chunk",
-                }
-            ],
-        )
-        for place, call in enumerate(message.tool_calls)
-    ]
+    """Stream a reply up to its end, its error or its cut."""
+    *parts, end = message_chunks(message)
     for place, part in enumerate(parts):
         if place == reply.cut_after:
             if reply.error is not None:
@@ -275,5 +285,4 @@ def _chunks(reply: ScriptedReply, message: AIMessage) -> Iterator[ChatGeneration
         yield ChatGenerationChunk(message=part)
     if reply.error is not None:
         raise reply.error
-    last = AIMessageChunk(content="", usage_metadata=message.usage_metadata)
-    yield ChatGenerationChunk(message=last)
+    yield ChatGenerationChunk(message=end)

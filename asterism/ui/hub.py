@@ -5,10 +5,8 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from copy import copy
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -18,7 +16,7 @@ from langgraph.runtime import RunControl
 from asterism.errors import ConfigurationError, ThreadBusyError
 from asterism.events import BUS, Event, EventBus
 from asterism.graphs.catalog import open_graph
-from asterism.leases import Leasing, take_lease, take_process_lease
+from asterism.leases import take_lease, within_process
 from asterism.models import OFFLINE, ModelLike
 from asterism.redaction import describe_error
 from asterism.runs import Graph
@@ -74,7 +72,7 @@ class Hub:
         pace: float = 0.0,
     ) -> None:
         self.saver, self.graphs, self.model, self._pace = saver, tuple(graphs), model, pace
-        self._within = _within(saver)
+        self._within = within_process(saver)  # the hub takes leases against others in a thread
         self._opened: dict[tuple[str, str], Graph] = {}
         self._runs: dict[str, Run] = {}
         self.failures: dict[str, str] = {}
@@ -242,19 +240,6 @@ class Hub:
     def _tell(self) -> None:
         news, self.news = self.news, asyncio.Event()
         news.set()
-
-
-def _within(saver: BaseCheckpointSaver[Any]) -> BaseCheckpointSaver[Any]:
-    """Return a copy of a saver whose leases hold within this process.
-
-    Those against other processes are locks on files, which would stop the event loop of a
-    server for a moment; the hub takes them in a thread.
-    """
-    if not isinstance(saver, Leasing):
-        return saver
-    inner: Any = copy(saver)
-    inner.take_lease = partial(take_process_lease, inner)
-    return cast(BaseCheckpointSaver[Any], inner)
 
 
 def _busy(thread: str) -> ThreadBusyError:

@@ -19,6 +19,14 @@ def _call(**args: Any) -> AIMessage:
     return AIMessage("", tool_calls=[call])
 
 
+def _deep(levels: int) -> list[Any]:
+    """A list in a list in a list ..."""
+    found: list[Any] = []
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
@@ -75,6 +83,12 @@ def test_a_decision_is_read(said: object, expected: tuple[str | None, bool]) -> 
         pytest.param(AIMessage(""), "plain text", id="an empty message"),
         pytest.param(AIMessage('{"next_agent": '), "plain text", id="cut JSON"),
         pytest.param(AIMessage('{"next_agent": }'), "not valid JSON", id="broken JSON"),
+        pytest.param(
+            AIMessage('{"next_agent": ' + "[" * 3_000 + "]" * 3_000 + "}"),
+            "nested too deeply",
+            id="a deep text",
+        ),
+        pytest.param(_call(next_agent=None, x=_deep(900)), "nested too deeply", id="deep"),
         pytest.param(None, "returned NoneType", id="None"),
         pytest.param("venue", "returned str", id="a bare name"),
     ],
@@ -82,6 +96,7 @@ def test_a_decision_is_read(said: object, expected: tuple[str | None, bool]) -> 
 def test_a_bad_decision_is_named(said: object, fault: str) -> None:
     with pytest.raises(BadDecisionError, match=fault):
         read_decision(said, NAMES)
+    assert len(said_text(said)) <= 2_000
 
 
 def test_a_broken_tool_call_is_read_as_text() -> None:

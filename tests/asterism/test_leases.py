@@ -155,8 +155,12 @@ with open_checkpointer(sys.argv[1]) as saver:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-def test_another_process_is_kept_off_and_a_lease_dies_with_its_holder(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'threads.db'}"
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_another_process_is_kept_off_and_a_lease_dies_with_its_holder(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    postgres = kind == "postgres"
+    url = request.getfixturevalue(kind) if postgres else f"sqlite:///{tmp_path / 'threads.db'}"
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, url], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -170,4 +174,5 @@ def test_another_process_is_kept_off_and_a_lease_dies_with_its_holder(tmp_path: 
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         holder.stdout.close()
-        assert workflow.invoke(REQUEST, config)["status"] == "completed"
+        patient = star(Turns(), ["venue"], thread_wait=60).build(checkpointer=saver)
+        assert patient.invoke(REQUEST, config)["status"] == "completed"

@@ -13,6 +13,7 @@ from langgraph.store.memory import InMemoryStore
 
 from asterism import LongTermMemory, open_store
 from asterism.errors import ConfigurationError, InvalidMemoryError
+from asterism.longterm import forget_everywhere
 from asterism.periods import period_of
 from asterism.testing import WordEmbeddings
 from tests.recall_set import recall_set
@@ -29,9 +30,9 @@ class Clock:
 
 
 @pytest.fixture(params=["words", "meaning"])
-def store(request: pytest.FixtureRequest) -> Iterator[BaseStore]:
+def store(request: pytest.FixtureRequest, url: str) -> Iterator[BaseStore]:
     embeddings = WordEmbeddings() if request.param == "meaning" else None
-    with open_store("memory:", embeddings=embeddings) as opened:
+    with open_store(url, embeddings=embeddings) as opened:
         yield opened
 
 
@@ -197,18 +198,30 @@ def test_a_text_without_a_time_names_none() -> None:
     assert period_of("the week of the fair, in days", NOW) is None
 
 
+@pytest.mark.parametrize("url", ["memory", "postgres"], indirect=True)
 @pytest.mark.parametrize("embeddings", [None, WordEmbeddings()], ids=["words", "meaning"])
 def test_fifty_questions_find_their_facts_among_a_thousand(
-    embeddings: WordEmbeddings | None,
+    embeddings: WordEmbeddings | None, url: str
 ) -> None:
     facts, questions = recall_set()
     assert [len(facts), len(set(facts.values())), len(questions)] == [1000, 1000, 50]
-    with open_store("memory:", embeddings=embeddings) as store:
+    with open_store(url, embeddings=embeddings) as store:
         notes = LongTermMemory(store=store, team="t", per_user=False, limit=5)
         for key, fact in facts.items():
             notes.remember(fact, key=key)
         hits = [key in [one.key for one in notes.recall(question)] for question, key in questions]
     assert sum(hits) / len(hits) >= 0.9
+
+
+def test_a_user_is_forgotten_by_all_teams(store: BaseStore) -> None:
+    for team in ("trips", "parties"):
+        for user in ("ann", "bob"):
+            LongTermMemory(store=store, team=team).remember(f"{user} likes tea", user=user)
+    assert forget_everywhere(store, "ann") == 2
+    for team in ("trips", "parties"):
+        notes = LongTermMemory(store=store, team=team)
+        assert notes.recall("tea", user="ann") == []
+        assert len(notes.recall("tea", user="bob")) == 1
 
 
 SCRIPT = """
@@ -222,12 +235,10 @@ with open_store(sys.argv[1]) as store:
 """
 
 
-def test_memory_outlives_the_process(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'memory.db'}"
-
+def test_memory_outlives_the_process(lasting: str) -> None:
     def in_a_new_process(*words: str) -> str:
         return subprocess.run(
-            [sys.executable, "-c", SCRIPT, url, *words],
+            [sys.executable, "-c", SCRIPT, lasting, *words],
             cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,

@@ -17,9 +17,8 @@ from asterism.errors import InvalidMemoryError
 from asterism.shared import Eviction, Note, evicted
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStore]:
-    url = "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'store.db'}"
+@pytest.fixture
+def store(url: str) -> Iterator[BaseStore]:
     with open_store(url) as opened:
         yield opened
 
@@ -194,12 +193,9 @@ with open_store(sys.argv[1]) as store:
 """
 
 
-def test_the_capacity_holds_while_processes_write(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    work = [
-        subprocess.Popen([sys.executable, "-c", SCRIPT, url, name], cwd=Path(__file__).parents[2])
-        for name in "ab"
-    ]
+def test_the_capacity_holds_while_processes_write(lasting: str) -> None:
+    command, root = [sys.executable, "-c", SCRIPT, lasting], Path(__file__).parents[2]
+    work = [subprocess.Popen([*command, name], cwd=root) for name in "ab"]
     assert [process.wait(timeout=120) for process in work] == [0, 0]
-    with open_store(url) as store:
+    with open_store(lasting) as store:
         assert board(store, 60).notes()

@@ -7,21 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from langgraph.store.base import BaseStore, PutOp
+from langgraph.store.postgres import PostgresStore
 from langgraph.store.sqlite import SqliteStore
 
 from asterism import aopen_store, open_checkpointer, open_store
 from asterism.errors import StorageError
 from asterism.searchstore import SearchStore
+from asterism.storage import migrate
 from asterism.testing import WordEmbeddings
+from tests.databases import Server
 
 PLACE = ("m", "ann")
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'store.db'}"
 
 
 @pytest.fixture(params=["words", "meaning"])
@@ -134,6 +133,35 @@ def test_an_index_is_made_of_what_a_plain_store_has(tmp_path: Path) -> None:
         assert found(store, "garden") == ["hall"]
 
 
+def test_postgres_ranks_by_meaning_the_same_without_its_extension(postgres: str) -> None:
+    """Which many a database does not have, or does not let one create."""
+    ranked: list[list[str]] = []
+    for there in (True, False):
+        if not there:
+            with psycopg.connect(postgres) as connection:
+                connection.execute("DROP EXTENSION vector")
+        with open_store(postgres, embeddings=WordEmbeddings()) as store:
+            for number in range(20):
+                store.put(PLACE, f"{number}", {"text": f"hall {number} " * (number % 3 + 1)})
+            ranked.append([f"{i.key} {i.score:.4f}" for i in store.search(("m",), query="hall 7")])
+            assert ranked[-1][0].startswith("7 ")
+    assert ranked[0] == ranked[1]
+
+
+def test_a_postgres_store_needs_its_tables_and_indexes_what_was_there(server: Server) -> None:
+    url = server.create(migrated=False)
+    with pytest.raises(StorageError, match="Run once: asterism migrate"), open_store(url):
+        pass
+    with PostgresStore.from_conn_string(url) as plain:
+        plain.setup()
+        plain.put(PLACE, "hall", {"text": "Oak Hall"})
+    for _ in range(2):
+        migrate(url)
+    with open_store(url) as store:
+        assert found(store, "halls") == ["hall"]
+    server.drop(url)
+
+
 def test_a_store_and_a_checkpointer_may_share_a_file(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'all.db'}"
     with open_checkpointer(url) as saver, open_store(url) as store:
@@ -142,7 +170,7 @@ def test_a_store_and_a_checkpointer_may_share_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "all.db").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("url", ["postgresql://host/db", "nonsense", "sqlite://"])
+@pytest.mark.parametrize("url", ["mysql://host/db", "nonsense", "sqlite://"])
 def test_other_urls_are_refused(url: str) -> None:
     with (
         pytest.raises(StorageError, match="allowed: sqlite:///"),
@@ -179,16 +207,15 @@ with open_store(sys.argv[1]) as store:
 """
 
 
-def test_processes_may_open_and_write_one_file_at_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    command = [sys.executable, "-c", SCRIPT, url]
+def test_processes_may_open_and_write_one_database_at_once(lasting: str) -> None:
+    command = [sys.executable, "-c", SCRIPT, lasting]
     root = Path(__file__).parents[2]
     work = [
         subprocess.Popen([*command, str(n)], cwd=root, stdout=subprocess.PIPE, text=True)
         for n in range(3)
     ]
     assert [p.communicate(timeout=120)[0].strip() for p in work] == ["40"] * 3
-    with open_store(url) as store:
+    with open_store(lasting) as store:
         assert len(store.search(("m",), query="hall", limit=1000)) == 120
 
 

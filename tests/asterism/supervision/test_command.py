@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from asterism.cli import supervise
 from asterism.cli.app import app
 from asterism.supervision import AgentQuota, AgentSupervisor
-from tests.asterism.supervision.helpers import chain, does, until, waits, working
+from tests.asterism.supervision.helpers import chain, does, until, waits
 
 ROOT = Path(__file__).parents[3]
 GRAPHS = "tests.asterism.supervision.graphs"
@@ -172,7 +172,7 @@ async def test_the_tree_shows_status_progress_money_and_silence(
     done = await supervisor.spawn("done", {"done": []}, chain(does("a")), quota)
     await supervisor.await_child(done)
     hung = await supervisor.spawn("hung", {"done": []}, chain(does("a"), waits))
-    await until(working(supervisor, hung))
+    await until(lambda: supervisor.child(hung).doing == "n1")
     killed = await supervisor.spawn("killed", {"done": []}, chain(waits))
     await supervisor.kill_child(killed, "it was in the way")
     terminal = Console(file=io.StringIO(), force_terminal=True, width=150)

@@ -171,9 +171,9 @@ def test_a_long_answer_is_bounded(root: Path) -> None:
 def test_no_content_takes_long(unit: str, root: Path) -> None:
     for ending in ("md", "html", "csv"):
         (root / f"x.{ending}").write_text(unit * (300_000 // len(unit)) + " wheat")
-        begun = time.monotonic()
+        begun = time.process_time()
         answer_from_source(root, f"x.{ending}", "wheat")
-        assert time.monotonic() - begun < 10
+        assert time.process_time() - begun < 10
 
 
 def test_the_tools_say_what_they_and_their_arguments_are(root: Path) -> None:

@@ -65,9 +65,9 @@ def test_a_pattern_of_stars_costs_nothing(root: Path, use: Use) -> None:
     deep = root.joinpath(*["a" * 40] * 12)
     deep.mkdir(parents=True)
     (deep / "x.md").touch()
-    begun = time.monotonic()
+    begun = time.process_time()
     assert use("list_sources", pattern="**/*a*a*a/" * 18 + "b").startswith("No source matches")
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 def test_an_empty_folder_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""What the commands share: options, the database, and how a command ends."""
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from asterism.cli import output
+from asterism.cli.running import ERRORS
+from asterism.errors import AsterismError
+
+Model = Annotated[str, typer.Option(envvar="ASTERISM_MODEL", help="provider:model, or offline.")]
+Database = Annotated[
+    str | None,
+    typer.Option("--db", envvar="ASTERISM_DB", help="A sqlite file, postgresql://... or :memory:."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+GraphName = Annotated[str, typer.Argument(help="A shipped graph, or module:attribute.")]
+
+
+def exit_with(work: Coroutine[Any, Any, int]) -> None:
+    """Run a command; every failure becomes one sentence and an exit code."""
+    try:
+        code = asyncio.run(work)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        code = output.STOPPED
+    except AsterismError as error:
+        ERRORS.print(str(error), style="red", markup=False)
+        code = output.FAILED
+    except Exception as error:
+        if os.environ.get("ASTERISM_DEBUG"):
+            raise
+        ERRORS.print(_sentence(error), style="red", markup=False)
+        code = output.FAILED
+    raise typer.Exit(code)
+
+
+def _sentence(error: Exception) -> str:
+    """Say in one sentence what went wrong outside of Asterism."""
+    said = " ".join(str(error).split()) or "no reason given"
+    if type(error).__module__.split(".")[0] in ("openai", "anthropic", "httpx", "httpx2"):
+        return f"The model's server cannot be used ({type(error).__name__}): {said}"
+    return f"{type(error).__name__}: {said}"
+
+
+def text_of(table: Table) -> str:
+    """Return a table as text, of one width wherever it is printed."""
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip()

@@ -1,0 +1,1 @@
+"""The interfaces of other libraries on Asterism's workflows, so that only an import changes."""

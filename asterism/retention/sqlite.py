@@ -1,0 +1,105 @@
+"""The rows of a sqlite file."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from asterism.retention.rows import Write
+from asterism.sqlite import GroupCommitSaver
+from asterism.sqlitefiles import faults
+
+SLICE = 1_000
+"""How many free pages are given back at once; in between, others may write."""
+
+
+class SqliteRows:
+    """The rows of a sqlite file."""
+
+    def __init__(self, saver: GroupCommitSaver) -> None:
+        self._saver = saver
+
+    def threads(self, after: str, limit: int) -> Sequence[tuple[str, str]]:
+        """Return threads in the order of their ids, each with its latest checkpoint's id."""
+        return self._read(
+            "SELECT thread_id, max(checkpoint_id) FROM checkpoints WHERE thread_id > ? "
+            "GROUP BY thread_id ORDER BY thread_id LIMIT ?",
+            (after, limit),
+        )
+
+    def latest(self, thread: str) -> str | None:
+        """Return the id of the latest checkpoint of a thread."""
+        query = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ?"
+        found: str | None = self._read(query, (thread,))[0][0]
+        return found
+
+    def is_awaited(self, thread: str) -> bool:
+        """There is no queue beside a file."""
+        return False
+
+    def threads_of(self, user: str, keys: Sequence[str]) -> Sequence[str]:
+        """Return the threads with a checkpoint whose metadata names a user."""
+        fields = " OR ".join(["json_extract(CAST(metadata AS TEXT), ?) = ?"] * len(keys))
+        values = [value for key in keys for value in (f'$."{key}"', user)]
+        query = f"SELECT DISTINCT thread_id FROM checkpoints WHERE {fields}"
+        return [thread for (thread,) in self._read(query, values)]
+
+    def writes(self, thread: str) -> Sequence[Write]:
+        """Return the writes of a thread, those of a task in their order."""
+        rows = self._read(
+            "SELECT checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value "
+            "FROM writes WHERE thread_id = ? "
+            "ORDER BY checkpoint_ns, checkpoint_id, task_path, task_id, idx",
+            (thread,),
+        )
+        return [
+            Write(
+                namespace=namespace,
+                checkpoint_id=checkpoint,
+                task_id=task,
+                task_path=path,
+                index=index,
+                channel=channel,
+                value=self._saver.serde.loads_typed((kind, value)),
+            )
+            for namespace, checkpoint, task, path, index, channel, kind, value in rows
+        ]
+
+    def drop(self, thread: str, namespace: str, checkpoints: Collection[str]) -> None:
+        """Delete some checkpoints of a thread with their writes."""
+        places = [(thread, namespace, checkpoint) for checkpoint in checkpoints]
+        where = "WHERE thread_id = ? AND checkpoint_ns = ?"
+        with self._saver.cursor() as cursor:
+            for statement in (
+                f"DELETE FROM writes {where} AND checkpoint_id = ?",
+                f"DELETE FROM checkpoints {where} AND checkpoint_id = ?",
+                f"UPDATE checkpoints SET parent_checkpoint_id = NULL {where} "
+                "AND parent_checkpoint_id = ?",
+            ):
+                cursor.executemany(statement, places)
+
+    def delete(self, thread: str) -> None:
+        """Delete everything that is stored of a thread."""
+        self._saver.delete_thread(thread)
+
+    def shrink(self, *, full: bool) -> None:
+        """Give free pages back to the disk; files that an older version made know only `full`."""
+        connection = self._saver.conn
+        with self._saver.lock, faults(self._saver.path):
+            if full:
+                connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+                connection.execute("VACUUM")
+        free = -1
+        while free != (free := self._pragma("freelist_count")) and free:
+            self._pragma(f"incremental_vacuum({SLICE})")
+        self._pragma("wal_checkpoint(TRUNCATE)")
+
+    def size(self) -> int:
+        """Return how many bytes the file takes."""
+        return int(self._pragma("page_count") * self._pragma("page_size"))
+
+    def _pragma(self, words: str) -> int:
+        rows = self._read(f"PRAGMA {words}", (), write=True)
+        return int(rows[0][0]) if rows else 0
+
+    def _read(self, query: str, values: Sequence[Any], *, write: bool = False) -> list[Any]:
+        with self._saver.cursor(transaction=write) as cursor:
+            return cursor.execute(query, values).fetchall()

@@ -1,0 +1,203 @@
+"""Threads as JSON: exported whole, with all participants, and imported into any database."""
+
+from itertools import groupby
+from typing import Annotated, Any, Literal, cast
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from asterism.errors import StorageError, ThreadBusyError
+from asterism.leases import take_lease
+from asterism.plain import as_dict
+from asterism.retention.codec import decode, encode
+from asterism.retention.opening import rows_of
+from asterism.retention.rows import Write
+
+FORMAT = "asterism-thread/1"
+"""Names the form of an exported thread."""
+
+_FIELDS = {"v", "id", "ts", "channel_values", "channel_versions", "versions_seen"}
+
+
+def _is_id(text: str) -> str:
+    UUID(text)
+    return text
+
+
+_Id = Annotated[str, AfterValidator(_is_id)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class _StoredWrite(_Strict):
+    task: str
+    path: str
+    index: int
+    channel: str
+    value: Any
+
+
+class _StoredCheckpoint(_Strict):
+    namespace: str
+    id: _Id
+    parent: _Id | None
+    metadata: dict[str, Any]
+    checkpoint: dict[str, Any]
+    writes: list[_StoredWrite]
+
+
+class _StoredThread(_Strict):
+    format: Literal["asterism-thread/1"]
+    thread_id: Annotated[str, Field(min_length=1, max_length=255)]
+    checkpoints: Annotated[list[_StoredCheckpoint], Field(min_length=1)]
+
+
+def export_thread(saver: BaseCheckpointSaver[Any], thread_id: str) -> dict[str, Any]:
+    """Return everything that is stored of a thread, as plain JSON.
+
+    An encrypted thread is exported in clear text.
+
+    Raises:
+        StorageError: There is no such thread.
+        ThreadBusyError: Somebody drives it.
+        ConfigurationError: The saver has no database.
+    """
+    rows = rows_of(saver)
+    release = _leased(saver, thread_id)
+    try:
+        found = list(saver.list({"configurable": {"thread_id": thread_id}}))
+        writes = rows.writes(thread_id)
+    finally:
+        release()
+    if not found:
+        raise StorageError(f"There is no thread {thread_id!r} in this database.")
+    checkpoints = sorted((_exported(row, writes) for row in found), key=lambda each: each["id"])
+    return {"format": FORMAT, "thread_id": thread_id, "checkpoints": checkpoints}
+
+
+def import_thread(
+    saver: BaseCheckpointSaver[Any], data: object, *, thread_id: str | None = None
+) -> str:
+    """Store a thread that was exported, and return its id.
+
+    Args:
+        saver: A database that `open_checkpointer` opened.
+        data: What `export_thread` returned.
+        thread_id: Another name for it.
+
+    Raises:
+        StorageError: The thread exists already, or the data is not what an export makes:
+            nothing of it is stored then.
+        ThreadBusyError: Somebody drives a thread of that name.
+    """
+    thread = _checked(data)
+    name = thread_id or thread.thread_id
+    rows = rows_of(saver)
+    ready = [(row, *_decoded(row)) for row in thread.checkpoints]
+    release = _leased(saver, name)
+    try:
+        if rows.latest(name) is not None:
+            raise StorageError(
+                f"There is a thread {name!r} already; it is left as it is. Import under another "
+                "thread_id, or delete it first."
+            )
+        try:
+            for row, checkpoint, writes in ready:
+                _store(saver, name, row, checkpoint, writes)
+        except BaseException:
+            rows.delete(name)
+            raise
+    finally:
+        release()
+    return name
+
+
+def _leased(saver: BaseCheckpointSaver[Any], thread_id: str) -> Any:
+    release = take_lease(saver, thread_id)
+    if release is None:
+        raise ThreadBusyError(f"The thread {thread_id!r} is being driven by somebody else.")
+    return release
+
+
+def _exported(row: CheckpointTuple, writes: Any) -> dict[str, Any]:
+    place = as_dict(row.config.get("configurable"))
+    above = as_dict((row.parent_config or {}).get("configurable"))
+    here = (place["checkpoint_ns"], place["checkpoint_id"])
+    return {
+        "namespace": here[0],
+        "id": here[1],
+        "parent": above.get("checkpoint_id"),
+        "metadata": encode(dict(row.metadata)),
+        "checkpoint": encode(dict(row.checkpoint)),
+        "writes": [
+            {
+                "task": write.task_id,
+                "path": write.task_path,
+                "index": write.index,
+                "channel": write.channel,
+                "value": encode(write.value),
+            }
+            for write in writes
+            if (write.namespace, write.checkpoint_id) == here
+        ],
+    }
+
+
+def _checked(data: object) -> _StoredThread:
+    try:
+        return _StoredThread.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise StorageError(
+            f"The data is not an exported thread: {place}: {first['msg']}. Import what "
+            "export_thread or asterism export made, unchanged."
+        ) from None
+
+
+def _decoded(row: _StoredCheckpoint) -> tuple[dict[str, Any], list[Write]]:
+    checkpoint = as_dict(decode(row.checkpoint))
+    whole = checkpoint.keys() >= _FIELDS and checkpoint["id"] == row.id
+    if not whole or not isinstance(decode(row.metadata), dict):
+        raise StorageError(f"The checkpoint {row.id!r} of the file is not a checkpoint.")
+    writes = [
+        Write(
+            namespace=row.namespace,
+            checkpoint_id=row.id,
+            task_id=write.task,
+            task_path=write.path,
+            index=write.index,
+            channel=write.channel,
+            value=decode(write.value),
+        )
+        for write in row.writes
+    ]
+    return checkpoint, writes
+
+
+def _store(
+    saver: BaseCheckpointSaver[Any],
+    thread: str,
+    row: _StoredCheckpoint,
+    checkpoint: dict[str, Any],
+    writes: list[Write],
+) -> None:
+    place = {"thread_id": thread, "checkpoint_ns": row.namespace}
+    above: RunnableConfig = {"configurable": {**place, "checkpoint_id": row.parent}}
+    versions = checkpoint["channel_versions"]
+    saver.put(above, cast(Any, checkpoint), decode(row.metadata), versions)
+    here: RunnableConfig = {"configurable": {**place, "checkpoint_id": row.id}}
+    for task, group in groupby(writes, key=lambda write: (write.task_id, write.task_path)):
+        together = list(group)
+        # a task's plain writes are numbered by their place; special ones have numbers below 0
+        for part in (
+            [write for write in together if write.index >= 0],
+            *([write] for write in together if write.index < 0),
+        ):
+            if part:
+                given = [(write.channel, write.value) for write in part]
+                saver.put_writes(here, given, *task)

