@@ -32,8 +32,8 @@ from asterism.sqlitefiles import faults, prepare
 
 T = TypeVar("T")
 
-FORMAT = 2
-"""The version of what is stored; it grows when an older version could not go on with it."""
+FORMAT = 1
+"""The version of what is stored; it grows when an older version could not read it."""
 
 _STEP = (
     "SELECT parent_checkpoint_id, type, checkpoint FROM checkpoints "
@@ -101,14 +101,13 @@ class GroupCommitSaver(SqliteSaver):
             prepare(self.conn, self.path, "format", FORMAT)
             super().setup()
 
-    def get_next_version(self, current: Any, channel: None) -> Any:
-        """Number the versions of channels; a thread that began with texts goes on with texts.
+    def get_next_version(self, current: Any, channel: None) -> str:
+        """Number the versions of channels as LangGraph's saver does, but without its 17 digits.
 
-        LangGraph's saver writes texts of 50 characters, which were a sixth of a file.
+        Versions are compared as texts, also where a thread moves to, so their width stays.
         """
-        if isinstance(current, str):
-            return f"{int(current.split('.')[0]) + 1:032}"
-        return (current or 0) + 1
+        number = 0 if current is None else int(str(current).split(".")[0])
+        return f"{number + 1:032}"
 
     def take_lease(self, thread_id: str) -> Release | None:
         """Take the lease of a thread, against other processes too."""

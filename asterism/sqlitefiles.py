@@ -61,6 +61,3 @@ def prepare(connection: sqlite3.Connection, path: Path | None, kind: str, newest
             f"The database {str(path)!r} has the {kind} {found}; this version of "
             f"Asterism reads up to {newest}. Install a newer version."
         )
-    if int(found) < newest:  # from now on, older versions cannot go on with what is added
-        connection.execute("UPDATE asterism SET value = ? WHERE key = ?", (str(newest), kind))
-        connection.commit()
