@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, cast
 
@@ -194,7 +195,8 @@ def compensation_of(state: Mapping[str, Any]) -> Decision | None:
     before: Mapping[str, Any] = state.get("decision") or {}
     if before.get("undo") and before.get("then"):
         return cast(Decision, before["then"])
-    latest = [r for r in state.get("reports") or () if r["round"] == taken]
+    newest = takewhile(lambda r: r["round"] == taken, reversed(state.get("reports") or ()))
+    latest = [*newest][::-1]
     wanted = [r["compensation"] for r in latest if "compensation" in r]
     asks = list(dict.fromkeys(c["prompt"] for c in wanted if c["action"] == "ask_person"))
     question = question_of("\n\n".join(asks)) if asks else None
