@@ -1,8 +1,9 @@
 """What growing channels were made of, kept in memory, so that a history is read once.
 
-A checkpoint and the writes before it never change once they are stored, so what is known of one
-checkpoint holds for ever, and in every process. A history that is asked for is read back to the
-last checkpoint that is known, and what was known is put before it.
+A checkpoint and the writes before it do not change once they are stored. A history that is asked
+for is read back to the last checkpoint that is known, and what was known is put before it. The
+cache belongs to one connection, which clears it when another one has written to the database:
+what others delete, prune or bring in is never mixed with what was known.
 """
 
 import copy
@@ -114,8 +115,13 @@ class HistoryCache:
         self._keep(place, _Known(checkpoint=target, channels=found))
         return {name: _handed(history) for name, history in found.items()}
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._known.clear()
+        self._size = 0
+
     def forget(self, thread: str) -> None:
-        """Forget a thread that is deleted."""
+        """Forget a thread."""
         for place in [place for place in self._known if place[0] == thread]:
             self._size -= self._known.pop(place).size()
 

@@ -14,7 +14,7 @@ from langgraph.store.sqlite import SqliteStore
 
 from asterism.leases import Release, take_file_lease, take_process_lease
 from asterism.ranked import Ranked, RankedStore, Vector
-from asterism.sqlitefiles import faults, prepare
+from asterism.sqlite import faults, prepare
 from asterism.vectors import closeness
 
 T = TypeVar("T")

@@ -100,7 +100,7 @@ def open_store(url: str, *, embeddings: Embeddings | None = None) -> Generator[B
     import sqlite3
 
     from asterism.searchstore import SearchStore
-    from asterism.sqlitefiles import faults
+    from asterism.sqlite import faults
 
     if path is not None:
         make_private(path)

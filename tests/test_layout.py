@@ -12,7 +12,17 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("graphs", "nodes", "prompts", "asterism")
 
 LAYERS = [
-    {"budgets", "errors", "ledger", "markup", "periods", "plain", "quoting", "redaction"},
+    {
+        "budgets",
+        "defaults",
+        "errors",
+        "ledger",
+        "markup",
+        "periods",
+        "plain",
+        "quoting",
+        "redaction",
+    },
     {"modelcalls", "personality", "sameness", "vectors"},
     {"agents", "compaction", "digests", "files", "historycache", "messages", "tasks", "underway"},
     {"decisions"},
@@ -56,7 +66,6 @@ LAYERS = [
         "searchstore",
         "serializers",
         "sqlite",
-        "sqlitefiles",
         "storage",
     },
     {"caching"},

@@ -4,8 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from asterism.retention.rows import Write
-from asterism.sqlite import GroupCommitSaver
-from asterism.sqlitefiles import faults
+from asterism.sqlite import GroupCommitSaver, faults
 
 SLICE = 1_000
 """How many free pages are given back at once; in between, others may write."""
@@ -67,6 +66,7 @@ class SqliteRows:
         """Delete some checkpoints of a thread with their writes."""
         places = [(thread, namespace, checkpoint) for checkpoint in checkpoints]
         where = "WHERE thread_id = ? AND checkpoint_ns = ?"
+        self._saver.forget(thread)
         with self._saver.cursor() as cursor:
             for statement in (
                 f"DELETE FROM writes {where} AND checkpoint_id = ?",

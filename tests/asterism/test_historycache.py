@@ -104,6 +104,19 @@ def test_a_thread_that_is_deleted_is_forgotten(url: str) -> None:
         assert asked(workflow) == ["1: False", "3: False", "5: False"]
 
 
+def test_what_another_connection_changes_is_read_again(url: str) -> None:
+    with open_checkpointer(url) as one, open_checkpointer(url) as other:
+        asked(team(one))
+        last = one.get_tuple(THREAD)
+        assert last is not None
+        before = one.get_delta_channel_history(config=last.config, channels=CHANNELS)
+        assert before["messages"]["writes"]
+        with other.cursor() as cursor:
+            cursor.execute("DELETE FROM writes")
+        after = one.get_delta_channel_history(config=last.config, channels=CHANNELS)
+        assert not after["messages"]["writes"]
+
+
 def test_only_so_much_is_kept() -> None:
     cache = HistoryCache(limit=5)
     reads: list[str] = []

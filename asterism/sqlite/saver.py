@@ -19,30 +19,20 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
-    PendingWrite,
     get_checkpoint_id,
-    writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from asterism.historycache import HistoryCache, Place, Step
+from asterism.historycache import HistoryCache
 from asterism.leases import Release, take_file_lease, take_process_lease
-from asterism.sqlitefiles import faults, prepare
+from asterism.sqlite.files import faults, prepare
+from asterism.sqlite.steps import read_step
 
 T = TypeVar("T")
 
 FORMAT = 1
 """The version of what is stored; it grows when an older version could not read it."""
-
-_STEP = (
-    "SELECT parent_checkpoint_id, type, checkpoint FROM checkpoints "
-    "WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
-)
-_WRITES = (
-    "SELECT task_path, task_id, idx, channel, type, value FROM writes "
-    "WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +71,7 @@ class GroupCommitSaver(SqliteSaver):
         self._jobs: deque[_Job] = deque()
         self._guard = threading.Lock()
         self._state = {"draining": False, "grouped": False, "closed": False}
+        self._version = 0  # of the file, as others change it
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-saver")
 
     def close(self) -> None:
@@ -180,7 +171,7 @@ class GroupCommitSaver(SqliteSaver):
     def delete_thread(self, thread_id: str) -> None:
         """Delete all that is stored of a thread."""
         with self.lock:
-            self._histories.forget(thread_id)
+            self.forget(thread_id)
             super().delete_thread(thread_id)
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -198,30 +189,22 @@ class GroupCommitSaver(SqliteSaver):
         if not target or not channels:
             return whole()
         with self.lock:
-            step = partial(self._step, place)
+            self._heed_others()
+            step = partial(read_step, self, place)
             return self._histories.read(place, target, channels, step, whole)
 
-    def _step(self, place: Place, checkpoint: str) -> Step | None:
-        """Read a checkpoint as one on the way back to a known one."""
+    def forget(self, thread_id: str) -> None:
+        """Read the histories of a thread again: something stored was changed."""
+        with self.lock:
+            self._histories.forget(thread_id)
+
+    def _heed_others(self) -> None:
+        """Forget all histories once another connection, of any process, has written."""
         with self.cursor(transaction=False) as cursor:
-            cursor.execute(_STEP, (*place, checkpoint))
-            row = cursor.fetchone()
-        if row is None:
-            return None
-        parent, kind, stored = row
-
-        def writes(channels: Sequence[str]) -> Sequence[PendingWrite]:
-            with self.cursor(transaction=False) as cursor:
-                cursor.execute(_WRITES, (*place, checkpoint))
-                rows = sorted(cursor.fetchall(), key=lambda row: writes_sort_key(*row[:3]))
-            return [
-                (task, channel, self.serde.loads_typed((kind, value)))
-                for _, task, _, channel, kind, value in rows
-                if channel in channels
-            ]
-
-        load = partial(self.serde.loads_typed, (kind, stored))
-        return Step(parent=parent, checkpoint=load, writes=writes)
+            (version,) = cursor.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._histories.clear()
+            self._version = version
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
