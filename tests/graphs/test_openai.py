@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx2
 import pytest
 from langchain.chat_models import init_chat_model
 from langchain_core.messages import AIMessageChunk
@@ -76,12 +77,15 @@ def test_the_whole_event_planning_over_http(llmock: LLMock, thread: RunnableConf
 
 async def test_tokens_are_streamed(llmock: LLMock, thread: RunnableConfig) -> None:
     script(llmock)
-    workflow = create_event_planning(MODEL).build(checkpointer=InMemorySaver())
     heard: dict[str, str] = {}
-    events = workflow.astream(REQUEST, thread, stream_mode="messages", subgraphs=True)
-    async for _, (message, facts) in events:
-        if isinstance(message, AIMessageChunk):
-            heard[facts["participant"]] = heard.get(facts["participant"], "") + message.text
+    # LangChain caches its own client, with connections of event loops that other tests closed.
+    async with httpx2.AsyncClient() as client:
+        model = init_chat_model(MODEL, http_async_client=client)
+        workflow = create_event_planning(model).build(checkpointer=InMemorySaver())
+        events = workflow.astream(REQUEST, thread, stream_mode="messages", subgraphs=True)
+        async for _, (message, facts) in events:
+            if isinstance(message, AIMessageChunk):
+                heard[facts["participant"]] = heard.get(facts["participant"], "") + message.text
     assert heard == {
         "supervisor": "The whole plan.",
         "venue": "The Copper Loft, $2,400.00",

@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(folder: Path) -> Iterator[str]:
+def remote_url(folder: Path) -> Iterator[str]:
     """The other server."""
     graphs = {name: f"tests.graphs.elsewhere:{name}" for name in elsewhere.GRAPHS}
     config = folder / "langgraph.json"
@@ -92,9 +92,9 @@ def marks(folder: Path, name: str) -> int:
 
 
 def test_its_thread_is_kept_for_the_thread_here(
-    url: str, invoke: Any, saver: Saver, thread: RunnableConfig
+    remote_url: str, invoke: Any, saver: Saver, thread: RunnableConfig
 ) -> None:
-    workflow = star(there("echo", url), saver, visits=2)
+    workflow = star(there("echo", remote_url), saver, visits=2)
     one, two = "Hello\n\nYour part: step 1", "Hello\n\nYour part: step 2"
     result = invoke(workflow, REQUEST, thread)
     assert said(result) == [one, f"{one} / {two}"]
@@ -107,23 +107,23 @@ def test_its_thread_is_kept_for_the_thread_here(
     assert usage.cost_usd > 0 and {line["by"] for line in lines_of(result)} == {"there"}
 
 
-def test_a_graph_is_driven_by_one_event_loop_after_the_other(url: str) -> None:
-    workflow = star(there("echo", url))
+def test_a_graph_is_driven_by_one_event_loop_after_the_other(remote_url: str) -> None:
+    workflow = star(there("echo", remote_url))
     for _ in range(3):
         assert said(asyncio.run(workflow.ainvoke(REQUEST))) == ["Hello\n\nYour part: step 1"]
 
 
-def test_another_thread_here_is_another_there(url: str, saver: Saver) -> None:
-    workflow = star(there("echo", url), saver)
+def test_another_thread_here_is_another_there(remote_url: str, saver: Saver) -> None:
+    workflow = star(there("echo", remote_url), saver)
     for name in ("a", "b"):
         result = workflow.invoke(REQUEST, {"configurable": {"thread_id": name}})
         assert said(result) == ["Hello\n\nYour part: step 1"]
 
 
 def test_a_question_surfaces_and_its_answer_goes_back(
-    url: str, invoke: Any, saver: Saver, thread: RunnableConfig, folder: Path
+    remote_url: str, invoke: Any, saver: Saver, thread: RunnableConfig, folder: Path
 ) -> None:
-    workflow, before = star(there("seats", url), saver), marks(folder, "before")
+    workflow, before = star(there("seats", remote_url), saver), marks(folder, "before")
     assert invoke(workflow, REQUEST, thread)["status"] == "waiting"
     (request,) = pending_requests(workflow, thread)
     assert (request.path, request.prompt) == ("there", "How many seats?")
@@ -135,9 +135,9 @@ def test_a_question_surfaces_and_its_answer_goes_back(
 
 
 def test_two_questions_are_answered_one_by_one(
-    url: str, saver: Saver, thread: RunnableConfig
+    remote_url: str, saver: Saver, thread: RunnableConfig
 ) -> None:
-    workflow = star(there("both", url), saver)
+    workflow = star(there("both", remote_url), saver)
     workflow.invoke(REQUEST, thread)
     first, second = pending_requests(workflow, thread)
     assert (first.prompt, second.prompt) == ("One?", "Two?")
@@ -147,9 +147,9 @@ def test_two_questions_are_answered_one_by_one(
 
 
 async def test_questions_cross_two_levels_here_and_two_there(
-    url: str, thread: RunnableConfig
+    remote_url: str, thread: RunnableConfig
 ) -> None:
-    inner = star(there("team", url))
+    inner = star(there("team", remote_url))
     with open_checkpointer("memory:") as saver:
         workflow = (
             SupervisorWorkflowBuilder("Outer", finish="forward")
@@ -167,30 +167,30 @@ async def test_questions_cross_two_levels_here_and_two_there(
     assert lines == {"inner/there/echo"}
 
 
-def test_a_workflow_there_that_ends_at_a_limit_is_a_limit_here(url: str) -> None:
-    result = star(there("limited", url)).invoke(REQUEST)
+def test_a_workflow_there_that_ends_at_a_limit_is_a_limit_here(remote_url: str) -> None:
+    result = star(there("limited", remote_url)).invoke(REQUEST)
     (report,) = result["reports"]
     assert (report["status"], report["kind"]) == ("limit", "limit_reached")
     assert "max_iterations=1" in report["error"] and report["text"].startswith("Hello")
     assert Usage.of(lines_of(result)).tokens == 15
 
 
-def test_a_retry_goes_on_with_the_run_that_failed(url: str, folder: Path) -> None:
+def test_a_retry_goes_on_with_the_run_that_failed(remote_url: str, folder: Path) -> None:
     retry = RetryPolicy(initial_interval=0.01, retry_on=RemoteError)
-    (report,) = star(there("fails", url, policies=[retry])).invoke(REQUEST)["reports"]
+    (report,) = star(there("fails", remote_url, policies=[retry])).invoke(REQUEST)["reports"]
     assert (report["text"], report["attempts"]) == ("in order", 2)
     assert (marks(folder, "before-failing"), marks(folder, "fails")) == (1, 2)
 
 
-def test_a_failure_there_is_a_report_here(url: str, folder: Path, invoke: Any) -> None:
+def test_a_failure_there_is_a_report_here(remote_url: str, folder: Path, invoke: Any) -> None:
     (folder / "fails").unlink(missing_ok=True)
-    (report,) = invoke(star(there("fails", url)), REQUEST)["reports"]
+    (report,) = invoke(star(there("fails", remote_url)), REQUEST)["reports"]
     assert (report["status"], report["kind"]) == ("failed", "agent_failed")
     assert report["error"].endswith("/fails ended as error: RuntimeError('out of order')")
 
 
-def test_a_graph_that_is_not_there_is_a_failure(url: str) -> None:
-    (report,) = star(there("nonesuch", url)).invoke(REQUEST)["reports"]
+def test_a_graph_that_is_not_there_is_a_failure(remote_url: str) -> None:
+    (report,) = star(there("nonesuch", remote_url)).invoke(REQUEST)["reports"]
     assert report["kind"] == "api_call_failed"
     assert "RemoteStatusError" in report["error"] and "nonesuch" in report["error"]
 
@@ -215,18 +215,18 @@ def test_a_server_that_is_not_there_is_a_failure_without_the_key(
 
 
 async def test_a_cancelled_visit_cancels_the_run_there(
-    url: str, folder: Path, thread: RunnableConfig
+    remote_url: str, folder: Path, thread: RunnableConfig
 ) -> None:
     began, done = marks(folder, "slow"), marks(folder, "slow-done")
     with open_checkpointer("memory:") as saver:
-        workflow = star(there("slow", url), saver)
+        workflow = star(there("slow", remote_url), saver)
         task = asyncio.create_task(workflow.ainvoke(REQUEST, thread))
         while marks(folder, "slow") == began:
             await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with get_client(url=url, api_key=None) as client:
+        async with get_client(url=remote_url, api_key=None) as client:
             threads = await client.threads.search(status="busy")
             assert threads == []
         assert marks(folder, "slow-done") == done
@@ -234,20 +234,22 @@ async def test_a_cancelled_visit_cancels_the_run_there(
     assert (marks(folder, "slow"), marks(folder, "slow-done")) == (began + 2, done + 1)
 
 
-async def test_a_visit_that_takes_too_long_is_cancelled_there(url: str, folder: Path) -> None:
+async def test_a_visit_that_takes_too_long_is_cancelled_there(
+    remote_url: str, folder: Path
+) -> None:
     done = marks(folder, "slow-done")
-    workflow = star(there("slow", url, policies=[Timeout(1.5)]))
+    workflow = star(there("slow", remote_url, policies=[Timeout(1.5)]))
     (report,) = (await workflow.ainvoke(REQUEST))["reports"]
     assert (report["status"], report["kind"]) == ("timeout", "agent_timeout")
-    async with get_client(url=url, api_key=None) as client:
+    async with get_client(url=remote_url, api_key=None) as client:
         assert await client.threads.search(status="busy") == []
     assert marks(folder, "slow-done") == done
 
 
-def visited(url: str, database: Path) -> None:
+def visited(remote_url: str, database: Path) -> None:
     """Begin a run of the slow graph, or go on with it."""
     with open_checkpointer(f"sqlite:///{database}") as saver:
-        workflow = star(there("slow", url), saver)
+        workflow = star(there("slow", remote_url), saver)
         config: RunnableConfig = {"configurable": {"thread_id": "t"}}
         if workflow.get_state(config).values:
             proceed(workflow, config)
@@ -256,38 +258,42 @@ def visited(url: str, database: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-def test_a_kill_here_repeats_nothing_there(url: str, folder: Path, tmp_path: Path) -> None:
+def test_a_kill_here_repeats_nothing_there(remote_url: str, folder: Path, tmp_path: Path) -> None:
     began, done = marks(folder, "slow"), marks(folder, "slow-done")
-    process = processes.Process(target=visited, args=(url, tmp_path / "threads.db"))
+    process = processes.Process(target=visited, args=(remote_url, tmp_path / "threads.db"))
     process.start()
     while marks(folder, "slow") == began:
         time.sleep(0.05)
     assert process.pid
     os.kill(process.pid, signal.SIGKILL)
     process.join(60)
-    visited(url, tmp_path / "threads.db")
+    visited(remote_url, tmp_path / "threads.db")
     assert (marks(folder, "slow"), marks(folder, "slow-done")) == (began + 1, done + 1)
     with open_checkpointer(f"sqlite:///{tmp_path / 'threads.db'}") as saver:
-        found = star(there("slow", url), saver).get_state({"configurable": {"thread_id": "t"}})
+        found = star(there("slow", remote_url), saver).get_state(
+            {"configurable": {"thread_id": "t"}}
+        )
         assert said(found.values) == ["slow is done"]
 
 
 def test_an_answer_that_arrived_already_is_not_given_twice(
-    url: str, thread: RunnableConfig, folder: Path
+    remote_url: str, thread: RunnableConfig, folder: Path
 ) -> None:
     """Somebody else has answered there; what came of it is the answer of the visit."""
     with open_checkpointer("memory:") as saver:
-        workflow = star(there("seats", url), saver)
+        workflow = star(there("seats", remote_url), saver)
         workflow.invoke(REQUEST, thread)
-        with get_sync_client(url=url, api_key=None) as client:
+        with get_sync_client(url=remote_url, api_key=None) as client:
             (waiting,) = client.threads.search(status="interrupted", limit=1)
             command: Any = {"resume": {"seats": 7}}
             client.runs.wait(waiting["thread_id"], "seats", command=command)
         assert said(resume(workflow, thread, {"seats": 3})) == ["7 seats"]
 
 
-def test_what_it_says_is_streamed_under_its_name(url: str) -> None:
-    parts: Any = star(there("echo", url)).stream(REQUEST, stream_mode="messages", subgraphs=True)
+def test_what_it_says_is_streamed_under_its_name(remote_url: str) -> None:
+    parts: Any = star(there("echo", remote_url)).stream(
+        REQUEST, stream_mode="messages", subgraphs=True
+    )
     spoken = [
         (facts.get("participant"), message.text)
         for _, (message, facts) in parts
@@ -301,6 +307,6 @@ def test_a_remote_graph_without_a_server_cannot_take_part() -> None:
         star(Participant(runs=RemoteGraph("echo"), description="There."))
 
 
-def test_a_remote_graph_passes_the_suite_for_participants(url: str) -> None:
-    report = check_participant(there("echo", url))
+def test_a_remote_graph_passes_the_suite_for_participants(remote_url: str) -> None:
+    report = check_participant(there("echo", remote_url))
     assert report.not_exercised == ["interrupts"]
