@@ -24,7 +24,7 @@ Place = tuple[str, str]
 """A thread and a namespace."""
 T = TypeVar("T")
 
-_UNCHANGING = (str, int, float, bool, bytes, type(None))
+_UNCHANGING = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,20 +195,18 @@ def _way(known: str, target: str, step: Callable[[str], Step | None]) -> list[St
 
 def own(value: T) -> T:
     """Copy a value so that nothing in it is shared: plain JSON and messages, in any depth."""
-    given: object = value
-    if isinstance(given, _UNCHANGING):
+    given: Any = value
+    kind = type(given)
+    if kind in _UNCHANGING:
         return value
+    if kind is dict:
+        return cast(T, {key: own(item) for key, item in given.items()} if given else {})
+    if kind is list:
+        return cast(T, [own(item) for item in given] if given else [])
     if isinstance(given, BaseMessage):
         return cast(T, _own_message(given))
-    if isinstance(given, list):
-        return cast(T, [own(item) for item in cast(list[object], given)])
-    if isinstance(given, dict):
-        named = cast(dict[object, object], given)
-        return cast(T, {key: own(item) for key, item in named.items()})
-    if isinstance(given, tuple):
-        items = [own(item) for item in cast(tuple[object, ...], given)]
-        kind: Any = type(cast(object, given))
-        return cast(T, kind(*items) if hasattr(kind, "_fields") else tuple(items))
+    if kind is tuple:
+        return cast(T, tuple(own(item) for item in given))
     return copy.deepcopy(value)
 
 
@@ -217,6 +215,6 @@ def _own_message(message: BaseMessage) -> BaseMessage:
     copied = message.model_copy()
     fields = vars(copied)
     for name, value in fields.items():
-        if not isinstance(value, _UNCHANGING):
-            fields[name] = own(value) if value else type(value)()
+        if type(value) not in _UNCHANGING:
+            fields[name] = own(value)
     return copied

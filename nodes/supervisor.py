@@ -118,7 +118,7 @@ def create_supervisor_node(
         if decided is not None and decided.agents:
             update["agents"] = {**(state.get("agents") or {}), **decided.agents}
         after = {**state, **update}
-        return Command(update=update, goto=route(after, team.live(after), team.reads_state))
+        return Command(update=update, goto=route(after, team.live(after)))
 
     return StepsNode(supervise, name=SUPERVISOR, graphs=tuple(getattr(decider, "graphs", ())))
 
@@ -146,7 +146,7 @@ def _followed(decision: Decision, state: Mapping[str, Any], team: Team) -> Comma
     """Follow on a decision that a budget had stopped."""
     after = {**state, "decision": decision}
     update = {"decision": decision, "status": "running"}
-    return Command(update=update, goto=route(after, team.live(after), team.reads_state))
+    return Command(update=update, goto=route(after, team.live(after)))
 
 
 def _retried(config: RunnableConfig, error: Exception, seconds: float) -> None:

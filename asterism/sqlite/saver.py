@@ -1,13 +1,9 @@
-"""A sqlite saver for sync and async runs that commits whatever is waiting at once."""
+"""A sqlite saver for sync and async runs; what waits at the same time is committed at once."""
 
-import asyncio
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -27,6 +23,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from asterism.historycache import HistoryCache
 from asterism.leases import Release, take_file_lease, take_process_lease
 from asterism.sqlite.files import faults, prepare
+from asterism.sqlite.groups import Groups
 from asterism.sqlite.steps import read_step
 
 T = TypeVar("T")
@@ -35,26 +32,11 @@ FORMAT = 1
 """The version of what is stored; it grows when an older version could not read it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A call that an event loop waits for."""
-
-    call: Callable[[], Any]
-    future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    value: Any = None
-    error: BaseException | None = None
-
-
 class GroupCommitSaver(SqliteSaver):
-    """LangGraph's `SqliteSaver`, same tables, with async methods on one thread of its own.
+    """LangGraph's `SqliteSaver`, same tables, with async methods that share transactions.
 
-    Calls that arrive while a transaction is being committed share the next one. Each call
-    returns only when its transaction is committed, so `durability="sync"` means what it says.
+    Each call returns only when its transaction is committed, so `durability="sync"` means what
+    it says.
     """
 
     def __init__(
@@ -68,17 +50,12 @@ class GroupCommitSaver(SqliteSaver):
         self.path = path
         self.lock: Any = threading.RLock()  # a transaction of several calls holds it throughout
         self._histories = HistoryCache()
-        self._jobs: deque[_Job] = deque()
-        self._guard = threading.Lock()
-        self._state = {"draining": False, "grouped": False, "closed": False}
         self._version = 0  # of the file, as others change it
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-saver")
+        self._groups = Groups(conn, self.lock)
 
     def close(self) -> None:
         """Finish what is waiting and end the thread; the connection stays open."""
-        with self._guard:
-            self._state["closed"] = True
-        self._thread.shutdown(wait=True)
+        self._groups.close()
 
     def setup(self) -> None:
         """Make the tables where they are missing.
@@ -116,16 +93,16 @@ class GroupCommitSaver(SqliteSaver):
             try:
                 yield cursor
             except BaseException:
-                if not self._state["grouped"]:
+                if not self._groups.open:
                     self.conn.rollback()
                 raise
             else:
-                if transaction and not self._state["grouped"]:
+                if transaction and not self._groups.open:
                     self.conn.commit()
             finally:
                 cursor.close()
 
-    # ---- async, each one call on the thread
+    # ---- async, each one call of a group
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Get a checkpoint; see `get_tuple`."""
@@ -142,7 +119,8 @@ class GroupCommitSaver(SqliteSaver):
         """List checkpoints; see `list`."""
         rows: Iterator[CheckpointTuple] = iter(
             await self._call(
-                lambda: [*self.list(config, filter=filter, before=before, limit=limit)]
+                lambda: [*self.list(config, filter=filter, before=before, limit=limit)],
+                short=False,
             )
         )
         for row in rows:
@@ -176,7 +154,7 @@ class GroupCommitSaver(SqliteSaver):
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread; see `delete_thread`."""
-        await self._call(lambda: self.delete_thread(thread_id))
+        await self._call(lambda: self.delete_thread(thread_id), short=False)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -214,69 +192,6 @@ class GroupCommitSaver(SqliteSaver):
             lambda: self.get_delta_channel_history(config=config, channels=channels)
         )
 
-    # ---- the thread
-
-    async def _call(self, call: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        job = _Job(call, loop.create_future(), loop)
-        with self._guard, faults(self.path):
-            if self._state["closed"]:
-                raise sqlite3.ProgrammingError("Cannot operate on a closed database.")
-            self._jobs.append(job)
-            if not self._state["draining"]:
-                self._state["draining"] = True
-                self._thread.submit(self._drain)
-        return cast(T, await job.future)
-
-    def _drain(self) -> None:
-        """Run what is waiting, group by group, until nothing is."""
-        while True:
-            with self._guard:
-                group = list(self._jobs)
-                self._jobs.clear()
-                if not group:
-                    self._state["draining"] = False
-                    return
-            outcomes = self._together(group)
-            for loop in {job.loop for job in group}:
-                answers = [
-                    (job, found)
-                    for job, found in zip(group, outcomes, strict=True)
-                    if job.loop is loop
-                ]
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(_answer, answers)
-
-    def _together(self, group: Sequence[_Job]) -> list[_Outcome]:
-        """Run a group in one transaction; if that fails, each call in one of its own."""
-        if len(group) > 1:
-            with self.lock:
-                self._state["grouped"] = True
-                try:
-                    values = [job.call() for job in group]
-                    self.conn.commit()
-                except Exception:  # noqa: BLE001 - raised again below, by the call that fails
-                    self.conn.rollback()
-                else:
-                    return [_Outcome(value) for value in values]
-                finally:
-                    self._state["grouped"] = False
-        return [_alone(job) for job in group]
-
-
-def _alone(job: _Job) -> _Outcome:
-    try:
-        return _Outcome(job.call())
-    except BaseException as error:  # noqa: BLE001 - raised where the call is awaited
-        return _Outcome(error=error)
-
-
-def _answer(answers: Sequence[tuple[_Job, _Outcome]]) -> None:
-    """Hand results to those who wait for them, in their event loop."""
-    for job, outcome in answers:
-        if job.future.cancelled():
-            continue
-        if outcome.error is not None:
-            job.future.set_exception(outcome.error)
-        else:
-            job.future.set_result(outcome.value)
+    async def _call(self, call: Callable[[], T], *, short: bool = True) -> T:
+        with faults(self.path):
+            return await self._groups.run(call, short=short)

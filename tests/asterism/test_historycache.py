@@ -111,6 +111,7 @@ def test_what_another_connection_changes_is_read_again(url: str) -> None:
         assert last is not None
         before = one.get_delta_channel_history(config=last.config, channels=CHANNELS)
         assert before["messages"]["writes"]
+        assert isinstance(other, SqliteSaver)
         with other.cursor() as cursor:
             cursor.execute("DELETE FROM writes")
         after = one.get_delta_channel_history(config=last.config, channels=CHANNELS)
