@@ -13,8 +13,10 @@ help: ## Show what there is
 demo: $(VENV)/installed ## Plan an event with the offline model: no key, no network
 	@$(BIN)/asterism run event_planning "$(REQUEST)" --model offline --db :memory:
 
+# Four at once, as many tests wait. Each process would compile what another has compiled
+# where the environment forbids bytecode.
 test: $(VENV)/developed ## Run the tests
-	$(BIN)/python -m pytest
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal
 
 # What the browser needs is not in [dev]: 100 MB that no other target uses. Where it cannot be
 # installed, the tests are skipped and say why. The pictures are in out/ui.

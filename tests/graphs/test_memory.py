@@ -1,7 +1,5 @@
 """Local memory: a participant remembers its own visits, and only its own."""
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import Participant, SupervisorWorkflowBuilder
 from asterism.testing import ScriptedChatModel, ScriptedReply
+from tests.processes import run
 from tests.teams import Turns, follow, said, star
 
 TEAM = ("venue", "food", "music")
@@ -114,18 +113,9 @@ print([[m.text.split()[0] for m in prompt] for prompt in turns.prompts["venue"]]
 
 def test_memory_outlives_visits_requests_and_processes(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'threads.db'}"
-    root = Path(__file__).parents[2]
 
     def in_a_new_process(request: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, url, request],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        return done.stdout.strip()
+        return run(SCRIPT, url, request, check=True).stdout.strip()
 
     assert in_a_new_process("One") == "[['One'], ['One', 'venue', 'One']]"
     assert in_a_new_process("Two") == (

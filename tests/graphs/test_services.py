@@ -44,7 +44,7 @@ from asterism.graphs.workflow import Workflow
 from asterism.retries import can_pass
 from asterism.testing import check_participant
 from tests.asterism.telemetry.serving import Silent, serving
-from tests.crashing import processes
+from tests.processes import forks
 from tests.teams import follow, said
 
 Saver = BaseCheckpointSaver[str]
@@ -681,7 +681,7 @@ def test_a_kill_between_the_answer_and_its_checkpoint_repeats_the_call_with_its_
 
     with Server(kill, tells("ten")) as server:
         for code in (-signal.SIGKILL, 0):
-            process = processes.Process(target=killed_before_it_stores, args=(server.url, tmp_path))
+            process = forks.Process(target=killed_before_it_stores, args=(server.url, tmp_path))
             process.start()
             process.join(60)
             assert process.exitcode == code
