@@ -1,5 +1,6 @@
 """Local memory: a participant remembers its own visits, and only its own."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.processes import run
 from tests.teams import Turns, follow, said, star
 
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "25"))
 TEAM = ("venue", "food", "music")
 
 
@@ -53,7 +55,7 @@ visits = st.lists(st.tuples(st.sampled_from(TEAM), st.booleans()), max_size=8)
 requests = st.lists(visits, min_size=1, max_size=3)
 
 
-@settings(max_examples=60)
+@settings(max_examples=EXAMPLES)
 @given(requests)
 def test_every_prompt_is_valid_and_holds_no_stranger(plan: list[list[tuple[str, bool]]]) -> None:
     models = {
