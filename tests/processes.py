@@ -29,7 +29,6 @@ forks.set_forkserver_preload(
         "asterism.testing",
         "asterism.ui.app",
         "asterism.workers.worker",
-        "langchain_openai",
         "tests.asterism.workers.teams",
         "tests.crashing",
         "uvicorn",
