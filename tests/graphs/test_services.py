@@ -403,7 +403,7 @@ def test_every_failure_has_a_name_and_can_be_made_up_for(
     with Server(act) as server:
         service = quotes(
             server.url,
-            timeout=0.4,
+            timeout=0.4 if act in (silent, dripping) else 20,
             max_bytes=5_000,
             headers={"authorization": SecretStr(SECRET)},
         )
