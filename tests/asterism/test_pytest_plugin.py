@@ -41,7 +41,8 @@ import os, pathlib, pytest
 cassette = pathlib.Path("cassettes", "test_trip", "test_cassette.json")
 
 def run(*options):
-    pytest.main(["-p", "no:cacheprovider", *options])
+    others = ["langsmith_plugin", "llmock", "asyncio", "anyio", "hypothesispytest", "xdist"]
+    pytest.main([*(f"-pno:{name}" for name in [*others, "cacheprovider"]), *options])
 
 run()
 cassette.replace("first.json")
@@ -68,7 +69,6 @@ def run(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope=function\n")
     (tmp_path / "test_trip.py").write_text(TESTS)
     return tmp_path
 
