@@ -557,11 +557,11 @@ async def test_children_are_not_taken_for_silent_when_the_loop_was_held_up() -> 
 
     async def blocks(state: Log) -> Log:
         await asyncio.sleep(0.1)
-        time.sleep(0.5)
+        time.sleep(2)
         return {"done": ["b"]}
 
     async with supervisor(told) as parent:
-        quota = AgentQuota(heartbeat_timeout=0.3)
+        quota = AgentQuota(heartbeat_timeout=1.2)
         children = [await parent.spawn("c", GO, chain(work), quota) for work in (beats, blocks)]
         for child in children:
             await parent.await_child(child)
