@@ -1,3 +1,4 @@
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,12 @@ os.environ["LANGSMITH_TRACING"] = "false"  # nothing leaves the machine, and exi
 # A busy machine is slow, not wrong: no example fails by the clock.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now out of each collection of garbage: tests ask for many."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The layout holds: who may import whom, what is public, how long a file may be."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -197,10 +198,17 @@ def _modules() -> dict[str, Path]:
 MODULES = _modules()
 
 
+@cache
+def _nodes(path: Path) -> list[ast.AST]:
+    """What a file imports, anywhere in it."""
+    found = ast.walk(ast.parse(path.read_text()))
+    return [node for node in found if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def _imports(path: Path) -> set[str]:
     """The modules of this library that a file imports anywhere in it."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in _nodes(path):
         if isinstance(node, ast.ImportFrom) and node.module:
             within = [f"{node.module}.{alias.name}" for alias in node.names]
             names = [n if _own(n) in MODULES else node.module for n in within]
@@ -248,7 +256,7 @@ def test_a_file_is_at_most_300_lines(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_are_absolute_and_name_the_package(module: str) -> None:
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in _nodes(MODULES[module]):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0
             assert (node.module or "").split(".")[0] not in FOLDERS[:3]

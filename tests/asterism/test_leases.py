@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,9 +16,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
 from asterism.errors import ThreadBusyError
 from asterism.leases import take_file_lease, take_lease
+from tests.processes import Process
 from tests.teams import Turns, follow, said, star
 
-ROOT = Path(__file__).parents[2]
 REQUEST = {"messages": [("user", "Plan it")]}
 Saver = BaseCheckpointSaver[str]
 
@@ -164,11 +162,8 @@ def test_another_process_is_kept_off_and_a_lease_dies_with_its_holder(
 ) -> None:
     postgres = kind == "postgres"
     url = request.getfixturevalue(kind) if postgres else f"sqlite:///{tmp_path / 'threads.db'}"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, url], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
+    holder = Process(HOLDER, url)
+    holder.said("held\n")
     config: RunnableConfig = {"configurable": {"thread_id": "t"}}
     with open_checkpointer(url) as saver:
         workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
@@ -176,6 +171,5 @@ def test_another_process_is_kept_off_and_a_lease_dies_with_its_holder(
             workflow.invoke(REQUEST, config)
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        holder.stdout.close()
         patient = star(Turns(), ["venue"], thread_wait=60).build(checkpointer=saver)
         assert patient.invoke(REQUEST, config)["status"] == "completed"

@@ -589,9 +589,9 @@ def follow(plan: list[SubAgentTask]) -> None:
 def test_the_work_of_a_schedule_grows_as_its_plan_does(
     shape: Callable[[int], list[SubAgentTask]],
 ) -> None:
-    small, large = shape(500), shape(5_000)
+    small, large = shape(200), shape(2_000)
     few = lines_run(lambda: follow(small))
-    assert few > 500 and lines_run(lambda: follow(large)) < 13 * few
+    assert few > 200 and lines_run(lambda: follow(large)) < 13 * few
 
 
 def test_the_work_of_a_failure_and_of_faults_grows_as_the_plan_does() -> None:
@@ -604,7 +604,7 @@ def test_the_work_of_a_failure_and_of_faults_grows_as_the_plan_does() -> None:
         back = [task(t.task_id, *t.dependencies, "end") for t in fan(size)]
         assert len(plan_faults(back, agents_of(back))) == 2
 
-    assert lines_run(lambda: spoil(5_000)) < 13 * lines_run(lambda: spoil(500))
+    assert lines_run(lambda: spoil(2_000)) < 13 * lines_run(lambda: spoil(200))
 
 
 SECONDS = {
