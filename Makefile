@@ -13,8 +13,10 @@ help: ## Show what there is
 demo: $(VENV)/installed ## Plan an event with the offline model: no key, no network
 	@$(BIN)/asterism run event_planning "$(REQUEST)" --model offline --db :memory:
 
+# Four at once, as many tests wait. Each process would compile what another has compiled
+# where the environment forbids bytecode.
 test: $(VENV)/developed ## Run the tests
-	$(BIN)/python -m pytest
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal
 
 # What the browser needs is not in [dev]: 100 MB that no other target uses. Where it cannot be
 # installed, the tests are skipped and say why. The pictures are in out/ui.
@@ -64,9 +66,13 @@ eval: $(VENV)/developed ## See how well deciders route labelled requests, offlin
 torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,000 children, stop workers, prune 1 GB
 	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 ASTERISM_ROUNDS=10 \
 		ASTERISM_MEGABYTES=1000 $(BIN)/python -m pytest -o log_cli=true \
-		tests/test_crashes.py tests/graphs/test_machine.py \
+		tests/test_crashes.py tests/graphs/test_machine.py tests/graphs/test_batch_stops.py \
 		tests/asterism/supervision/test_machine.py tests/asterism/supervision/test_soak.py \
-		tests/asterism/workers/test_crowds.py tests/asterism/test_retention.py
+		tests/asterism/workers/test_crowds.py tests/asterism/test_retention.py \
+		tests/asterism/test_breaker.py tests/asterism/test_capacity.py \
+		tests/asterism/test_prices.py tests/asterism/test_tasks.py \
+		tests/graphs/test_bad_inputs.py tests/graphs/test_batch.py tests/graphs/test_memory.py \
+		tests/graphs/test_prefixes.py tests/graphs/test_usage.py
 
 # What makes the mutants is not in [dev]: no other target uses it. The figures are in docs/mutation.md.
 mutants: $(VENV)/developed ## Change each line of the rules of a run, and see whether a test notices

@@ -1,7 +1,7 @@
 """What a supervisor decides, what it asks people, and how both are read."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage
@@ -102,11 +102,13 @@ class HumanFeedbackRequest(BaseModel):
     """The latest messages, oldest first, each with `role`, `name` and `content`."""
 
 
-def match_name(said: str, names: Iterable[str]) -> str | None:
+def match_name(said: str, names: Collection[str]) -> str | None:
     """Find the participant that `said` means, or None.
 
     Only differences of case, width, white space and control characters are forgiven.
     """
+    if said in names:
+        return said
     wanted = normal_name(said)
     return next((name for name in names if normal_name(name) == wanted), None)
 

@@ -26,7 +26,13 @@ _TEXTS = ("content", "name", "id", "tool_calls", "invalid_tool_calls", "tool_cal
 """The fields of a message that hold text of people, models and tools."""
 
 
-def fold_messages(left: list[AnyMessage], writes: Sequence[object]) -> list[AnyMessage]:
+Places = dict[str | None, int]
+"""Where the messages of a history stand, by id."""
+
+
+def fold_messages(
+    left: list[AnyMessage], writes: Sequence[object], places: Places | None = None
+) -> list[AnyMessage]:
     """Apply writes to a history in order, as `add_messages` would one by one.
 
     Each is cleaned, so what stands in a history can be stored, and sent to a model.
@@ -37,25 +43,32 @@ def fold_messages(left: list[AnyMessage], writes: Sequence[object]) -> list[AnyM
     Args:
         left: The history so far; it is not changed.
         writes: Each a message or a list of messages, in any form that LangChain reads.
+        places: Where the messages of `left` stand, where that is known; it is made to tell
+            where those of the result do.
 
     Returns:
         A new list.
     """
-    return _fold(left, writes, repair=False)
+    return _fold(left, writes, places, repair=False)
 
 
-def fold_history(left: list[AnyMessage], writes: Sequence[object]) -> list[AnyMessage]:
+def fold_history(
+    left: list[AnyMessage], writes: Sequence[object], places: Places | None = None
+) -> list[AnyMessage]:
     """Apply writes to a participant's history as `fold_messages` does, and keep it valid.
 
     A turn that broke off between a tool call and its result leaves a call without one, and a
     model refuses a history that holds such a call. When the next request arrives, the call is
     answered with what is known: that it was interrupted.
     """
-    return _fold(left, writes, repair=True)
+    return _fold(left, writes, places, repair=True)
 
 
-def _fold(left: list[AnyMessage], writes: Sequence[object], *, repair: bool) -> list[AnyMessage]:
-    merged, places = list(left), _places(left)
+def _fold(
+    left: list[AnyMessage], writes: Sequence[object], places: Places | None, *, repair: bool
+) -> list[AnyMessage]:
+    merged = list(left)
+    places = places_of(left) if places is None else places
     for write in writes:
         items = cast(list[object], write) if isinstance(write, list) else [write]
         new = cast(list[BaseMessage], items)
@@ -69,20 +82,20 @@ def _fold(left: list[AnyMessage], writes: Sequence[object], *, repair: bool) -> 
                 merged = cast(
                     list[AnyMessage], add_messages(cast(Any, merged), cast(Any, clean(new)))
                 )
-                places = _places(merged)
+                places.clear()
+                places.update(places_of(merged))
                 continue
         for message in new:
             _place(clean(message), merged, places, repair=repair)
     return merged
 
 
-def _places(messages: Sequence[BaseMessage]) -> dict[str | None, int]:
+def places_of(messages: Sequence[BaseMessage]) -> Places:
+    """Return where messages stand, by id."""
     return {message.id: place for place, message in enumerate(messages)}
 
 
-def _place(
-    given: BaseMessage, merged: list[AnyMessage], places: dict[str | None, int], *, repair: bool
-) -> None:
+def _place(given: BaseMessage, merged: list[AnyMessage], places: Places, *, repair: bool) -> None:
     """Put a message where the one with its id stands, or at the end."""
     whole = message_chunk_to_message(given) if isinstance(given, BaseMessageChunk) else given
     item = cast(AnyMessage, whole)
@@ -95,7 +108,7 @@ def _place(
     merged.append(item)
 
 
-def _answer_dangling(merged: list[AnyMessage], places: dict[str | None, int]) -> None:
+def _answer_dangling(merged: list[AnyMessage], places: Places) -> None:
     for answer in answer_dangling_calls(merged):
         places[answer.id] = len(merged)
         merged.append(answer)
@@ -214,9 +227,14 @@ def history_fault(messages: Iterable[BaseMessage]) -> str | None:
 
 def clean_text(text: str) -> str:
     """Replace what cannot be stored or sent: lone surrogates and null characters."""
-    if not text.isascii():
-        text = text.encode("utf-8", "replace").decode("utf-8")
-    return text.replace("\x00", "�")
+    if _is_clean(text):
+        return text
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "�")
+
+
+def _is_clean(text: object) -> bool:
+    """Whether it can be told at a glance that there is nothing to replace."""
+    return type(text) is str and text.isascii() and "\x00" not in text
 
 
 def clean(value: T) -> T:
@@ -226,6 +244,8 @@ def clean(value: T) -> T:
         `value` itself where there is nothing to replace.
     """
     given: object = value
+    if given is None or _is_clean(given):
+        return value
     if isinstance(given, str):
         text = clean_text(given)
         return value if text == given else cast(T, text)
@@ -245,6 +265,9 @@ def clean(value: T) -> T:
 
 def _clean_message(message: BaseMessage) -> BaseMessage:
     fields = vars(message)
-    texts = [(name, fields[name]) for name in _TEXTS if fields.get(name)]
-    changed = {name: new for name, text in texts if (new := clean(text)) is not text}
+    changed: dict[str, Any] = {}
+    for name in _TEXTS:
+        text = fields.get(name)
+        if text and not _is_clean(text) and (new := clean(text)) is not text:
+            changed[name] = new
     return message.model_copy(update=changed) if changed else message

@@ -6,10 +6,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 
+from asterism.defaults import OFFLINE as OFFLINE
 from asterism.errors import ModelNotFoundError
-
-OFFLINE = "offline"
-"""The name of the model that needs no key and no network."""
 
 ModelLike = str | BaseChatModel | Runnable[Any, AIMessage]
 """A chat model, also with fallbacks or bound arguments, or the name of one."""

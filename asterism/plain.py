@@ -3,6 +3,7 @@
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
@@ -25,6 +26,7 @@ def is_number(value: object) -> bool:
     return abs(value) <= sys.float_info.max  # also an int, which `isfinite` cannot always take
 
 
+@lru_cache(maxsize=4_096)
 def normal_name(name: str) -> str:
     """Fold case, width, white space and control characters away, to compare names."""
     folded = unicodedata.normalize("NFKC", name).casefold()

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired
 
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AnyMessage, BaseMessage
 from langgraph.channels import DeltaChannel
+from langgraph.checkpoint.base import PendingWrite
 from typing_extensions import TypedDict
 
+from asterism.historycache import Made, Writes, own
 from asterism.ledger import Entry
-from asterism.messages import fold_messages
+from asterism.messages import Places, fold_messages, places_of
 
 Status = Literal["running", "completed", "waiting", "limit", "stalled", "failed", "cancelled"]
 """How a run stands. Only `"running"` and `"waiting"` are not an end."""
@@ -106,12 +108,45 @@ class HistoryChannel(DeltaChannel[list[AnyMessage]]):
     def snapshot_frequency(self, least: int) -> None:
         self.value: Any = None  # the base class sets it after this
         self._least = least
+        self._places: Places = {}
+
+    def update(self, values: Sequence[Any]) -> bool:
+        """Apply writes; where messages stand is kept, so that a long history costs no more."""
+        if not values or not all(isinstance(value, list | BaseMessage) for value in values):
+            return super().update(values)
+        before = self.value if self.is_available() else []
+        known, self._places = self._places, {}
+        if len(known) != len(before) or (before and known.get(before[-1].id) != len(before) - 1):
+            known = places_of(before)  # not made here, or changed by somebody who has it
+        fold: Any = self.reducer
+        self.value = fold(before, values, known)
+        self._places = known
+        return True
+
+    def replay_writes(self, writes: Sequence[PendingWrite]) -> None:
+        """Apply stored writes; what was made of the first ones before is not made again."""
+        if not isinstance(writes, Writes):
+            super().replay_writes(writes)
+            return
+        made = writes.made
+        count = 0
+        if made is not None and made.by is self.reducer:
+            self.value, count = made.value, made.count
+        super().replay_writes(writes.since(count))
+        writes.made = Made(by=self.reducer, count=len(writes), value=self.value)
+        self.value = own(self.value)
 
 
 Messages = Annotated[
     list[AnyMessage], HistoryChannel(fold_messages, snapshot_frequency=SNAPSHOT_FREQUENCY)
 ]
 """A history of which each checkpoint stores only what is new."""
+
+
+Reports = Annotated[list[Report], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+"""The answer board; it grows with each visit."""
+
+Brief = Annotated[list[str], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
 
 
 class WorkflowInput(TypedDict):
@@ -127,7 +162,7 @@ class WorkflowOutput(TypedDict):
     status: Status
     reason: str | None
     iterations: int
-    reports: Annotated[list[Report], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    reports: Reports
     usage: Annotated[list[Entry], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
     """What the calls of the supervisor took; those of visits stand in the reports."""
     structured_response: Any
@@ -136,7 +171,7 @@ class WorkflowOutput(TypedDict):
 class WorkflowState(WorkflowOutput):
     """Everything that a workflow remembers on its own thread."""
 
-    brief: Annotated[list[str], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    brief: Brief
     """The request of this run, then the questions and answers that made it clearer."""
     decision: Decision | None
     """The decision that is being followed."""
@@ -153,8 +188,17 @@ class WorkflowState(WorkflowOutput):
     """The tasks of its plan that have begun and have no report yet."""
 
 
+class Ordered(TypedDict):
+    """What the node of a participant reads of the state: what it is to do."""
+
+    decision: Decision | None
+    iterations: int
+    reports: Reports
+    brief: Brief
+
+
 class Visit(TypedDict):
-    """What a participant is sent: one focused request."""
+    """What a participant is asked: one focused request."""
 
     id: str
     """The handoff; the participant's report and its checkpoints carry it."""

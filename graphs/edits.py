@@ -1,7 +1,7 @@
 """Edits of a stored run: a decision in an update is followed, wherever it comes from."""
 
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -22,7 +22,6 @@ def prepared(
     snapshot: StateSnapshot,
     names: Sequence[str],
     nodes: Collection[str],
-    reads_state: Callable[[str], bool],
 ) -> tuple[RunnableConfig, Sequence[Sequence[StateUpdate]]]:
     """Prepare the arguments of `bulk_update_state`.
 
@@ -32,14 +31,13 @@ def prepared(
         snapshot: The state that it finds.
         names: Who takes part in the workflow.
         nodes: The nodes of the workflow.
-        reads_state: Tells which of them reads the state itself.
     """
     if lender(config) is None and (config.get("configurable") or {}).get("checkpoint_ns"):
         # A checkpoint of a participant carries the visit in which it was made, to go on there.
         visit = as_dict(snapshot.metadata).get(HANDOFF)
         facts = {} if visit is None else {HANDOFF: visit}
         return {**config, "metadata": {**(config.get("metadata") or {}), **facts}}, supersteps
-    where = (snapshot, names, nodes, reads_state)
+    where = (snapshot, names, nodes)
     steps = [[routed(update, *where) for update in step] for step in supersteps]
     return config, steps
 
@@ -49,7 +47,6 @@ def routed(
     snapshot: StateSnapshot,
     names: Sequence[str],
     nodes: Collection[str],
-    reads_state: Callable[[str], bool],
 ) -> StateUpdate:
     """Add where a decision leads to an update that comes from the supervisor.
 
@@ -71,7 +68,7 @@ def routed(
         decision = as_task(edited(after["decision"], names), nodes)
         after["decision"] = _identified(decision, as_dict(before.get("decision")))
         values = {**values, "decision": after["decision"]}
-    command: Command[Any] = Command(update=values, goto=route(after, names, reads_state))
+    command: Command[Any] = Command(update=values, goto=route(after, names))
     return update._replace(values=cast(Any, command))
 
 

@@ -25,7 +25,7 @@ from asterism.nodes.routing import BEGIN, DISPATCH, FINISH, HUMAN, SUPERVISOR, U
 from asterism.nodes.supervisor import SupervisorInput, create_supervisor_node
 from asterism.nodes.team import Team
 from asterism.nodes.undo import create_undo_node
-from asterism.state import Visit, WorkflowInput, WorkflowOutput, WorkflowState
+from asterism.state import Ordered, WorkflowInput, WorkflowOutput, WorkflowState
 
 
 def create_star(
@@ -67,7 +67,7 @@ def create_star(
         destinations=(*team.members, DISPATCH, HUMAN, *undoing, FINISH),
     )
     for name, member in team.members.items():
-        sees = whole if member.grant else Visit
+        sees = whole if member.grant else Ordered
         star.add_node(name, create_participant_node(member), input_schema=sees)
         star.add_edge(name, SUPERVISOR)
     dispatch = create_dispatch_node(team, max_parallel_tasks=max_parallel_tasks)

@@ -231,7 +231,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     ) -> Steps[RunnableConfig]:
         found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
         names = tuple(self.facts.team.live(as_dict(found.values)))
-        edit = prepared(config, supersteps, found, names, self.nodes, self.facts.team.reads_state)
+        edit = prepared(config, supersteps, found, names, self.nodes)
         update = (super().bulk_update_state, super().abulk_update_state)
         return cast(RunnableConfig, (yield Call(*update, edit)))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, cast
 
@@ -23,6 +24,7 @@ from asterism.nodes.guards import missing, missing_complaint
 from asterism.nodes.protocol import Told
 from asterism.nodes.reading import informed
 from asterism.nodes.retrying import OnRetry, once, retried
+from asterism.nodes.routing import latest_reports
 from asterism.nodes.team import Creation
 from asterism.nodes.view import SupervisorView
 from asterism.redaction import describe_error, redact
@@ -71,9 +73,7 @@ def decide(
     complaints = list(view.complaints)
     lacking: list[str] = []
 
-    def put(view: SupervisorView) -> Steps[Any]:
-        return _ask(replace(ask, args=(view,)), rules.retry, on_retry)
-
+    put = partial(_ask, ask, rules.retry, on_retry)
     for _ in range(rules.max_repairs + 1):
         view = replace(view, complaints=tuple(complaints))
         view, said = yield from informed(view, put)
@@ -130,9 +130,12 @@ def created_agents(decision: SupervisorDecision) -> dict[str, Any]:
     return {agent["agent_id"]: agent for agent in dumped}
 
 
-def _ask(ask: Call, policy: RetryPolicy, on_retry: OnRetry | None) -> Steps[Any]:
+def _ask(
+    ask: Call, policy: RetryPolicy, on_retry: OnRetry | None, view: SupervisorView
+) -> Steps[Any]:
+    call = replace(ask, args=(view,))
     try:
-        return (yield from retried(lambda: once(ask), policy, on_retry=on_retry))
+        return (yield from retried(lambda: once(call), policy, on_retry=on_retry))
     except (GraphBubbleUp, BudgetExceededError):
         raise
     except Exception as error:
@@ -194,7 +197,7 @@ def compensation_of(state: Mapping[str, Any]) -> Decision | None:
     before: Mapping[str, Any] = state.get("decision") or {}
     if before.get("undo") and before.get("then"):
         return cast(Decision, before["then"])
-    latest = [r for r in state.get("reports") or () if r["round"] == taken]
+    latest = latest_reports(state.get("reports") or (), taken)
     wanted = [r["compensation"] for r in latest if "compensation" in r]
     asks = list(dict.fromkeys(c["prompt"] for c in wanted if c["action"] == "ask_person"))
     question = question_of("\n\n".join(asks)) if asks else None

@@ -19,9 +19,11 @@ def create_participant_node(member: Member) -> StepsNode:
     visitor = create_visitor(member)
 
     def visit(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
-        visit, given = cast(Visit, state), dict[str, Any]()
+        # A thread of an older version may wait for a visit that it was sent.
+        sent = member.grant is None and "participant" in state
+        visit = cast(Visit, state) if sent else visit_in(state, member.name)
+        given: dict[str, Any] = {}
         if member.grant is not None:
-            visit = visit_in(state, member.name)
             given = visit["given"] = member.grant.given(member.name, visit["id"], state)
         this = Try(config=config, resumes=visit.get("resumes", False))
         try:

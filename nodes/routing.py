@@ -2,34 +2,29 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
-
-from langgraph.types import Send
 
 from asterism.errors import RoutingError
 from asterism.prompts import render
-from asterism.state import Decision, Visit
+from asterism.state import Decision, Report, Visit
 from asterism.tasks import SubAgentTask
 
 BEGIN, SUPERVISOR, DISPATCH = "begin", "supervisor", "dispatch"
 HUMAN, UNDO, FINISH = "human", "undo", "finish"
 
 
-def route(
-    state: Mapping[str, Any],
-    participants: Collection[str],
-    reads_state: Callable[[str], bool] = lambda name: False,
-) -> str | list[Send]:
+def route(state: Mapping[str, Any], participants: Collection[str]) -> str:
     """Follow the decision in `state`.
 
     Args:
-        state: The workflow's state; `decision`, `brief`, `iterations` and `reports` are read.
+        state: The workflow's state; `decision` is read.
         participants: The ids of the live participants.
-        reads_state: Tells whose node reads the state itself.
 
     Returns:
-        The name of the next node, or one `Send` for each participant that is to work.
+        The name of the next node. A participant's node reads in the state what it is to do, so a
+        request is stored once.
 
     Raises:
         RoutingError: The decision names nobody who could work. An edited decision gets here
@@ -51,29 +46,45 @@ def route(
             f"Allowed: {', '.join(participants)}, or None to finish.",
             said=[str(name)],
         )
-    return name if reads_state(name) else [Send(name, visit_in(state, name))]
+    return name
 
 
 def visit_in(state: Mapping[str, Any], name: str) -> Visit:
     """Return the visit that the decision in `state` asks for."""
     decision: Decision = state["decision"]
+    taken = state.get("iterations") or 0
     visit = Visit(
-        id=handoff_id(decision, state.get("reports") or ()),
+        id=handoff_id(decision, latest_reports(state.get("reports") or (), taken)),
         participant=name,
         request=focused_request(state.get("brief") or (), decision.get("instruction")),
-        round=state.get("iterations") or 0,
+        round=taken,
     )
     if decision.get("follow"):
         visit["resumes"] = True
     return visit
 
 
-def handoff_id(decision: Decision, reports: Sequence[Mapping[str, Any]]) -> str:
+def latest_reports(reports: Sequence[Report], taken: int) -> list[Report]:
+    """Return the reports on the decision that was taken last, oldest first.
+
+    Args:
+        reports: All reports of the thread.
+        taken: How many decisions the request has taken.
+    """
+    newest = takewhile(lambda report: report["round"] == taken, reversed(reports))
+    return [*newest][::-1]
+
+
+def handoff_id(decision: Decision, reports: Sequence[Report]) -> str:
     """Name the visit that a decision asks for.
 
     The same decision gives the same name, however often a run is resumed; a decision that
     was edited, or that has its report already, gives another one. So a report is never
     taken for the answer to something else.
+
+    Args:
+        decision: The decision.
+        reports: Those on it so far.
     """
     given = decision.get("handoff_id") or ""
     words = f"{decision.get('next_agent')}\n{decision.get('instruction')}"

@@ -19,6 +19,8 @@ def traced_visit(
     named: dict[str, Any] = {"run_name": name}
     if not isinstance(callbacks, BaseCallbackManager):
         return named
+    if all(handler.ignore_chain for handler in callbacks.handlers):
+        return named  # nobody is told of runs
     own = callbacks.copy()
     about = {"agent_name": name, "agent_description": description}
     own.add_metadata({key: known for key, known in about.items() if known}, inherit=False)

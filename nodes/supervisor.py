@@ -106,6 +106,8 @@ def create_supervisor_node(
             update |= decided.update
         if compaction:
             update["compaction"] = compaction
+        if update["status"] == state.get("status"):
+            del update["status"]  # nothing is stored that stays as it is
         if breach:
             update["breach"] = breach
         if found := breach or state.get("breach"):
@@ -116,7 +118,7 @@ def create_supervisor_node(
         if decided is not None and decided.agents:
             update["agents"] = {**(state.get("agents") or {}), **decided.agents}
         after = {**state, **update}
-        return Command(update=update, goto=route(after, team.live(after), team.reads_state))
+        return Command(update=update, goto=route(after, team.live(after)))
 
     return StepsNode(supervise, name=SUPERVISOR, graphs=tuple(getattr(decider, "graphs", ())))
 
@@ -144,7 +146,7 @@ def _followed(decision: Decision, state: Mapping[str, Any], team: Team) -> Comma
     """Follow on a decision that a budget had stopped."""
     after = {**state, "decision": decision}
     update = {"decision": decision, "status": "running"}
-    return Command(update=update, goto=route(after, team.live(after), team.reads_state))
+    return Command(update=update, goto=route(after, team.live(after)))
 
 
 def _retried(config: RunnableConfig, error: Exception, seconds: float) -> None:

@@ -60,10 +60,6 @@ class Team:
         self._policies = policies
         self._created: dict[str, tuple[Mapping[str, Any], Member]] = {}
 
-    def reads_state(self, name: str) -> bool:
-        """Whether a participant has a node that reads the workflow's state itself."""
-        return name in self.members and self.members[name].grant is not None
-
     def has_budgets(self) -> bool:
         """Whether any member, or any task, has a budget."""
         return any(member.budget or member.task_budget for member in self.members.values())

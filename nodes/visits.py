@@ -45,7 +45,8 @@ from asterism.runs import Graph
 from asterism.state import Report, Visit
 from asterism.usage import Meter
 
-Visitor = Callable[[Visit, Try], Steps[Report]]
+Visiting = Steps[Report]
+Visitor = Callable[[Visit, Try], Visiting]
 """Makes visits to one participant."""
 
 
@@ -127,8 +128,8 @@ def create_visitor(member: Member) -> Visitor:
     labelled text, nothing else. A failure becomes a report, so siblings and the run go on.
     """
 
-    def visiting(visit: Visit, this: Try) -> Steps[Report]:
-        def attempt(this: Try) -> Steps[Report]:
+    def visiting(visit: Visit, this: Try) -> Visiting:
+        def attempt(this: Try) -> Visiting:
             this.attempts.taken += 1
             values = yield from _turn(member, visit, this)
             report = read_report(visit, values)

@@ -1,3 +1,4 @@
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -25,6 +26,12 @@ settings.register_profile(
     derandomize=True,
     database=None,
 )
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now out of each collection of garbage: tests ask for many."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

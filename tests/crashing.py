@@ -4,7 +4,6 @@ The team: a function, an agent with a tool, and a workflow of two functions. Eve
 writes its idempotency key to a log, so that a turn that runs twice is seen.
 """
 
-import multiprocessing
 import os
 import random
 import time
@@ -30,6 +29,7 @@ from asterism.storage import open_checkpointer
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.graphs.test_memory import is_valid
 from tests.plans import task
+from tests.processes import forks
 from tests.teams import follow
 
 TEAM = ("plain", "agent", "team")
@@ -40,9 +40,6 @@ NEEDS = {"b": ["a"], "d": ["c"]}
 INNER = ("one", "two")
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
 REQUEST = {"messages": [("user", "Plan it")]}
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.crashing"])
 
 
 def effect(log: Path, pause: float, runtime: Any = None) -> str:
@@ -152,7 +149,7 @@ class Story:
     def run(self, kill_after: float | None) -> bool:
         """Run in a process of its own, kill it after some seconds, and look what is stored."""
         arguments = (self.url, self.log, self.route, self.pause, self.durability)
-        process = processes.Process(target=drive, args=arguments)
+        process = forks.Process(target=drive, args=arguments)
         process.start()
         process.join(kill_after if kill_after is not None else 60)
         process.kill()

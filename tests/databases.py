@@ -22,6 +22,37 @@ SETTINGS = {
     "jit": "off",
 }
 TEMPLATE = "migrated"
+KEPT = "'{checkpoint_migrations,store_migrations,asterism}'"
+"""The tables that migrations fill."""
+SHAPE = """
+    SELECT md5(string_agg(line, chr(10) ORDER BY line)) FROM (
+        SELECT format('%s %s %s %s', relname, relkind, relacl, relrowsecurity)
+            FROM pg_class WHERE relnamespace = 'public'::regnamespace
+        UNION ALL SELECT format('%s %s %s', attrelid, attname, atttypid)
+            FROM pg_attribute WHERE attrelid >= 16384
+        UNION ALL SELECT oid || prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+        UNION ALL SELECT tgname || tgrelid FROM pg_trigger
+        UNION ALL SELECT nspname || nspacl::text FROM pg_namespace WHERE nspname !~ '^pg_'
+        UNION ALL SELECT row_to_json(t)::text FROM checkpoint_migrations t
+        UNION ALL SELECT row_to_json(t)::text FROM store_migrations t
+        UNION ALL SELECT row_to_json(t)::text FROM asterism t
+    ) AS found (line)
+"""
+EMPTY = f"""
+    DO $$ DECLARE name text; filled bool; BEGIN
+        FOR name IN SELECT tablename FROM pg_tables
+                WHERE schemaname = 'public' AND tablename <> ALL ({KEPT}) LOOP
+            EXECUTE format('SELECT EXISTS (SELECT FROM %I)', name) INTO filled;
+            IF filled THEN EXECUTE format('TRUNCATE %I CASCADE', name); END IF;
+        END LOOP;
+        PERFORM setval(quote_ident(sequencename)::regclass, start_value, false)
+            FROM pg_sequences WHERE last_value IS NOT NULL;
+    END $$
+"""
+OTHERS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 
 class Server:
@@ -40,6 +71,9 @@ class Server:
             _patiently(self._server.start)
         self.run(f"CREATE DATABASE {TEMPLATE}")
         migrate(self.url(TEMPLATE))
+        with psycopg.connect(self.url(TEMPLATE)) as connection:
+            self._shape = _shape(connection)
+        self._ready: list[str] = []
 
     @property
     def pid(self) -> int:
@@ -54,13 +88,22 @@ class Server:
             connection.execute(statement.encode())
 
     def create(self, *, migrated: bool = True) -> str:
-        """Make a database and return its URL."""
+        """Make a database, or take one that is as good as new, and return its URL."""
+        if migrated and self._ready:
+            return self._ready.pop()
         name = f"t{uuid.uuid4().hex[:12]}"
         template = f" TEMPLATE {TEMPLATE}" if migrated else ""
         self.run(f"CREATE DATABASE {name}{template}")
         return self.url(name)
 
     def drop(self, url: str) -> None:
+        """Empty a database for whoever asks next; one that is not as it was made goes."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(OTHERS)
+            if _shape(connection) == self._shape:
+                connection.execute(EMPTY.encode())
+                self._ready.append(url)
+                return
         self.run(f"DROP DATABASE {psycopg.conninfo.conninfo_to_dict(url)['dbname']} WITH (FORCE)")
 
     def restart(self) -> None:
@@ -73,6 +116,14 @@ class Server:
 
     def connect(self, url: str) -> Any:
         return psycopg.connect(url, autocommit=True)
+
+
+def _shape(connection: psycopg.Connection[Any]) -> Any:
+    """What tells a database that was made and used from one whose tables were changed."""
+    try:
+        return connection.execute(SHAPE).fetchone()
+    except psycopg.errors.UndefinedTable:
+        return None
 
 
 def _patiently(start: Callable[[], None]) -> None:

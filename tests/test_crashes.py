@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer, proceed
-from tests.crashing import THREAD, processes, story
+from tests.crashing import THREAD, story
 from tests.databases import Server
 from tests.plans import plan, task
+from tests.processes import forks
 
 PLAN_REQUEST = {"messages": [("user", "Go")]}
 KILLS = int(os.environ.get("ASTERISM_KILLS", "30"))
@@ -89,7 +90,7 @@ def build_plan(folder: Path, saver: Any) -> Any:
 
 def test_one_failing_branch_of_four_is_one_failure_after_a_kill(tmp_path: Path) -> None:
     for code in (-signal.SIGKILL, 0):
-        process = processes.Process(target=killed_in_a_plan, args=(tmp_path,))
+        process = forks.Process(target=killed_in_a_plan, args=(tmp_path,))
         process.start()
         process.join(60)
         assert process.exitcode == code

@@ -1,6 +1,7 @@
 """The layout holds: who may import whom, what is public, how long a file may be."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -12,9 +13,19 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("graphs", "nodes", "prompts", "asterism")
 
 LAYERS = [
-    {"budgets", "errors", "ledger", "markup", "periods", "plain", "quoting", "redaction"},
+    {
+        "budgets",
+        "defaults",
+        "errors",
+        "ledger",
+        "markup",
+        "periods",
+        "plain",
+        "quoting",
+        "redaction",
+    },
     {"modelcalls", "personality", "sameness", "vectors"},
-    {"agents", "compaction", "digests", "files", "messages", "tasks", "underway"},
+    {"agents", "compaction", "digests", "files", "historycache", "messages", "tasks", "underway"},
     {"decisions"},
     {"schemas"},
     {"state"},
@@ -50,7 +61,14 @@ LAYERS = [
     {"metering", "takings", "telemetry", "usage"},
     {"pictures", "supervision"},
     {"longterm", "recollections", "remembering", "shared"},
-    {"postgres", "ranked", "searchstore", "serializers", "sqlite", "storage"},
+    {
+        "postgres",
+        "ranked",
+        "searchstore",
+        "serializers",
+        "sqlite",
+        "storage",
+    },
     {"caching"},
     {"retention", "tracing"},
     {"config"},
@@ -180,10 +198,17 @@ def _modules() -> dict[str, Path]:
 MODULES = _modules()
 
 
+@cache
+def _nodes(path: Path) -> list[ast.AST]:
+    """What a file imports, anywhere in it."""
+    found = ast.walk(ast.parse(path.read_text()))
+    return [node for node in found if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def _imports(path: Path) -> set[str]:
     """The modules of this library that a file imports anywhere in it."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in _nodes(path):
         if isinstance(node, ast.ImportFrom) and node.module:
             within = [f"{node.module}.{alias.name}" for alias in node.names]
             names = [n if _own(n) in MODULES else node.module for n in within]
@@ -231,7 +256,7 @@ def test_a_file_is_at_most_300_lines(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_are_absolute_and_name_the_package(module: str) -> None:
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in _nodes(MODULES[module]):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0
             assert (node.module or "").split(".")[0] not in FOLDERS[:3]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -59,21 +60,35 @@ def import_alone(wheel: Path, tmp_path: Path) -> None:
     assert place.strip() == str(site / "asterism" / "__init__.py")
 
 
-def test_a_wheel_built_from_the_checkout_works(checkout: Path, tmp_path: Path) -> None:
-    run(sys.executable, "-m", "build", "-q", "-n", "-w", "-o", tmp_path, checkout, cwd=checkout)
-    (wheel,) = tmp_path.glob("*.whl")
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel that was built from the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "-q", "-n", "-w", "-o", folder, checkout, cwd=checkout)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    with ZipFile(wheel) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+def test_a_wheel_built_from_the_checkout_works(wheel: Path, tmp_path: Path) -> None:
     import_alone(wheel, tmp_path)
 
 
-def test_a_wheel_built_from_the_sdist_works(checkout: Path, tmp_path: Path) -> None:
+def test_a_wheel_built_from_the_sdist_is_the_same(
+    checkout: Path, wheel: Path, tmp_path: Path
+) -> None:
     run(sys.executable, "-m", "build", "-q", "-n", "-s", "-o", tmp_path, checkout, cwd=checkout)
     (sdist,) = tmp_path.glob("*.tar.gz")
     shutil.unpack_archive(sdist, tmp_path / "unpacked")
     (source,) = (tmp_path / "unpacked").iterdir()
     assert not (source / "asterism" / "graphs").exists()  # links are not packed, folders are
     run(sys.executable, "-m", "build", "-q", "-n", "-w", "-o", tmp_path, source, cwd=source)
-    (wheel,) = tmp_path.glob("*.whl")
-    import_alone(wheel, tmp_path)
+    (again,) = tmp_path.glob("*.whl")
+    assert contents(again) == contents(wheel)
 
 
 def test_a_checkout_without_links_works(checkout: Path, tmp_path: Path) -> None:

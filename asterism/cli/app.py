@@ -9,26 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from asterism.cli import keeping, output, working
+from asterism.cli import keeping, working
+from asterism.cli.late import engine
 from asterism.cli.options import AsJson, Database, GraphName, Model, exit_with, text_of
-from asterism.cli.page import serve_page
-from asterism.cli.running import ERRORS, drive
-from asterism.cli.supervise import supervise_file
-from asterism.cli.trace import picture
-from asterism.graphs.catalog import SHIPPED, open_graph
-from asterism.models import OFFLINE
-from asterism.people import answer_command, apending_requests
-from asterism.pictures import Format
-from asterism.runs import is_unfinished
-from asterism.storage import aopen_checkpointer
-from asterism.threads import (
-    MEMORY_FILE,
-    config_of,
-    database,
-    list_threads,
-    origin_of,
-    transcript,
-)
+from asterism.cli.terminal import ERRORS, FAILED, NEEDS_INPUT, print_json
+from asterism.defaults import OFFLINE
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__
@@ -53,14 +38,14 @@ def run(
     thread = thread or uuid.uuid4().hex[:8]
 
     async def work() -> int:
-        async with aopen_checkpointer(database(db)) as saver:
-            opened = open_graph(graph, model=model, checkpointer=saver)
+        async with engine.aopen_checkpointer(engine.database(db)) as saver:
+            opened = engine.open_graph(graph, model=model, checkpointer=saver)
             _introduce(model)
-            config = config_of(thread, graph, model)
+            config = engine.config_of(thread, graph, model)
             given = {"messages": [("user", request)]}
-            with _going_on(thread, kept=db != MEMORY_FILE):
-                outcome = await drive(opened, config, given, ask=not as_json)
-            return output.finish(outcome, thread, as_json=as_json, out=out)
+            with _going_on(thread, kept=db != engine.MEMORY_FILE):
+                outcome = await engine.drive(opened, config, given, ask=not as_json)
+            return engine.finish(outcome, thread, as_json=as_json, out=out)
 
     exit_with(work())
 
@@ -82,26 +67,26 @@ def resume(
     async def work() -> int:
         if queue and answer is None:
             return await working.resume_queued(db, thread, quota)
-        async with aopen_checkpointer(database(db)) as saver:
-            graph, used = await origin_of(saver, thread)
-            opened = open_graph(graph, model=model or used, checkpointer=saver)
-            config = config_of(thread, graph, model or used)
-            pending = await apending_requests(opened, config)
+        async with engine.aopen_checkpointer(engine.database(db)) as saver:
+            graph, used = await engine.origin_of(saver, thread)
+            opened = engine.open_graph(graph, model=model or used, checkpointer=saver)
+            config = engine.config_of(thread, graph, model or used)
+            pending = await engine.apending_requests(opened, config)
             if answer is not None:
                 answers = {request_id: answer} if request_id else answer
-                given: Any = answer_command(pending, answers)
+                given: Any = engine.answer_command(pending, answers)
                 if queue:
                     return await _hand_over(db, thread, given, (graph, model or used))
             else:
                 given = None
-                if pending or not is_unfinished(await opened.aget_state(config)):
+                if pending or not engine.is_unfinished(await opened.aget_state(config)):
                     what = "waits for an answer" if pending else "has nothing unfinished"
                     ERRORS.print(f"The thread {thread} {what}.", markup=False)
-                    return output.NEEDS_INPUT if pending else output.FAILED
+                    return NEEDS_INPUT if pending else FAILED
             _introduce(model or used)
-            with _going_on(thread, kept=db != MEMORY_FILE):
-                outcome = await drive(opened, config, given, ask=not as_json)
-            return output.finish(outcome, thread, as_json=as_json, out=out)
+            with _going_on(thread, kept=db != engine.MEMORY_FILE):
+                outcome = await engine.drive(opened, config, given, ask=not as_json)
+            return engine.finish(outcome, thread, as_json=as_json, out=out)
 
     exit_with(work())
 
@@ -116,9 +101,9 @@ def supervise(
     """Run the children of a file under supervision."""
 
     async def work() -> int:
-        async with aopen_checkpointer(database(db)) as saver:
+        async with engine.aopen_checkpointer(engine.database(db)) as saver:
             _introduce(model)
-            return await supervise_file(file, saver, model=model, as_json=as_json)
+            return await engine.supervise_file(file, saver, model=model, as_json=as_json)
 
     exit_with(work())
 
@@ -139,10 +124,10 @@ def ui(
 
     async def work() -> int:
         for name in graphs or ():
-            open_graph(name, model=model)
-        async with aopen_checkpointer(database(db)):
+            engine.open_graph(name, model=model)
+        async with engine.aopen_checkpointer(engine.database(db)):
             _introduce(model)  # what cannot be used is told before the server starts
-        await serve_page(port=port, db=db, graphs=graphs or (), model=model, pace=pace)
+        await engine.serve_page(port=port, db=db, graphs=graphs or (), model=model, pace=pace)
         return 0
 
     exit_with(work())
@@ -152,9 +137,9 @@ def ui(
 def list_graphs(as_json: AsJson = False) -> None:
     """List the graphs that are shipped."""
     if as_json:
-        output.print_json({name: shipped.description for name, shipped in SHIPPED.items()})
+        print_json({name: shipped.description for name, shipped in engine.SHIPPED.items()})
         return
-    for name, shipped in SHIPPED.items():
+    for name, shipped in engine.SHIPPED.items():
         typer.echo(f"{name}\n  {shipped.description}\n  asterism run {name} {shipped.example!r}")
 
 
@@ -167,7 +152,7 @@ def graph(
     """Draw a graph, as Mermaid."""
 
     async def work() -> int:
-        drawing = open_graph(name, model=OFFLINE).get_graph(xray=xray)
+        drawing = engine.open_graph(name, model=OFFLINE).get_graph(xray=xray)
         typer.echo(drawing.draw_ascii() if ascii else drawing.draw_mermaid())
         return 0
 
@@ -183,10 +168,10 @@ def threads(
     """List the threads of a database."""
 
     async def work() -> int:
-        async with aopen_checkpointer(database(db)) as saver:
-            found = await list_threads(saver, limit)
+        async with engine.aopen_checkpointer(engine.database(db)) as saver:
+            found = await engine.list_threads(saver, limit)
         if as_json:
-            output.print_json(found)
+            print_json(found)
             return 0
         table = Table("thread", "graph", "status", "when", "request", box=None)
         for row in found:
@@ -202,13 +187,15 @@ def show(thread: str, db: Database = None, as_json: AsJson = False) -> None:
     """Show the conversation of a thread."""
 
     async def work() -> int:
-        async with aopen_checkpointer(database(db)) as saver:
-            name, model = await origin_of(saver, thread)
-            opened = open_graph(name, model=OFFLINE, checkpointer=saver)
-            snapshot = await opened.aget_state(config_of(thread, name, model), subgraphs=True)
-        lines = transcript(snapshot)
+        async with engine.aopen_checkpointer(engine.database(db)) as saver:
+            name, model = await engine.origin_of(saver, thread)
+            opened = engine.open_graph(name, model=OFFLINE, checkpointer=saver)
+            snapshot = await opened.aget_state(
+                engine.config_of(thread, name, model), subgraphs=True
+            )
+        lines = engine.transcript(snapshot)
         if as_json:
-            output.print_json({"thread": thread, "graph": name, "messages": lines})
+            print_json({"thread": thread, "graph": name, "messages": lines})
         else:
             typer.echo("\n\n".join(f"{line['name']}: {line['text']}" for line in lines))
         return 0
@@ -229,10 +216,10 @@ def trace(
     """Draw what ran on a thread: boxes and arrows, a tree, or a timeline."""
 
     async def work() -> int:
-        async with aopen_checkpointer(database(db)) as saver:
+        async with engine.aopen_checkpointer(engine.database(db)) as saver:
             chosen = {"tools": tools, "timeline": timeline}
-            format: Format = "json" if as_json else "mermaid" if mermaid else "ascii"
-            drawn = await picture(saver, thread, chosen=chosen, format=format, other=diff)
+            format: engine.Format = "json" if as_json else "mermaid" if mermaid else "ascii"
+            drawn = await engine.picture(saver, thread, chosen=chosen, format=format, other=diff)
         typer.echo(drawn, nl=False)
         return 0
 
@@ -244,7 +231,9 @@ async def _hand_over(db: str | None, thread: str, given: Any, origin: tuple[str,
     from asterism.workers.queue import enqueue_answers
 
     graph, model = origin
-    found = await enqueue_answers(database(db), thread, given.resume, graph=graph, model=model)
+    found = await enqueue_answers(
+        engine.database(db), thread, given.resume, graph=graph, model=model
+    )
     if not found.new:
         ERRORS.print("This was answered before; the first answer holds.")
     return 0

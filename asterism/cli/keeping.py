@@ -10,20 +10,10 @@ from typing import Annotated
 
 import typer
 
-from asterism.cli import output
+from asterism.cli.late import engine
 from asterism.cli.options import AsJson, Database, exit_with
-from asterism.cli.running import ERRORS
+from asterism.cli.terminal import ERRORS, FAILED, print_json
 from asterism.errors import ConfigurationError, StorageError
-from asterism.longterm import forget_everywhere
-from asterism.retention import (
-    USER_KEYS,
-    export_thread,
-    forget_user,
-    import_thread,
-    prune,
-)
-from asterism.storage import migrate, open_checkpointer, open_store
-from asterism.threads import database
 
 commands = typer.Typer()
 
@@ -35,7 +25,7 @@ def migrate_database(db: Database = None) -> None:
     """Prepare a Postgres database, or bring it up to date."""
 
     async def work() -> int:
-        migrate(database(db))
+        engine.migrate(engine.database(db))
         ERRORS.print("The database is ready.")
         return 0
 
@@ -63,12 +53,12 @@ def prune_database(
 
     async def work() -> int:
         age = None if older_than is None else age_of(older_than)
-        with open_checkpointer(database(db)) as saver:
-            found = prune(
+        with engine.open_checkpointer(engine.database(db)) as saver:
+            found = engine.prune(
                 saver, older_than=age, keep_last=keep_last, unfinished=unfinished, full=full
             )
         if as_json:
-            output.print_json(asdict(found))
+            print_json(asdict(found))
             return 0
         typer.echo(
             f"{found.threads} threads and {found.checkpoints} checkpoints of others deleted; "
@@ -89,8 +79,8 @@ def export_to_json(
     """Write a thread as JSON, with all of its participants."""
 
     async def work() -> int:
-        with open_checkpointer(database(db)) as saver:
-            text = json.dumps(export_thread(saver, thread), ensure_ascii=False, indent=1)
+        with engine.open_checkpointer(engine.database(db)) as saver:
+            text = json.dumps(engine.export_thread(saver, thread), ensure_ascii=False, indent=1)
         if out is None:
             sys.stdout.write(f"{text}\n")
         else:
@@ -110,8 +100,8 @@ def import_from_json(
     """Store a thread that was exported."""
 
     async def work() -> int:
-        with open_checkpointer(database(db)) as saver:
-            name = import_thread(saver, _read(file), thread_id=thread)
+        with engine.open_checkpointer(engine.database(db)) as saver:
+            name = engine.import_thread(saver, _read(file), thread_id=thread)
         typer.echo(name)
         return 0
 
@@ -129,9 +119,12 @@ def forget(
     """Delete every thread of a user, finished or not, and what teams remember of them."""
 
     async def work() -> int:
-        with open_checkpointer(database(db)) as saver, open_store(database(db)) as store:
-            found = forget_user(saver, user, keys=tuple(key or USER_KEYS))
-            memories = forget_everywhere(store, user)
+        with (
+            engine.open_checkpointer(engine.database(db)) as saver,
+            engine.open_store(engine.database(db)) as store,
+        ):
+            found = engine.forget_user(saver, user, keys=tuple(key or engine.USER_KEYS))
+            memories = engine.forget_everywhere(store, user)
         typer.echo(f"{len(found.threads)} threads and {memories} memories deleted.")
         if found.busy:
             ERRORS.print(
@@ -139,7 +132,7 @@ def forget(
                 "Run this again when they are over.",
                 markup=False,
             )
-        return output.FAILED if found.busy else 0
+        return FAILED if found.busy else 0
 
     exit_with(work())
 

@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from asterism.cli import output
-from asterism.cli.running import ERRORS
+from asterism.cli.terminal import ERRORS, FAILED, STOPPED
 from asterism.errors import AsterismError
 
 Model = Annotated[str, typer.Option(envvar="ASTERISM_MODEL", help="provider:model, or offline.")]
@@ -27,15 +26,15 @@ def exit_with(work: Coroutine[Any, Any, int]) -> None:
     try:
         code = asyncio.run(work)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        code = output.STOPPED
+        code = STOPPED
     except AsterismError as error:
         ERRORS.print(str(error), style="red", markup=False)
-        code = output.FAILED
+        code = FAILED
     except Exception as error:
         if os.environ.get("ASTERISM_DEBUG"):
             raise
         ERRORS.print(_sentence(error), style="red", markup=False)
-        code = output.FAILED
+        code = FAILED
     raise typer.Exit(code)
 
 

@@ -1,6 +1,5 @@
 """What the command line prints and writes: results, questions, files."""
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -10,14 +9,8 @@ from langchain_core.messages import BaseMessage
 from rich.console import Console
 from rich.markdown import Markdown
 
-from asterism.cli.running import ERRORS, Outcome
-
-NEEDS_INPUT = 3
-"""The exit code when a question is open and nobody is there to answer it."""
-STOPPED = 130
-"""The exit code after Ctrl-C, as shells have it."""
-FAILED = 1
-"""The exit code of every end that is not a result."""
+from asterism.cli.running import Outcome
+from asterism.cli.terminal import ERRORS, FAILED, NEEDS_INPUT, STOPPED, print_json
 
 
 def finish(outcome: Outcome, thread: str, *, as_json: bool, out: Path | None) -> int:
@@ -81,11 +74,6 @@ def write_files(values: dict[str, Any], folder: Path) -> list[Path]:
         )
         written.append(path)
     return written
-
-
-def print_json(value: Any) -> None:
-    """Print JSON to stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
 def _answer(values: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from asterism.cli.running import ERRORS
+from asterism.cli.terminal import ERRORS
 from asterism.errors import ConfigurationError
 
 

@@ -13,16 +13,13 @@ from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot
-from rich.console import Console
 from rich.prompt import Prompt
 
 from asterism.cli.board import Board
+from asterism.cli.terminal import ERRORS
 from asterism.events import BUS, EventBus
 from asterism.people import PendingRequest, answer_command, open_requests
 from asterism.runs import Graph
-
-ERRORS = Console(stderr=True, soft_wrap=True)
-"""Where progress and questions go; the result alone goes to stdout."""
 
 
 @dataclass(frozen=True, kw_only=True)

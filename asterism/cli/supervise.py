@@ -12,8 +12,7 @@ from rich.live import Live
 from rich.text import Text
 from rich.tree import Tree
 
-from asterism.cli.output import FAILED
-from asterism.cli.running import ERRORS
+from asterism.cli.terminal import ERRORS, FAILED
 from asterism.errors import (
     AsterismError,
     ConfigurationError,

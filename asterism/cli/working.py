@@ -11,17 +11,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from asterism.cli import output
+from asterism.cli.late import engine
 from asterism.cli.options import AsJson, Database, GraphName, Model, exit_with, text_of
-from asterism.cli.running import ERRORS
-from asterism.cli.supervise import summary
+from asterism.cli.terminal import ERRORS, print_json
+from asterism.defaults import OFFLINE
 from asterism.errors import ConfigurationError
-from asterism.events import Event, EventBus
-from asterism.models import OFFLINE
 from asterism.plain import plain_facts, shortened
-from asterism.storage import is_postgres, open_checkpointer
-from asterism.supervision import AgentProgress, SupervisorConfig
-from asterism.threads import database
 
 commands = typer.Typer()
 
@@ -61,7 +56,7 @@ def enqueue_request(
             quotas=quotas_of(quota),
         )
         if as_json:
-            output.print_json(asdict(found))
+            print_json(asdict(found))
         else:
             typer.echo(found.thread)
         return 0
@@ -92,7 +87,7 @@ def run_a_worker(
             ERRORS.print(said, markup=False, highlight=False)
 
         ERRORS.print(f"Up to {concurrency} runs at once; stop with Ctrl-C.", style="dim")
-        config = SupervisorConfig(auto_kill_on_quota=not ask)
+        config = engine.SupervisorConfig(auto_kill_on_quota=not ask)
         await run_worker(
             _postgres(db),
             concurrency=concurrency,
@@ -116,7 +111,7 @@ def show_status(db: Database = None, as_json: AsJson = False) -> None:
 
         async with open_supervisor(url) as supervisor:  # says what is missing
             progress = await supervisor.aggregate_progress()
-        with open_checkpointer(url) as saver:
+        with engine.open_checkpointer(url) as saver:
             _print(saver, progress, as_json=as_json)
         return 0
 
@@ -143,7 +138,7 @@ def kill_run(
 def show_events(db: Database = None, as_json: AsJson = False) -> None:
     """Print what happens in all workers, a line each, until Ctrl-C."""
 
-    def show(event: Event) -> None:
+    def show(event: "engine.Event") -> None:
         said = " ".join(f"{name}={value}" for name, value in event.facts.items())
         line = shortened(f"{event.source}: {event.type} {said}", 200)
         if as_json:
@@ -155,7 +150,7 @@ def show_events(db: Database = None, as_json: AsJson = False) -> None:
         url = _postgres(db)
         from asterism.workers.supervisor import open_supervisor
 
-        bus = EventBus(history=0)
+        bus = engine.EventBus(history=0)
         bus.on(None, show)
         async with open_supervisor(url, bus=bus):
             with suppress(asyncio.CancelledError):
@@ -206,8 +201,8 @@ async def _steer(db: str | None, steer: Callable[[Any], Awaitable[None]]) -> int
 
 
 def _postgres(db: str | None) -> str:
-    url = database(db)
-    if not is_postgres(url):
+    url = engine.database(db)
+    if not engine.is_postgres(url):
         raise ConfigurationError(
             "A queue needs a Postgres database: --db postgresql://user:password@host/name, or "
             "ASTERISM_DB."
@@ -215,7 +210,7 @@ def _postgres(db: str | None) -> str:
     return url
 
 
-def _print(saver: Any, progress: AgentProgress, *, as_json: bool) -> None:
+def _print(saver: Any, progress: "engine.AgentProgress", *, as_json: bool) -> None:
     from asterism.workers.status import queue_status
 
     found = queue_status(saver)
@@ -225,12 +220,12 @@ def _print(saver: Any, progress: AgentProgress, *, as_json: bool) -> None:
             for thread, request in found.questions
         ]
         facts = {**asdict(found), "questions": questions, "progress": asdict(progress)}
-        output.print_json(plain_facts(facts))
+        print_json(plain_facts(facts))
         return
     counts = ", ".join(f"{count} {name}" for name, count in found.counts.items())
     typer.echo(f"queue: {counts or 'empty'}; {len(found.workers)} workers")
     if progress.children:
-        typer.echo(f"runs: {summary(progress)}; {progress.percent:.0f} % ended")
+        typer.echo(f"runs: {engine.summary(progress)}; {progress.percent:.0f} % ended")
     for title, jobs in (
         ("waiting", found.waiting),
         ("running", found.running),

@@ -66,6 +66,7 @@ class SqliteRows:
         """Delete some checkpoints of a thread with their writes."""
         places = [(thread, namespace, checkpoint) for checkpoint in checkpoints]
         where = "WHERE thread_id = ? AND checkpoint_ns = ?"
+        self._saver.forget(thread)
         with self._saver.cursor() as cursor:
             for statement in (
                 f"DELETE FROM writes {where} AND checkpoint_id = ?",

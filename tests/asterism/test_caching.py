@@ -2,8 +2,6 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from asterism.errors import ConfigurationError, StorageError
 from asterism.sameness import facts
 from asterism.testing import ScriptedChatModel, ScriptedReply, WordEmbeddings
 from asterism.usage import Meter
+from tests.processes import Process
 from tests.teams import follow
 
 DATA = Path(__file__).parents[1] / "data"
@@ -340,18 +339,8 @@ print(cache.faults)
 
 def test_processes_may_share_a_file(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'cache.db'}"
-    work = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, url],
-            cwd=Path(__file__).parents[2],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    for process in work:
-        process.communicate(timeout=120)
-        assert process.returncode == 0
+    work = [Process(SCRIPT, url) for _ in range(3)]
+    assert [process.wait(120) for process in work] == [0, 0, 0]
     with sqlite3.connect(tmp_path / "cache.db") as connection:
         (count,) = connection.execute("SELECT count(*) FROM responses").fetchone()
         assert 0 < count <= 30

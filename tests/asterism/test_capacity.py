@@ -28,7 +28,7 @@ from asterism.errors import AsterismError, CapacityTimeoutError
 from asterism.events import EventBus, WorkflowEventType
 from asterism.turnstile import Slot
 
-EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "50"))
 
 
 class Clock:

@@ -200,7 +200,8 @@ def test_a_difference_is_told_where_something_has_taken_it_for_a_failure(path: P
         return SupervisorDecision(next_agent=None if view.reports else "trains")
 
     def build(model: Any, prompt: str) -> Workflow:
-        policies: list[Policy] = [AGENT_RETRY, Compensation({"agent_failed": UseCached("$240")})]
+        again = AGENT_RETRY._replace(initial_interval=0.01)
+        policies: list[Policy] = [again, Compensation({"agent_failed": UseCached("$240")})]
         trains = Participant(prompt=prompt, policies=policies)
         star = SupervisorWorkflowBuilder("Trip", model=model, finish="forward")
         return star.participants(trains=trains).with_manager(once).build()

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from asterism.cli.app import app
 from asterism.threads import database
+from tests.processes import CLI, Process, asterism
 
 ROOT = Path(__file__).parents[2]
 PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
@@ -28,18 +29,6 @@ def db(tmp_path: Path) -> str:
 
 def cli(*arguments: str, **options: Any) -> Result:
     return CliRunner().invoke(app, arguments, **options)
-
-
-def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "asterism", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 def test_run_prints_the_result_to_stdout_and_progress_to_stderr(db: str) -> None:
@@ -181,13 +170,13 @@ def test_a_fault_is_one_clear_sentence(
 def test_a_bad_key_is_one_sentence_and_nothing_is_lost(llmock: LLMock, db: str) -> None:
     llmock.fail(401, message="Incorrect API key provided", times=1)
     model = ["--model", "openai:gpt-5-mini"]
-    failed = process("run", "event_planning", PARTY, "--thread", "t", "--db", db, *model)
+    failed = asterism("run", "event_planning", PARTY, "--thread", "t", "--db", db, *model)
     assert failed.returncode == 1
     assert "Incorrect API key provided" in failed.stderr
     assert "go on with: asterism resume t" in failed.stderr
     llmock.call_tool("SupervisorDecision", {"next_agent": None})
     llmock.reply("Done.")
-    assert process("resume", "t", "--db", db).stdout == "Done.\n"
+    assert asterism("resume", "t", "--db", db).stdout == "Done.\n"
 
 
 def test_the_database_is_a_file_of_the_user() -> None:
@@ -202,14 +191,9 @@ def test_ctrl_c_stops_at_a_step_and_the_run_goes_on(tmp_path: Path, db: str) -> 
     log = tmp_path / "log"
     log.touch()
     graph = "tests.asterism.slow_team:builder"
-    running = subprocess.Popen(
-        [sys.executable, "-m", "asterism", "run", graph, "go", "--db", db, "--thread", "t"],
-        cwd=ROOT,
-        env={**os.environ, "ASTERISM_TEST_LOG": str(log)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    noted = {"ASTERISM_TEST_LOG": str(log)}
+    begin = ["run", graph, "go", "--db", db, "--thread", "t"]
+    running = Process(CLI, *begin, environment=noted)
     deadline = time.monotonic() + 60
     while not log.read_text() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -219,7 +203,7 @@ def test_ctrl_c_stops_at_a_step_and_the_run_goes_on(tmp_path: Path, db: str) -> 
     assert "Stopping after this step" in stderr
     assert "Stopped. Go on with: asterism resume t" in stderr
     assert stdout == ""
-    done = process("resume", "t", "--db", db, ASTERISM_TEST_LOG=str(log))
+    done = asterism("resume", "t", "--db", db, **noted)
     assert (done.returncode, done.stdout) == (0, "visit 6\n"), done.stderr
     assert log.read_text() == "x" * 6
 
@@ -227,24 +211,16 @@ def test_ctrl_c_stops_at_a_step_and_the_run_goes_on(tmp_path: Path, db: str) -> 
 def test_questions_are_asked_in_a_terminal(db: str) -> None:
     pty = pytest.importorskip("pty")
     parent, child = pty.openpty()
-    running = subprocess.Popen(
-        [sys.executable, "-m", "asterism", "run", "event_planning", "Plan a party", "--db", db],
-        cwd=ROOT,
-        stdin=child,
-        stdout=subprocess.PIPE,
-        stderr=child,
-    )
-    os.close(child)
+    terminal = os.ttyname(child)
+    running = Process(CLI, "run", "event_planning", "Plan a party", "--db", db, terminal=terminal)
     screen = b""
     while b"What are they?" not in screen:
         screen += os.read(parent, 4096)
     os.write(parent, b"\nBoston, 30 people, May 5th\n")
-    assert running.stdout is not None
-    answer = running.stdout.read().decode()
-    running.stdout.close()
-    assert running.wait(timeout=60) == 0
+    assert running.wait() == 0
+    os.close(child)
     os.close(parent)
-    assert ", Boston" in answer
+    assert ", Boston" in running.out.read_text()
 
 
 def test_research_over_the_files_of_a_folder(
@@ -260,12 +236,13 @@ def test_research_over_the_files_of_a_folder(
 
 def test_arguments_that_are_no_text_are_cleaned_or_refused(db: str) -> None:
     half = os.fsdecode(b"a\xffb")
-    begun = process("run", "event_planning", f"Plan {half}", "--db", db, "--thread", "t")
+    command = [sys.executable, "-m", "asterism", "run", "event_planning", f"Plan {half}"]
+    begun = subprocess.run([*command, "--db", db, "--thread", "t"], capture_output=True, timeout=60)
     assert begun.returncode == 3
-    answered = process("resume", "t", f"Denver, May 5th, 40 people. {half}", "--db", db)
+    answered = asterism("resume", "t", f"Denver, May 5th, 40 people. {half}", "--db", db)
     assert answered.returncode == 0
-    assert "40 people. a?b" in process("show", "t", "--db", db).stdout
+    assert "40 people. a?b" in asterism("show", "t", "--db", db).stdout
     for arguments in (["resume", half], ["show", half], ["trace", half]):
-        refused = process(*arguments, "--db", db)
+        refused = asterism(*arguments, "--db", db)
         assert (refused.returncode, refused.stdout) == (1, "")
         assert refused.stderr.startswith(r"The thread id is 'a\udcffb'.")

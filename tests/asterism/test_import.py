@@ -20,3 +20,9 @@ def test_the_builder_needs_no_provider_and_no_command_line() -> None:
         "sys.exit(any(m in sys.modules for m in ('langchain_openai', 'openai', 'typer')))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("module", ["langgraph", "langchain_core", "openai", "starlette"])
+def test_asking_the_command_line_for_help_loads_no_engine(module: str) -> None:
+    code = f"import asterism.cli.app, sys; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

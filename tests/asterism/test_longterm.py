@@ -1,10 +1,7 @@
 """Long-term memory: found again, by nobody else, until it is forgotten."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from langchain_core.runnables import RunnableConfig
@@ -16,6 +13,7 @@ from asterism.errors import ConfigurationError, InvalidMemoryError
 from asterism.longterm import forget_everywhere
 from asterism.periods import period_of
 from asterism.testing import WordEmbeddings
+from tests.processes import run
 from tests.recall_set import recall_set
 
 NOW = datetime(2026, 3, 18, 15, tzinfo=UTC)  # a Wednesday
@@ -237,14 +235,7 @@ with open_store(sys.argv[1]) as store:
 
 def test_memory_outlives_the_process(lasting: str) -> None:
     def in_a_new_process(*words: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-c", SCRIPT, lasting, *words],
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        ).stdout.strip()
+        return run(SCRIPT, lasting, *words, check=True).stdout.strip()
 
     in_a_new_process("Harbour Hall was chosen")
     assert in_a_new_process() == "['Harbour Hall was chosen']"

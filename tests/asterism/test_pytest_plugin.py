@@ -36,38 +36,54 @@ def test_cassette(asterism_cassette):
     assert model.invoke("Hi").text == "Hello"
 """
 
+RUNS = """
+import os, pathlib, pytest
+cassette = pathlib.Path("cassettes", "test_trip", "test_cassette.json")
 
-def run(folder: Path, *options: str, **env: str) -> str:
-    """Run pytest in a folder as another project would, and return what it says."""
+def run(*options):
+    others = ["langsmith_plugin", "llmock", "asyncio", "anyio", "hypothesispytest", "xdist"]
+    pytest.main([*(f"-pno:{name}" for name in [*others, "cacheprovider"]), *options])
+
+run()
+cassette.replace("first.json")
+cassette.write_text(pathlib.Path("first.json").read_text())
+os.environ["CI"] = "true"
+print("----")
+run("-k", "test_cassette")
+cassette.unlink()
+print("----")
+run("-k", "test_cassette")
+print("----")
+run("-k", "test_cassette", "--asterism-record")
+"""
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """Run Python in a folder as another project would, and return what it says."""
     here = {k: v for k, v in os.environ.items() if k not in ("CI", "PYTEST_ADDOPTS")}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
     done = subprocess.run(
-        command, cwd=folder, env={**here, **env}, capture_output=True, text=True, check=False
+        [sys.executable, *arguments], cwd=folder, env=here, capture_output=True, text=True
     )
     return done.stdout + done.stderr
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope=function\n")
     (tmp_path / "test_trip.py").write_text(TESTS)
     return tmp_path
 
 
 def test_the_fixtures_are_there_wherever_the_library_is_installed(project: Path) -> None:
-    said = run(project)
+    (project / "runs.py").write_text(RUNS)
+    said, again, refused, anew = run(project, "runs.py").split("----")
     assert "1 failed, 4 passed, 1 error" in said
     assert "supervisor has made 2 calls, its script has 3 replies" in said
     assert "this is why" in said
+    assert "1 passed" in again
+    assert "nothing is recorded in CI" in refused
+    assert "1 passed" in anew
     cassette = project / "cassettes" / "test_trip" / "test_cassette.json"
-    written = cassette.read_text()
-
-    assert "1 passed" in run(project, "-k", "test_cassette", CI="true")
-    cassette.unlink()
-    assert "nothing is recorded in CI" in run(project, "-k", "test_cassette", CI="true")
-    said = run(project, "-k", "test_cassette", "--asterism-record", CI="true")
-    assert "1 passed" in said
-    assert cassette.read_text() == written
+    assert cassette.read_text() == (project / "first.json").read_text()
 
 
 def test_a_project_that_does_not_use_it_pays_nothing(tmp_path: Path) -> None:
@@ -83,4 +99,4 @@ def test_a_project_that_does_not_use_it_pays_nothing(tmp_path: Path) -> None:
         for name in ("langsmith_plugin", "llmock", "asyncio", "anyio", "hypothesispytest")
         for option in ("-p", f"no:{name}")
     ]
-    assert "1 passed" in run(tmp_path, *plain)
+    assert "1 passed" in run(tmp_path, "-m", "pytest", "-p", "no:cacheprovider", *plain)

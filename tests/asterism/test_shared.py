@@ -1,11 +1,8 @@
 """Shared memory: within its capacity, whoever writes."""
 
 import asyncio
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +12,7 @@ from langgraph.store.base import BaseStore
 from asterism import SharedMemory, open_store
 from asterism.errors import InvalidMemoryError
 from asterism.shared import Eviction, Note, evicted
+from tests.processes import Process
 
 
 @pytest.fixture
@@ -194,8 +192,7 @@ with open_store(sys.argv[1]) as store:
 
 
 def test_the_capacity_holds_while_processes_write(lasting: str) -> None:
-    command, root = [sys.executable, "-c", SCRIPT, lasting], Path(__file__).parents[2]
-    work = [subprocess.Popen([*command, name], cwd=root) for name in "ab"]
-    assert [process.wait(timeout=120) for process in work] == [0, 0]
+    work = [Process(SCRIPT, lasting, name) for name in "ab"]
+    assert [process.wait(120) for process in work] == [0, 0]
     with open_store(lasting) as store:
         assert board(store, 60).notes()

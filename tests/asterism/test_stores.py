@@ -1,7 +1,5 @@
 """Stores: opened by URL, ranked searches, and what is deleted is gone."""
 
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from asterism.searchstore import SearchStore
 from asterism.storage import migrate
 from asterism.testing import WordEmbeddings
 from tests.databases import Server
+from tests.processes import Process
 
 PLACE = ("m", "ann")
 
@@ -208,13 +207,8 @@ with open_store(sys.argv[1]) as store:
 
 
 def test_processes_may_open_and_write_one_database_at_once(lasting: str) -> None:
-    command = [sys.executable, "-c", SCRIPT, lasting]
-    root = Path(__file__).parents[2]
-    work = [
-        subprocess.Popen([*command, str(n)], cwd=root, stdout=subprocess.PIPE, text=True)
-        for n in range(3)
-    ]
-    assert [p.communicate(timeout=120)[0].strip() for p in work] == ["40"] * 3
+    work = [Process(SCRIPT, lasting, str(n)) for n in range(3)]
+    assert [process.communicate(120) for process in work] == [("40\n", "")] * 3
     with open_store(lasting) as store:
         assert len(store.search(("m",), query="hall", limit=1000)) == 120
 

@@ -1,12 +1,13 @@
 """A development server of LangGraph, started for tests, without a key or a network."""
 
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -15,12 +16,19 @@ START_SECONDS = 90
 KEYS = ("OPENAI_API_KEY", "LANGSMITH_API_KEY", "LANGCHAIN_API_KEY", "ASTERISM_MODEL")
 
 
+def free_port() -> int:
+    """A port that nobody gets by chance before the server has it, as other tests get theirs."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 @contextmanager
 def dev_server(config: Path, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
     """Serve the graphs of a `langgraph.json` from a folder; yields the address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     inherited = {k: v for k, v in os.environ.items() if k not in KEYS}
     log, url = folder / "log", f"http://127.0.0.1:{port}"
     with log.open("w") as output:

@@ -1,6 +1,7 @@
 """Bad inputs, as a table: `tests/data/bad_inputs.json` names each and its exact outcome.
 
-Every row runs over sync and async and over both kinds of saver. The kinds:
+Every row runs over sync and async, each over another kind of saver; `make torture` runs it over
+all of them. The kinds:
 
 - `decision`: what a model says. `accepted`: the participants that then work; `asked`: the
   question; `repaired`: what it is told is wrong, after which a good decision is followed.
@@ -10,6 +11,7 @@ Every row runs over sync and async and over both kinds of saver. The kinds:
 
 import builtins
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,9 +39,24 @@ Saver = BaseCheckpointSaver[str]
 Drive = Callable[..., Any]
 
 
-def rows(kind: str) -> pytest.MarkDecorator:
-    found = [row for row in ROWS if row["kind"] == kind]
+def rows(kind: str, outcome: str = "") -> pytest.MarkDecorator:
+    found = [row for row in ROWS if row["kind"] == kind and outcome in ("", *row["outcome"])]
     return pytest.mark.parametrize("row", found, ids=[row["id"] for row in found])
+
+
+SAVERS = ("memory", "sqlite", "postgres")
+TURNS = range(len(SAVERS)) if "ASTERISM_EXAMPLES" in os.environ else (0,)
+
+
+@pytest.fixture(params=TURNS)
+def url(
+    row: dict[str, Any], asynchronous: bool, request: pytest.FixtureRequest, tmp_path: Path
+) -> str:
+    """The URL of a new database of one kind, which is another for the next row and way."""
+    kind = SAVERS[(ROWS.index(row) + asynchronous + request.param) % len(SAVERS)]
+    if kind == "postgres":
+        return str(request.getfixturevalue("postgres"))
+    return "memory:" if kind == "memory" else f"sqlite:///{tmp_path / 'threads.db'}"
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -122,12 +139,10 @@ async def test_a_decision(
     assert row["said"].get("text", "-") not in [m.text for m in result["messages"]]
 
 
-@rows("decision")
+@rows("decision", "repaired")
 async def test_a_decision_that_is_never_repaired(
     row: dict[str, Any], saver: Saver, thread: RunnableConfig, asynchronous: bool
 ) -> None:
-    if "repaired" not in row["outcome"]:
-        return
     model, workflow = star(saver, [message(row)] * 3 + [VISIT, DONE])
     with pytest.raises(RoutingError, match="in 3 tries") as caught:
         await invoke(workflow, REQUEST, thread, asynchronous)

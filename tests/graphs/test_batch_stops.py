@@ -19,8 +19,8 @@ from asterism import Participant, SupervisorWorkflowBuilder
 from asterism.batch import abatch_process, batch_process, processing
 from asterism.runs import is_unfinished
 from asterism.storage import open_checkpointer
-from tests.crashing import processes
 from tests.graphs.test_batch import Saver, stop_at, tasks, told, working
+from tests.processes import forks
 from tests.teams import follow, said
 
 
@@ -143,7 +143,7 @@ def killed(folder: Path, count: int, concurrent: int, deadly_write: int) -> tupl
     """Run a batch in a process that is killed; say where its files are and whether it was."""
     path, log = folder / f"{deadly_write}.db", folder / f"{deadly_write}.log"
     arguments = (path, log, count, concurrent, deadly_write)
-    child = processes.Process(target=drive, args=arguments)
+    child = forks.Process(target=drive, args=arguments)
     child.start()
     child.join(60)
     assert child.exitcode in (0, -signal.SIGKILL)

@@ -1,7 +1,5 @@
 """What a participant remembers: seen, edited, forgotten, taken to another thread."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +34,7 @@ from asterism.errors import (
 from asterism.graphs.memories import with_pairs
 from asterism.leases import take_lease
 from asterism.testing import ScriptedChatModel, ScriptedReply
+from tests.processes import run
 from tests.teams import Turns, follow, star
 
 REQUEST = {"messages": [("user", "Plan it")]}
@@ -367,11 +366,6 @@ def test_another_process_may_edit(tmp_path: Path) -> None:
         turns = Turns()
         workflow = team(turns, saver)
         workflow.invoke(REQUEST, one)
-        subprocess.run(
-            [sys.executable, "-c", SCRIPT, url],
-            cwd=Path(__file__).parents[2],
-            check=True,
-            timeout=60,
-        )
+        run(SCRIPT, url, check=True)
         workflow.invoke(REQUEST, one)
         assert texts(turns.prompts["venue"][-1]) == ["Plan it", "Edited elsewhere", "Plan it"]

@@ -1,7 +1,6 @@
 """Local memory: a participant remembers its own visits, and only its own."""
 
-import subprocess
-import sys
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import Participant, SupervisorWorkflowBuilder
 from asterism.testing import ScriptedChatModel, ScriptedReply
+from tests.processes import run
 from tests.teams import Turns, follow, said, star
 
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "25"))
 TEAM = ("venue", "food", "music")
 
 
@@ -54,7 +55,7 @@ visits = st.lists(st.tuples(st.sampled_from(TEAM), st.booleans()), max_size=8)
 requests = st.lists(visits, min_size=1, max_size=3)
 
 
-@settings(max_examples=60)
+@settings(max_examples=EXAMPLES)
 @given(requests)
 def test_every_prompt_is_valid_and_holds_no_stranger(plan: list[list[tuple[str, bool]]]) -> None:
     models = {
@@ -114,18 +115,9 @@ print([[m.text.split()[0] for m in prompt] for prompt in turns.prompts["venue"]]
 
 def test_memory_outlives_visits_requests_and_processes(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'threads.db'}"
-    root = Path(__file__).parents[2]
 
     def in_a_new_process(request: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, url, request],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        return done.stdout.strip()
+        return run(SCRIPT, url, request, check=True).stdout.strip()
 
     assert in_a_new_process("One") == "[['One'], ['One', 'venue', 'One']]"
     assert in_a_new_process("Two") == (

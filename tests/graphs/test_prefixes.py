@@ -1,6 +1,7 @@
 """What stays the same from prompt to prompt: all that was sent, until there is a cut."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -25,6 +26,7 @@ from asterism.messages import history_fault
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.desks import WORDS, ask, decisions, desk, plain
 
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "15"))
 LIMIT = 900
 TEAM = ("agent", "clerk", "writer")
 ROUTES = st.lists(
@@ -115,7 +117,7 @@ class Office:
         return sum(facts["path"] == name for facts in told)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(ROUTES, st.sampled_from(sorted(POLICIES)), st.booleans())
 def test_every_prompt_goes_on_from_the_one_before_until_a_cut(
     routes: list[list[str]], policy: str, in_async: bool

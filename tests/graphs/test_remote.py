@@ -34,9 +34,9 @@ from asterism import (
 from asterism.errors import AnswerError, RemoteError, WorkflowBuildError
 from asterism.graphs.workflow import Workflow
 from asterism.testing import check_participant
-from tests.crashing import processes
 from tests.graphs import elsewhere
 from tests.graphs.servers import dev_server
+from tests.processes import forks
 from tests.teams import follow, said
 
 Saver = BaseCheckpointSaver[str]
@@ -260,7 +260,7 @@ def visited(remote_url: str, database: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_kill_here_repeats_nothing_there(remote_url: str, folder: Path, tmp_path: Path) -> None:
     began, done = marks(folder, "slow"), marks(folder, "slow-done")
-    process = processes.Process(target=visited, args=(remote_url, tmp_path / "threads.db"))
+    process = forks.Process(target=visited, args=(remote_url, tmp_path / "threads.db"))
     process.start()
     while marks(folder, "slow") == began:
         time.sleep(0.05)

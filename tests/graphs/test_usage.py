@@ -1,5 +1,6 @@
 """The ledger: every call is counted once, and put down to who made it."""
 
+import os
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -22,6 +23,7 @@ from tests.teams import follow
 
 Saver = BaseCheckpointSaver[str]
 REQUEST = {"messages": [("user", "Plan it")]}
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "30"))
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 
 
@@ -209,7 +211,7 @@ LEDGERS = st.lists(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=EXAMPLES)
 @given(LEDGERS)
 def test_the_parts_add_up_to_the_total(visits: Sequence[tuple[str, int, int, int]]) -> None:
     """Compared with a count of the scripted model's own replies."""

@@ -3,10 +3,16 @@
 from typing import Any
 
 import pytest
-from langgraph.types import Send
 
 from asterism.errors import RoutingError
-from asterism.nodes.routing import focused_request, handoff_id, route, task_handoff, visit_in
+from asterism.nodes.routing import (
+    focused_request,
+    handoff_id,
+    latest_reports,
+    route,
+    task_handoff,
+    visit_in,
+)
 from asterism.state import Decision
 from asterism.tasks import SubAgentTask
 
@@ -28,6 +34,7 @@ DECIDED = {"decision": decided(next_agent="venue")}
         pytest.param(None, "finish", id="no decision"),
         pytest.param(decided(), "finish", id="complete"),
         pytest.param(decided(user_input_needed=True), "human", id="a question"),
+        pytest.param(decided(next_agent="venue"), "venue", id="a participant"),
         pytest.param(decided(next_agent="venue", user_input_needed=True), "human", id="both"),
         pytest.param({}, "finish", id="an empty edit"),
         pytest.param(decided(undo=True), "undo", id="taking back"),
@@ -40,20 +47,10 @@ DECIDED = {"decision": decided(next_agent="venue")}
 )
 def test_where_a_decision_leads(decision: Any, target: str) -> None:
     assert route({"decision": decision}, TEAM) == target
-    assert route({"decision": decision}, TEAM, lambda name: True) == target
 
 
 def test_without_any_state_the_run_is_complete() -> None:
     assert route({}, TEAM) == "finish"
-
-
-def test_whose_node_reads_the_state_itself_is_only_named() -> None:
-    for name in TEAM:
-        targets = route({"decision": decided(next_agent=name)}, TEAM, lambda asked: asked == "food")
-        assert isinstance(targets, str) is (name == "food")
-        assert targets == (
-            "food" if name == "food" else [Send("venue", visit_in(DECIDED, "venue"))]
-        )
 
 
 def test_a_visit_of_nothing_but_a_decision_is_the_first_and_asks_for_nothing() -> None:
@@ -62,10 +59,11 @@ def test_a_visit_of_nothing_but_a_decision_is_the_first_and_asks_for_nothing() -
     assert visit == {"id": name, "participant": "venue", "request": "", "round": 0}
 
 
-def test_a_visit_has_a_name_that_none_of_the_reports_has() -> None:
+def test_a_visit_has_another_name_than_the_report_on_its_decision() -> None:
     first = visit_in(DECIDED, "venue")["id"]
-    again = visit_in({**DECIDED, "reports": [{"id": first}]}, "venue")["id"]
-    assert again == handoff_id(DECIDED["decision"], [{"id": first}]) != first
+    state = {**DECIDED, "iterations": 2, "reports": [{"id": first, "round": 2}]}
+    assert visit_in(state, "venue")["id"] == handoff_id(DECIDED["decision"], reported(first))
+    assert visit_in(state, "venue")["id"] != first
 
 
 def test_a_decision_that_goes_on_with_what_a_budget_stopped_resumes_the_visit() -> None:
@@ -74,21 +72,17 @@ def test_a_decision_that_goes_on_with_what_a_budget_stopped_resumes_the_visit() 
     assert visit_in({"decision": follows}, "venue") == {**visit, "resumes": True}
 
 
-def test_a_participant_is_sent_the_request_and_its_part() -> None:
+def test_a_participant_is_asked_the_request_and_its_part() -> None:
     state = {
         "decision": decided(next_agent="venue", instruction="Find a hall", handoff_id="1"),
         "brief": ["A party", "Asked: When?\nAnswered: Tomorrow"],
         "iterations": 3,
     }
-    sends = route(state, TEAM)
-    assert isinstance(sends, list)
-    (send,) = sends
-    assert isinstance(send, Send)
-    assert send.node == "venue"
-    assert send.arg["request"] == (
+    visit = visit_in(state, "venue")
+    assert visit["request"] == (
         "A party\n\nAsked: When?\nAnswered: Tomorrow\n\nYour part: Find a hall"
     )
-    assert (send.arg["participant"], send.arg["round"]) == ("venue", 3)
+    assert (visit["participant"], visit["round"]) == ("venue", 3)
 
 
 def test_somebody_unknown_is_an_error_that_names_who_is_allowed() -> None:
@@ -115,6 +109,17 @@ def test_without_an_instruction_the_request_stands_alone() -> None:
     )
 
 
+def test_only_reports_on_the_latest_decision_may_answer_it() -> None:
+    rounds = [1, 2, 3, 1, 2, 2]
+    reports: Any = [{"id": str(place), "round": round} for place, round in enumerate(rounds)]
+    assert [report["id"] for report in latest_reports(reports, 2)] == ["4", "5"]
+    assert latest_reports(reports, 3) == latest_reports([], 1) == []
+
+
+def reported(*ids: str) -> Any:
+    return [{"id": name} for name in ids]
+
+
 def test_a_handoff_has_the_same_name_until_it_is_edited_or_answered() -> None:
     asked = decided(next_agent="venue", instruction="a", handoff_id="1")
     name = handoff_id(asked, [])
@@ -123,9 +128,9 @@ def test_a_handoff_has_the_same_name_until_it_is_edited_or_answered() -> None:
         handoff_id({**asked, "instruction": "b"}, []),
         handoff_id({**asked, "next_agent": "food"}, []),
         handoff_id({**asked, "handoff_id": "2"}, []),
-        handoff_id(asked, [{"id": name}]),
-        handoff_id(asked, [{"id": "x"}, {"id": name}]),
-        handoff_id(asked, [{"id": name}, {"id": f"{name}-1"}, {"id": "later"}]),
+        handoff_id(asked, reported(name)),
+        handoff_id(asked, reported("x", name)),
+        handoff_id(asked, reported(name, f"{name}-1", "later")),
     ]
     assert len({name, *others}) == 7
 

@@ -159,7 +159,7 @@ async def _stopped() -> None:
     await asyncio.gather(*rest, return_exceptions=True)
 
 
-async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait until something holds."""
     async with asyncio.timeout(seconds):
         while not holds():

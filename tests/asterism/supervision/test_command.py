@@ -4,8 +4,6 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ from asterism.cli import supervise
 from asterism.cli.app import app
 from asterism.supervision import AgentQuota, AgentSupervisor
 from tests.asterism.supervision.helpers import chain, does, until, waits
+from tests.processes import CLI, Process, asterism
 
-ROOT = Path(__file__).parents[3]
 GRAPHS = "tests.asterism.supervision.graphs"
 PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
 
@@ -134,16 +132,9 @@ def test_a_signal_pauses_the_children_and_the_same_command_goes_on(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     path = written(tmp_path, child("held", thread="t"))
-    command = [sys.executable, "-m", "asterism", "supervise", path, "--db", str(tmp_path / "a.db")]
-    environment = {**os.environ, "ASTERISM_TEST_FOLDER": str(tmp_path)}
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = ["supervise", path, "--db", str(tmp_path / "a.db")]
+    environment = {"ASTERISM_TEST_FOLDER": str(tmp_path)}
+    process = Process(CLI, *command, environment=environment)
     deadline = time.monotonic() + 60
     while not (tmp_path / "log").exists():
         assert time.monotonic() < deadline
@@ -152,15 +143,13 @@ def test_a_signal_pauses_the_children_and_the_same_command_goes_on(
     process.send_signal(number)
     time.sleep(0.3)
     (tmp_path / "free").touch()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate()
     assert process.returncode == 1
     assert "Stopping when the steps at work are done" in said
     assert "held: paused: the supervisor is shut down\n  Go on with: asterism resume t" in said
     assert (tmp_path / "log").read_text().split() == ["0", "1"]
-    again = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
-    )
-    assert again.returncode == 0
+    again = asterism(*command, **environment)
+    assert again.returncode == 0, again.stderr
     assert (tmp_path / "log").read_text().split() == ["0", "1", "2", "3"]
 
 

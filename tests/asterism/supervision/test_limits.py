@@ -336,10 +336,10 @@ async def test_a_child_that_waits_for_its_turn_is_not_taken_for_dead() -> None:
     model = manager.wrap(ScriptedChatModel(script=["done"]))
     told = Told()
     parent = AgentSupervisor(on_event=told)
-    quota = AgentQuota(heartbeat_timeout=0.05)
+    quota = AgentQuota(heartbeat_timeout=0.3)
     child = await parent.spawn("one", GO, child_in_a_child(chain(calling(model)), GO), quota)
     await until(lambda: manager.status().waiting == 1)
-    await asyncio.sleep(0.2)  # four times as long as it may be silent
+    await asyncio.sleep(1.2)  # four times as long as it may be silent
     held.release()
     assert await parent.await_child(child) == {"done": ["a", "inner"]}
     assert "heartbeat_lost" not in told.types()

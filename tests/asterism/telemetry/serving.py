@@ -18,7 +18,7 @@ class Silent:
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Serve on this machine, on any free port; yields the address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = Thread(target=server.serve_forever)
+    thread = Thread(target=server.serve_forever, args=(0.01,))  # how soon it ends
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

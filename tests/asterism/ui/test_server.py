@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,38 +15,26 @@ from typer.testing import CliRunner
 from asterism.cli.app import app
 from asterism.offline import OfflineChatModel
 from tests.asterism.ui.test_app import PARTY
-
-ROOT = Path(__file__).parents[3]
+from tests.processes import CLI, Process
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    running = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "asterism", "ui", "--port", "0"),
-            *("--db", str(tmp_path / "threads.db"), "--pace", "0.05"),
-        ],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert running.stderr is not None
-    address = ""
-    for line in running.stderr:
-        if found := re.search(r"http://localhost:\d+", line):
-            address = found[0]
-            break
+def server(tmp_path: Path) -> Iterator[tuple[Process, str]]:
+    given = ("--port", "0", "--db", tmp_path / "threads.db", "--pace", "0.05")
+    running = Process(CLI, "ui", *given)
     try:
-        yield running, address
+        found = re.search(r"http://localhost:\d+", running.said("http://localhost:"))
+        assert found
+        yield running, found[0]
     finally:
         running.kill()
-        running.communicate(timeout=30)
+        running.wait()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGTERM to one process")
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_although_somebody_watches_and_the_run_goes_on_later(
-    way: signal.Signals, server: tuple[subprocess.Popen[str], str], tmp_path: Path
+    way: signal.Signals, server: tuple[Process, str], tmp_path: Path
 ) -> None:
     running, address = server
     port = int(address.rsplit(":", 1)[1])
@@ -68,7 +55,7 @@ def test_it_ends_although_somebody_watches_and_the_run_goes_on_later(
     assert done.exit_code == 0 or "nothing unfinished" in done.stderr
 
 
-def test_it_listens_on_this_machine_alone(server: tuple[subprocess.Popen[str], str]) -> None:
+def test_it_listens_on_this_machine_alone(server: tuple[Process, str]) -> None:
     port = int(server[1].rsplit(":", 1)[1])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))  # sends nothing; tells the address of this machine

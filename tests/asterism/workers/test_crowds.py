@@ -7,8 +7,6 @@ import asyncio
 import logging
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,8 +28,8 @@ from asterism.workers.worker import run_worker
 from tests.asterism.workers.teams import ROUTE
 from tests.databases import Server, serving
 from tests.graphs.test_memory import is_valid
+from tests.processes import CLI, Process, asterism
 
-ROOT = Path(__file__).parents[3]
 TEAM = "tests.asterism.workers.teams:team"
 ROUNDS = int(os.environ.get("ASTERISM_ROUNDS", "1"))
 THREADS = 200 if ROUNDS > 1 else 40
@@ -50,7 +48,7 @@ class Crowd:
     url: str
     folder: Path
     threads: list[str] = field(default_factory=list)
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    workers: list[Process] = field(default_factory=list)
     finished: dict[str, dict[str, str]] = field(default_factory=dict)
     """By thread, the reports that were stored when somebody looked."""
     counted: Counter[str] = field(default_factory=Counter)
@@ -60,17 +58,12 @@ class Crowd:
     def log(self) -> Path:
         return self.folder / "log"
 
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "asterism", "worker", "--db", self.url]
-        said = (self.folder / f"worker{len(self.workers)}").open("wb")
-        worker = subprocess.Popen(
-            [*command, "--concurrency", str(CONCURRENCY), "--lease", str(LEASE)],
-            cwd=ROOT,
-            env={**os.environ, "ASTERISM_TEST_LOG": str(self.log), "ASTERISM_TEST_PAUSE": "0.02"},
-            stdout=said,
-            stderr=said,
+    def start(self) -> Process:
+        worker = Process(
+            *(CLI, "worker", "--db", self.url),
+            *("--concurrency", str(CONCURRENCY), "--lease", str(LEASE)),
+            environment={"ASTERISM_TEST_LOG": str(self.log), "ASTERISM_TEST_PAUSE": "0.02"},
         )
-        said.close()
         self.workers.append(worker)
         return worker
 
@@ -166,8 +159,7 @@ class Crowd:
     def told(self) -> str:
         """The last lines that workers wrote."""
         return "\n".join(
-            (self.folder / f"worker{n}").read_text(errors="replace")[-800:]
-            for n in range(len(self.workers))
+            (worker.out.read_text() + worker.err.read_text())[-800:] for worker in self.workers
         )
 
 
@@ -254,8 +246,7 @@ def test_runs_wait_while_the_database_restarts(tmp_path: Path) -> None:
 
 async def test_work_that_kills_its_workers_fails_in_the_end(postgres: str) -> None:
     queued = await enqueue(postgres, "tests.asterism.workers.teams:deadly", "Go", model="offline")
-    command = [sys.executable, "-m", "asterism", "worker", "--db", postgres]
-    dead = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120)
+    dead = asterism("worker", "--db", postgres)
     assert dead.returncode == 9
     with psycopg.connect(postgres) as connection:
         connection.execute("UPDATE procrastinate_jobs SET attempts = %s", (MOST_TRIES,))

@@ -1,9 +1,6 @@
 """Supervision across workers: quotas, pause, kill, progress and events of runs elsewhere."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -25,8 +22,8 @@ from asterism.workers.supervisor import QueueSupervisor, open_supervisor
 from asterism.workers.work import Standing
 from asterism.workers.worker import Done, Worker
 from tests.asterism.workers.teams import ROUTE
+from tests.processes import CLI, Process
 
-ROOT = Path(__file__).parents[3]
 TEAMS = "tests.asterism.workers.teams"
 TEAM, PLAIN, FAILING = (f"{TEAMS}:{name}" for name in ("team", "plain", "failing"))
 TURNS = len(ROUTE) + 1
@@ -243,11 +240,11 @@ async def test_a_thread_without_work_cannot_be_steered(postgres: str) -> None:
 async def test_runs_of_another_process_are_heard_seen_and_steered(postgres: str, log: Path) -> None:
     bus, told = EventBus(), list[Event]()
     bus.on(None, told.append)
-    command = [sys.executable, "-m", "asterism", "worker", "--db", postgres]
-    environment = {**os.environ, "ASTERISM_TEST_PAUSE": "0.05"}
     async with open_supervisor(postgres, bus=bus) as supervisor:
         threads = [await put(postgres) for _ in range(3)]
-        worker = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+        worker = Process(
+            CLI, "worker", "--db", postgres, environment={"ASTERISM_TEST_PAUSE": "0.05"}
+        )
         try:
             await until(lambda: sum(event.type == "task_completed" for event in told) >= 3)
             await supervisor.pause_child(threads[0])

@@ -1,0 +1,197 @@
+"""A sqlite saver for sync and async runs; what waits at the same time is committed at once."""
+
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_id,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from asterism.historycache import HistoryCache
+from asterism.leases import Release, take_file_lease, take_process_lease
+from asterism.sqlite.files import faults, prepare
+from asterism.sqlite.groups import Groups
+from asterism.sqlite.steps import read_step
+
+T = TypeVar("T")
+
+FORMAT = 1
+"""The version of what is stored; it grows when an older version could not read it."""
+
+
+class GroupCommitSaver(SqliteSaver):
+    """LangGraph's `SqliteSaver`, same tables, with async methods that share transactions.
+
+    Each call returns only when its transaction is committed, so `durability="sync"` means what
+    it says.
+    """
+
+    def __init__(
+        self,
+        conn: sqlite3.Connection,
+        *,
+        serde: SerializerProtocol | None = None,
+        path: Path | None = None,
+    ) -> None:
+        super().__init__(conn, serde=serde)
+        self.path = path
+        self.lock: Any = threading.RLock()  # a transaction of several calls holds it throughout
+        self._histories = HistoryCache()
+        self._version = 0  # of the file, as others change it
+        self._groups = Groups(conn, self.lock)
+
+    def close(self) -> None:
+        """Finish what is waiting and end the thread; the connection stays open."""
+        self._groups.close()
+
+    def setup(self) -> None:
+        """Make the tables where they are missing.
+
+        Raises:
+            StorageError: The file cannot be used, or a newer version wrote it.
+        """
+        if self.is_setup:
+            return
+        with faults(self.path):
+            prepare(self.conn, self.path, "format", FORMAT)
+            super().setup()
+
+    def get_next_version(self, current: Any, channel: None) -> str:
+        """Number the versions of channels as LangGraph's saver does, but without its 17 digits.
+
+        Versions are compared as texts, also where a thread moves to, so their width stays.
+        """
+        number = 0 if current is None else int(str(current).split(".")[0])
+        return f"{number + 1:032}"
+
+    def take_lease(self, thread_id: str) -> Release | None:
+        """Take the lease of a thread, against other processes too."""
+        if self.path is None:
+            return take_process_lease(self, thread_id)
+        with faults(self.path, OSError):
+            return take_file_lease(self.path.with_name(f"{self.path.name}.locks"), thread_id)
+
+    @contextmanager
+    def cursor(self, transaction: bool = True) -> Generator[sqlite3.Cursor]:
+        """Open a cursor; within a group, the group commits."""
+        with self.lock, faults(self.path):
+            self.setup()
+            cursor = self.conn.cursor()
+            try:
+                yield cursor
+            except BaseException:
+                if not self._groups.open:
+                    self.conn.rollback()
+                raise
+            else:
+                if transaction and not self._groups.open:
+                    self.conn.commit()
+            finally:
+                cursor.close()
+
+    # ---- async, each one call of a group
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Get a checkpoint; see `get_tuple`."""
+        return await self._call(lambda: self.get_tuple(config))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """List checkpoints; see `list`."""
+        rows: Iterator[CheckpointTuple] = iter(
+            await self._call(
+                lambda: [*self.list(config, filter=filter, before=before, limit=limit)],
+                short=False,
+            )
+        )
+        for row in rows:
+            yield row
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint; see `put`."""
+        return await self._call(lambda: self.put(config, checkpoint, metadata, new_versions))
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store the writes of a task; see `put_writes`."""
+        await self._call(lambda: self.put_writes(config, writes, task_id, task_path))
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete all that is stored of a thread."""
+        with self.lock:
+            self.forget(thread_id)
+            super().delete_thread(thread_id)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete a thread; see `delete_thread`."""
+        await self._call(lambda: self.delete_thread(thread_id), short=False)
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Read what makes up growing channels; what was read before is not read again."""
+        whole = partial(super().get_delta_channel_history, config=config, channels=channels)
+        named = cast(dict[str, Any], config.get("configurable"))
+        place = (str(named["thread_id"]), str(named.get("checkpoint_ns", "")))
+        target = get_checkpoint_id(config)
+        if not target or not channels:
+            return whole()
+        with self.lock:
+            self._heed_others()
+            step = partial(read_step, self, place)
+            return self._histories.read(place, target, channels, step, whole)
+
+    def forget(self, thread_id: str) -> None:
+        """Read the histories of a thread again: something stored was changed."""
+        with self.lock:
+            self._histories.forget(thread_id)
+
+    def _heed_others(self) -> None:
+        """Forget all histories once another connection, of any process, has written."""
+        with self.cursor(transaction=False) as cursor:
+            (version,) = cursor.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._histories.clear()
+            self._version = version
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Read what makes up growing channels; see `get_delta_channel_history`."""
+        return await self._call(
+            lambda: self.get_delta_channel_history(config=config, channels=channels)
+        )
+
+    async def _call(self, call: Callable[[], T], *, short: bool = True) -> T:
+        with faults(self.path):
+            return await self._groups.run(call, short=short)

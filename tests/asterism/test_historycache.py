@@ -1,0 +1,155 @@
+"""Histories that were read are kept; nobody can tell, but by the time it takes."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
+from asterism.historycache import HistoryCache, Step, Writes, own
+from tests.teams import follow
+
+THREAD: Any = {"configurable": {"thread_id": "t"}}
+CHANNELS = ("messages", "reports", "brief")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'threads.db'}"
+
+
+def team(saver: Any, order: list[str] | None = None) -> Any:
+    """A participant that counts what it remembers, and spoils what it is given."""
+
+    def clerk(messages: list[AnyMessage]) -> AIMessage:
+        seen = [str(message.content) for message in messages]
+        for message in messages[:-1]:  # the last one is not stored yet
+            message.content = "spoilt"
+            message.additional_kwargs["spoilt"] = True
+        return AIMessage(f"{len(seen)}: {'spoilt' in seen}")
+
+    return (
+        SupervisorWorkflowBuilder("Kept", finish="forward")
+        .participants(clerk=Participant(runs=clerk, description="Counts."))
+        .with_manager(follow(order or ["clerk"] * 3))
+        .build(checkpointer=saver)
+    )
+
+
+def asked(workflow: Any, config: Any = THREAD) -> list[str]:
+    result = workflow.invoke({"messages": [("user", "Count")]}, config)
+    return [report["text"] for report in result["reports"]]
+
+
+def same_as_stored(saver: Any) -> Iterator[int]:
+    """Compare what is handed out with what LangGraph's saver reads, for all that is stored."""
+    for namespace in ("", "clerk"):
+        config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": namespace}}
+        stored = [item.config for item in saver.list(config)]
+        for one in (*stored, *reversed(stored), *stored[::3]):
+            kept = saver.get_delta_channel_history(config=one, channels=CHANNELS)
+            read = SqliteSaver.get_delta_channel_history(saver, config=one, channels=CHANNELS)
+            for channel in CHANNELS:
+                assert [*kept[channel]["writes"]] == read[channel]["writes"]
+                assert kept[channel].get("seed") == read[channel].get("seed")
+            yield len(read["messages"]["writes"])
+
+
+def test_what_a_participant_does_to_its_messages_is_not_remembered(url: str) -> None:
+    with open_checkpointer(url) as saver:
+        workflow = team(saver)
+        assert asked(workflow) == ["1: False", "3: False", "5: False"]
+        assert asked(workflow) == ["7: False", "9: False", "11: False"]
+
+
+def test_it_is_what_is_stored(url: str) -> None:
+    with open_checkpointer(url) as saver:
+        for _ in range(3):
+            asked(team(saver))
+        assert max(same_as_stored(saver)) > 9
+
+
+def test_what_another_process_adds_is_seen(url: str) -> None:
+    with open_checkpointer(url) as one, open_checkpointer(url) as other:
+        counts = [asked(team(saver, ["clerk"])) for saver in (one, one, other, one, other)]
+        assert [*itertools.chain(*counts)] == [f"{n}: False" for n in (1, 3, 5, 7, 9)]
+        assert max(same_as_stored(one)) == max(same_as_stored(other))
+
+
+def test_another_branch_has_its_own_history(url: str) -> None:
+    with open_checkpointer(url) as saver:
+        workflow = team(saver)
+        asked(workflow)
+        before = next(
+            item.config
+            for item in workflow.get_state_history(THREAD)
+            if item.next == ("supervisor",) and len(item.values["reports"]) == 1
+        )
+        assert [r["text"] for r in workflow.invoke(None, before)["reports"]][:2] == [
+            "1: False",
+            "3: False",
+        ]
+        assert max(same_as_stored(saver)) > 3
+
+
+def test_a_thread_that_is_deleted_is_forgotten(url: str) -> None:
+    with open_checkpointer(url) as saver:
+        workflow = team(saver)
+        asked(workflow)
+        saver.delete_thread("t")
+        assert asked(workflow) == ["1: False", "3: False", "5: False"]
+
+
+def test_what_another_connection_changes_is_read_again(url: str) -> None:
+    with open_checkpointer(url) as one, open_checkpointer(url) as other:
+        asked(team(one))
+        last = one.get_tuple(THREAD)
+        assert last is not None
+        before = one.get_delta_channel_history(config=last.config, channels=CHANNELS)
+        assert before["messages"]["writes"]
+        assert isinstance(other, SqliteSaver)
+        with other.cursor() as cursor:
+            cursor.execute("DELETE FROM writes")
+        after = one.get_delta_channel_history(config=last.config, channels=CHANNELS)
+        assert not after["messages"]["writes"]
+
+
+def test_only_so_much_is_kept() -> None:
+    cache = HistoryCache(limit=5)
+    reads: list[str] = []
+
+    def step(checkpoint: str) -> Step | None:
+        return None
+
+    def read(thread: str) -> list[Any]:
+        def whole() -> Any:
+            reads.append(thread)
+            return {"messages": {"writes": [("task", "messages", [n]) for n in range(3)]}}
+
+        return [*cache.read((thread, ""), "1", ["messages"], step, whole)["messages"]["writes"]]
+
+    expected = [("task", "messages", [n]) for n in range(3)]
+    assert [read(thread) for thread in ("a", "a", "b", "b", "a")] == [expected] * 5
+    assert reads == ["a", "b", "a"]
+
+
+def test_copies_share_nothing() -> None:
+    call = {"name": "look", "args": {"at": ["x"]}, "id": "1", "type": "tool_call"}
+    given: list[Any] = [
+        HumanMessage([{"type": "text", "text": "a"}], id="1"),
+        AIMessage("b", tool_calls=[call], response_metadata={"a": {"b": [1]}}),
+        ToolMessage("c", tool_call_id="1", artifact={"name": "x", "rows": [1]}),
+        {"plain": ["json", None, 1.5, True, ("a", ["b"])]},
+    ]
+    copied = own(given)
+    assert copied == given
+    copied[0].content[0]["text"] = copied[1].tool_calls[0]["args"]["at"][0] = "spoilt"
+    copied[1].response_metadata["a"]["b"].append("spoilt")
+    copied[1].additional_kwargs["spoilt"] = copied[2].artifact["rows"] = "spoilt"
+    copied[3]["plain"][4][1].append("spoilt")
+    assert "spoilt" not in repr(given)
+    assert "spoilt" not in repr([*Writes([("task", "messages", given)])])
