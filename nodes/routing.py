@@ -37,7 +37,7 @@ def route(state: Mapping[str, Any], participants: Collection[str]) -> str:
         return UNDO
     if decision.get("tasks"):
         return DISPATCH
-    name = decision.get("next_agent")
+    name: str | None = decision.get("next_agent")
     if name is None:
         return FINISH
     if name not in participants:
