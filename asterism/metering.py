@@ -151,7 +151,6 @@ class CallHandler(_CallsOnly):
 class Gatekeeper(_CallsOnly, AsyncCallbackHandler):
     """Keeps async model calls to budgets: it may wait without stopping the loop."""
 
-    run_inline = True  # else every event costs a task, also those that it does not listen to
     raise_error = True
 
     @property

@@ -25,6 +25,7 @@ forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(
     [
         "asterism.cli.app",
+        "asterism.cli.engine",
         "asterism.graphs.event_planning",
         "asterism.testing",
         "asterism.ui.app",
