@@ -47,8 +47,9 @@ def managed(app: "App") -> Any:
             lock: str | None = None,
         ) -> None:
             when = "COALESCE(%(at)s::timestamptz, now())"
-            if retry_at == PARKED:  # unless it was told to go on meanwhile
-                when = "CASE WHEN own.args ? 'order' THEN %(at)s::timestamptz ELSE now() END"
+            if retry_at == PARKED:  # unless it was told to go on, or to end, meanwhile
+                rests = "own.args -> 'order' ->> 'kind' = 'pause'"
+                when = f"CASE WHEN {rests} THEN %(at)s::timestamptz ELSE now() END"
             query = f"procrastinate_retry_job_v2(own.id, {when}, NULL, NULL, NULL)"
             await end(query, job, at=retry_at)
 

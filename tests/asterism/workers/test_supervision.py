@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,20 @@ async def put(url: str, graph: str = TEAM, **options: Any) -> str:
 
 
 @asynccontextmanager
-async def working(url: str, **config: Any) -> AsyncIterator[list[Done]]:
+async def working(
+    url: str, on_done: Callable[[Done], None] = lambda done: None, **config: Any
+) -> AsyncIterator[list[Done]]:
     """A worker beside; its end is checked by `finish`."""
     done: list[Done] = []
+
+    def note(each: Done) -> None:
+        done.append(each)
+        on_done(each)
+
     async with open_queue(url) as queue:
         with open_saver(url, serde=serializer(), lease=10) as saver:
             kept = SupervisorConfig(**config)
-            worker = Worker(saver, queue, config=kept, on_done=done.append, lease=10)
+            worker = Worker(saver, queue, config=kept, on_done=note, lease=10)
             running = asyncio.ensure_future(worker.run(4))
             try:
                 yield done
@@ -173,6 +181,28 @@ async def test_a_run_is_killed_from_elsewhere(
             await supervisor.pause_child(thread)
         progress = await supervisor.aggregate_progress()
         assert (progress.counts[ChildStatus.KILLED], progress.children) == (1, 1)
+
+
+async def test_a_kill_that_comes_while_a_pause_is_written_down_is_obeyed(
+    postgres: str, log: Path
+) -> None:
+    thread = await put(postgres)
+
+    async def kill() -> None:
+        async with open_supervisor(postgres) as supervisor:
+            await supervisor.kill_child(thread, "too late")
+
+    def at_the_last_moment(done: Done) -> None:  # the job is still with its worker
+        if done.outcome == "paused":
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(asyncio.run, kill()).result(30)
+
+    async with open_supervisor(postgres) as supervisor:
+        async with working(postgres, at_the_last_moment) as done:
+            await until(log.exists)
+            await supervisor.pause_child(thread)
+            await until(lambda: done[-1:] == [Done(thread=thread, outcome="killed")])
+        assert (await supervisor.child(thread)).status is ChildStatus.KILLED
 
 
 async def test_a_quota_stops_a_run_and_a_raised_one_lets_it_go_on(postgres: str, log: Path) -> None:
