@@ -32,7 +32,7 @@ from tests.processes import CLI, Process, asterism
 
 TEAM = "tests.asterism.workers.teams:team"
 ROUNDS = int(os.environ.get("ASTERISM_ROUNDS", "1"))
-THREADS = 200 if ROUNDS > 1 else 40
+THREADS = 200
 CONCURRENCY = 8
 LEASE = 2
 TURNS = len(ROUTE) + 1
