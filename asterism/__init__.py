@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from asterism.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
     from asterism.breaker import CircuitBreaker
     from asterism.budgets import Budget
-    from asterism.caching import ResponseCache
+    from asterism.caching.cache import ResponseCache
     from asterism.capacity import ResourceManager
     from asterism.config import ProgramConfig, load_config
     from asterism.context import ContextManager, Importance, SlidingWindow, Summary
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from asterism.graphs.workflow import Workflow
     from asterism.idempotency import idempotency_key
     from asterism.ledger import Usage, lines_of, total_cost_breakdown
-    from asterism.longterm import LongTermMemory
     from asterism.messages import convert_tool_content_to_text
     from asterism.nodes.deciders import create_supervisor_agent
     from asterism.nodes.kinds import Participant
@@ -58,11 +57,12 @@ if TYPE_CHECKING:
     )
     from asterism.prices import PriceTable
     from asterism.programs import ProgramTask, TaskResult
-    from asterism.recollections import Recollection
+    from asterism.remembering.longterm import LongTermMemory
+    from asterism.remembering.recollections import Recollection
+    from asterism.remembering.shared import SharedMemory
     from asterism.resilience import AskPerson, Compensation, Delegate, Timeout, UndoAll, UseCached
     from asterism.runs import aproceed, proceed
     from asterism.serving import create_service_app
-    from asterism.shared import SharedMemory
     from asterism.storage import aopen_checkpointer, aopen_store, open_checkpointer, open_store
     from asterism.supervision import (
         AgentProgress,
@@ -198,7 +198,7 @@ _HOMES = {
     "ExecutionMode": "tasks",
     "HumanFeedbackRequest": "decisions",
     "Importance": "context",
-    "LongTermMemory": "longterm",
+    "LongTermMemory": "remembering.longterm",
     "Participant": "nodes.kinds",
     "ParticipantMemory": "graphs.memories",
     "PendingRequest": "people",
@@ -206,14 +206,14 @@ _HOMES = {
     "PriceTable": "prices",
     "ProgramConfig": "config",
     "ProgramTask": "programs",
-    "Recollection": "recollections",
+    "Recollection": "remembering.recollections",
     "ResourceManager": "capacity",
-    "ResponseCache": "caching",
+    "ResponseCache": "caching.cache",
     "Review": "nodes.reviewers",
     "Reviewer": "nodes.reviewers",
     "RunRecord": "pictures",
     "Service": "nodes.service",
-    "SharedMemory": "shared",
+    "SharedMemory": "remembering.shared",
     "SlidingWindow": "context",
     "SubAgentTask": "tasks",
     "Summary": "context",

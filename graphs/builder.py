@@ -20,7 +20,6 @@ from asterism.graphs.facts import WorkflowFacts
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
 from asterism.graphs.workflow import Workflow
-from asterism.longterm import LongTermMemory
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
@@ -32,6 +31,7 @@ from asterism.nodes.strategies import Selector, Strategy, StrategyName, TeamChoi
 from asterism.nodes.team import Creation, Team, tool_name
 from asterism.nodes.visits import create_member
 from asterism.prices import DEFAULT_PRICES, PriceTable
+from asterism.remembering.longterm import LongTermMemory
 from asterism.resilience import Policy
 from asterism.retries import MODEL_RETRY
 

@@ -10,11 +10,11 @@ from langgraph.pregel.remote import RemoteGraph
 from asterism.agents import MemoryConfig
 from asterism.budgets import Budget
 from asterism.context import ContextManager, context_fault
-from asterism.longterm import LongTermMemory
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.remote import where
 from asterism.nodes.service import Service
 from asterism.personality import Personality
+from asterism.remembering.longterm import LongTermMemory
 from asterism.resilience import Policy
 from asterism.runs import Graph, is_graph, is_runnable
 from asterism.state import Report

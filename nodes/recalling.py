@@ -3,11 +3,11 @@
 from langchain_core.runnables import RunnableConfig
 
 from asterism.effects import Steps
-from asterism.longterm import LongTermMemory
 from asterism.prompts import render
-from asterism.recollections import recalled_text
+from asterism.remembering.longterm import LongTermMemory
+from asterism.remembering.recollections import recalled_text
+from asterism.remembering.users import user_of
 from asterism.state import Visit
-from asterism.users import user_of
 
 
 def with_recalled(

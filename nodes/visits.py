@@ -19,7 +19,6 @@ from asterism.errors import (
 )
 from asterism.events import WorkflowEventType, excerpt, tell
 from asterism.idempotency import CALLS, HANDOFF, counter
-from asterism.longterm import LongTermMemory
 from asterism.models import ModelLike
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.engine import (
@@ -40,6 +39,7 @@ from asterism.nodes.reports import failed_report, new_messages, read_report, sai
 from asterism.nodes.spans import traced_visit
 from asterism.plain import as_dict
 from asterism.redaction import describe_error
+from asterism.remembering.longterm import LongTermMemory
 from asterism.resilience import Policy, failure_kind, together
 from asterism.runs import Graph
 from asterism.state import Report, Visit

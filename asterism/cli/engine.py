@@ -7,9 +7,9 @@ from asterism.cli.supervise import summary, supervise_file
 from asterism.cli.trace import picture
 from asterism.events import Event, EventBus
 from asterism.graphs.catalog import SHIPPED, open_graph
-from asterism.longterm import forget_everywhere
 from asterism.people import answer_command, apending_requests
 from asterism.pictures import Format
+from asterism.remembering.longterm import forget_everywhere
 from asterism.retention import USER_KEYS, export_thread, forget_user, import_thread, prune
 from asterism.runs import is_unfinished
 from asterism.storage import aopen_checkpointer, is_postgres, migrate, open_checkpointer, open_store

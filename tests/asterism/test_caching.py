@@ -25,8 +25,8 @@ from asterism import (
     Usage,
     total_cost_breakdown,
 )
+from asterism.caching.sameness import facts
 from asterism.errors import ConfigurationError, StorageError
-from asterism.sameness import facts
 from asterism.testing import ScriptedChatModel, ScriptedReply, WordEmbeddings
 from asterism.usage import Meter
 from tests.processes import Process
@@ -302,7 +302,7 @@ def test_a_file_that_breaks_later_harms_no_call(tmp_path: Path) -> None:
 
 
 def test_a_locked_file_harms_no_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asterism.caching.LOCK_WAIT", 0.01)
+    monkeypatch.setattr("asterism.caching.cache.LOCK_WAIT", 0.01)
     path = tmp_path / "cache.db"
     cache = ResponseCache(f"sqlite:///{path}")
     kept = cache.on(scripted("one", "two", "three"))

@@ -11,7 +11,7 @@ from langgraph.store.base import BaseStore
 
 from asterism import SharedMemory, open_store
 from asterism.errors import InvalidMemoryError
-from asterism.shared import Eviction, Note, evicted
+from asterism.remembering.shared import Eviction, Note, evicted
 from tests.processes import Process
 
 

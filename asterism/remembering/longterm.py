@@ -20,12 +20,12 @@ from langgraph.store.base import (
 from asterism.effects import Call, Steps, arun, run
 from asterism.errors import InvalidMemoryError
 from asterism.events import utc_now
-from asterism.periods import period_of
 from asterism.plain import as_list
-from asterism.recollections import EVERYONE, Recollection, seen
-from asterism.remembering import memory_tools
-from asterism.stored import batched, store_of
-from asterism.users import checked_name, label_of, user_of
+from asterism.remembering.periods import period_of
+from asterism.remembering.recollections import EVERYONE, Recollection, seen
+from asterism.remembering.stored import batched, store_of
+from asterism.remembering.tools import memory_tools
+from asterism.remembering.users import checked_name, label_of, user_of
 
 TEXT_LIMIT = 4_000
 """The longest text that is remembered, in characters."""

@@ -16,9 +16,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables.config import var_child_runnable_config
 
-from asterism.errors import ConfigurationError
-from asterism.events import EventBus, WorkflowEventType, tell_here
-from asterism.modelcalls import (
+from asterism.caching.calls import (
     essence,
     fields_of,
     generation_of,
@@ -27,8 +25,10 @@ from asterism.modelcalls import (
     is_whole,
     split,
 )
+from asterism.caching.sameness import facts
+from asterism.errors import ConfigurationError
+from asterism.events import EventBus, WorkflowEventType, tell_here
 from asterism.plain import as_dict, is_number
-from asterism.sameness import facts
 from asterism.storage import make_private, sqlite_path
 from asterism.vectors import closeness, unit
 
@@ -57,7 +57,7 @@ class ResponseCache(BaseCache):
     tools, the schema and the messages. By itself it answers only the very same call.
     With `embeddings` and a `similarity_threshold`, a call that differs in the words of its last
     request alone may get the answer of a similar one; never where a number, a date, a name, a
-    unit, a negation or any word differs that `asterism.sameness` does not list.
+    unit, a negation or any word differs that `asterism.caching.sameness` does not list.
 
     What is cached is what a model says, never what a participant or a tool does: an answer
     with tool calls is kept, and its tools act each time. Whatever is wrong with the file, the

@@ -7,8 +7,8 @@ from langchain_core.tools import BaseTool, StructuredTool
 
 from asterism.effects import Steps, arun, run
 from asterism.errors import InvalidMemoryError
-from asterism.recollections import Recollection, recalled_text
-from asterism.users import user_of
+from asterism.remembering.recollections import Recollection, recalled_text
+from asterism.remembering.users import user_of
 
 _REMEMBER = (
     "Remember a single fact for later conversations, such as a decision, a preference or a name. "

@@ -14,8 +14,8 @@ from asterism.errors import InvalidMemoryError, StorageError
 from asterism.leases import Release, take_lease
 from asterism.plain import is_number
 from asterism.quoting import fenced
-from asterism.stored import batched, store_of
-from asterism.users import checked_name, label_of
+from asterism.remembering.stored import batched, store_of
+from asterism.remembering.users import checked_name, label_of
 
 Eviction = Literal["least_recently_used", "least_important"]
 """What is given up where there is no room: what was not read or written for longest, or what

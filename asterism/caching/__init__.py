@@ -1,0 +1,1 @@
+"""Answers of models and tools that are known already."""

@@ -1,0 +1,1 @@
+"""What teams and participants remember beyond a thread."""
