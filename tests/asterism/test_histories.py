@@ -1,13 +1,18 @@
 """How histories are stored: as what is new, and whole when they have doubled."""
 
+import re
 import sqlite3
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from langchain_core.messages import AIMessage, AnyMessage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 from langgraph.channels import DeltaChannel
 from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from typing_extensions import TypedDict
 
 from asterism import open_checkpointer
@@ -53,3 +58,43 @@ def test_the_bytes_of_a_history_grow_with_its_length(
     channel = kind(fold_messages, snapshot_frequency=8)
     found = bytes_a_turn(channel, tmp_path / "threads.db", turns=160, each=40)
     assert (max(found[1:]) < 1.3 * found[0]) == linear
+
+
+WRITE = st.one_of(
+    st.builds(lambda n: [HumanMessage("new", id=f"m{n}")], st.integers(0, 12)),
+    st.builds(lambda n: AIMessage("again", id=f"m{n}"), st.integers(0, 12)),
+    st.builds(lambda n: [RemoveMessage(f"m{n}")], st.integers(0, 12)),
+    st.just([("user", "plain")]),
+    st.just([RemoveMessage(REMOVE_ALL_MESSAGES)]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(WRITE, min_size=1, max_size=3), max_size=12))
+def test_a_channel_that_knows_its_places_folds_as_one_that_looks(steps: list[list[Any]]) -> None:
+    channel = HistoryChannel(fold_messages, list, snapshot_frequency=10).from_checkpoint([])
+    looked: list[Any] = []
+    for writes in steps:
+        try:
+            expected = fold_messages(looked, deepcopy(writes))
+        except ValueError as error:  # it removes what is not there
+            with pytest.raises(ValueError, match=re.escape(str(error))):
+                channel.update(deepcopy(writes))
+            continue
+        channel.update(deepcopy(writes))
+        looked = expected
+        assert [(m.id, m.content) for m in channel.get()] == [(m.id, m.content) for m in looked]
+
+
+@pytest.mark.parametrize("change", ["append", "pop", "clear"])
+def test_a_history_that_is_changed_in_place_is_looked_through_again(change: str) -> None:
+    channel = HistoryChannel(fold_messages, list, snapshot_frequency=10).from_checkpoint([])
+    channel.update([[HumanMessage("a", id="1"), AIMessage("b", id="2")]])
+    history = channel.get()
+    if change == "append":
+        history.append(AIMessage("c", id="3"))
+    else:
+        getattr(history, change)()
+    expected = fold_messages(history, [[AIMessage("d", id="3"), AIMessage("e", id="2")]])
+    channel.update([[AIMessage("d", id="3"), AIMessage("e", id="2")]])
+    assert channel.get() == expected
