@@ -114,7 +114,7 @@ class HistoryChannel(DeltaChannel[list[AnyMessage]]):
         """Apply writes; where messages stand is kept, so that a long history costs no more."""
         if not values or not all(isinstance(value, list | BaseMessage) for value in values):
             return super().update(values)
-        before = self.value if self.is_available() else []
+        before: list[AnyMessage] = self.value if self.is_available() else []
         known, self._places = self._places, {}
         if len(known) != len(before) or (before and known.get(before[-1].id) != len(before) - 1):
             known = places_of(before)  # not made here, or changed by somebody who has it

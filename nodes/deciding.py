@@ -205,7 +205,7 @@ def compensation_of(state: Mapping[str, Any]) -> Decision | None:
         return _decision(undo=True, then=question)
     if question is not None:
         return question
-    heirs = [r["compensation"]["to"] for r in latest if "to" in r.get("compensation", {})]
+    heirs = [compensation["to"] for compensation in wanted if "to" in compensation]
     plain = [heir for heir in heirs if not before.get("tasks")]  # a plan delegates by itself
     if plain and plain[-1] not in _chain(state.get("reports") or ()):
         return _decision(next_agent=plain[-1], instruction=before.get("instruction"))
