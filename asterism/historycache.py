@@ -196,7 +196,7 @@ def _way(known: str, target: str, step: Callable[[str], Step | None]) -> list[St
 def own(value: T) -> T:
     """Copy a value so that nothing in it is shared: plain JSON and messages, in any depth."""
     given: Any = value
-    kind = cast(type[Any], type(given))
+    kind = type(cast(object, value))
     if kind in _UNCHANGING:
         return value
     if kind is dict:
