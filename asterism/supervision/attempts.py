@@ -238,7 +238,8 @@ class Attempt:
 def _outcome(done: "asyncio.Future[Outcome]") -> Outcome:
     """Return what came of a run; of one that is not over, that it was stopped."""
     if not done.done():
-        done.cancel()
+        if not isinstance(done, asyncio.Task):  # a run is cancelled once, by its drive
+            done.cancel()
         return Outcome(kind="cancelled")
     try:
         return done.result()

@@ -53,14 +53,16 @@ def in_thread(coroutine: Coroutine[Any, Any, T], context: Context, name: str) ->
 
     def cancel() -> None:
         with suppress(RuntimeError):  # it is over, and its loop closed
-            own.call_soon_threadsafe(task.cancel)
+            own.call_soon_threadsafe(_cancel, task)
 
     threading.Thread(target=drive, name="child", daemon=True).start()
     return Drive(done=asyncio.wrap_future(result), cancel=cancel)
 
 
 def _cancel(task: "asyncio.Task[Any]") -> None:
-    task.cancel()
+    """Cancel a task once: a second time would break off the engine's own clearing up."""
+    if not task.cancelling():
+        task.cancel()
 
 
 _held: set["asyncio.Task[Any]"] = set()
