@@ -205,8 +205,10 @@ def own(value: T) -> T:
         return cast(T, [own(item) for item in given] if given else [])
     if isinstance(given, BaseMessage):
         return cast(T, _own_message(given))
-    if kind is tuple:
-        return cast(T, tuple(own(item) for item in given))
+    if isinstance(given, tuple):  # a snapshot has names for its items
+        items = [own(item) for item in cast(tuple[object, ...], given)]
+        make: Any = getattr(kind, "_make", tuple)
+        return cast(T, make(items))
     return copy.deepcopy(value)
 
 

@@ -265,9 +265,9 @@ def clean(value: T) -> T:
 
 def _clean_message(message: BaseMessage) -> BaseMessage:
     fields = vars(message)
-    changed: dict[str, Any] = {}
-    for name in _TEXTS:
-        text = fields.get(name)
-        if text and not _is_clean(text) and (new := clean(text)) is not text:
-            changed[name] = new
+    changed = {
+        name: new
+        for name in _TEXTS
+        if (text := fields.get(name)) and (new := clean(text)) is not text
+    }
     return message.model_copy(update=changed) if changed else message

@@ -46,6 +46,8 @@ from asterism.state import Report, Visit
 from asterism.usage import Meter
 
 Visiting = Steps[Report]
+"""A visit under way. It has a name because functions made for each visit are annotated with it."""
+
 Visitor = Callable[[Visit, Try], Visiting]
 """Makes visits to one participant."""
 

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
@@ -137,6 +137,17 @@ def test_only_so_much_is_kept() -> None:
     assert reads == ["a", "b", "a"]
 
 
+class Snapshot(NamedTuple):
+    """As the engine stores a channel whole."""
+
+    value: list[AnyMessage]
+
+
+def test_a_snapshot_is_copied_without_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("copy.deepcopy")
+    assert own(Snapshot([HumanMessage("d", id="2")])).value[0].content == "d"
+
+
 def test_copies_share_nothing() -> None:
     call = {"name": "look", "args": {"at": ["x"]}, "id": "1", "type": "tool_call"}
     given: list[Any] = [
@@ -144,9 +155,12 @@ def test_copies_share_nothing() -> None:
         AIMessage("b", tool_calls=[call], response_metadata={"a": {"b": [1]}}),
         ToolMessage("c", tool_call_id="1", artifact={"name": "x", "rows": [1]}),
         {"plain": ["json", None, 1.5, True, ("a", ["b"])]},
+        Snapshot([HumanMessage("d", id="2")]),
     ]
     copied = own(given)
     assert copied == given
+    assert type(copied[4]) is Snapshot
+    copied[4].value[0].content = "spoilt"
     copied[0].content[0]["text"] = copied[1].tool_calls[0]["args"]["at"][0] = "spoilt"
     copied[1].response_metadata["a"]["b"].append("spoilt")
     copied[1].additional_kwargs["spoilt"] = copied[2].artifact["rows"] = "spoilt"
