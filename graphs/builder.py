@@ -26,10 +26,10 @@ from asterism.nodes.deciders import create_supervisor_agent, describe_participan
 from asterism.nodes.deciding import Rules
 from asterism.nodes.finish import Finish, writer_of
 from asterism.nodes.kinds import Participant, describe, described
+from asterism.nodes.members import create_member
 from asterism.nodes.protocol import AnyDecider
 from asterism.nodes.strategies import Selector, Strategy, StrategyName, TeamChoice, TieRule
 from asterism.nodes.team import Creation, Team, tool_name
-from asterism.nodes.visits import create_member
 from asterism.prices import DEFAULT_PRICES, PriceTable
 from asterism.remembering.longterm import LongTermMemory
 from asterism.resilience import Policy

@@ -25,9 +25,9 @@ from asterism.models import ModelLike, resolve_model
 from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciding import Rules
 from asterism.nodes.finish import synthesizer
+from asterism.nodes.members import create_member
 from asterism.nodes.planning import PlanningDecider, Way
 from asterism.nodes.team import Creation, Team, participant_of, tool_name
-from asterism.nodes.visits import create_member
 from asterism.people import apending_requests
 from asterism.plain import as_dict, as_list
 from asterism.prices import DEFAULT_PRICES, PriceTable

@@ -30,6 +30,7 @@ from asterism.markup import PLAIN, SVG
 from asterism.nodes.background import Background
 from asterism.nodes.engine import lender
 from asterism.nodes.lifetime import Lifetime
+from asterism.nodes.outputs import as_asked, lean
 from asterism.plain import as_dict
 from asterism.runs import is_unfinished
 
@@ -108,11 +109,13 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run to the end or to the next question and return the state."""
-        return self._presented(super().invoke(input, config, **kwargs))
+        asked = lean(kwargs)
+        return self._presented(as_asked(super().invoke(input, config, **asked), kwargs))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run to the end or to the next question and return the state."""
-        return self._presented(await super().ainvoke(input, config, **kwargs))
+        asked = lean(kwargs)
+        return self._presented(as_asked(await super().ainvoke(input, config, **asked), kwargs))
 
     def _lifetime(self, config: RunnableConfig, background: Background, given: Any) -> Lifetime:
         made_of = self.facts.versions

@@ -7,10 +7,11 @@ from langchain_core.runnables import RunnableConfig
 from asterism.effects import Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.nodes.context import workflow_path
+from asterism.nodes.members import Member
 from asterism.nodes.policies import Try
 from asterism.nodes.reports import report_message
 from asterism.nodes.routing import visit_in
-from asterism.nodes.visits import Member, create_visitor
+from asterism.nodes.visits import create_visitor
 from asterism.state import Visit
 
 

@@ -63,7 +63,7 @@ class Try:
     resumes: bool = False
     """Whether the visit may have begun before."""
     attempts: Attempts = field(default_factory=Attempts)
-    about: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    about: dict[str, Any] = field(default_factory=dict[str, Any])
     """What events say of the visit."""
     turn: dict[str, Any] = field(default_factory=dict[str, Any])
     """How the turn of a participant with a grant has ended: its state, `messages` the new ones."""

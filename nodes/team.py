@@ -10,7 +10,8 @@ from langgraph.types import RetryPolicy
 from asterism.agents import PLANNING, Agent, MemoryConfig
 from asterism.models import ModelLike
 from asterism.nodes.kinds import Participant
-from asterism.nodes.visits import Member, Visitor, create_member, create_visitor
+from asterism.nodes.members import Member, create_member
+from asterism.nodes.visits import Visitor, create_visitor
 from asterism.plain import as_dict
 from asterism.resilience import Policy, Timeout, together
 from asterism.retries import AGENT_RETRY

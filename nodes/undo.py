@@ -9,10 +9,10 @@ from langgraph.types import Command, RetryPolicy
 
 from asterism.effects import Call, Steps, StepsNode, both_ways
 from asterism.messages import clean_text
+from asterism.nodes.members import Member
 from asterism.nodes.reports import failed_report, report_message, written_report
 from asterism.nodes.retrying import once, retried
 from asterism.nodes.routing import SUPERVISOR, UNDO
-from asterism.nodes.visits import Member
 from asterism.redaction import describe_error
 from asterism.resilience import failure_kind
 from asterism.state import Report, Visit

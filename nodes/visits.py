@@ -1,7 +1,6 @@
 """A visit: one focused request to a participant in, one report out."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from langchain_core.messages import HumanMessage, RemoveMessage
@@ -9,7 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp, GraphInterrupt, ParentCommand, is_invalid_resume
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
-from asterism.budgets import Budget, Scope, task_scope
+from asterism.budgets import Scope, task_scope
 from asterism.effects import Call, Steps
 from asterism.errors import (
     AbandonedError,
@@ -17,9 +16,8 @@ from asterism.errors import (
     CircuitOpenError,
     RemoteFailedError,
 )
-from asterism.events import WorkflowEventType, excerpt, tell
+from asterism.events import WorkflowEventType, tell
 from asterism.idempotency import CALLS, HANDOFF, counter
-from asterism.models import ModelLike
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.engine import (
     detached,
@@ -30,18 +28,15 @@ from asterism.nodes.engine import (
     new_turn,
     open_answers,
 )
-from asterism.nodes.grants import Grant
-from asterism.nodes.kinds import Participant, public_description, service_of
-from asterism.nodes.local import participant_graph
+from asterism.nodes.members import Member
+from asterism.nodes.outputs import as_asked, lean
 from asterism.nodes.policies import Attempt, Try, compensated, folded
 from asterism.nodes.recalling import with_recalled
 from asterism.nodes.reports import failed_report, new_messages, read_report, said_in, visit_marks
 from asterism.nodes.spans import traced_visit
 from asterism.plain import as_dict
 from asterism.redaction import describe_error
-from asterism.remembering.longterm import LongTermMemory
-from asterism.resilience import Policy, failure_kind, together
-from asterism.runs import Graph
+from asterism.resilience import failure_kind
 from asterism.state import Report, Visit
 from asterism.usage import Meter
 
@@ -50,77 +45,6 @@ Visiting = Steps[Report]
 
 Visitor = Callable[[Visit, Try], Visiting]
 """Makes visits to one participant."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """A participant as its workflow runs it."""
-
-    name: str
-    """Its id."""
-    graph: Graph
-    """Its graph, compiled with `checkpointer=True` and with a `messages` key."""
-    description: str | None = None
-    """What it is for, where that is no part of a prompt."""
-    policies: Sequence[Policy] = ()
-    """What happens when it fails, first = outermost."""
-    service: str = ""
-    """What its circuit breaker watches, where that names nothing itself."""
-    undo: Callable[..., Any] | None = None
-    """Takes back what a report tells of."""
-    budget: Budget | None = None
-    """What its visits for one request may take together."""
-    task_budget: Budget | None = None
-    """What this task may take."""
-    forgets: bool = False
-    """Whether each visit begins with an empty history."""
-    recalls: LongTermMemory | None = None
-    """What is recalled for each visit."""
-    grant: Grant | None = None
-    """What it sees of the workflow's state. None: its request alone."""
-    durability: str | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Choose how its turns are stored.
-
-        A workflow inside a workflow stores each of its steps; a single participant's turn is
-        stored once, because a crash within a turn repeats the turn in any case.
-        """
-        inner = "reports" in self.graph.channels
-        object.__setattr__(self, "durability", None if inner else "exit")
-
-
-def create_member(
-    name: str,
-    thing: object,
-    default_model: ModelLike | None,
-    policies: Sequence[Policy] = (),
-    task_budget: Budget | None = None,
-    recalls: LongTermMemory | None = None,
-) -> Member:
-    """Make a member of a team of anything that may be a participant.
-
-    Args:
-        name: The participant's id.
-        thing: What `fault_of` finds no fault with.
-        default_model: The model of a participant that has none.
-        policies: Those of the workflow.
-        task_budget: What each of its tasks may take.
-        recalls: What is recalled for its visits, where it says nothing itself.
-    """
-    spec = thing if isinstance(thing, Participant) else Participant()
-    return Member(
-        name=name,
-        graph=participant_graph(name, thing, default_model),
-        description=public_description(thing),
-        policies=together(policies, spec.policies),
-        service=service_of(thing, default_model) or name,
-        undo=spec.undo,
-        budget=spec.budget,
-        task_budget=task_budget,
-        forgets=spec.memory is not None and not spec.memory.enabled,
-        recalls=spec.recalls or recalls,
-    )
 
 
 def create_visitor(member: Member) -> Visitor:
@@ -146,10 +70,12 @@ def create_visitor(member: Member) -> Visitor:
         for scope in own:
             meter.gate.add(scope)
         what = {"path": path, "handoff": visit["id"], "task": visit.get("task")}
-        tell(this.config, WorkflowEventType.TASK_STARTED, request=excerpt(visit["request"]), **what)
+        begun = visit["request"] or None
+        tell(this.config, WorkflowEventType.TASK_STARTED, request=begun, **what)
         try:
             turns: Attempt = folded(member.policies, attempt, member.service)
-            report = yield from turns(replace(this, about=what))
+            this.about.update(what)
+            report = yield from turns(this)
         except ParentCommand:
             said = "it sent a command to its parent graph"
             report = failed_report(visit, "agent_failed", said, attempts=this.attempts.taken)
@@ -191,8 +117,8 @@ def create_visitor(member: Member) -> Visitor:
             "status": report["status"],
             "kind": report.get("kind"),
             "attempts": report["attempts"],
-            "text": excerpt(report["text"]),
-            "error": excerpt(report.get("error")),
+            "text": report["text"] or None,
+            "error": report.get("error"),
         }
         tell(this.config, over, **told, **what)
         return report
@@ -256,10 +182,11 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
         text = yield from with_recalled(visit, member.recalls, this.config)
         request = {"messages": [*before, HumanMessage(text, id=visit["id"])]}
     stored_once = member.durability and has_saver(this.config)
-    kwargs = {"durability": member.durability} if stored_once else None
+    kwargs = {"durability": member.durability} if stored_once else {}
     runner: Any = graph
-    values = yield Call(runner.invoke, runner.ainvoke, (request, inner), kwargs)
-    return cast(Mapping[str, Any], values)
+    asked = lean(kwargs) if member.collects_leanly else kwargs
+    found = yield Call(runner.invoke, runner.ainvoke, (request, inner), asked)
+    return cast(Mapping[str, Any], as_asked(found, kwargs))
 
 
 def _still_asks(member: Member, visit: Visit, config: RunnableConfig) -> Steps[None]:

@@ -12,7 +12,7 @@ from asterism.effects import Call, Steps, StepsNode
 from asterism.graphs.star import extended
 from asterism.nodes.answers import as_messages
 from asterism.nodes.grants import Grant, Shows
-from asterism.nodes.visits import Member, create_member
+from asterism.nodes.members import Member, create_member
 from asterism.resilience import Policy
 from asterism.runs import Graph, is_graph
 
