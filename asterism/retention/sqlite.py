@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from asterism.retention.rows import Write
-from asterism.sqlite import GroupCommitSaver, faults
+from asterism.sqlite import GroupCommitSaver
 
 SLICE = 1_000
 """How many free pages are given back at once; in between, others may write."""
@@ -82,11 +82,10 @@ class SqliteRows:
 
     def shrink(self, *, full: bool) -> None:
         """Give free pages back to the disk; files that an older version made know only `full`."""
-        connection = self._saver.conn
-        with self._saver.lock, faults(self._saver.path):
-            if full:
-                connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-                connection.execute("VACUUM")
+        if full:
+            with self._saver.cursor() as cursor:
+                cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+                cursor.execute("VACUUM")
         free = -1
         while free != (free := self._pragma("freelist_count")) and free:
             self._pragma(f"incremental_vacuum({SLICE})")

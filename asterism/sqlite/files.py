@@ -1,15 +1,19 @@
 """Sqlite files: how they are set up, what their format is, what may be wrong with them."""
 
 import sqlite3
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 from asterism.errors import StorageError
 
-_PRAGMAS = ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=NORMAL")
-"""A new file gives free pages back bit by bit; readers do not block writers; a loss of power, not a
-crash, may lose the last commits."""
+_PRAGMAS = (
+    "page_size=16384",
+    "auto_vacuum=INCREMENTAL",
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+)
+"""A new file has pages that hold some ten checkpoints or reports, and gives free ones back bit by
+bit; readers do not block writers; a loss of power, not a crash, may lose the last commits."""
 
 _WAYS_OUT = {
     "locked": "Another process writes to it; try again.",
@@ -22,16 +26,28 @@ _WAYS_OUT = {
 }
 
 
-@contextmanager
-def faults(path: Path | None, kind: type[Exception] = sqlite3.Error) -> Generator[None]:
+class faults:  # noqa: N801 - it is used like a function, and a generator takes far longer
     """Say what is wrong with a database file, and what can be done."""
-    try:
-        yield
-    except kind as error:
+
+    def __init__(self, path: Path | None, kind: type[Exception] = sqlite3.Error) -> None:
+        self._path = path
+        self._kind = kind
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, self._kind):
+            return
         said = str(error).rstrip(".")
         way = next((way for words, way in _WAYS_OUT.items() if words in said), "")
         raise StorageError(
-            f"The database {str(path or ':memory:')!r} cannot be used: {said}. "
+            f"The database {str(self._path or ':memory:')!r} cannot be used: {said}. "
             f"What is stored is not changed. {way}".strip()
         ) from error
 

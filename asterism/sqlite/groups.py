@@ -51,6 +51,7 @@ class Groups:
         self._runner: asyncio.AbstractEventLoop | type[_Thread] | None = None  # of what waits
         self._closed = False
         self._patience = int(connection.execute("PRAGMA busy_timeout").fetchone()[0])
+        self._timeout = self._patience
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-saver")
         self.open = False
         """Whether a group has a transaction open, which it will commit."""
@@ -109,15 +110,21 @@ class Groups:
         if not self._lock.acquire(blocking=False):
             return None
         try:
-            self._connection.execute("PRAGMA busy_timeout=0")
-            try:
-                return self._committed(group)
-            finally:
-                self._connection.execute(f"PRAGMA busy_timeout={self._patience}")
+            self._set_timeout(0)
+            return self._committed(group)
         except Exception:  # noqa: BLE001 - the thread tries it again, and tells whose call fails
             return None
         finally:
             self._lock.release()
+
+    def wait(self) -> None:
+        """Let the connection wait for other processes again; whoever calls this has the lock."""
+        self._set_timeout(self._patience)
+
+    def _set_timeout(self, milliseconds: int) -> None:
+        if milliseconds != self._timeout:  # asked of sqlite it takes as long as a short statement
+            self._connection.execute(f"PRAGMA busy_timeout={milliseconds}")
+            self._timeout = milliseconds
 
     def _drain(self) -> None:
         """Run what is waiting, group by group, until nothing is."""
@@ -136,6 +143,7 @@ class Groups:
             return [self._alone(group[0])]
         try:
             with self._lock:
+                self.wait()
                 return [_Outcome(value) for value in self._committed(group)]
         except Exception:  # noqa: BLE001 - raised again below, by the call that fails
             return [self._alone(job) for job in group]
@@ -143,6 +151,7 @@ class Groups:
     def _alone(self, job: _Job) -> _Outcome:
         try:
             with self._lock:
+                self.wait()
                 return _Outcome(*self._committed([job]))
         except BaseException as error:  # noqa: BLE001 - raised where the call is awaited
             return _Outcome(error=error)

@@ -70,12 +70,15 @@ class GroupCommitSaver(SqliteSaver):
             super().setup()
 
     def get_next_version(self, current: Any, channel: None) -> str:
-        """Number the versions of channels as LangGraph's saver does, but without its 17 digits.
+        """Number the versions of channels: `" 000007"` where LangGraph's saver has 49 characters.
 
-        Versions are compared as texts, also where a thread moves to, so their width stays.
+        Versions are compared as texts. A space comes before all digits, and `int` passes over it:
+        so a thread that moves to another saver goes on there, and one that comes from there, or
+        takes a million steps, goes on with the wide ones.
         """
-        number = 0 if current is None else int(str(current).split(".")[0])
-        return f"{number + 1:032}"
+        said = str(current or " 0")
+        number = int(said.partition(".")[0]) + 1
+        return f" {number:06}" if said[0] == " " and number < 1_000_000 else f"{number:032}"
 
     def take_lease(self, thread_id: str) -> Release | None:
         """Take the lease of a thread, against other processes too."""
@@ -89,6 +92,8 @@ class GroupCommitSaver(SqliteSaver):
         """Open a cursor; within a group, the group commits."""
         with self.lock, faults(self.path):
             self.setup()
+            if not self._groups.open:
+                self._groups.wait()
             cursor = self.conn.cursor()
             try:
                 yield cursor

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import shutil
 import sqlite3
 import stat
@@ -166,11 +167,17 @@ async def test_a_full_database_is_an_error_and_no_damage(tmp_path: Path) -> None
     def fill(connection: sqlite3.Connection) -> None:
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count={pages}")
-        filler = "CREATE TABLE filler (x)"
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute(filler)
-            connection.execute("INSERT INTO filler VALUES (zeroblob(1000000))")
-        connection.rollback()
+        rows = (
+            "checkpoints (thread_id, checkpoint_id, checkpoint) VALUES ('x', ?, zeroblob(?))",
+            "writes (thread_id, checkpoint_id, task_id, idx, channel, value) "
+            "VALUES ('x', ?, '', 0, '', zeroblob(?))",
+        )
+        for size, row in itertools.product((10_000, 1_000, 100, 0), rows):
+            with contextlib.suppress(sqlite3.Error):  # also the room that is left in the pages
+                for number in itertools.count():
+                    connection.execute(f"INSERT INTO {row}", (f"{size} {number}", size))
+                    connection.commit()
+            connection.rollback()
 
     await failing(path, "full.*Make room on the disk", fill)
 
