@@ -153,6 +153,8 @@ def read_decision(said: object, names: Sequence[str], *, plans: bool = False) ->
             f"next_agent is {decision.next_agent[:100]!r}, which is not a participant. "
             f"Allowed: {', '.join(names)}, or null."
         )
+    if name == decision.next_agent and decision.tasks is None:
+        return decision
     return decision.model_copy(update={"next_agent": name, "tasks": None})
 
 

@@ -4,10 +4,9 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
@@ -36,35 +35,38 @@ Steps = Generator[Call, Any, T]
 
 def run(steps: Steps[T]) -> T:
     """Drive steps to their end, making each call in place."""
-    with closing(steps):
-        resume: Callable[[], Call] = partial(steps.send, None)
+    try:
+        call = steps.send(None)
         while True:
             try:
-                call = resume()
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            try:
-                resume = partial(steps.send, call.sync(*call.args, **(call.kwargs or {})))
+                value = call.sync(*call.args, **(call.kwargs or {}))
             except Exception as error:  # noqa: BLE001 - goes to the steps, which raise it again
-                resume = partial(steps.throw, error)
+                call = steps.throw(error)
+            else:
+                call = steps.send(value)
+    except StopIteration as done:  # a generator turns one of its own into another error
+        result: T = done.value
+        return result
+    finally:
+        steps.close()
 
 
 async def arun(steps: Steps[T]) -> T:
     """Drive steps to their end, awaiting each call."""
-    with closing(steps):
-        resume: Callable[[], Call] = partial(steps.send, None)
+    try:
+        call = steps.send(None)
         while True:
             try:
-                call = resume()
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            try:
                 value = await call.asynchronous(*call.args, **(call.kwargs or {}))
-                resume = partial(steps.send, value)
             except Exception as error:  # noqa: BLE001 - goes to the steps, which raise it again
-                resume = partial(steps.throw, error)
+                call = steps.throw(error)
+            else:
+                call = steps.send(value)
+    except StopIteration as done:  # a generator turns one of its own into another error
+        result: T = done.value
+        return result
+    finally:
+        steps.close()
 
 
 def both_ways(
@@ -124,7 +126,7 @@ class StepsNode(RunnableLambda[Any, Any]):
     def __init__(
         self, steps: NodeSteps, *, name: str, graphs: tuple[Runnable[Any, Any], ...] = ()
     ) -> None:
-        super().__init__(self._run, self._arun, name=name)
+        super().__init__(self.invoke, self.ainvoke, name=name)
         self._steps = steps
         self._graphs = list(graphs)
 
@@ -133,30 +135,24 @@ class StepsNode(RunnableLambda[Any, Any]):
         """The graphs that the node runs; LangGraph looks for its subgraphs here."""
         return self._graphs
 
-    def _run(self, state: Any, config: RunnableConfig) -> Any:
-        return run(self._steps(state, config))
-
-    async def _arun(self, state: Any, config: RunnableConfig) -> Any:
-        return await arun(self._steps(state, config))
-
     # LangGraph has already opened a run for the node, so nothing is traced twice here.
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run the steps."""
-        return self._run(input, config or {})
+        return run(self._steps(input, config or {}))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run the steps, awaiting their calls."""
-        return await self._arun(input, config or {})
+        return await arun(self._steps(input, config or {}))
 
     def stream(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Any]:
         """Run the steps and yield the one result."""
-        yield self._run(input, config or {})
+        yield self.invoke(input, config)
 
     async def astream(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Any]:
         """Run the steps, awaiting their calls, and yield the one result."""
-        yield await self._arun(input, config or {})
+        yield await self.ainvoke(input, config)

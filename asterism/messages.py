@@ -14,6 +14,7 @@ from langchain_core.messages import (
     HumanMessage,
     MessageLikeRepresentation,
     RemoveMessage,
+    SystemMessage,
     ToolMessage,
     convert_to_messages,
     message_chunk_to_message,
@@ -25,6 +26,9 @@ T = TypeVar("T")
 _TEXTS = ("content", "name", "id", "tool_calls", "invalid_tool_calls", "tool_call_id")
 """The fields of a message that hold text of people, models and tools."""
 
+
+_WHOLE = frozenset((AIMessage, HumanMessage, SystemMessage, ToolMessage))
+"""The usual types of messages; asking whether a type is one of them is faster than `isinstance`."""
 
 Places = dict[str | None, int]
 """Where the messages of a history stand, by id."""
@@ -86,7 +90,7 @@ def _fold(
                 places.update(places_of(merged))
                 continue
         for message in new:
-            _place(clean(message), merged, places, repair=repair)
+            _place(_clean_message(message), merged, places, repair=repair)
     return merged
 
 
@@ -97,8 +101,9 @@ def places_of(messages: Sequence[BaseMessage]) -> Places:
 
 def _place(given: BaseMessage, merged: list[AnyMessage], places: Places, *, repair: bool) -> None:
     """Put a message where the one with its id stands, or at the end."""
-    whole = message_chunk_to_message(given) if isinstance(given, BaseMessageChunk) else given
-    item = cast(AnyMessage, whole)
+    item = cast(AnyMessage, given)
+    if type(given) not in _WHOLE and isinstance(given, BaseMessageChunk):
+        item = cast(AnyMessage, message_chunk_to_message(given))
     if (place := places.get(item.id)) is not None:
         merged[place] = item
         return
@@ -116,6 +121,8 @@ def _answer_dangling(merged: list[AnyMessage], places: Places) -> None:
 
 def _is_whole(item: object) -> bool:
     """Whether an item is a message that can be placed as it is."""
+    if type(item) in _WHOLE:
+        return bool(cast(BaseMessage, item).id)
     return (
         isinstance(item, BaseMessage)
         and not isinstance(item, RemoveMessage | BaseMessageChunk)
@@ -227,14 +234,9 @@ def history_fault(messages: Iterable[BaseMessage]) -> str | None:
 
 def clean_text(text: str) -> str:
     """Replace what cannot be stored or sent: lone surrogates and null characters."""
-    if _is_clean(text):
+    if text.isascii() and "\x00" not in text:
         return text
     return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "�")
-
-
-def _is_clean(text: object) -> bool:
-    """Whether it can be told at a glance that there is nothing to replace."""
-    return type(text) is str and text.isascii() and "\x00" not in text
 
 
 def clean(value: T) -> T:
@@ -244,8 +246,8 @@ def clean(value: T) -> T:
         `value` itself where there is nothing to replace.
     """
     given: object = value
-    if given is None or _is_clean(given):
-        return value
+    if given is None or (type(given) is str and given.isascii() and "\x00" not in given):
+        return value  # seen at a glance
     if isinstance(given, str):
         text = clean_text(given)
         return value if text == given else cast(T, text)
@@ -265,9 +267,9 @@ def clean(value: T) -> T:
 
 def _clean_message(message: BaseMessage) -> BaseMessage:
     fields = vars(message)
-    changed = {
-        name: new
-        for name in _TEXTS
-        if (text := fields.get(name)) and (new := clean(text)) is not text
-    }
+    changed: dict[str, Any] = {}
+    for name in _TEXTS:
+        text = fields.get(name)
+        if text and (new := clean(text)) is not text:
+            changed[name] = new
     return message.model_copy(update=changed) if changed else message

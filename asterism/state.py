@@ -112,7 +112,7 @@ class HistoryChannel(DeltaChannel[list[AnyMessage]]):
 
     def update(self, values: Sequence[Any]) -> bool:
         """Apply writes; where messages stand is kept, so that a long history costs no more."""
-        if not values or not all(isinstance(value, list | BaseMessage) for value in values):
+        if not values or not all(isinstance(value, (list, BaseMessage)) for value in values):
             return super().update(values)
         before: list[AnyMessage] = self.value if self.is_available() else []
         known, self._places = self._places, {}

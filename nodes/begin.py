@@ -6,19 +6,13 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
-from typing_extensions import TypedDict
 
 from asterism.effects import Steps, StepsNode
 from asterism.nodes.routing import BEGIN
-from asterism.state import Messages
 
-
-class BeginInput(TypedDict):
-    """What the node reads."""
-
-    messages: Messages
-    status: str
-    brief: list[str]
+_EMPTY: dict[str, Any] = {"decision": None, "running": [], "breach": None, "limits": {}}
+"""What only the workflow itself reads, as a request begins. It is written where an earlier request
+has left something: each checkpoint names all channels that were ever written."""
 
 
 def create_begin_node() -> StepsNode:
@@ -32,11 +26,8 @@ def create_begin_node() -> StepsNode:
             # what was asked before still belongs to what is asked now.
             brief = [*(state.get("brief") or ()), *brief]
         return {
+            **{key: empty for key, empty in _EMPTY.items() if state.get(key)},
             "brief": Overwrite(brief),
-            "decision": None,
-            "running": [],
-            "breach": None,
-            "limits": {},
             "status": "running",
             "reason": None,
             "iterations": 0,

@@ -75,7 +75,6 @@ def decide(
 
     put = partial(_ask, ask, rules.retry, on_retry)
     for _ in range(rules.max_repairs + 1):
-        view = replace(view, complaints=tuple(complaints))
         view, said = yield from informed(view, put)
         told, said = (said, said.decision) if isinstance(said, Told) else (None, said)
         try:
@@ -83,6 +82,7 @@ def decide(
         except BadDecisionError as error:
             lacking = []
             complaints.append((said_text(said), str(error)))
+            view = replace(view, complaints=tuple(complaints))
             continue
         lacking = missing(rules.require, view.reports) if decision.complete else []
         if not lacking:
@@ -91,6 +91,7 @@ def decide(
                 return Decided(plain, agents)
             return Decided(told.noted(plain), agents, {**told.update, "messages": told.messages})
         complaints.append((said_text(said), missing_complaint(lacking)))
+        view = replace(view, complaints=tuple(complaints))
     if lacking:
         return Decided(_insist(lacking, view))
     return Decided(_fall_back(complaints, rules.fallback))
@@ -133,7 +134,7 @@ def created_agents(decision: SupervisorDecision) -> dict[str, Any]:
 def _ask(
     ask: Call, policy: RetryPolicy, on_retry: OnRetry | None, view: SupervisorView
 ) -> Steps[Any]:
-    call = replace(ask, args=(view,))
+    call = Call(ask.sync, ask.asynchronous, (view,))
     try:
         return (yield from retried(lambda: once(call), policy, on_retry=on_retry))
     except (GraphBubbleUp, BudgetExceededError):

@@ -13,7 +13,6 @@ from asterism.decisions import said_text
 from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
-from asterism.events import excerpt
 from asterism.messages import clean, clean_text
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import meter_of, path_of, workflow_path
@@ -63,7 +62,7 @@ def create_finish_node(write: Writer) -> StepsNode:
                 answer = yield from forwarder()(state, config)
                 end = {"status": "limit", "reason": str(error)}
         end = {"status": "completed", "reason": COMPLETE, **end}
-        note_end(config, {**end, "answer": excerpt(answer.text) or ""})
+        note_end(config, {**end, "answer": answer.text})
         known = {message.id for message in state["messages"]}  # fake models repeat their ids
         message = AIMessage(
             clean_text(answer.text),

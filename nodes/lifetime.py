@@ -8,7 +8,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp, GraphDrained
 
-from asterism.events import BUS, Line, WorkflowEventType, excerpt, tell
+from asterism.events import BUS, Line, WorkflowEventType, tell
 from asterism.messages import clean_text
 from asterism.nodes.background import Background
 from asterism.nodes.context import BACKGROUND
@@ -53,11 +53,11 @@ class Lifetime:
                 WorkflowEventType.RUN_STARTED,
                 workflow=self._name,
                 resumed=not isinstance(self._given, dict),
-                request=excerpt(_request(as_dict(self._given).get("messages") or ())),
+                request=_request(as_dict(self._given).get("messages") or ()) or None,
                 versions=self._versions(),
             )
         for request, said in as_dict(getattr(self._given, "resume", None)).items():
-            answer = excerpt(said) if isinstance(said, str) else None
+            answer = said if isinstance(said, str) and said else None
             tell(self._config, WorkflowEventType.ANSWERED, request=request, answer=answer)
 
     def __exit__(

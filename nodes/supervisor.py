@@ -14,7 +14,7 @@ from langgraph.types import Command
 from asterism.compaction import Compaction
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
-from asterism.events import WorkflowEventType, excerpt, tell
+from asterism.events import WorkflowEventType, tell
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.deciding import (
@@ -129,7 +129,7 @@ def _told(config: RunnableConfig, decision: Decision, number: int) -> None:
     if works(decision):
         tasks = [task["task_id"] for task in decision.get("tasks") or ()]
         who = decision["next_agent"]
-        said = excerpt(decision["instruction"])
+        said = decision["instruction"] or None
         tell(
             config,
             WorkflowEventType.ROUTED,

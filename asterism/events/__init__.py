@@ -12,7 +12,7 @@ from asterism.events.model import (
     WorkflowEvent,
     WorkflowEventType,
 )
-from asterism.events.telling import BUS, Line, excerpt, line_in, tell, tell_here
+from asterism.events.telling import BUS, Line, line_in, tell, tell_here
 
 __all__ = [
     "BACKLOG",
@@ -29,7 +29,6 @@ __all__ = [
     "SupervisionEventType",
     "WorkflowEvent",
     "WorkflowEventType",
-    "excerpt",
     "line_in",
     "tell",
     "tell_here",

@@ -35,12 +35,12 @@ def tell(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:
     Args:
         config: The config of a node, or of the run.
         what: What happens.
-        **facts: What else there is to know; what is None is left out.
+        **facts: What else there is to know; what is None is left out, a long text is cut.
     """
     configurable = as_dict(config.get("configurable"))
     line = line_in(configurable)
     if line is not None and line.bus.hears(what):
-        known = {name: fact for name, fact in facts.items() if fact is not None}
+        known = {name: _cut(fact) for name, fact in facts.items() if fact is not None}
         line.bus.emit(what, str(configurable.get("thread_id") or ""), known, run=line.run)
 
 
@@ -66,10 +66,9 @@ def line_in(configurable: Mapping[str, Any]) -> Line | None:
     return Line(bus=found) if isinstance(found, EventBus) else found
 
 
-def excerpt(text: str | None) -> str | None:
-    """Return a text as events tell it: a long one is cut in the middle."""
-    if not text:
-        return None
-    if len(text) > EXCERPT:
-        text = f"{text[: EXCERPT - TAIL]} … {text[-TAIL:]}"
-    return clean_text(text)
+def _cut(fact: Any) -> Any:
+    """Return a fact as events tell it: a long text is cut in the middle."""
+    if not isinstance(fact, str):
+        return fact
+    long = len(fact) > EXCERPT
+    return clean_text(f"{fact[: EXCERPT - TAIL]} … {fact[-TAIL:]}" if long else fact)

@@ -17,7 +17,7 @@ from benchmarks.contenders.by_hand import config_of, participant
 from benchmarks.work import ANSWER, INSTRUCTION, REQUEST, Tasks, name_in, names_of
 
 VERSIONS = ("asterism", "langgraph", "langgraph-checkpoint-sqlite")
-AT_ONCE = 50
+AT_ONCE = 10
 """How many conversations are held at once."""
 
 
@@ -71,8 +71,8 @@ def _reports(result: Any) -> int:
 async def many(team: Any, threads: list[str]) -> list[int]:
     given = {"messages": [("user", REQUEST)]}
     configs = [{**config_of(thread), "max_concurrency": AT_ONCE} for thread in threads]
-    results = await team.abatch([given] * len(threads), configs)
-    return [_reports(result) for result in results]
+    results = team.abatch_as_completed([given] * len(threads), configs)
+    return [_reports(result) async for _, result in results]
 
 
 async def go_on(team: Any, thread: str) -> int:
