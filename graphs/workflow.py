@@ -31,6 +31,7 @@ from asterism.nodes.background import Background
 from asterism.nodes.engine import lender
 from asterism.nodes.lifetime import Lifetime
 from asterism.nodes.outputs import as_asked, lean
+from asterism.people import Answers, answer_command, open_requests
 from asterism.plain import as_dict
 from asterism.runs import is_unfinished
 
@@ -47,6 +48,11 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def __init__(self, *, facts: WorkflowFacts, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.facts = facts
+
+    @property
+    def checks_answers(self) -> bool:
+        """Whether `Answers` may be its input: it is stored, so there may be questions."""
+        return isinstance(self.checkpointer, BaseCheckpointSaver)
 
     @classmethod
     def of(cls, compiled: CompiledStateGraph[Any, Any, Any, Any], facts: WorkflowFacts) -> Self:
@@ -144,7 +150,12 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _fitted(self, given: Any, config: RunnableConfig) -> Steps[tuple[Any, Mapping[str, Any]]]:
         """Fit an input to the state that it finds, and return that where the run goes on."""
-        found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
+        if isinstance(given, Answers):
+            whole = {"subgraphs": True}
+            found = yield from latest(Call(self.get_state, self.aget_state, (config,), whole))
+            given = answer_command(open_requests(found), given.given)
+        else:
+            found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
         if not isinstance(given, dict):
             check_pending(found, self.facts.participants)
             return addressed(given, found), as_dict(found.values)
