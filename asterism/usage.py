@@ -101,6 +101,8 @@ class Meter:
 
     def take(self, by: str) -> list[Entry]:
         """Return the lines of somebody and of those below, and begin new ones; empty: of all."""
+        if not self._lines:
+            return []
         with self._lock:
             below = f"{by}/" if by else ""
             keys = [key for key in self._lines if key[0] == by or key[0].startswith(below)]
@@ -112,6 +114,8 @@ class Meter:
         LangChain tells of no end when an `ainvoke` is cancelled; what such a call had reserved
         would be kept from others.
         """
+        if not self._open:
+            return
         with self._lock:
             left = [
                 (run, began.tool)

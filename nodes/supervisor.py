@@ -14,7 +14,7 @@ from langgraph.types import Command
 from asterism.compaction import Compaction
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
-from asterism.events import WorkflowEventType, tell
+from asterism.events import WorkflowEventType, is_told, tell
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.deciding import (
@@ -112,7 +112,8 @@ def create_supervisor_node(
             update["breach"] = breach
         if found := breach or state.get("breach"):
             tell(config, WorkflowEventType.BUDGET_EXCEEDED, path=workflow_path(config), **found)
-        _told(config, decision, taken)
+        if is_told(config):
+            _tell_decision(config, decision, taken)
         if lines := meter_of(config).take(path_of(config, SUPERVISOR)):
             update["usage"] = lines
         if decided is not None and decided.agents:
@@ -123,7 +124,7 @@ def create_supervisor_node(
     return StepsNode(supervise, name=SUPERVISOR, graphs=tuple(getattr(decider, "graphs", ())))
 
 
-def _told(config: RunnableConfig, decision: Decision, number: int) -> None:
+def _tell_decision(config: RunnableConfig, decision: Decision, number: int) -> None:
     """Tell the event bus of a decision."""
     where = {"path": workflow_path(config), "iteration": number}
     if works(decision):

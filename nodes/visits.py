@@ -16,7 +16,7 @@ from asterism.errors import (
     CircuitOpenError,
     RemoteFailedError,
 )
-from asterism.events import WorkflowEventType, tell
+from asterism.events import WorkflowEventType, is_told, tell
 from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.engine import (
@@ -70,8 +70,10 @@ def create_visitor(member: Member) -> Visitor:
         for scope in own:
             meter.gate.add(scope)
         what = {"path": path, "handoff": visit["id"], "task": visit.get("task")}
-        begun = visit["request"] or None
-        tell(this.config, WorkflowEventType.TASK_STARTED, request=begun, **what)
+        told = is_told(this.config)
+        if told:
+            begun = visit["request"] or None
+            tell(this.config, WorkflowEventType.TASK_STARTED, request=begun, **what)
         try:
             turns: Attempt = folded(member.policies, attempt, member.service)
             this.about.update(what)
@@ -110,20 +112,26 @@ def create_visitor(member: Member) -> Visitor:
         if lines := [*meter.take(path), *report.get("usage", ())]:
             report["usage"] = lines
         report = compensated(report, member.policies)
-        over = WorkflowEventType.TASK_COMPLETED
-        if report["status"] != "ok":
-            over = WorkflowEventType.TASK_FAILED
-        told = {
-            "status": report["status"],
-            "kind": report.get("kind"),
-            "attempts": report["attempts"],
-            "text": report["text"] or None,
-            "error": report.get("error"),
-        }
-        tell(this.config, over, **told, **what)
+        if told:
+            _tell_end(this.config, report, what)
         return report
 
     return visiting
+
+
+def _tell_end(config: RunnableConfig, report: Report, what: Mapping[str, Any]) -> None:
+    """Tell the event bus what a visit came to."""
+    over = WorkflowEventType.TASK_COMPLETED
+    if report["status"] != "ok":
+        over = WorkflowEventType.TASK_FAILED
+    end = {
+        "status": report["status"],
+        "kind": report.get("kind"),
+        "attempts": report["attempts"],
+        "text": report["text"] or None,
+        "error": report.get("error"),
+    }
+    tell(config, over, **end, **what)
 
 
 def _scopes(member: Member, path: str, task: str | None, owner: str) -> list[Scope]:

@@ -12,7 +12,7 @@ from asterism.events.model import (
     WorkflowEvent,
     WorkflowEventType,
 )
-from asterism.events.telling import BUS, Line, line_in, tell, tell_here
+from asterism.events.telling import BUS, Line, is_told, line_in, tell, tell_here
 
 __all__ = [
     "BACKLOG",
@@ -29,6 +29,7 @@ __all__ = [
     "SupervisionEventType",
     "WorkflowEvent",
     "WorkflowEventType",
+    "is_told",
     "line_in",
     "tell",
     "tell_here",

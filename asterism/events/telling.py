@@ -44,6 +44,11 @@ def tell(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:
         line.bus.emit(what, str(configurable.get("thread_id") or ""), known, run=line.run)
 
 
+def is_told(config: RunnableConfig) -> bool:
+    """Whether the run of a config has a bus, so that there is somebody to `tell`."""
+    return bool(as_dict(config.get("configurable")).get(BUS))
+
+
 def tell_here(what: WorkflowEventType, to: EventBus | None = None, **facts: Any) -> None:
     """Tell a bus of the run that the code at hand belongs to.
 
