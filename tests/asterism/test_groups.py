@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from asterism import open_checkpointer
 from asterism.sqlite.groups import Groups
 
 PATIENCE = 30
@@ -169,3 +170,20 @@ def test_an_interrupt_in_the_middle_leaves_no_call_waiting(base: Base) -> None:
     assert loop.run_until_complete(work) == 1
     assert loop.run_until_complete(base.put(2)) == 2
     loop.close()
+
+
+async def test_who_is_no_event_loop_waits_for_another_process_also_after_a_short_call(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "threads.db"
+    config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "1"}}
+    with open_checkpointer(f"sqlite:///{path}") as saver:
+        await saver.aput_writes(config, [("a", 1)], "task")  # in the loop, which never waits
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.3, other.execute, ("COMMIT",))
+        release.start()
+        saver.put_writes(config, [("b", 2)], "task")
+        release.join()
+        other.close()
+        await saver.aput_writes(config, [("c", 3)], "other")

@@ -1,5 +1,6 @@
 """A compiled workflow: threads, requests, status, edits, people."""
 
+import asyncio
 import itertools
 import uuid
 from typing import Any
@@ -30,8 +31,10 @@ from asterism.errors import (
     InvalidRequestError,
     InvalidThreadError,
     NothingPendingError,
+    ThreadBusyError,
     UnknownRequestError,
 )
+from asterism.leases import take_lease
 from asterism.people import apending_requests
 from asterism.runs import aproceed
 from tests.plans import drive
@@ -227,6 +230,31 @@ def test_nothing_pending_is_an_error(thread: RunnableConfig) -> None:
         resume(workflow, thread, "Tomorrow")
     with pytest.raises(NothingPendingError, match="Nobody is waiting"):
         resume(workflow, {"configurable": {"thread_id": "unknown"}}, "Tomorrow")
+
+
+def test_an_answer_is_checked_by_who_holds_the_thread(thread: RunnableConfig) -> None:
+    saver = InMemorySaver()
+    turns, workflow = waiting(saver, thread)
+    release = take_lease(saver, str(thread["configurable"]["thread_id"]))
+    assert release is not None
+    with pytest.raises(ThreadBusyError):
+        resume(workflow, thread, "In May")
+    release()
+    with pytest.raises(AnswerError):
+        resume(workflow, thread, " ")
+    assert resume(workflow, thread, "In May")["status"] == "completed"
+    assert turns.taken == {"venue": 1}
+    with pytest.raises(NothingPendingError):
+        resume(workflow, thread, "In June")
+
+
+async def test_of_two_who_answer_at_once_one_is_heard(thread: RunnableConfig) -> None:
+    turns, workflow = waiting(InMemorySaver(), thread)
+    both = [aresume(workflow, thread, when) for when in ("In May", "In June")]
+    found = await asyncio.gather(*both, return_exceptions=True)
+    (refused,) = (one for one in found if isinstance(one, Exception))
+    assert isinstance(refused, ThreadBusyError | NothingPendingError)
+    assert turns.taken == {"venue": 1}
 
 
 def test_a_plain_message_instead_of_an_answer_keeps_the_request(thread: RunnableConfig) -> None:
