@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.rounds import Case
 
-OURS, BASE = "ours", "by_hand"
+OURS, UNLIMITED, BASE = "ours", "ours_unlimited", "by_hand"
 HAND = ("loop", "by_hand_plain", BASE, OURS)
 PEERS = ("langgraph_supervisor", "deep_agents", "agent_framework", "openai_agents", "autogen")
 NO_FAN = ("langgraph_supervisor",)
@@ -55,7 +55,7 @@ def _many(contenders: Sequence[str]) -> Iterator[Case]:
                 f"{'stored' if stored else 'not stored'}",
                 sizes={"conversations": conversations, "turns": 10},
                 stored=stored,
-                contenders=contenders,
+                contenders=(*contenders, UNLIMITED),
             )
 
 

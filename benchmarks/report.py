@@ -13,6 +13,7 @@ NAMES = {
     "by_hand_plain": "by hand, plain nodes",
     "by_hand": "by hand, subgraphs",
     "ours": "Asterism",
+    "ours_unlimited": "Asterism, all at once",
     "langgraph_supervisor": "langgraph-supervisor",
     "deep_agents": "deepagents",
     "agent_framework": "agent-framework",
