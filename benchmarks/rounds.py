@@ -64,13 +64,12 @@ def _run(contender: str, arguments: Sequence[str]) -> Figures | None:
 
 
 def rounds(cases: Sequence[Case], number: int) -> Found:
-    """Measure all cases in rounds."""
+    """Measure all cases in rounds, those who are compared one right after the other."""
     found: Found = {}
     for count in range(1, number + 1):
-        jobs = [(case, contender) for case in cases for contender in case.contenders]
-        random.shuffle(jobs)
-        for case, contender in jobs:
-            found.setdefault((case.title, contender), []).append(measured(case, contender))
+        for case in random.sample(cases, len(cases)):
+            for contender in random.sample(case.contenders, len(case.contenders)):
+                found.setdefault((case.title, contender), []).append(measured(case, contender))
         print(f"round {count} of {number}", file=sys.stderr)
     return found
 
