@@ -246,8 +246,8 @@ def clean(value: T) -> T:
         `value` itself where there is nothing to replace.
     """
     given: object = value
-    if given is None or (type(given) is str and given.isascii() and "\x00" not in given):
-        return value  # seen at a glance
+    if given is None:
+        return value
     if isinstance(given, str):
         text = clean_text(given)
         return value if text == given else cast(T, text)

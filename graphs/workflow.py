@@ -30,7 +30,7 @@ from asterism.markup import PLAIN, SVG
 from asterism.nodes.background import Background
 from asterism.nodes.engine import lender
 from asterism.nodes.lifetime import Lifetime
-from asterism.nodes.outputs import as_asked, lean
+from asterism.nodes.outputs import INTERRUPT, as_asked, lean
 from asterism.people import Answers, answer_command, open_requests
 from asterism.plain import as_dict
 from asterism.runs import is_unfinished
@@ -204,7 +204,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         if not isinstance(output, dict):
             return output
         values = self._revived(cast(dict[str, Any], output))
-        if values.get("__interrupt__"):
+        if values.get(INTERRUPT):
             values["status"] = "waiting"
         return values
 

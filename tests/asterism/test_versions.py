@@ -1,5 +1,6 @@
 """Channel versions: narrow in the sqlite saver, and in order wherever a thread goes on."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,13 @@ ASKED = {"messages": [("user", "Go.")]}
 def test_a_later_version_comes_after_an_earlier_one_whoever_makes_it(
     by_ours: list[bool], start: int
 ) -> None:
-    with open_checkpointer("sqlite:///:memory:") as ours:
-        stock = InMemorySaver()
-        versions: list[Any] = [None, f" {start:06}" if start < 1_000_000 else f"{start:032}"]
-        for mine in by_ours:
-            maker: BaseCheckpointSaver[Any] = ours if mine else stock
-            versions.append(maker.get_next_version(versions[-1], None))
+    ours, stock = GroupCommitSaver(sqlite3.connect(":memory:")), InMemorySaver()
+    versions: list[Any] = [None, f" {start:06}" if start < 1_000_000 else f"{start:032}"]
+    for mine in by_ours:
+        maker: BaseCheckpointSaver[Any] = ours if mine else stock
+        versions.append(maker.get_next_version(versions[-1], None))
+    ours.close()
+    ours.conn.close()
     made = versions[1:]
     assert made == sorted(made)
     assert len(set(made)) == len(made)
@@ -35,10 +37,11 @@ def test_a_later_version_comes_after_an_earlier_one_whoever_makes_it(
 
 
 def test_the_first_versions_are_narrow() -> None:
-    with open_checkpointer("sqlite:///:memory:") as saver:
-        assert isinstance(saver, GroupCommitSaver)
-        first = saver.get_next_version(None, None)
-        assert (first, saver.get_next_version(first, None)) == (" 000001", " 000002")
+    saver = GroupCommitSaver(sqlite3.connect(":memory:"))
+    first = saver.get_next_version(None, None)
+    assert (first, saver.get_next_version(first, None)) == (" 000001", " 000002")
+    saver.close()
+    saver.conn.close()
 
 
 def test_a_thread_goes_on_with_the_stock_saver_and_back(tmp_path: Path) -> None:
