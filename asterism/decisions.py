@@ -223,6 +223,8 @@ def _written(arguments: object) -> str:
 
 
 def _fields(said: object) -> Mapping[str, Any]:
+    if type(said) is SupervisorDecision and not said.tasks:
+        return vars(said)
     if isinstance(said, SupervisorDecision):
         return said.model_dump()
     if isinstance(said, AIMessage):

@@ -8,17 +8,16 @@ what others delete, prune or bring in is never mixed with what was known.
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
 
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import Checkpoint, DeltaChannelHistory, PendingWrite
 
 LIMIT = 10_000
 """How many writes, and values of snapshots, are kept in all."""
-HOPS = 100
-"""How many checkpoints are looked through for one that is known."""
 
 Place = tuple[str, str]
 """A thread and a namespace."""
@@ -26,14 +25,27 @@ Place = tuple[str, str]
 _UNCHANGING = frozenset({str, int, float, bool, bytes, type(None)})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """A checkpoint on the way back, as it is stored."""
 
-    parent: str | None
-    checkpoint: Callable[[], Checkpoint]
-    writes: Callable[[Sequence[str]], Sequence[PendingWrite]]
-    """Reads what was written to channels after it, in order."""
+    id: str
+    load: Callable[[], Checkpoint]
+    """Reads what is in it."""
+
+
+class Line(Protocol):
+    """What led to a checkpoint, as it is stored."""
+
+    def back(self) -> Iterator[Step]:
+        """Yield the checkpoints before it, the nearest first, each once."""
+        ...
+
+    def writes(
+        self, steps: Sequence[str], channels: Collection[str]
+    ) -> Mapping[str, Sequence[PendingWrite]]:
+        """Read what was written to channels after some of these, by checkpoint, in order."""
+        ...
 
 
 class Writes(list[PendingWrite]):
@@ -45,7 +57,7 @@ class Writes(list[PendingWrite]):
     made: "Made | None" = None
 
     def __iter__(self) -> Iterator[PendingWrite]:
-        return map(own, super().__iter__())
+        return ((task, channel, own(value)) for task, channel, value in super().__iter__())
 
     def since(self, count: int) -> list[PendingWrite]:
         """Return the writes after the first ones as they are, for whoever changes nothing."""
@@ -91,12 +103,7 @@ class HistoryCache:
         self._size = 0
 
     def read(
-        self,
-        place: Place,
-        target: str,
-        channels: Sequence[str],
-        step: Callable[[str], Step | None],
-        whole: Callable[[], Mapping[str, DeltaChannelHistory]],
+        self, place: Place, target: str, channels: Sequence[str], line: Line
     ) -> Mapping[str, DeltaChannelHistory]:
         """Return what channels are made of, as of a checkpoint.
 
@@ -104,13 +111,15 @@ class HistoryCache:
             place: The thread and the namespace.
             target: The id of the checkpoint.
             channels: The channels.
-            step: Reads a checkpoint by its id.
-            whole: Reads all of it, where nothing is known.
+            line: Reads what led to it.
         """
         known = self._known.get(place)
-        found = _continued(known, target, channels, step) if known else None
-        if found is None:
-            found = {name: _copied(history) for name, history in whole().items()}
+        if known and not known.channels.keys() >= set(channels):
+            known = None
+        if known and known.checkpoint == target:
+            found = {channel: _copied(known.channels[channel]) for channel in channels}
+        else:
+            found = _read(_way(line, channels, known), line)
         self._keep(place, _Known(checkpoint=target, channels=found))
         return {name: _handed(history) for name, history in found.items()}
 
@@ -133,39 +142,59 @@ class HistoryCache:
             self._size -= oldest.size()
 
 
-def _continued(
-    known: _Known,
-    target: str,
-    channels: Sequence[str],
-    step: Callable[[str], Step | None],
-) -> dict[str, DeltaChannelHistory] | None:
-    """Go on from what is known, or return None where that is not on the way."""
-    if not known.channels.keys() >= set(channels):
-        return None
-    way = _way(known.checkpoint, target, step)
-    if way is None:
-        return None
-    found = {channel: _copied(known.channels[channel]) for channel in channels}
-    for passed in way:
-        values = passed.checkpoint()["channel_values"]
-        for channel in channels:
-            if channel in values:  # stored whole there: what was before does not matter
-                found[channel] = DeltaChannelHistory(seed=values[channel], writes=Writes())
-        for write in passed.writes(channels):
-            found[write[1]]["writes"].append(write)
+@dataclass
+class _Way:
+    """The way back from a checkpoint, to where all is known of its channels."""
+
+    steps: list[str] = field(default_factory=list[str])
+    """The checkpoints, the nearest first."""
+    begins: dict[str, tuple[DeltaChannelHistory, int]] = field(
+        default_factory=dict[str, tuple[DeltaChannelHistory, int]]
+    )
+    """What each channel begins with, and how many of the steps come after that."""
+
+
+def _way(line: Line, channels: Sequence[str], known: _Known | None) -> _Way:
+    """Go back until each channel was stored whole, or is known, or began."""
+    way = _Way()
+    sought = set(channels)
+    with closing(cast(Any, line.back())) as back:
+        for step in back:
+            way.steps.append(step.id)
+            values = step.load()["channel_values"]
+            for channel in sought & values.keys():
+                whole = DeltaChannelHistory(seed=values[channel], writes=Writes())
+                way.begins[channel] = whole, len(way.steps)
+                sought.discard(channel)
+            at_known = known is not None and step.id == known.checkpoint
+            if at_known or not sought:
+                break
+        else:
+            known = None
+    for channel in sought:
+        begun = _copied(known.channels[channel]) if known else DeltaChannelHistory(writes=Writes())
+        way.begins[channel] = begun, len(way.steps)
+    return way
+
+
+def _read(way: _Way, line: Line) -> dict[str, DeltaChannelHistory]:
+    """Read what was written on a way, and put it after what its channels began with."""
+    found = {channel: begun for channel, (begun, _) in way.begins.items()}
+    for count in {count for _, count in way.begins.values()}:
+        names = [channel for channel, (_, steps) in way.begins.items() if steps == count]
+        written = line.writes(way.steps[:count], names)
+        for step in reversed(way.steps[:count]):
+            for write in written.get(step, ()):
+                found[write[1]]["writes"].append(write)
     return found
 
 
 def _copied(history: DeltaChannelHistory) -> DeltaChannelHistory:
     """Copy a history, to go on with it."""
-    writes = history["writes"]
-    own_writes = writes.since(0) if isinstance(writes, Writes) else writes
-    copied = DeltaChannelHistory(writes=Writes(own_writes))
-    if isinstance(writes, Writes):
-        cast(Writes, copied["writes"]).made = writes.made
-    if "seed" in history:
-        copied["seed"] = history["seed"]
-    return copied
+    writes = cast(Writes, history["writes"])
+    own_writes = Writes(writes.since(0))
+    own_writes.made = writes.made
+    return cast(DeltaChannelHistory, {**history, "writes": own_writes})
 
 
 def _handed(history: DeltaChannelHistory) -> DeltaChannelHistory:
@@ -174,22 +203,6 @@ def _handed(history: DeltaChannelHistory) -> DeltaChannelHistory:
     if "seed" in history:
         handed["seed"] = own(history["seed"])
     return handed
-
-
-def _way(known: str, target: str, step: Callable[[str], Step | None]) -> list[Step] | None:
-    """Return the checkpoints from a known one up to the parent of a target, oldest first."""
-    way: list[Step] = []
-    at: str | None = target
-    while at != known and at is not None and len(way) < HOPS:
-        here = step(at)
-        if here is None:
-            return None
-        way.append(here)
-        at = here.parent
-    if at != known or not way:
-        return None if at != known else []
-    first = step(known)
-    return None if first is None else [first, *reversed(way[1:])]
 
 
 def own(value: Any) -> Any:
@@ -205,9 +218,8 @@ def own(value: Any) -> Any:
     if isinstance(given, BaseMessage):
         return _own_message(given)
     if isinstance(given, tuple):  # a snapshot has names for its items
-        items = [own(item) for item in cast(tuple[object, ...], given)]
         make: Any = getattr(kind, "_make", tuple)
-        return make(items)
+        return make([*map(own, cast(tuple[object, ...], given))])
     return copy.deepcopy(given)
 
 
@@ -217,5 +229,5 @@ def _own_message(message: BaseMessage) -> BaseMessage:
     fields = vars(copied)
     for name, value in fields.items():
         if type(value) not in _UNCHANGING:
-            fields[name] = own(value)
+            fields[name] = own(value) if value else copy.copy(value)
     return copied

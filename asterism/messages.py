@@ -27,6 +27,8 @@ _TEXTS = ("content", "name", "id", "tool_calls", "invalid_tool_calls", "tool_cal
 """The fields of a message that hold text of people, models and tools."""
 
 
+_PLAIN = frozenset((type(None), bool, int, float))
+
 _WHOLE = frozenset((AIMessage, HumanMessage, SystemMessage, ToolMessage))
 """The usual types of messages; asking whether a type is one of them is faster than `isinstance`."""
 
@@ -234,7 +236,7 @@ def history_fault(messages: Iterable[BaseMessage]) -> str | None:
 
 def clean_text(text: str) -> str:
     """Replace what cannot be stored or sent: lone surrogates and null characters."""
-    if text.isascii() and "\x00" not in text:
+    if _is_clean(text):
         return text
     return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "�")
 
@@ -246,7 +248,7 @@ def clean(value: T) -> T:
         `value` itself where there is nothing to replace.
     """
     given: object = value
-    if given is None:
+    if _is_clean(given):
         return value
     if isinstance(given, str):
         text = clean_text(given)
@@ -259,6 +261,8 @@ def clean(value: T) -> T:
         return value if all(map(operator.is_, new, items)) else cast(T, new)
     if isinstance(given, dict):
         named = cast(dict[object, object], given)
+        if all(map(_is_clean, named)) and all(map(_is_clean, named.values())):
+            return value
         pairs = {clean(key): clean(item) for key, item in named.items()}
         same = map(operator.is_, (*pairs, *pairs.values()), (*named, *named.values()))
         return value if all(same) else cast(T, pairs)
@@ -270,6 +274,15 @@ def _clean_message(message: BaseMessage) -> BaseMessage:
     changed: dict[str, Any] = {}
     for name in _TEXTS:
         text = fields.get(name)
-        if text and (new := clean(text)) is not text:
+        if text and not _is_clean(text) and (new := clean(text)) is not text:
             changed[name] = new
     return message.model_copy(update=changed) if changed else message
+
+
+def _is_clean(value: object) -> bool:
+    """Whether a look is enough to tell that there is nothing to replace."""
+    kind = type(value)
+    if kind is str:
+        text = cast(str, value)
+        return text.isascii() and "\x00" not in text
+    return kind in _PLAIN

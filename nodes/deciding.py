@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, cast
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
 
-from asterism.agents import RESERVED, agent_faults
+from asterism.agents import RESERVED, Agent, agent_faults
 from asterism.decisions import (
     AnswerDecision,
     PlanDecision,
@@ -105,22 +105,24 @@ def _read(said: Any, names: tuple[str, ...], creation: Creation | None) -> Super
         own = {"provider": None, "model": None}  # a model does not choose models
         agents = [agent.model_copy(update=own) for agent in decision.subagents]
         decision = decision.model_copy(update={"subagents": agents})
-    agents = decision.subagents if isinstance(decision, PlanDecision) else []
-    if creation is None:
-        creation = Creation(allowed=False)
+    if isinstance(decision, PlanDecision) and decision.subagents:
+        _check_agents(decision.subagents, names, creation or Creation(allowed=False))
+    return decision
+
+
+def _check_agents(agents: Sequence[Agent], taken: Sequence[str], creation: Creation) -> None:
     faults = agent_faults(
         agents,
-        taken=names,
+        taken=taken,
         reserved=RESERVED,
         tools=creation.tools,
         limit=creation.limit,
         may_plan=creation.planner is not None,
     )
-    if agents and not creation.allowed:
+    if not creation.allowed:
         faults = ["nobody may create agents here; give the tasks to the team"]
     if faults:
         raise BadDecisionError("the agents cannot be created: " + "; ".join(faults[:20]))
-    return decision
 
 
 def created_agents(decision: SupervisorDecision) -> dict[str, Any]:

@@ -129,10 +129,10 @@ def last_words(messages: Iterable[BaseMessage], *, workflow: bool) -> str:
         workflow: Whether a workflow wrote them, whose decisions are no answers.
     """
     answers = [
-        message.text
+        text
         for message in messages
         if isinstance(message, AIMessage)
-        and message.text.strip()
+        and (text := str(message.text)).strip()
         and not (workflow and facts_of(message).keys() & {"decision", "question"})
     ]
     return clean_text(answers[-1]) if answers else ""

@@ -4,7 +4,6 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,7 +23,7 @@ from asterism.historycache import HistoryCache
 from asterism.leases import Release, take_file_lease, take_process_lease
 from asterism.sqlite.files import faults, prepare
 from asterism.sqlite.groups import Groups
-from asterism.sqlite.steps import read_step
+from asterism.sqlite.steps import StoredLine
 
 T = TypeVar("T")
 
@@ -165,16 +164,14 @@ class GroupCommitSaver(SqliteSaver):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Read what makes up growing channels; what was read before is not read again."""
-        whole = partial(super().get_delta_channel_history, config=config, channels=channels)
         named = cast(dict[str, Any], config.get("configurable"))
         place = (str(named["thread_id"]), str(named.get("checkpoint_ns", "")))
         target = get_checkpoint_id(config)
         if not target or not channels:
-            return whole()
+            return super().get_delta_channel_history(config=config, channels=channels)
         with self.lock:
             self._heed_others()
-            step = partial(read_step, self, place)
-            return self._histories.read(place, target, channels, step, whole)
+            return self._histories.read(place, target, channels, StoredLine(self, place, target))
 
     def forget(self, thread_id: str) -> None:
         """Read the histories of a thread again: something stored was changed."""

@@ -1,6 +1,8 @@
-"""Checkpoints of a sqlite file as steps on the way back to one that is known."""
+"""What led to a checkpoint in a sqlite file: the checkpoints before it, and what they wrote."""
 
-from collections.abc import Sequence
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 from langgraph.checkpoint.base import PendingWrite, writes_sort_key
@@ -8,34 +10,57 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from asterism.historycache import Place, Step
 
-_STEP = (
-    "SELECT parent_checkpoint_id, type, checkpoint FROM checkpoints "
-    "WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
-)
-_WRITES = (
-    "SELECT task_path, task_id, idx, channel, type, value FROM writes "
-    "WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
-)
+_BACK = """
+WITH RECURSIVE line(id, parent, kind, stored) AS (
+    SELECT checkpoint_id, parent_checkpoint_id, type, checkpoint FROM checkpoints
+    WHERE thread_id = :thread AND checkpoint_ns = :namespace AND checkpoint_id = :target
+    UNION ALL
+    SELECT checkpoint_id, parent_checkpoint_id, type, checkpoint
+    FROM line CROSS JOIN checkpoints ON checkpoint_id = line.parent
+    WHERE thread_id = :thread AND checkpoint_ns = :namespace
+) SELECT id, kind, stored FROM line
+"""
+"""A cross join keeps its order, so that each step back is one look at the primary key."""
+
+_WRITES = """
+SELECT checkpoint_id, task_path, task_id, idx, channel, writes.type, writes.value
+FROM json_each(:steps) AS step CROSS JOIN writes ON checkpoint_id = step.value
+WHERE thread_id = :thread AND checkpoint_ns = :namespace
+    AND channel IN (SELECT value FROM json_each(:channels))
+"""
 
 
-def read_step(saver: SqliteSaver, place: Place, checkpoint: str) -> Step | None:
-    """Read a checkpoint by its id; what was written after it is read when it is asked for."""
-    with saver.cursor(transaction=False) as cursor:
-        row = cursor.execute(_STEP, (*place, checkpoint)).fetchone()
-    if row is None:
-        return None
-    parent, kind, stored = row
+class StoredLine:
+    """What led to a checkpoint, as a saver has it."""
 
-    def writes(channels: Sequence[str]) -> Sequence[PendingWrite]:
-        with saver.cursor(transaction=False) as cursor:
-            rows = cursor.execute(_WRITES, (*place, checkpoint)).fetchall()
-        return [
-            (task, channel, saver.serde.loads_typed((kind, value)))
-            for _, task, _, channel, kind, value in sorted(
-                rows, key=lambda row: writes_sort_key(*row[:3])
-            )
-            if channel in channels
-        ]
+    def __init__(self, saver: SqliteSaver, place: Place, target: str) -> None:
+        self._saver = saver
+        self._place = {"thread": place[0], "namespace": place[1]}
+        self._target = target
 
-    load = partial(saver.serde.loads_typed, (kind, stored))
-    return Step(parent=parent, checkpoint=load, writes=writes)
+    def back(self) -> Iterator[Step]:
+        """Yield the checkpoints before it, the nearest first, each once."""
+        seen = {self._target}  # one that was stored again, after its own child, makes a loop
+        with self._saver.cursor(transaction=False) as cursor:
+            rows = cursor.execute(_BACK, {**self._place, "target": self._target})
+            next(rows, None)
+            for name, kind, stored in rows:
+                if name in seen:
+                    return
+                seen.add(name)
+                yield Step(name, partial(self._saver.serde.loads_typed, (kind, stored)))
+
+    def writes(
+        self, steps: Sequence[str], channels: Collection[str]
+    ) -> Mapping[str, Sequence[PendingWrite]]:
+        """Read what was written to channels after some of these, by checkpoint, in order."""
+        what = {"steps": json.dumps(steps), "channels": json.dumps([*channels])}
+        with self._saver.cursor(transaction=False) as cursor:
+            rows = cursor.execute(_WRITES, {**self._place, **what}).fetchall()
+        found: defaultdict[str, list[PendingWrite]] = defaultdict(list)
+        load = self._saver.serde.loads_typed
+        for step, _, task, _, channel, kind, value in sorted(
+            rows, key=lambda row: writes_sort_key(*row[1:4])
+        ):
+            found[step].append((task, channel, load((kind, value))))
+        return found

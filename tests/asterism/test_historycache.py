@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
@@ -118,23 +118,30 @@ def test_what_another_connection_changes_is_read_again(url: str) -> None:
         assert not after["messages"]["writes"]
 
 
+class Stored:
+    """One checkpoint, and what was written after it."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def back(self) -> Iterator[Step]:
+        yield Step("0", lambda: cast(Any, {"channel_values": {}}))
+
+    def writes(self, steps: Any, channels: Any) -> dict[str, list[Any]]:
+        self.reads += 1
+        return {"0": [("task", "messages", [n]) for n in range(3)]}
+
+
 def test_only_so_much_is_kept() -> None:
     cache = HistoryCache(limit=5)
-    reads: list[str] = []
-
-    def step(checkpoint: str) -> Step | None:
-        return None
+    lines = {"a": Stored(), "b": Stored()}
 
     def read(thread: str) -> list[Any]:
-        def whole() -> Any:
-            reads.append(thread)
-            return {"messages": {"writes": [("task", "messages", [n]) for n in range(3)]}}
-
-        return [*cache.read((thread, ""), "1", ["messages"], step, whole)["messages"]["writes"]]
+        return [*cache.read((thread, ""), "1", ["messages"], lines[thread])["messages"]["writes"]]
 
     expected = [("task", "messages", [n]) for n in range(3)]
     assert [read(thread) for thread in ("a", "a", "b", "b", "a")] == [expected] * 5
-    assert reads == ["a", "b", "a"]
+    assert {thread: line.reads for thread, line in lines.items()} == {"a": 2, "b": 1}
 
 
 class Snapshot(NamedTuple):
