@@ -152,8 +152,8 @@ def is_postgres(url: str) -> bool:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """Return the file that a URL names, or None for `memory:`."""
-    if url.startswith(MEMORY):
+    """Return the file that a URL names, or None for `memory:`, which sqlite calls `:memory:`."""
+    if url.startswith(MEMORY) or url == f"{_FILE}:{MEMORY}":
         return None
     path = url.removeprefix(_FILE)  # verbatim: the name of a file may hold # or ?
     if path == url or not path.strip("/"):

@@ -45,11 +45,16 @@ async def test_a_database_serves_sync_and_async_runs(
     assert [len(prompt) for prompt in turns.prompts["venue"]] == [1, 3]
 
 
-async def test_memory_is_gone_with_the_process() -> None:
-    with open_checkpointer("memory:") as saver:
+@pytest.mark.parametrize("url", ["memory:", "sqlite:///:memory:"])
+async def test_memory_is_gone_with_the_process(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_checkpointer(url) as saver:
         assert isinstance(saver, InMemorySaver)
-    async with aopen_checkpointer("memory:") as saver:
+    async with aopen_checkpointer(url) as saver:
         assert isinstance(saver, InMemorySaver)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
