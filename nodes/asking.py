@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 from uuid import NAMESPACE_OID, uuid5
 
-from jsonschema import Draft202012Validator, SchemaError, validators
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
@@ -208,6 +207,8 @@ def _check_schema(schema: dict[str, Any]) -> None:
     Raises:
         RemoteReplyError: It is none, or refers to something outside of itself.
     """
+    from jsonschema import Draft202012Validator, SchemaError, validators  # loads for long
+
     try:
         validators.validator_for(schema, Draft202012Validator).check_schema(schema)
     except SchemaError as error:

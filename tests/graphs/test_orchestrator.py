@@ -138,10 +138,11 @@ async def test_a_designer_designs_where_there_is_one() -> None:
          "created agents may not create agents"),
         ([{"agent_id": "old"}], "there is an agent 'old' already"),
         ([{"agent_id": "human"}], "the name 'human' is reserved"),
-        ([{"agent_id": "no good"}], "agent_id"),
+        ([{"agent_id": "no good"}], "the name 'no good' is not allowed; use a letter, then"),
+        ([{"agent_id": "good\n"}], "the name 'good\\n' is not allowed"),
         ([{"agent_id": f"a{i}"} for i in range(9)], "at most 5 are allowed"),
     ],
-    ids=["unknown tool", "recursion", "taken", "reserved", "bad name", "too many"],
+    ids=["unknown tool", "recursion", "taken", "reserved", "bad name", "line feed", "too many"],
 )  # fmt: skip
 async def test_agents_that_may_not_be_are_refused_and_asked_for_again(
     subagents: Any, fault: str
