@@ -19,6 +19,9 @@ from asterism.errors import AnswerError, NothingPendingError, UnknownRequestErro
 from asterism.plain import as_dict
 from asterism.runs import Graph
 
+ANY_TEXT = {"type": "string", "minLength": 1}
+"""The schema of an answer that is any text, as of the questions of supervisors."""
+
 SUPERVISOR_NODES = ("human", "dispatch")
 """The nodes of a workflow that are no participants."""
 
@@ -179,7 +182,7 @@ def _checked(request: PendingRequest, value: Any) -> Any:
         raise AnswerError(f"The answer to {request.prompt!r} is empty.")
     if is_approval(request.value):
         value = approval_answer(as_dict(request.value), value)
-    if request.schema is None:
+    if request.schema is None or (request.schema == ANY_TEXT and isinstance(value, str)):
         return value
     from jsonschema import Draft202012Validator, exceptions, validators
     from referencing import Registry

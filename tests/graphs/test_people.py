@@ -1,5 +1,6 @@
 """People: questions and approvals inside participants, several at once, at any depth."""
 
+import sys
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -14,13 +15,15 @@ from pydantic import BaseModel
 
 from asterism import (
     Participant,
+    SupervisorDecision,
+    SupervisorView,
     SupervisorWorkflowBuilder,
     open_checkpointer,
     pending_requests,
     resume,
 )
 from asterism.errors import AnswerError, NothingPendingError, UnknownRequestError
-from asterism.people import PendingRequest
+from asterism.people import ANY_TEXT, PendingRequest
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.asterism.telemetry.serving import Silent, serving
 from tests.graphs.test_memory import is_valid
@@ -301,6 +304,30 @@ def test_a_new_request_notes_a_visit_that_was_cut_off(saver: Saver, thread: Runn
     assert "(withdrawn by a new message: bank was still at work)" in [
         m.text for m in result["messages"]
     ]
+
+
+def test_a_text_for_a_supervisor_needs_no_library(
+    saver: Saver, thread: RunnableConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(view: SupervisorView) -> SupervisorDecision:
+        asks = view.iterations == 0
+        return SupervisorDecision(
+            next_agent=None, user_input_needed=asks, user_prompt="Why?" if asks else None
+        )
+
+    workflow = (
+        SupervisorWorkflowBuilder("Why", finish="forward")
+        .participants(echo=Participant(runs=lambda messages: "Done", description="Echoes."))
+        .with_manager(ask)
+        .build(checkpointer=saver)
+    )
+    workflow.invoke(REQUEST, thread)
+    (request,) = pending_requests(workflow, thread)
+    assert request.schema == ANY_TEXT
+    with pytest.raises(AnswerError, match="is not of type 'string'"):
+        resume(workflow, thread, 5)
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    assert resume(workflow, thread, "Because")["status"] == "completed"
 
 
 def test_a_schema_that_refers_elsewhere_is_not_looked_up(thread: RunnableConfig) -> None:
