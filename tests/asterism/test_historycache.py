@@ -3,14 +3,18 @@
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
 from asterism.historycache import HistoryCache, Step, Writes, own
+from asterism.state import fold_list
 from tests.teams import follow
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
@@ -116,6 +120,56 @@ def test_what_another_connection_changes_is_read_again(url: str) -> None:
             cursor.execute("DELETE FROM writes")
         after = one.get_delta_channel_history(config=last.config, channels=CHANNELS)
         assert not after["messages"]["writes"]
+
+
+def counted(saver: Any, turns: int) -> list[Any]:
+    """Let one channel grow that is stored whole now and then, and one that never is."""
+
+    class State(TypedDict):
+        often: Annotated[list[int], DeltaChannel(fold_list, snapshot_frequency=3)]
+        never: Annotated[list[int], DeltaChannel(fold_list, snapshot_frequency=1_000)]
+
+    def count(state: State) -> dict[str, list[int]]:
+        number = len(state["often"])
+        return {"often": [number], "never": [number] if number % 2 else []}
+
+    builder = StateGraph(State)
+    builder.add_node("count", count)
+    builder.add_edge(START, "count")
+    graph: Any = builder.compile(saver)
+    for _ in range(turns):
+        graph.invoke({"often": []}, THREAD)
+    return [item.config for item in saver.list(THREAD)]
+
+
+def same_in_both(saver: Any, config: Any) -> int:
+    """Compare what two channels are made of with what LangGraph's saver reads."""
+    asked = {"config": config, "channels": ["often", "never"]}
+    kept = saver.get_delta_channel_history(**asked)
+    read = SqliteSaver.get_delta_channel_history(saver, **asked)
+    for channel, history in read.items():
+        assert [*kept[channel]["writes"]] == history["writes"]
+        assert kept[channel].get("seed") == history.get("seed")
+    return sum("seed" in history for history in read.values())
+
+
+@pytest.mark.parametrize("order", [1, -1, 3, -4], ids=["back", "on", "leaps back", "leaps on"])
+def test_channels_that_are_stored_whole_at_other_times_are_what_is_stored(
+    url: str, order: int
+) -> None:
+    with open_checkpointer(url) as saver:
+        stored = counted(saver, 8)
+        assert {same_in_both(saver, config) for config in stored[::order]} == {0, 1}
+
+
+def test_a_checkpoint_that_was_stored_again_after_its_child_ends_the_way(url: str) -> None:
+    with open_checkpointer(url) as saver:
+        last, *_ = counted(saver, 2)
+        *_, second, first = saver.list(THREAD)
+        saver.put(second.config, first.checkpoint, first.metadata, {})
+    with open_checkpointer(url) as saver:
+        assert same_in_both(saver, last) == 1
+        assert same_in_both(saver, second.config) == 0
 
 
 class Stored:
