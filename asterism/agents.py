@@ -15,7 +15,9 @@ DELEGATE, PLAN_AND_CREATE = "delegate_to_subagents", "plan_and_create_subagents"
 PLANNING = frozenset({DELEGATE, PLAN_AND_CREATE})
 
 AGENT_ID = re.compile(r"^[^\W\d_][\w-]{0,63}$")
-"""What an agent may be called: a letter, then letters, digits, `_` and `-`, at most 64."""
+"""What somebody who takes part may be called. Providers refuse longer names."""
+ID_RULE = "use a letter, then letters, digits, '_' and '-', at most 64 characters"
+"""The same, as whoever gave another name is told."""
 
 RESERVED = frozenset({"begin", "supervisor", "dispatch", "human", "undo", "finish"})
 """Names of the workflow's own nodes, which nobody else may have."""
@@ -23,10 +25,7 @@ RESERVED = frozenset({"begin", "supervisor", "dispatch", "human", "undo", "finis
 
 def _checked_id(name: str) -> str:
     if not AGENT_ID.fullmatch(name):
-        raise ValueError(
-            f"the name {name[:100]!r} is not allowed; use a letter, then letters, digits, '_' and "
-            "'-', at most 64 characters"
-        )
+        raise ValueError(f"the name {name[:100]!r} is not allowed; {ID_RULE}")
     return name
 
 

@@ -29,7 +29,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from asterism.agents import AGENT_ID, RESERVED
+from asterism.agents import AGENT_ID, ID_RULE, RESERVED
 from asterism.errors import StorageError
 from asterism.files import raise_faults, read_values, table_at
 from asterism.plain import as_dict, normal_name
@@ -237,10 +237,7 @@ def _name_faults(program: str, agents: object) -> Iterator[str]:
         if plain in RESERVED:
             yield f"{place}: the name is reserved; reserved are {', '.join(sorted(RESERVED))}"
         elif not AGENT_ID.fullmatch(name):
-            yield (
-                f"{place}: the name is not allowed; use a letter, then letters, digits, '_' and "
-                "'-', at most 64 characters"
-            )
+            yield f"{place}: the name is not allowed; {ID_RULE}"
         elif plain in known:
             yield f"{place}: the name is that of {known[plain]!r}, but for case and white space"
         known.setdefault(plain, name)

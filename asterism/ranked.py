@@ -1,6 +1,7 @@
 """A LangGraph store whose searches are ranked: by meaning, or by words."""
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, cast
 
@@ -77,29 +78,29 @@ class RankedStore(BaseStore):
 
     # ---- what the store of a database does
 
+    @abstractmethod
     def _plain(self, ops: Sequence[Op]) -> list[Result]:
         """Do what needs no ranking."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _leave_out(self, places: Sequence[tuple[str, str]]) -> None:
         """Keep items, by prefix and key, out of searches."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _by_words(self, at: str, words: Sequence[str], most: int) -> Ranked:
         """Find items at or below a prefix by some of these words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _missing(self, at: str, model: str) -> Sequence[tuple[Any, str]]:
         """Return the texts at or below a prefix that a model has not embedded, each with an id."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _embed(self, model: str, rows: Sequence[tuple[Any, str, Vector]]) -> None:
         """Keep vectors of a model, each with the id and the text that it is of."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _nearest(self, at: str, model: str, wanted: Vector, most: int) -> Ranked:
         """Find items at or below a prefix by the vectors of a model."""
-        raise NotImplementedError
 
     # ---- ranking
 

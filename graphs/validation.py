@@ -1,13 +1,12 @@
 """What can be wrong with the parts of a workflow, all of it found at once."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from pydantic import BaseModel
 
-from asterism.agents import RESERVED
+from asterism.agents import AGENT_ID, ID_RULE, RESERVED
 from asterism.context import context_fault
 from asterism.errors import ModelNotFoundError
 from asterism.models import ModelLike, resolve_model
@@ -16,11 +15,6 @@ from asterism.nodes.kinds import Participant, fault_of
 from asterism.nodes.strategies import STRATEGIES, Strategy
 from asterism.plain import is_number, normal_name
 from asterism.resilience import Compensation, UndoAll, policy_faults
-
-NAME_LIMIT = 64
-"""The longest id of a participant; providers refuse longer names."""
-
-_NAME = re.compile(r"[^\W\d_][\w-]*")
 
 
 def find_faults(
@@ -76,11 +70,8 @@ def name_faults(name: str) -> Iterator[str]:
             f"the participant name {name!r} is reserved for the workflow's own node; "
             f"reserved are {', '.join(sorted(RESERVED))}"
         )
-    elif not _NAME.fullmatch(name) or len(name) > NAME_LIMIT:
-        yield (
-            f"the participant name {name!r} is not allowed; use a letter, then letters, "
-            f"digits, '_' and '-', at most {NAME_LIMIT} characters"
-        )
+    elif not AGENT_ID.fullmatch(name):
+        yield f"the participant name {name!r} is not allowed; {ID_RULE}"
 
 
 def _kind_faults(participants: Sequence[tuple[str, Any]], model: ModelLike | None) -> Iterator[str]:

@@ -112,7 +112,7 @@ class Lane:
         if self.held and self._lock.acquire(blocking=False):
             try:
                 self._connected().execute("SELECT 1")
-            except Exception:
+            except Exception:  # the connection cannot be used again, whatever it was
                 self._drop()
                 raise
             finally:
