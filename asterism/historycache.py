@@ -8,10 +8,10 @@ what others delete, prune or bring in is never mixed with what was known.
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, cast
 
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import Checkpoint, DeltaChannelHistory, PendingWrite
@@ -25,8 +25,7 @@ Place = tuple[str, str]
 _UNCHANGING = frozenset({str, int, float, bool, bytes, type(None)})
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A checkpoint on the way back, as it is stored."""
 
     id: str
@@ -37,7 +36,7 @@ class Step:
 class Line(Protocol):
     """What led to a checkpoint, as it is stored."""
 
-    def back(self) -> Iterator[Step]:
+    def back(self) -> Generator[Step]:
         """Yield the checkpoints before it, the nearest first, each once."""
         ...
 
@@ -142,23 +141,20 @@ class HistoryCache:
             self._size -= oldest.size()
 
 
-@dataclass
-class _Way:
+class _Way(NamedTuple):
     """The way back from a checkpoint, to where all is known of its channels."""
 
-    steps: list[str] = field(default_factory=list[str])
+    steps: list[str]
     """The checkpoints, the nearest first."""
-    begins: dict[str, tuple[DeltaChannelHistory, int]] = field(
-        default_factory=dict[str, tuple[DeltaChannelHistory, int]]
-    )
+    begins: dict[str, tuple[DeltaChannelHistory, int]]
     """What each channel begins with, and how many of the steps come after that."""
 
 
 def _way(line: Line, channels: Sequence[str], known: _Known | None) -> _Way:
     """Go back until each channel was stored whole, or is known, or began."""
-    way = _Way()
+    way = _Way([], {})
     sought = set(channels)
-    with closing(cast(Any, line.back())) as back:
+    with closing(line.back()) as back:
         for step in back:
             way.steps.append(step.id)
             values = step.load()["channel_values"]
@@ -166,8 +162,7 @@ def _way(line: Line, channels: Sequence[str], known: _Known | None) -> _Way:
                 whole = DeltaChannelHistory(seed=values[channel], writes=Writes())
                 way.begins[channel] = whole, len(way.steps)
                 sought.discard(channel)
-            at_known = known is not None and step.id == known.checkpoint
-            if at_known or not sought:
+            if not sought or (known and step.id == known.checkpoint):
                 break
         else:
             known = None

@@ -261,8 +261,6 @@ def clean(value: T) -> T:
         return value if all(map(operator.is_, new, items)) else cast(T, new)
     if isinstance(given, dict):
         named = cast(dict[object, object], given)
-        if all(map(_is_clean, named)) and all(map(_is_clean, named.values())):
-            return value
         pairs = {clean(key): clean(item) for key, item in named.items()}
         same = map(operator.is_, (*pairs, *pairs.values()), (*named, *named.values()))
         return value if all(same) else cast(T, pairs)
@@ -274,7 +272,7 @@ def _clean_message(message: BaseMessage) -> BaseMessage:
     changed: dict[str, Any] = {}
     for name in _TEXTS:
         text = fields.get(name)
-        if text and not _is_clean(text) and (new := clean(text)) is not text:
+        if text and (new := clean(text)) is not text:
             changed[name] = new
     return message.model_copy(update=changed) if changed else message
 

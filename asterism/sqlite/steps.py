@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from functools import partial
 
 from langgraph.checkpoint.base import PendingWrite, writes_sort_key
@@ -38,7 +38,7 @@ class StoredLine:
         self._place = {"thread": place[0], "namespace": place[1]}
         self._target = target
 
-    def back(self) -> Iterator[Step]:
+    def back(self) -> Generator[Step]:
         """Yield the checkpoints before it, the nearest first, each once."""
         seen = {self._target}  # one that was stored again, after its own child, makes a loop
         with self._saver.cursor(transaction=False) as cursor:

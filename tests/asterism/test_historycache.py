@@ -1,7 +1,7 @@
 """Histories that were read are kept; nobody can tell, but by the time it takes."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -178,7 +178,7 @@ class Stored:
     def __init__(self) -> None:
         self.reads = 0
 
-    def back(self) -> Iterator[Step]:
+    def back(self) -> Generator[Step]:
         yield Step("0", lambda: cast(Any, {"channel_values": {}}))
 
     def writes(self, steps: Any, channels: Any) -> dict[str, list[Any]]:
