@@ -1,7 +1,8 @@
 """What a supervisor decides, what it asks people, and how both are read."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage
@@ -11,11 +12,24 @@ from pydantic.json_schema import SkipJsonSchema
 from asterism.agents import Agent
 from asterism.errors import BadDecisionError
 from asterism.messages import clean, clean_text
-from asterism.plain import as_dict, normal_name
+from asterism.plain import as_dict, as_list, normal_name
 from asterism.tasks import SubAgentTask, plan_faults
+
+DECISION_TOOL = "SupervisorDecision"
+"""The name of the tool by which a model decides."""
 
 SAID_LIMIT = 2_000
 """How many characters of a bad decision are kept and shown, at most."""
+
+QUESTION_LIMIT = 10_000
+"""How many characters a question to the user may have."""
+
+_NOBODY = frozenset({"", "null", "none", "nil", "finish", "end", "__end__"})
+"""How models spell that nobody works next, folded; a participant of that name wins."""
+
+_THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.S | re.I)
+_FAILED_PARSES = 50
+"""From how many braces of a text JSON is tried to be read without success."""
 
 
 class SupervisorDecision(BaseModel):
@@ -27,25 +41,22 @@ class SupervisorDecision(BaseModel):
 
     model_config = ConfigDict(extra="ignore", str_strip_whitespace=True)
 
-    next_agent: str | None = Field(
-        description="The participant who works next. null when nobody has to work any more."
-    )
+    next_agent: str | None = Field(description="Who works next; null when nobody has to.")
     user_input_needed: bool = Field(
         default=False,
-        description="true when only the user can say what is missing. Wins over next_agent.",
+        description="true to ask the user. Wins over next_agent and tasks.",
     )
     user_prompt: str | None = Field(
         default=None,
-        description="The question to the user. Required when user_input_needed is true.",
+        description="The question to the user.",
     )
     instruction: str | None = Field(
         default=None,
-        description="What next_agent is to do now, with every fact that it needs to know.",
+        description="What next_agent is to do, with every fact that it needs.",
     )
     tasks: list[SubAgentTask] | None = Field(
         default=None,
-        description="Several tasks at once instead of next_agent, where they can be told apart. "
-        "Each starts when the tasks that it depends on are done, and gets their results.",
+        description="Several tasks at once, instead of next_agent.",
     )
 
     @model_validator(mode="before")
@@ -105,19 +116,22 @@ class HumanFeedbackRequest(BaseModel):
 def match_name(said: str, names: Collection[str]) -> str | None:
     """Find the participant that `said` means, or None.
 
-    Only differences of case, width, white space and control characters are forgiven.
+    Only differences of case, width, white space, control characters and quotes are forgiven.
     """
     if said in names:
         return said
-    wanted = normal_name(said)
-    return next((name for name in names if normal_name(name) == wanted), None)
+    for wanted in (normal_name(said), normal_name(said).strip("\"'`[](){}.,:;*")):
+        if found := next((name for name in names if normal_name(name) == wanted), None):
+            return found
+    return None
 
 
 def read_decision(said: object, names: Sequence[str], *, plans: bool = False) -> SupervisorDecision:
     """Read what a decider returned.
 
     Accepted are a `SupervisorDecision`, a mapping of its fields, and a model's message that
-    carries one: as the arguments of a tool call or as JSON text. Unknown fields are ignored.
+    carries one: as the arguments of a tool call or as JSON text, of which the last object counts
+    that is a valid decision. Unknown fields are ignored.
 
     Args:
         said: What the decider returned.
@@ -127,17 +141,40 @@ def read_decision(said: object, names: Sequence[str], *, plans: bool = False) ->
     Raises:
         BadDecisionError: What is wrong, what was said, and which names are allowed.
     """
+    coded = isinstance(said, AnswerDecision)
+    schema = PlanDecision if plans or coded else SupervisorDecision
+    fault: BadDecisionError | None = None
     try:
-        coded = isinstance(said, AnswerDecision)
-        schema = PlanDecision if plans or coded else SupervisorDecision
-        decision = schema.model_validate(clean(_fields(said)))
-        if isinstance(decision, AnswerDecision) and not coded:
-            decision = decision.model_copy(update={"fields": None, "failure": None})
-    except ValidationError as error:
-        raise BadDecisionError(_explain(error)) from error
+        for fields in reversed(_decisions(said)):
+            try:
+                return _check(fields, names, schema, is_coded=coded)
+            except BadDecisionError as error:
+                fault = fault or error
     except RecursionError as error:
         raise BadDecisionError("the decision is nested too deeply") from error
+    raise fault or BadDecisionError("the answer is plain text, not a SupervisorDecision as JSON")
+
+
+def _check(
+    fields: Mapping[str, Any],
+    names: Sequence[str],
+    schema: type[SupervisorDecision],
+    *,
+    is_coded: bool,
+) -> SupervisorDecision:
+    """Check the fields of a decision, with the names as they are written here."""
+    try:
+        decision = schema.model_validate(_normalize(clean(fields), names))
+    except ValidationError as error:
+        raise BadDecisionError(_explain(error)) from error
+    if isinstance(decision, AnswerDecision) and not is_coded:
+        decision = decision.model_copy(update={"fields": None, "failure": None})
     if decision.user_input_needed:
+        if len(decision.user_prompt or "") > QUESTION_LIMIT:
+            raise BadDecisionError(
+                f"user_prompt has {len(decision.user_prompt or ''):,} characters; allowed are "
+                f"{QUESTION_LIMIT:,}. Ask in a few sentences."
+            )
         return decision.model_copy(update={"next_agent": None, "tasks": None})
     if isinstance(decision, PlanDecision):
         names = [*names, *(agent.agent_id for agent in decision.subagents)]
@@ -158,13 +195,54 @@ def read_decision(said: object, names: Sequence[str], *, plans: bool = False) ->
     return decision.model_copy(update={"next_agent": name, "tasks": None})
 
 
+def _normalize(given: object, names: Sequence[str]) -> object:
+    """Rewrite what models spell in other ways: nobody, nothing, lists as JSON texts."""
+    if not isinstance(given, Mapping):
+        return given
+    known = cast(Mapping[str, Any], given)
+    fields = {key: value for key, value in known.items() if value is not None}
+    if "next_agent" in known:
+        fields["next_agent"] = _read_name(known["next_agent"], names)
+    for key in ("instruction", "user_prompt", "answer"):
+        if str(fields.get(key, "")).strip().casefold() in ("null", "none"):
+            del fields[key]
+    for key in ("tasks", "subagents"):
+        if isinstance(fields.get(key), str):
+            fields[key] = _read_list(fields[key])
+    if isinstance(fields.get("tasks"), list):
+        fields["tasks"] = [
+            {key: value for key, value in as_dict(task).items() if value is not None} or task
+            for task in fields["tasks"]
+        ]
+    return fields
+
+
+def _read_name(said: object, names: Sequence[str]) -> object:
+    """Read a name that may be quoted or the only one of a list, or stand for nobody."""
+    listed = as_list(said)
+    said = listed[0] if len(listed) == 1 else said
+    if not isinstance(said, str) or match_name(said, names) is not None:
+        return said
+    return None if normal_name(said).strip("\"'`") in _NOBODY else said
+
+
+def _read_list(text: str) -> object:
+    """Read a list that is given as JSON text; null where there is none."""
+    try:
+        return json.loads(text) if text.strip() else None
+    except ValueError:
+        return None if text.strip().casefold() == "none" else text
+
+
 def reports_wanted(said: object) -> list[str]:
     """Return the ids of the reports that a decider wants to read whole before it decides."""
     try:
-        wanted = None if isinstance(said, SupervisorDecision) else _fields(said).get("read_report")
+        if isinstance(said, SupervisorDecision):
+            return []
+        wanted: object = _decisions(said)[-1].get("read_report")
     except BadDecisionError:
         return []
-    names = cast(list[object], wanted) if isinstance(wanted, list) else [wanted]
+    names = as_list(wanted)
     return [name.strip() for name in names if isinstance(name, str) and name.strip()]
 
 
@@ -222,24 +300,79 @@ def _written(arguments: object) -> str:
         return "(nested too deeply)"
 
 
-def _fields(said: object) -> Mapping[str, Any]:
+def _decisions(said: object) -> Sequence[Mapping[str, Any]]:
+    """Collect the objects that may be the decision; of several, the last is tried first."""
     if type(said) is SupervisorDecision and not said.tasks:
-        return vars(said)
+        return [vars(said)]
     if isinstance(said, SupervisorDecision):
-        return said.model_dump()
+        return [said.model_dump()]
     if isinstance(said, AIMessage):
-        check_whole(said)
-        if said.tool_calls:
-            return said.tool_calls[0]["args"]
-        if said.invalid_tool_calls:
-            return _parse(said.invalid_tool_calls[0].get("args") or "")
-        return _parse(said.text)
+        found = read_objects(said, DECISION_TOOL)
+        return [_join(found)] if said.tool_calls or said.invalid_tool_calls else found
     if isinstance(said, Mapping):
-        return cast(Mapping[str, Any], said)
+        return [cast(Mapping[str, Any], said)]
     raise BadDecisionError(
         f"the decider returned {type(said).__name__}, not a SupervisorDecision. "
         "To finish, return SupervisorDecision(next_agent=None)."
     )
+
+
+def read_objects(said: AIMessage, tool: str) -> list[Mapping[str, Any]]:
+    """Read the objects that a model answered with: arguments of tool calls, or JSON in its text.
+
+    Args:
+        said: The answer.
+        tool: The name of the tool that it was to call, or of the object.
+
+    Raises:
+        BadDecisionError: The answer is cut off or refused, or there is no object in it.
+    """
+    check_whole(said)
+    if said.tool_calls:
+        return [call["args"] for call in said.tool_calls]
+    if said.invalid_tool_calls:
+        return [_parse(c.get("args") or "", tool)[-1] for c in said.invalid_tool_calls]
+    return _parse(said.text, tool)
+
+
+def _join(calls: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Join decisions that were called for at once: equal ones, visits with their instructions."""
+    first, *others = calls
+    if all(other == first for other in others):
+        return first
+    if all(call.get("tasks") for call in calls):
+        return {"tasks": [task for call in calls for task in cast(list[Any], call["tasks"])]}
+    if all(call.get("next_agent") and call.get("instruction") for call in calls) and not any(
+        call.get("user_input_needed") or call.get("tasks") for call in calls
+    ):
+        tasks = [
+            {
+                "task_id": f"{number}-{str(call['next_agent'])[:60]}",
+                "agent_id": call["next_agent"],
+                "task_description": call["instruction"],
+            }
+            for number, call in enumerate(calls, 1)
+        ]
+        return {"next_agent": None, "tasks": tasks}
+    raise BadDecisionError(
+        f"there are {len(calls)} decisions in one answer, and they contradict each other; "
+        f"call {DECISION_TOOL} once, with tasks where several participants work at once"
+    )
+
+
+def check_call_names(said: AIMessage, offered: Collection[str]) -> None:
+    """Refuse calls of tools that the model was not offered.
+
+    Raises:
+        BadDecisionError: It names the tool and those that were offered.
+    """
+    known = {normal_name(name) for name in offered}
+    for call in (*said.tool_calls, *said.invalid_tool_calls):
+        name = str(call.get("name") or "")
+        if normal_name(name).rsplit(".", 1)[-1] not in known:
+            raise BadDecisionError(
+                f"it called {name[:100]!r}, which is no tool here; allowed: {', '.join(offered)}"
+            )
 
 
 def is_whole(said: AIMessage) -> bool:
@@ -263,15 +396,46 @@ def check_whole(said: AIMessage) -> None:
         raise BadDecisionError(f"the model refused: {str(refusal)[:SAID_LIMIT]}")
 
 
-def _parse(text: str) -> Mapping[str, Any]:
-    start, end = text.find("{"), text.rfind("}")
-    try:
-        found: object = json.loads(text[start : end + 1]) if 0 <= start < end else None
-    except ValueError as error:
-        raise BadDecisionError(f"the answer is not valid JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise BadDecisionError("the answer is plain text, not a SupervisorDecision as JSON")
-    return cast(dict[str, Any], found)
+def _parse(text: str, tool: str) -> list[Mapping[str, Any]]:
+    """Read the JSON objects in a text, in their order, without what a model only thought."""
+    text = _THOUGHT.sub("", text)
+    text = re.split(r"</think(?:ing)?>", text, flags=re.I)[-1]  # some servers cut off the first tag
+    found = [_unwrap(part, tool) for part in _objects(text)]
+    if not found:
+        start = text.find("{")
+        if 0 <= start < text.rfind("}"):
+            raise BadDecisionError("the answer is not valid JSON")
+        raise BadDecisionError(f"the answer is plain text, not a {tool} as JSON")
+    return found
+
+
+def _objects(text: str) -> Iterator[Mapping[str, Any]]:
+    decoder, place, failed = json.JSONDecoder(), text.find("{"), 0
+    while place >= 0 and failed < _FAILED_PARSES:
+        try:
+            value, end = decoder.raw_decode(text, place)
+        except ValueError:
+            failed, end = failed + 1, place + 1
+        else:
+            yield value
+        place = text.find("{", end)
+
+
+def _unwrap(found: Mapping[str, Any], tool: str) -> Mapping[str, Any]:
+    """Take an object out of a tool call that was written as text."""
+    if len(found) == 1:
+        name, fields = next(iter(found.items()))
+        if normal_name(name) == normal_name(tool) and isinstance(fields, dict):
+            return cast(dict[str, Any], fields)
+    call: Mapping[str, Any] = as_dict(found.get("function")) or found
+    inner: object = call.get("arguments", call.get("parameters"))
+    if not isinstance(call.get("name"), str) or not isinstance(inner, str | dict):
+        return found
+    if normal_name(call["name"]) != normal_name(tool):
+        raise BadDecisionError(
+            f"it called {call['name'][:100]!r}, which is no tool here; allowed: {tool}"
+        )
+    return _parse(inner, tool)[-1] if isinstance(inner, str) else as_dict(cast(object, inner))
 
 
 def _explain(error: ValidationError) -> str:

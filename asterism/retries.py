@@ -39,7 +39,7 @@ def can_pass(error: BaseException) -> bool:
     """
     if isinstance(error, ConnectionError | TimeoutError | json.JSONDecodeError):
         return True
-    status = _status(error)
+    status = status_of(error)
     if status is not None:
         if getattr(error, "code", None) == _NO_QUOTA:
             return False
@@ -49,7 +49,7 @@ def can_pass(error: BaseException) -> bool:
 
 def is_api_error(error: BaseException) -> bool:
     """Whether a model's or a service's interface raised an error, passing or not."""
-    if isinstance(error, ConnectionError) or _status(error) is not None:
+    if isinstance(error, ConnectionError) or status_of(error) is not None:
         return True
     return any(kind.__name__ in _API_NAMES for kind in type(error).__mro__)
 
@@ -101,10 +101,12 @@ def pause(
     return min(max(wait, _asked_wait(error)), policy.max_interval)
 
 
-def _status(error: BaseException) -> int | None:
+def status_of(error: BaseException) -> int | None:
+    """Return the HTTP status that an error of a model or a service carries, or None."""
     response = getattr(error, "response", None)
-    for value in (getattr(error, "status_code", None), getattr(response, "status_code", None)):
-        if isinstance(value, int):
+    of_response = getattr(response, "status_code", None)
+    for value in (getattr(error, "status_code", None), of_response, getattr(error, "code", None)):
+        if isinstance(value, int) and 100 <= value < 600:
             return value
     return None
 

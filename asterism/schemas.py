@@ -1,19 +1,33 @@
-"""The schemas that models are given for decisions, narrowed to who and what there is."""
+"""JSON schemas that models are given for decisions, narrowed to the live participants and tools.
 
+They are written as plain values: `typing` caches `Literal`s by equality, in which order does not
+count, so a schema made of annotations could have the order of another team.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal, Optional, cast
+from typing import Any
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel
 
 from asterism.agents import Agent
 from asterism.decisions import AnswerDecision, PlanDecision, SupervisorDecision
+from asterism.plain import as_dict
 from asterism.tasks import SubAgentTask
+
+Schema = dict[str, Any]
 
 READ_REPORT = (
     "To read reports whole that are shown as digests, before you decide: their ids. You are asked "
     "again then; whatever else you say now is ignored."
 )
-"""What a model is told of the field by which it reads reports."""
+"""Description of the field by which a model reads reports."""
+
+NOBODY = "none"
+"""Stands for null among names, where a schema may hold texts only."""
+
+_TEXT: Schema = {"type": "string"}
 
 
 @lru_cache(maxsize=256)
@@ -23,89 +37,159 @@ def decision_schema(
     *,
     answers: bool = False,
     reads: bool = False,
-) -> type[SupervisorDecision]:
-    """Narrow `SupervisorDecision` to the live participants.
+    plans: bool = True,
+) -> Schema:
+    """Write the schema of a decision.
 
     Args:
-        names: The ids that `next_agent` may have.
+        names: The ids that `next_agent` may have, in the order of the team.
         tools: What agents may call that the model creates. None: it may not create any.
         answers: Whether the model may answer the user at once.
-        reads: Whether there are digests of reports, which it may want to read whole.
-
-    Returns:
-        A model of the same name whose `next_agent` is one of `names` or None.
+        reads: Whether it may want to read reports whole that are shown as digests.
+        plans: Whether it may give several tasks at once.
     """
-    known = cast(Any, Literal[names] if names else None)
-    optional = cast(Any, Optional[known])  # noqa: UP045 - names are a value
-    planned = _task_schema(names if tools is None else ())
-    fields: dict[str, Any] = {
-        "next_agent": (optional, _described(SupervisorDecision, "next_agent")),
-        "tasks": (
-            cast(Any, list[planned] | None),  # type: ignore[valid-type]  # made above
-            _described(SupervisorDecision, "tasks", default=None),
+    nobody: Schema = {"type": "null"}
+    properties = {
+        "next_agent": _described(
+            SupervisorDecision, "next_agent", anyOf=[_choice(names), nobody] if names else [nobody]
         ),
+        "instruction": _described(SupervisorDecision, "instruction", **_TEXT),
+        "user_input_needed": _described(SupervisorDecision, "user_input_needed", type="boolean"),
+        "user_prompt": _described(SupervisorDecision, "user_prompt", **_TEXT),
     }
-    if reads:
-        fields["read_report"] = (cast(Any, list[str] | None), Field(None, description=READ_REPORT))
-    base = AnswerDecision if answers else SupervisorDecision
+    if answers or tools is not None:
+        properties["answer"] = _described(AnswerDecision, "answer", **_TEXT)
     if tools is not None:
-        base = PlanDecision
-        fields["subagents"] = (
-            list[_agent_schema(tools)],  # type: ignore[misc]  # made for the tools there are
-            _described(PlanDecision, "subagents", default=[]),
-        )
-    return create_model(
-        "SupervisorDecision",
-        __base__=base,
-        __doc__=SupervisorDecision.__doc__,
-        **fields,
-    )
+        properties["subagents"] = _described(PlanDecision, "subagents", **_list(_agent(tools)))
+    if plans or tools is not None:
+        tasks = _list(_task(names if tools is None else ()))
+        properties["tasks"] = _described(SupervisorDecision, "tasks", **tasks)
+    if reads:
+        properties["read_report"] = {"description": READ_REPORT, **_list(_TEXT)}
+    purpose = "Who works next, or what the user is asked, or that the request is complete."
+    return _object("SupervisorDecision", purpose, properties, required=["next_agent"])
 
 
-def team_schema(names: tuple[str, ...], tools: tuple[str, ...] | None) -> type[BaseModel]:
-    """Describe the tasks of a plan, and the agents that are created for them.
+def team_schema(names: tuple[str, ...], tools: tuple[str, ...] | None) -> Schema:
+    """Write the schema of the tasks of a plan, and of the agents that are created for them.
 
     Args:
         names: Who may get tasks.
         tools: What agents may call that are created. None: none are created.
     """
-    tasks: Any = list[_task_schema(names if tools is None else ())]  # type: ignore[misc]  # made for the names
+    tasks = _list(_task(names if tools is None else ()))
     if tools is None:
-        return create_model("Plan", __doc__="Give tasks to agents of the team.", tasks=(tasks, ...))
-    agents: Any = list[_agent_schema(tools)]  # type: ignore[misc]  # made for the tools
-    return create_model(
+        return _object("Plan", "Give tasks to agents of the team.", {"tasks": tasks})
+    agents = _described(PlanDecision, "subagents", **_list(_agent(tools)))
+    return _object(
         "Team",
-        __doc__="Create agents for tasks, and give them the tasks.",
-        subagents=(agents, _described(PlanDecision, "subagents")),
-        tasks=(tasks, ...),
+        "Create agents for tasks, and give them the tasks.",
+        {"subagents": agents, "tasks": tasks},
     )
 
 
-def _task_schema(names: tuple[str, ...]) -> type[BaseModel]:
-    """Describe a task of a plan; without names, anybody may get it."""
-    return create_model(
+def strict_schema(schema: Mapping[str, Any]) -> Schema:
+    """Rewrite a schema for providers that enforce it: all properties required, no others.
+
+    A property that was optional may be null instead.
+    """
+    strict = dict(schema)
+    if "items" in strict:
+        strict["items"] = strict_schema(strict["items"])
+    if "anyOf" in strict:
+        strict["anyOf"] = [strict_schema(option) for option in strict["anyOf"]]
+    if "properties" in strict:
+        required = strict.get("required") or ()
+        strict["properties"] = {
+            name: strict_schema(part) if name in required else _nullable(strict_schema(part))
+            for name, part in strict["properties"].items()
+        }
+        strict |= {"required": list(strict["properties"]), "additionalProperties": False}
+    return strict
+
+
+def flat_schema(schema: Mapping[str, Any]) -> Schema:
+    """Rewrite a schema of a decision without `anyOf`, for clients that drop it."""
+    agent = schema["properties"]["next_agent"]
+    names = [name for option in agent["anyOf"] for name in option.get("enum") or ()]
+    flat = {"description": agent["description"], **_choice([*names, NOBODY])}
+    return {**schema, "properties": {**schema["properties"], "next_agent": flat}}
+
+
+def describe_shape(schema: Mapping[str, Any]) -> str:
+    """Describe in one line the JSON value that a schema wants, for a model that is not given it."""
+    if options := schema.get("anyOf"):
+        return " or ".join(describe_shape(option) for option in options)
+    if values := schema.get("enum"):
+        return " or ".join(json.dumps(value, ensure_ascii=False) for value in values)
+    if "const" in schema:
+        return json.dumps(schema["const"], ensure_ascii=False)
+    kind = schema.get("type")
+    if kind == "array":
+        return f"[{describe_shape(as_dict(schema.get('items')))}, ...]"
+    if kind == "object" and schema.get("properties"):
+        parts: Iterable[tuple[str, Any]] = schema["properties"].items()
+        return "{" + ", ".join(f'"{name}": {describe_shape(part)}' for name, part in parts) + "}"
+    plain = {"string": "text", "boolean": "true or false", "null": "null", "integer": "number"}
+    return plain.get(str(kind), str(kind or "value"))
+
+
+def _task(names: Sequence[str]) -> Schema:
+    """Write the schema of a task of a plan; without names, anybody may get it."""
+    return _object(
         "Task",
-        task_id=(str, _described(SubAgentTask, "task_id")),
-        agent_id=(
-            cast(Any, Literal[names] if names else str),
-            _described(SubAgentTask, "agent_id"),
-        ),
-        task_description=(str, _described(SubAgentTask, "task_description")),
-        dependencies=(list[str], _described(SubAgentTask, "dependencies", default=[])),
+        "",
+        {
+            "task_id": _described(SubAgentTask, "task_id", **_TEXT),
+            "agent_id": _described(
+                SubAgentTask, "agent_id", **(_choice(names) if names else _TEXT)
+            ),
+            "task_description": _described(SubAgentTask, "task_description", **_TEXT),
+            "dependencies": _described(SubAgentTask, "dependencies", **_list(_TEXT)),
+        },
+        required=["task_id", "agent_id", "task_description"],
     )
 
 
-def _agent_schema(tools: tuple[str, ...]) -> type[BaseModel]:
-    """Describe an agent that a model may create, with the tools that there are."""
-    some: Any = cast(Any, list)[Literal[tools] if tools else str]
-    return create_model(
+def _agent(tools: Sequence[str]) -> Schema:
+    """Write the schema of an agent that a model may create, with the tools that there are."""
+    return _object(
         "NewAgent",
-        agent_id=(str, _described(Agent, "agent_id")),
-        system_prompt=(str, _described(Agent, "system_prompt")),
-        description=(str, _described(Agent, "description")),
-        tools=(some, _described(Agent, "tools", default=[])),
+        "",
+        {
+            "agent_id": _described(Agent, "agent_id", **_TEXT),
+            "system_prompt": _described(Agent, "system_prompt", **_TEXT),
+            "description": _described(Agent, "description", **_TEXT),
+            "tools": _described(Agent, "tools", **_list(_choice(tools) if tools else _TEXT)),
+        },
+        required=["agent_id", "system_prompt", "description"],
     )
 
 
-def _described(model: type[BaseModel], name: str, **options: Any) -> Any:
-    return Field(description=model.model_fields[name].description, **options)
+def _object(
+    title: str, purpose: str, properties: Schema, required: Sequence[str] | None = None
+) -> Schema:
+    named = {"title": title, "description": purpose} if purpose else {}
+    wanted = list(properties if required is None else required)
+    return {**named, "type": "object", "properties": properties, "required": wanted}
+
+
+def _choice(names: Sequence[str]) -> Schema:
+    return {"type": "string", "enum": list(names)}
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _nullable(schema: Schema) -> Schema:
+    kind = schema.get("type")
+    if "anyOf" in schema or kind is None:
+        return schema
+    if "enum" in schema:
+        return {**schema, "type": [kind, "null"], "enum": [*schema["enum"], None]}
+    return {**schema, "type": [kind, "null"]}
+
+
+def _described(model: type[BaseModel], name: str, **schema: Any) -> Schema:
+    return {"description": model.model_fields[name].description, **schema}

@@ -28,15 +28,13 @@ class SubAgentTask(BaseModel):
 
     model_config = ConfigDict(extra="ignore", str_strip_whitespace=True, allow_inf_nan=False)
 
-    task_id: str = Field(min_length=1, max_length=100, description="A short name of the task.")
-    agent_id: str = Field(description="The participant who does it.")
-    task_description: str = Field(
-        min_length=1, description="What is to be done, with every fact that is needed."
-    )
+    task_id: str = Field(min_length=1, max_length=100, description="A short name.")
+    agent_id: str = Field(description="Who does it.")
+    task_description: str = Field(min_length=1, description="What to do, with every fact needed.")
     execution_mode: ExecutionMode = ExecutionMode.PARALLEL
     dependencies: list[str] = Field(
         default_factory=list[str],
-        description="The task_ids whose results this task needs; they come with its request.",
+        description="The task_ids whose results it needs.",
     )
     context: str | dict[str, JsonValue] | None = Field(default=None, description="Further facts.")
     max_retries: int | None = Field(default=None, ge=0, le=100, strict=True)

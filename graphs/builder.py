@@ -6,6 +6,8 @@ from copy import copy
 from functools import partial
 from typing import Any, Literal, Self
 
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable
 from langgraph.cache.base import BaseCache
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
@@ -29,6 +31,7 @@ from asterism.nodes.kinds import Participant, describe, described
 from asterism.nodes.members import create_member
 from asterism.nodes.protocol import AnyDecider
 from asterism.nodes.strategies import Selector, Strategy, StrategyName, TeamChoice, TieRule
+from asterism.nodes.structured_output import Method
 from asterism.nodes.team import Creation, Team, tool_name
 from asterism.prices import DEFAULT_PRICES, PriceTable
 from asterism.remembering.longterm import LongTermMemory
@@ -73,6 +76,11 @@ class SupervisorWorkflowBuilder:
         events: A bus that is told what happens: who is sent to work, what is asked, done, failed.
         recalls: A memory of which each participant is told, at each visit, what fits its request.
         max_parallel_tasks: How many tasks of a plan may run at once.
+        plans: Whether the model may give several tasks at once; with one participant, or
+            `max_parallel_tasks=1`, it is not offered to.
+        decisions: How the model is asked for decisions and for a `finish` model: `"tool"`,
+            `"json_schema"` or `"json"`. None: as the environment's `ASTERISM_DECISIONS` says, else
+            as the model's profile says, and the next way where its server refuses or ignores one.
         thread_wait: How many seconds a call waits for a thread that another one drives,
             before it raises `ThreadBusyError`.
         context: Keeps the prompts of the supervisor and of the answer short where conversations
@@ -113,6 +121,8 @@ class SupervisorWorkflowBuilder:
         events: EventBus | None = None,
         recalls: LongTermMemory | None = None,
         max_parallel_tasks: int = 5,
+        plans: bool = True,
+        decisions: Method | None = None,
         thread_wait: float = 0.0,
         context: ContextManager | None = None,
         digest_tokens: int | None = DIGEST_TOKENS,
@@ -136,6 +146,8 @@ class SupervisorWorkflowBuilder:
         self._events = events
         self._recalls = recalls
         self._max_parallel_tasks = max_parallel_tasks
+        self._plans = plans
+        self._decisions: Method | None = decisions
         self._thread_wait = thread_wait
         self._context = context
         self._digest_tokens = digest_tokens
@@ -224,6 +236,7 @@ class SupervisorWorkflowBuilder:
             max_parallel_tasks=self._max_parallel_tasks,
             context=self._context,
             digest_tokens=self._digest_tokens,
+            decisions=self._decisions,
         )
         if faults:
             raise WorkflowBuildError(self._name, faults)
@@ -231,9 +244,9 @@ class SupervisorWorkflowBuilder:
         team, compactor = self._team(), compactor_of(self._context, model)
         star = create_star(
             team,
-            decider=self._decider(team),
+            decider=self._decider(team, model),
             rules=self._rules,
-            write=writer_of(self._finish, model, self._answer_prompt, compactor),
+            write=writer_of(self._finish, model, self._answer_prompt, compactor, self._decisions),
             max_parallel_tasks=self._max_parallel_tasks,
             compactor=compactor,
         )
@@ -277,11 +290,15 @@ class SupervisorWorkflowBuilder:
         descriptions = {name: described(name, thing) for name, thing in self._participants}
         return Team(descriptions, members, creation=self._creation, policies=self._policies)
 
-    def _decider(self, team: Team) -> AnyDecider:
-        if self._manager is not None or self._model is None:
+    def _decider(self, team: Team, model: Runnable[Any, AIMessage] | None) -> AnyDecider:
+        if self._manager is not None or model is None:
             assert self._manager is not None
             return self._manager
-        block = describe_participants(team.descriptions)
         return create_supervisor_agent(
-            self._model, block, prompt=self._prompt, digest_tokens=self._digest_tokens
+            model,
+            describe_participants(team.descriptions),
+            prompt=self._prompt,
+            digest_tokens=self._digest_tokens,
+            plans=self._plans and self._max_parallel_tasks > 1,
+            decisions=self._decisions,
         )

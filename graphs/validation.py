@@ -13,6 +13,7 @@ from asterism.models import ModelLike, resolve_model
 from asterism.nodes.deciding import Rules
 from asterism.nodes.kinds import Participant, fault_of
 from asterism.nodes.strategies import STRATEGIES, Strategy
+from asterism.nodes.structured_output import METHODS
 from asterism.plain import is_number, normal_name
 from asterism.resilience import Compensation, UndoAll, policy_faults
 
@@ -29,6 +30,7 @@ def find_faults(
     max_parallel_tasks: object = 1,
     context: object = None,
     digest_tokens: object = None,
+    decisions: object = None,
 ) -> list[str]:
     """Return every fault, each with the culprit, what is allowed and the way out."""
     names = [name for name, _ in participants]
@@ -47,6 +49,7 @@ def find_faults(
         *_policy_faults(policies, participants),  # 9. policies that can act
         *filter(None, [context_fault(context, model)]),  # 10. prompts that can be kept short
         *(() if digest_tokens is None else count_faults("digest_tokens", digest_tokens, least=1)),
+        *_decisions_faults(decisions),  # 11. a way to decide that exists
     ]
 
 
@@ -113,6 +116,11 @@ def _finish_faults(finish: object, model: ModelLike | None) -> Iterator[str]:
             yield f"finish={finish.__name__} is filled in by a model; give the builder a model"
     elif finish not in ("synthesize", "forward"):
         yield f"finish is {finish!r}; allowed: 'synthesize', 'forward' or a pydantic model"
+
+
+def _decisions_faults(decisions: object) -> Iterator[str]:
+    if decisions is not None and decisions not in METHODS:
+        yield f"decisions is {decisions!r}; allowed: None, {', '.join(map(repr, METHODS))}"
 
 
 def _strategy_faults(manager: object) -> Iterator[str]:

@@ -1,29 +1,41 @@
 """The default decider: a chat model that answers with a `SupervisorDecision`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
 from langchain_core.runnables import Runnable
-from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from asterism.decisions import SupervisorDecision
 from asterism.digests import DIGEST_TOKENS
+from asterism.effects import Steps, arun, run
 from asterism.models import ModelLike, resolve_model
-from asterism.nodes.view import SPEAKER, SupervisorView, asides, conversation, has_digests
+from asterism.nodes.structured_output import Method, StructuredOutput
+from asterism.nodes.view import SupervisorView, asides, conversation
 from asterism.prompts import render
-from asterism.schemas import decision_schema
+from asterism.schemas import Schema, decision_schema
 
-_TOOL = SupervisorDecision.__name__
+PLANS = (
+    "Several at once, where they can be told apart: tasks. A task that needs the result of "
+    "another names it in dependencies and gets it."
+)
+"""What a supervisor is told of plans."""
 
 
 class ModelDecider:
-    """Asks a chat model for a decision.
+    """A chat model that decides.
 
-    The schema goes to the model as a tool that it has to call, which nearly every provider
-    offers; a model without tools is asked for the same object as JSON text. The answer is
-    handed on unread: whoever asks checks it.
+    Its answer is handed on unread: whoever asks checks it.
+
+    Args:
+        model: The chat model.
+        participants_description_block: The lines of the prompt that describe the team.
+        prompt: Further instructions.
+        digest_tokens: Above how many tokens a report is shown as a digest. None: never.
+        once: Whether the model is asked again only where something went wrong.
+        plans: Whether it may give several tasks at once.
+        decisions: How it is asked; see `create_supervisor_agent`.
     """
 
     def __init__(
@@ -34,70 +46,66 @@ class ModelDecider:
         prompt: str | None = None,
         digest_tokens: int | None = DIGEST_TOKENS,
         once: bool = False,
+        plans: bool = True,
+        decisions: Method | None = None,
     ) -> None:
-        self._model = model
+        self._output = StructuredOutput(model, decisions)
         self._once = once
+        self._plans = plans
         self._block = participants_description_block
         self._instructions = prompt or ""
         self._digest_tokens = digest_tokens
-        self._bound: dict[tuple[tuple[str, ...], bool], Runnable[Any, AIMessage]] = {}
 
     def decide(self, view: SupervisorView) -> AIMessage | SupervisorDecision:
         """Ask the model."""
-        if self._is_done(view):
-            return SupervisorDecision(next_agent=None)
-        return self._for(view).invoke(self.prompt(view), SPEAKER)
+        return run(self._ask(view))
 
     async def adecide(self, view: SupervisorView) -> AIMessage | SupervisorDecision:
         """Ask the model."""
-        if self._is_done(view):
-            return SupervisorDecision(next_agent=None)
-        return await self._for(view).ainvoke(self.prompt(view), SPEAKER)
+        return await arun(self._ask(view))
 
     def prompt(self, view: SupervisorView) -> list[AnyMessage]:
         """Write what the model is sent: the rules, the conversation, what was said to it."""
-        names = ", ".join(view.participants)
+        return self._output.with_shape(self._messages(view), self._schema(view))
+
+    def _ask(self, view: SupervisorView) -> Steps[AIMessage | SupervisorDecision]:
+        if self._is_done(view):
+            return SupervisorDecision(next_agent=None)
+        return (yield from self._output.ask(self._messages(view), self._schema(view), strict=True))
+
+    def _messages(self, view: SupervisorView) -> list[AnyMessage]:
         system = render(
             "supervisor",
             participants=self._block,
+            plans=PLANS if self._may_plan(view) else "",
+            example=next(iter(view.participants), "name"),
             instructions=self._instructions,
-            shape="" if self._for(view) is not self._model else render("shape", names=names),
         ).replace("\n\n\n", "\n\n")
         shown = conversation(view.messages, digest_tokens=self._digest_tokens)
-        return [SystemMessage(system), *shown, *asides(view, names)]
+        return [SystemMessage(system), *shown, *asides(view, self._schema(view))]
+
+    def _schema(self, view: SupervisorView) -> Schema:
+        reads = self._digest_tokens is not None
+        return decision_schema(tuple(view.participants), reads=reads, plans=self._may_plan(view))
+
+    def _may_plan(self, view: SupervisorView) -> bool:
+        return self._plans and len(view.participants) > 1
 
     def _is_done(self, view: SupervisorView) -> bool:
         """Whether nothing is left to decide: all that the model asked for has gone well."""
         well = bool(view.reports) and all(report["status"] == "ok" for report in view.reports)
         return self._once and well and not view.complaints
 
-    def _for(self, view: SupervisorView) -> Runnable[Any, AIMessage]:
-        """Bind the schema of the live participants, once for each team."""
-        names = tuple(view.participants)
-        reads = has_digests(view.messages, self._digest_tokens)
-        if (names, reads) not in self._bound:
-            schema = decision_schema(names, reads=reads)
-            self._bound[names, reads] = bind_schema(self._model, schema, _TOOL)
-        return self._bound[names, reads]
-
-
-def bind_schema(
-    model: Runnable[Any, AIMessage], schema: type[Any], name: str
-) -> Runnable[Any, AIMessage]:
-    """Bind a schema to a model as the one tool that it has to call, where it can."""
-    tool = convert_to_openai_tool(schema)
-    tool["function"]["name"] = name
-    try:
-        bound: Runnable[Any, AIMessage] = cast(Any, model).bind_tools([tool], tool_choice=name)
-    except (NotImplementedError, AttributeError):
-        return model
-    return bound
-
 
 def create_supervisor_agent(
     model: ModelLike,
     participants_description_block: str,
-    **kwargs: Any,
+    *,
+    prompt: str | None = None,
+    digest_tokens: int | None = DIGEST_TOKENS,
+    once: bool = False,
+    plans: bool = True,
+    decisions: Method | None = None,
 ) -> ModelDecider:
     """Create the default decider.
 
@@ -105,14 +113,26 @@ def create_supervisor_agent(
         model: A chat model, a `"provider:model"` name, or `"offline"`.
         participants_description_block: What the model is told about the team, one line each;
             `describe_participants` writes it.
-        **kwargs: `prompt`, further instructions for the supervisor; `digest_tokens`, above how
-            many tokens a report is shown as a digest, None for never; `once`, whether the model
-            decides once for a request, and is asked again only where something went wrong.
+        prompt: Further instructions for the supervisor.
+        digest_tokens: Above how many tokens a report is shown as a digest. None: never.
+        once: Whether the model decides once for a request, and is asked again only where
+            something went wrong.
+        plans: Whether the model may give several tasks at once.
+        decisions: How the model is asked: `"tool"`, `"json_schema"` or `"json"`. None: what its
+            profile says, then the next one where it refuses or ignores it.
 
     Raises:
         ModelNotFoundError: The model cannot be used; the message says why.
     """
-    return ModelDecider(resolve_model(model), participants_description_block, **kwargs)
+    return ModelDecider(
+        resolve_model(model),
+        participants_description_block,
+        prompt=prompt,
+        digest_tokens=digest_tokens,
+        once=once,
+        plans=plans,
+        decisions=decisions,
+    )
 
 
 def describe_participants(descriptions: Mapping[str, str]) -> str:
@@ -126,12 +146,3 @@ def is_model(thing: object) -> bool:
     for attribute in ("runnable", "bound"):
         inner = getattr(inner, attribute, inner)
     return isinstance(inner, BaseChatModel)
-
-
-__all__: Sequence[str] = (
-    "ModelDecider",
-    "bind_schema",
-    "create_supervisor_agent",
-    "describe_participants",
-    "is_model",
-)

@@ -25,8 +25,9 @@ from asterism.nodes.protocol import Told
 from asterism.nodes.reading import informed
 from asterism.nodes.retrying import OnRetry, once, retried
 from asterism.nodes.routing import latest_reports
+from asterism.nodes.structured_output import METHOD_VARIABLE
 from asterism.nodes.team import Creation
-from asterism.nodes.view import SupervisorView
+from asterism.nodes.view import SupervisorView, report_texts
 from asterism.redaction import describe_error, redact
 from asterism.state import Decision
 
@@ -75,13 +76,16 @@ def decide(
 
     put = partial(_ask, ask, rules.retry, on_retry)
     for _ in range(rules.max_repairs + 1):
-        view, said = yield from informed(view, put)
-        told, said = (said, said.decision) if isinstance(said, Told) else (None, said)
+        said: Any = ""
         try:
-            decision = _read(said, names, creation)
+            view, said = yield from informed(view, put)
+            told, said = (said, said.decision) if isinstance(said, Told) else (None, said)
+            decision = _read(said, names, creation, bool(report_texts(view.messages)))
         except BadDecisionError as error:
             lacking = []
             complaints.append((said_text(said), str(error)))
+            if complaints[-1] in complaints[-2:-1]:
+                break  # the same answer again: a third one would be no better
             view = replace(view, complaints=tuple(complaints))
             continue
         lacking = missing(rules.require, view.reports) if decision.complete else []
@@ -97,8 +101,10 @@ def decide(
     return Decided(_fall_back(complaints, rules.fallback))
 
 
-def _read(said: Any, names: tuple[str, ...], creation: Creation | None) -> SupervisorDecision:
-    if unread := reports_wanted(said):
+def _read(
+    said: Any, names: tuple[str, ...], creation: Creation | None, has_reports: bool
+) -> SupervisorDecision:
+    if has_reports and (unread := reports_wanted(said)):
         raise BadDecisionError(f"no more can be read of {', '.join(unread)}")
     decision = read_decision(said, names, plans=creation is not None)
     if isinstance(decision, PlanDecision) and not isinstance(said, SupervisorDecision):
@@ -139,7 +145,7 @@ def _ask(
     call = Call(ask.sync, ask.asynchronous, (view,))
     try:
         return (yield from retried(lambda: once(call), policy, on_retry=on_retry))
-    except (GraphBubbleUp, BudgetExceededError):
+    except (GraphBubbleUp, BudgetExceededError, BadDecisionError):
         raise
     except Exception as error:
         said = describe_error(error)
@@ -164,14 +170,23 @@ def _insist(lacking: Sequence[str], view: SupervisorView) -> Decision:
 
 
 def _fall_back(complaints: Sequence[tuple[str, str]], fallback: str | None) -> Decision:
-    tries = f"no valid decision in {len(complaints)} tries: {complaints[-1][1]}"
+    number = len(complaints)
+    tries = f"no valid decision in {number} {'try' if number == 1 else 'tries'}"
+    tries += f": {complaints[-1][1]}"
     if fallback is None:
         said = [redact(said) for said, _ in complaints]
+        hint = ""
+        if all("plain text" in fault for _, fault in complaints):
+            hint = (
+                " The model answered in plain text each time although a decision was required: "
+                "its server may not support tools. Try decisions='json_schema' or 'json' "
+                f"({METHOD_VARIABLE}, or --decisions on the command line)."
+            )
         raise RoutingError(
-            f"The supervisor gave {tries}. It said: {said[-1]!r}. To go on instead, give the "
-            "builder fallback='ask_user', 'finish' or a participant.",
+            f"The supervisor gave {tries}. It said: {said[-1]!r}.{hint} To go on instead, give "
+            "the builder fallback='ask_user', 'finish' or a participant.",
             said=said,
-            attempts=len(complaints),
+            attempts=number,
         )
     if fallback == "finish":
         return ending("failed", tries)

@@ -6,10 +6,10 @@ from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from asterism.compaction import Compaction
-from asterism.decisions import said_text
+from asterism.decisions import read_objects, said_text
 from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
@@ -17,9 +17,9 @@ from asterism.messages import clean, clean_text
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.cutting import Write
-from asterism.nodes.deciders import bind_schema
 from asterism.nodes.lifetime import note_end
 from asterism.nodes.routing import FINISH, SUPERVISOR
+from asterism.nodes.structured_output import Method, StructuredOutput
 from asterism.nodes.view import REPORT_ID, SPEAKER, conversation, essentials, label
 from asterism.prompts import load_prompt, render
 from asterism.state import Report, WorkflowState
@@ -85,12 +85,13 @@ def writer_of(
     model: Runnable[Any, AIMessage] | None,
     instructions: str = "",
     compactor: Compactor | None = None,
+    decisions: Method | None = None,
 ) -> Writer:
     """Make what writes the answer; without a model, the last report is handed on."""
     if finish == "forward" or model is None:
         return forwarder()
     if isinstance(finish, type):
-        return structurer(model, finish, compactor)
+        return structurer(model, finish, compactor, decisions)
     return synthesizer(model, instructions, compactor)
 
 
@@ -121,25 +122,29 @@ def forwarder() -> Writer:
 
 
 def structurer(
-    model: Runnable[Any, AIMessage], schema: type[BaseModel], compactor: Compactor | None = None
+    model: Runnable[Any, AIMessage],
+    schema: type[BaseModel],
+    compactor: Compactor | None = None,
+    decisions: Method | None = None,
 ) -> Writer:
     """Let the model fill in `schema`; a bad answer is sent back once.
 
     Raises:
         pydantic.ValidationError: The second answer does not fit either.
     """
-    bound = bind_schema(model, schema, schema.__name__)
+    output = StructuredOutput(model, decisions)
 
     def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
         rules = render("structured", schema=schema.__name__)
         messages = _prompt(rules, state, config, compactor)
-        said = yield Call(bound.invoke, bound.ainvoke, (messages, SPEAKER))
+        said = AIMessage("")
         try:
+            said = yield from output.ask(messages, schema)
             filled = _fill(schema, said)
-        except ValidationError as error:
+        except ValueError as error:
             fault = f"That does not fit {schema.__name__}: {error}. Answer again."
             again = [*messages, AIMessage(said_text(said) or "(nothing)"), HumanMessage(fault)]
-            said = yield Call(bound.invoke, bound.ainvoke, (again, SPEAKER))
+            said = yield from output.ask(again, schema)
             filled = _fill(schema, said)
         return Answer(text=filled.model_dump_json(indent=2), fields=filled.model_dump(mode="json"))
 
@@ -175,10 +180,7 @@ def _writing(first: AnyMessage, tokens: int | None) -> Write:
 
 
 def _fill(schema: type[BaseModel], said: AIMessage) -> BaseModel:
-    if said.tool_calls:
-        return schema.model_validate(clean(said.tool_calls[0]["args"]))
-    text = clean_text(said.text)
-    return schema.model_validate_json(text[text.find("{") : text.rfind("}") + 1] or "{}")
+    return schema.model_validate(clean(read_objects(said, schema.__name__)[-1]))
 
 
 def _what_there_is(state: WorkflowState) -> str:

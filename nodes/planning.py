@@ -1,27 +1,28 @@
 """The decider of an orchestrator: a main agent that plans, and a designer of new agents."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field
 
 from asterism.agents import DELEGATE, PLAN_AND_CREATE
-from asterism.decisions import is_whole, reports_wanted
+from asterism.decisions import check_call_names, is_whole, read_objects, reports_wanted
 from asterism.digests import DIGEST_TOKENS
-from asterism.effects import Call, Steps, arun, run
-from asterism.nodes.deciders import bind_schema, describe_participants
+from asterism.effects import Steps, arun, run
+from asterism.nodes.deciders import describe_participants
 from asterism.nodes.protocol import Said
-from asterism.nodes.view import SPEAKER, SupervisorView, asides, conversation, has_digests
+from asterism.nodes.structured_output import Method, StructuredOutput, bind_inside, call_model
+from asterism.nodes.view import SupervisorView, asides, conversation
 from asterism.prompts import render
-from asterism.schemas import decision_schema, team_schema
+from asterism.schemas import Schema, decision_schema, team_schema
 
 Way = Literal["structured", "tools"]
 """How a main agent says what it plans: by one object, or by calling tools."""
 
-_DECISION, READ = "SupervisorDecision", "read_report"
+READ = "read_report"
 _WAYS: Mapping[Way, str] = {
     "structured": "Answer with a SupervisorDecision: tasks to give out, or a question to the user "
     "in user_prompt with user_input_needed, or your answer in answer with next_agent null.",
@@ -50,6 +51,7 @@ class PlanningDecider:
         tools: What agents may call that it creates. None: it may not create any.
         designer: The model that designs new agents. None: the main agent does it itself.
         prompt: The main agent's own instructions.
+        decisions: How models are asked for objects. None: as each of them is able to.
     """
 
     def __init__(
@@ -60,13 +62,14 @@ class PlanningDecider:
         tools: Iterable[str] | None = None,
         designer: Runnable[Any, AIMessage] | None = None,
         prompt: str = "",
+        decisions: Method | None = None,
     ) -> None:
-        self._model = model
+        self._output = StructuredOutput(model, decisions)
         self._way: Way = way
         self._tools = None if tools is None else tuple(tools)
-        self._designer = designer
+        self._designer = None if designer is None else StructuredOutput(designer, decisions)
         self._prompt = prompt
-        self._bound: dict[tuple[tuple[str, ...], bool], Runnable[Any, AIMessage]] = {}
+        self._bound: dict[tuple[str, ...], Runnable[Any, AIMessage]] = {}
 
     def decide(self, view: SupervisorView) -> Said:
         """Ask the main agent."""
@@ -77,12 +80,17 @@ class PlanningDecider:
         return await arun(self._decide(view))
 
     def _decide(self, view: SupervisorView) -> Steps[Said]:
-        key = tuple(view.participants), has_digests(view.messages, DIGEST_TOKENS)
-        if key not in self._bound:
-            self._bound[key] = self._bind(*key)
-        model = self._bound[key]
-        said: AIMessage = yield Call(model.invoke, model.ainvoke, (self.prompt(view), SPEAKER))
-        if self._way == "structured" or reports_wanted(said):
+        if self._way == "structured":
+            return (yield from self._output.ask(self._messages(view), self._schema(view)))
+        names = tuple(view.participants)
+        offered = self._planning_tools(names)
+        if names not in self._bound:
+            self._bound[names] = bind_inside(
+                self._output.model, lambda model: model.bind_tools(offered)
+            )
+        said = yield from call_model(self._bound[names], self._messages(view))
+        check_call_names(said, [tool["function"]["name"] for tool in offered])
+        if reports_wanted(said):
             return said
         if said.invalid_tool_calls:
             return said.model_copy(update={"tool_calls": []})  # so that it is complained of
@@ -94,13 +102,17 @@ class PlanningDecider:
             if self._designer is None or self._tools is None:
                 return said
             designed = yield from self._design(plans, view, self._designer, self._tools)
-            if isinstance(designed, AIMessage):
-                return designed
             plans = [designed, *(plan for plan in plans if "objective" not in plan)]
         return joined(plans)
 
     def prompt(self, view: SupervisorView) -> list[AnyMessage]:
         """Write what the main agent is sent: the rules, the conversation, what was said to it."""
+        messages = self._messages(view)
+        if self._way == "tools":
+            return messages
+        return self._output.with_shape(messages, self._schema(view))
+
+    def _messages(self, view: SupervisorView) -> list[AnyMessage]:
         creation = ""
         if self._tools is not None:
             creation = render("creation", tools=", ".join(self._tools) or "none")
@@ -114,13 +126,13 @@ class PlanningDecider:
         while "\n\n\n" in system:
             system = system.replace("\n\n\n", "\n\n")
         shown = conversation(view.messages, digest_tokens=DIGEST_TOKENS)
-        return [SystemMessage(system), *shown, *asides(view, ", ".join(view.participants))]
+        return [SystemMessage(system), *shown, *asides(view, self._schema(view))]
 
-    def _bind(self, names: tuple[str, ...], reads: bool) -> Runnable[Any, AIMessage]:
-        """Bind what the main agent may say to its model."""
-        if self._way == "structured":
-            schema = decision_schema(names, self._tools, answers=True, reads=reads)
-            return bind_schema(self._model, schema, _DECISION)
+    def _schema(self, view: SupervisorView) -> Schema:
+        return decision_schema(tuple(view.participants), self._tools, answers=True, reads=True)
+
+    def _planning_tools(self, names: tuple[str, ...]) -> list[dict[str, Any]]:
+        """Write the tools by which the main agent plans."""
         tools: list[dict[str, Any]] = []
         if names:
             tools.append(_tool(DELEGATE, team_schema(names, None)))
@@ -128,30 +140,24 @@ class PlanningDecider:
             tools.append(_tool(PLAN_AND_CREATE, Objective))
         elif self._tools is not None:
             tools.append(_tool(PLAN_AND_CREATE, team_schema(names, self._tools)))
-        if reads:
-            tools.append(_tool(READ, Reading))
-        model: Any = self._model
-        if not tools:
-            return self._model
-        return cast(Runnable[Any, AIMessage], model.bind_tools(tools))
+        return [*tools, _tool(READ, Reading)]
 
     def _design(
         self,
         plans: Iterable[Mapping[str, Any]],
         view: SupervisorView,
-        designer: Runnable[Any, AIMessage],
+        designer: StructuredOutput,
         tools: tuple[str, ...],
-    ) -> Steps[AIMessage | Mapping[str, Any]]:
+    ) -> Steps[Mapping[str, Any]]:
         """Let the designer specify agents and tasks for the objective of the main agent."""
         names = tuple(view.participants)
         objective = "\n\n".join(str(plan["objective"]) for plan in plans if "objective" in plan)
         system = render("designer", tools=", ".join(tools), names=", ".join(names) or "none")
-        bound = bind_schema(designer, team_schema(names, tools), "Team")
         messages: list[AnyMessage] = [SystemMessage(system), HumanMessage(objective)]
         messages += [HumanMessage(fault) for _, fault in view.complaints]
-        said: AIMessage = yield Call(bound.invoke, bound.ainvoke, (messages, SPEAKER))
-        whole = is_whole(said) and not said.invalid_tool_calls and said.tool_calls
-        return said.tool_calls[0]["args"] if whole else said
+        schema = team_schema(names, tools)
+        said = yield from designer.ask(messages, schema)
+        return read_objects(said, str(schema["title"]))[-1]
 
 
 def joined(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -163,7 +169,7 @@ def joined(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return plan
 
 
-def _tool(name: str, schema: type[BaseModel]) -> dict[str, Any]:
-    tool = convert_to_openai_tool(create_model(name, __base__=schema, __doc__=schema.__doc__))
+def _tool(name: str, schema: Any) -> dict[str, Any]:
+    tool = convert_to_openai_tool(schema)
     tool["function"]["name"] = name
     return tool

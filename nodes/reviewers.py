@@ -8,12 +8,12 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from asterism.decisions import said_text
-from asterism.effects import Call, Steps, arun, run
+from asterism.decisions import read_objects, said_text
+from asterism.effects import Steps, arun, run
 from asterism.errors import BadDecisionError, ConfigurationError
 from asterism.models import ModelLike, resolve_model
-from asterism.nodes.deciders import bind_schema
 from asterism.nodes.kinds import Participant
+from asterism.nodes.structured_output import StructuredOutput
 from asterism.plain import as_dict, is_number
 from asterism.prompts import render
 from asterism.quoting import fenced
@@ -67,7 +67,7 @@ class Reviewer:
         self._max_repairs = max_repairs
         self._fields = {f"criterion_{n}": name for n, name in enumerate(self.criteria, 1)}
         self._schema = _schema(self._fields, self.criteria)
-        self._model = bind_schema(model, self._schema, _SCHEMA)
+        self._output = StructuredOutput(model)
 
     def review(self, work: str) -> Review:
         """Review a text.
@@ -93,8 +93,9 @@ class Reviewer:
         ]
         fault = ""
         for _ in range(self._max_repairs + 1):
-            said: AIMessage = yield Call(self._model.invoke, self._model.ainvoke, (messages,))
+            said = AIMessage("")
             try:
+                said = yield from self._output.ask(messages, self._schema, config=None)
                 return self._read(said)
             except ValueError as error:
                 fault = _said(error, self._fields)
@@ -107,11 +108,7 @@ class Reviewer:
         )
 
     def _read(self, said: AIMessage) -> Review:
-        if said.tool_calls:
-            given: Any = said.tool_calls[0]["args"]
-        else:
-            text = said.text
-            given = json.loads(text[text.find("{") : text.rfind("}") + 1] or "{}")
+        given: Any = read_objects(said, _SCHEMA)[-1]
         if self._fields.keys() - as_dict(given).keys():  # named as they are, rather than by number
             given = {field: as_dict(given).get(name) for field, name in self._fields.items()}
         read = self._schema.model_validate(given)

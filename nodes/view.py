@@ -12,6 +12,7 @@ from asterism import quoting
 from asterism.digests import CHARACTERS_PER_TOKEN, digest, is_long
 from asterism.messages import convert_tool_content_to_text
 from asterism.prompts import render
+from asterism.schemas import describe_shape
 from asterism.state import Report
 
 MARK = "asterism"
@@ -108,14 +109,15 @@ def has_digests(messages: Iterable[BaseMessage], tokens: int | None) -> bool:
     return any("report" in facts_of(m) and is_long(m.text, tokens) for m in messages)
 
 
-def asides(view: SupervisorView, names: str) -> list[AnyMessage]:
+def asides(view: SupervisorView, schema: Mapping[str, Any]) -> list[AnyMessage]:
     """Write what follows the conversation in one decision only: reports read, complaints."""
     messages: list[AnyMessage] = []
     for wanted, told in view.readings:
         messages += [AIMessage(json.dumps({"read_report": [wanted]})), HumanMessage(told)]
     for said, fault in view.complaints:
         messages += [AIMessage(said)] if said else []
-        messages.append(HumanMessage(render("repair", fault=fault, names=names)))
+        repair = render("repair", fault=fault, shape=describe_shape(schema))
+        messages.append(HumanMessage(repair))
     return messages
 
 

@@ -1,5 +1,6 @@
 """What a decider may say, and how it is read."""
 
+import json
 from typing import Any
 
 import pytest
@@ -60,13 +61,112 @@ def test_a_decision_is_read(said: object, expected: tuple[str | None, bool]) -> 
     assert (decision.next_agent, decision.user_input_needed) == expected
 
 
+THOUGHT = '<think>\nMaybe {"next_agent": null}? No, {the venue}.\n</think>\n'
+VISIT = '{"next_agent": "venue"}'
+
+
+@pytest.mark.parametrize(
+    ("said", "agent"),
+    [
+        pytest.param(AIMessage(THOUGHT + VISIT), "venue", id="after a thought"),
+        pytest.param(AIMessage(f"{THOUGHT}```json\n{VISIT}\n```"), "venue", id="thought, fence"),
+        pytest.param(AIMessage("I think.</think>" + VISIT), "venue", id="the first tag is cut off"),
+        pytest.param(AIMessage('{"a": 1} then ' + VISIT), "venue", id="the last of two objects"),
+        pytest.param(AIMessage(VISIT + ' {"sure": true}'), "venue", id="the last that is valid"),
+        pytest.param(AIMessage(VISIT + " in {braces}"), "venue", id="prose with braces after it"),
+        pytest.param(
+            AIMessage('{"name": "SupervisorDecision", "arguments": ' + VISIT + "}"),
+            "venue",
+            id="name and arguments",
+        ),
+        pytest.param(
+            AIMessage('{"name": "SupervisorDecision", "parameters": ' + VISIT + "}"),
+            "venue",
+            id="name and parameters",
+        ),
+        pytest.param(
+            AIMessage(
+                '{"function": {"name": "SupervisorDecision", '
+                '"arguments": "{\\"next_agent\\": null}"}}'
+            ),
+            None,
+            id="arguments as JSON text",
+        ),
+        pytest.param(
+            AIMessage('{"SupervisorDecision": ' + VISIT + "}"), "venue", id="under its name"
+        ),
+        *(
+            pytest.param({"next_agent": end}, None, id=f"the end as {end!r}")
+            for end in ("null", "None", "none", "", "FINISH", "end", "__end__", '"null"')
+        ),
+        *(
+            pytest.param({"next_agent": name}, "venue", id=f"a name as {name!r}")
+            for name in ('"venue"', "'venue'", "['venue']", "`venue`", "Venue.", ["venue"])
+        ),
+        pytest.param(
+            {"next_agent": "venue", "instruction": "None", "tasks": "null", "user_prompt": "null"},
+            "venue",
+            id="null as words",
+        ),
+        pytest.param(
+            {"next_agent": "venue", "user_input_needed": None}, "venue", id="null for false"
+        ),
+    ],
+)
+def test_what_models_write_instead(said: object, agent: str | None) -> None:
+    decision = read_decision(said, NAMES)
+    assert (decision.next_agent, decision.instruction, decision.tasks) == (agent, None, None)
+
+
+def test_a_participant_may_be_called_like_the_end() -> None:
+    assert read_decision({"next_agent": "finish"}, ["Finish", "none"]).next_agent == "Finish"
+    assert read_decision({"next_agent": "none"}, ["Finish", "none"]).next_agent == "none"
+    assert read_decision({"next_agent": "null"}, ["Finish", "none"]).next_agent is None
+
+
+TASK = {"task_id": "a", "agent_id": "venue", "task_description": "Find one"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param({"tasks": json.dumps([TASK])}, id="as JSON text"),
+        pytest.param({"tasks": [{**TASK, "dependencies": None}]}, id="null for no dependencies"),
+    ],
+)
+def test_tasks_in_other_forms(said: object) -> None:
+    (task,) = read_decision(said, NAMES).tasks or []
+    assert (task.agent_id, task.dependencies) == ("venue", [])
+
+
+def _calls(*args: Any) -> AIMessage:
+    calls = [{"name": "SupervisorDecision", "args": a, "id": str(n)} for n, a in enumerate(args)]
+    return AIMessage("", tool_calls=calls)
+
+
+def test_decisions_that_are_called_for_at_once() -> None:
+    visit = {"next_agent": "venue", "instruction": "Find one"}
+    meal = {"next_agent": "Food_Team", "instruction": "Plan a menu"}
+    assert read_decision(_calls(visit, visit), NAMES).next_agent == "venue"
+    tasks = read_decision(_calls(visit, meal), NAMES).tasks or []
+    assert [(t.agent_id, t.task_description) for t in tasks] == [
+        ("venue", "Find one"),
+        ("Food_Team", "Plan a menu"),
+    ]
+    other = {**TASK, "task_id": "b"}
+    plan = read_decision(_calls({"tasks": [TASK]}, {"tasks": [other]}), NAMES).tasks or []
+    assert [task.task_id for task in plan] == ["a", "b"]
+    for bad in ({"next_agent": None}, {"next_agent": "Food_Team"}):
+        with pytest.raises(BadDecisionError, match="2 decisions in one answer"):
+            read_decision(_calls(visit, bad), NAMES)
+
+
 @pytest.mark.parametrize(
     ("said", "fault"),
     [
         pytest.param({"next_agent": "venues"}, "not a participant. Allowed: venue", id="near miss"),
         pytest.param({"next_agent": "supervisor"}, "not a participant", id="itself"),
         pytest.param({"next_agent": "human"}, "not a participant", id="the human"),
-        pytest.param({"next_agent": ""}, "not a participant", id="an empty name"),
         pytest.param({"next_agent": 7}, "next_agent: Input should be a valid string", id="number"),
         pytest.param({}, "next_agent: Field required", id="nothing"),
         pytest.param(
@@ -89,6 +189,17 @@ def test_a_decision_is_read(said: object, expected: tuple[str | None, bool]) -> 
             id="a deep text",
         ),
         pytest.param(_call(next_agent=None, x=_deep(900)), "nested too deeply", id="deep"),
+        pytest.param(
+            AIMessage('{"name": "launch", "arguments": {"next_agent": "venue"}}'),
+            "it called 'launch', which is no tool here",
+            id="a call of another tool as text",
+        ),
+        pytest.param(
+            {"next_agent": None, "user_input_needed": True, "user_prompt": "x" * 100_000},
+            "user_prompt has 100,000 characters; allowed are 10,000",
+            id="a question that is too long",
+        ),
+        pytest.param(AIMessage("{" * 100_000 + "}"), "not valid JSON", id="braces"),
         pytest.param(None, "returned NoneType", id="None"),
         pytest.param("venue", "returned str", id="a bare name"),
     ],
@@ -111,9 +222,12 @@ def test_words_that_cannot_be_stored_are_replaced() -> None:
 
 
 def test_the_schema_names_the_live_participants() -> None:
-    schema = decision_schema(NAMES).model_json_schema()
+    schema = decision_schema(NAMES)
     options = schema["properties"]["next_agent"]["anyOf"]
     assert {"enum": ["venue", "Food_Team"], "type": "string"} in options
+    other = decision_schema(NAMES[::-1])["properties"]
+    assert other["next_agent"]["anyOf"][0]["enum"] == ["Food_Team", "venue"]
+    assert other["tasks"]["items"]["properties"]["agent_id"]["enum"] == ["Food_Team", "venue"]
     assert {"type": "null"} in options
     assert schema["title"] == "SupervisorDecision"
 

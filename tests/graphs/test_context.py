@@ -77,7 +77,7 @@ def test_a_summary_survives_a_restart_and_is_not_made_again(
     url = f"sqlite:///{tmp_path / 'threads.db'}"
     writer = ScriptedChatModel(script=["It is about 42."])
     context = ContextManager(
-        max_tokens=1_200,
+        max_tokens=1_100,
         strategy=Summary(keep_last=4, summary_max_tokens=90, model=writer),
     )
     prompts = []

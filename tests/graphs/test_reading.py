@@ -92,7 +92,7 @@ def test_a_digest_can_be_read_whole_before_the_decision(thread: RunnableConfig) 
     tool_fields = [
         call.options["tools"][0]["function"]["parameters"]["properties"] for call in model.calls
     ]
-    assert ["read_report" in fields for fields in tool_fields] == [False, True, True]
+    assert ["read_report" in fields for fields in tool_fields] == [True, True, True]
 
 
 @pytest.mark.parametrize("way", ["structured", "tools"])
@@ -128,7 +128,7 @@ def test_who_asks_for_more_than_there_is_is_told_so(thread: RunnableConfig) -> N
 
 
 def test_reading_is_bounded(thread: RunnableConfig) -> None:
-    model, workflow = reader([decisions(1)[0], *[read()] * 4], max_repairs=2, fallback="finish")
+    model, workflow = reader([decisions(1)[0], *[read()] * 3], max_repairs=2, fallback="finish")
     result = ask(workflow, thread)
     model.assert_finished()
     assert result["status"] == "failed"

@@ -75,7 +75,7 @@ def test_a_bad_decision_is_asked_for_again_with_the_reason(thread: RunnableConfi
     assert [m.type for m in second[-2:]] == ["ai", "human"]
     assert second[-2].text == "Hm."
     assert "plain text" in second[-1].text
-    assert "next_agent is one of venue" in second[-1].text
+    assert '"next_agent": "venue" or null' in second[-1].text
     assert "'nobody', which is not a participant" in third[-1].text
     model.assert_finished()
     assert "Hm." not in str(result["messages"])

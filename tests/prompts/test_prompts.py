@@ -15,7 +15,6 @@ VARIABLES = {
     "digest": {"id", "report", "tokens"},
     "earlier": {"left_out", "summary"},
     "left_out": {"count", "reports"},
-    "shape": {"names"},
     "summarize": {"words"},
     "creation": {"tools"},
     "designer": {"names", "tools"},
@@ -28,10 +27,10 @@ VARIABLES = {
     "review": {"criteria"},
     "review_again": {"fault"},
     "recalled": {"memories", "request"},
-    "repair": {"fault", "names"},
+    "repair": {"fault", "shape"},
     "results": {"reports"},
     "structured": {"schema"},
-    "supervisor": {"instructions", "participants", "shape"},
+    "supervisor": {"example", "instructions", "participants", "plans"},
     "visit": {"instruction", "request"},
 }
 
@@ -86,5 +85,7 @@ def test_a_model_without_tools_is_told_the_shape_of_a_decision() -> None:
     view = SupervisorView(
         messages=[], participants={"venue": "", "food": ""}, reports=[], iterations=0
     )
-    text = ModelDecider(NoTools(), "- venue: Finds venues.").prompt(view)[0].text
-    assert 'Answer with a SupervisorDecision: {"next_agent": one of venue, food or null' in text
+    decider = ModelDecider(NoTools(), "- venue: Finds venues.")
+    decider.decide(view)  # the first call shows that there are no tools
+    text = decider.prompt(view)[0].text
+    assert '"next_agent": "venue" or "food" or null' in text
