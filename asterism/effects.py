@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import run_in_executor
 
-from asterism.runs import is_runnable
+from asterism.runs import is_async_only, is_runnable
 
 T = TypeVar("T")
 
@@ -76,6 +76,8 @@ def both_ways(
     An async function called from sync code runs in an event loop of its own.
     """
     if is_runnable(function):
+        if is_async_only(function):
+            return (lambda *args: run_coroutine(function.ainvoke(*args))), function.ainvoke
         return function.invoke, function.ainvoke
     if is_async(function):
         return (lambda *args: run_coroutine(function(*args))), function

@@ -2,7 +2,7 @@
 
 import json
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
@@ -20,6 +20,7 @@ from langchain_core.messages import (
     message_chunk_to_message,
 )
 from langgraph.graph.message import add_messages
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 T = TypeVar("T")
 
@@ -31,6 +32,9 @@ _PLAIN = frozenset((type(None), bool, int, float))
 
 _WHOLE = frozenset((AIMessage, HumanMessage, SystemMessage, ToolMessage))
 """The usual types of messages; asking whether a type is one of them is faster than `isinstance`."""
+
+MEDIA = frozenset(("image", "audio", "video", "file", "text-plain"))
+"""The types of content blocks that are an answer besides its text."""
 
 Places = dict[str | None, int]
 """Where the messages of a history stand, by id."""
@@ -186,6 +190,66 @@ def _call_text(message: AIMessage) -> str:
         for call in message.invalid_tool_calls
     ]
     return "\n".join(part for part in (message.text, *calls) if part)
+
+
+def words_of(message: BaseMessage) -> str:
+    """Return the text of a message: what it says, or how it refuses, or what was spoken."""
+    if (text := str(message.text)).strip():
+        return clean_text(text)
+    blocks = [block for block in message.content if isinstance(block, dict)]
+    said = [
+        message.additional_kwargs.get("refusal"),
+        *(block.get("refusal") for block in blocks if block.get("type") == "refusal"),
+        _audio(message).get("transcript"),
+    ]
+    return clean_text("\n".join(part for part in said if isinstance(part, str)))
+
+
+def media_of(message: BaseMessage) -> list[dict[str, Any]]:
+    """Return the pictures, recordings and files of an answer as content blocks of plain JSON.
+
+    Raises:
+        TypeError: One of them cannot be written as JSON.
+    """
+    if isinstance(data := _audio(message).get("data"), str):
+        return [{"type": "audio", "base64": data, "mime_type": "audio/wav"}]
+    if isinstance(message.content, str):
+        return []
+    found: list[dict[str, Any]] = []
+    for block in message.content_blocks:
+        if block["type"] not in MEDIA:
+            continue
+        plain = {key: value for key, value in block.items() if not _is_made_up(key, value)}
+        try:
+            found.append(from_json(to_json(clean(plain), bytes_mode="base64")))
+        except PydanticSerializationError as error:
+            raise TypeError(f"its answer has a block {block['type']!r} that is no JSON") from error
+    return found
+
+
+def media_in_request(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+    """Return what a user has sent besides text: the content blocks as they were written."""
+    blocks = [block for m in messages if isinstance(m.content, list) for block in m.content]
+    return [block for block in blocks if isinstance(block, dict) and block.get("type") != "text"]
+
+
+def with_media(
+    text: str, media: Sequence[Mapping[str, Any]] | None
+) -> str | list[str | dict[str, Any]]:
+    """Return the content of a message that says `text` and holds `media`."""
+    said = [{"type": "text", "text": text}] if text.strip() else []  # some refuse an empty block
+    return [*said, *map(dict, media)] if media else text
+
+
+def _audio(message: BaseMessage) -> Mapping[str, Any]:
+    """Return the recording that OpenAI's models answer with, beside the content."""
+    found = message.additional_kwargs.get("audio")
+    return cast(Mapping[str, Any], found) if isinstance(found, dict) else {}
+
+
+def _is_made_up(key: str, value: object) -> bool:
+    """Whether a field is an id that LangChain makes anew at each reading of a block."""
+    return key == "id" and isinstance(value, str) and value.startswith("lc_")
 
 
 def answer_dangling_calls(messages: Sequence[BaseMessage]) -> list[ToolMessage]:

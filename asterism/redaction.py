@@ -1,9 +1,14 @@
 """Secrets, taken out of what is printed or stored beside the conversation."""
 
+import logging
 import re
+import traceback
 from typing import Any, cast
 
 MASK = "[redacted]"
+
+TRACEBACK_LENGTH = 4_000
+"""How many characters of a traceback are kept: the last ones, where the error is."""
 
 _PATTERNS = (
     # keys that are known by how they begin
@@ -82,5 +87,30 @@ def _hides(name: str, value: object) -> bool:
 
 def describe_error(error: BaseException) -> str:
     """Say what an error is in one text without secrets: its kind and its message."""
-    said = str(error).strip()
+    try:
+        said = str(error).strip()
+    except Exception:  # noqa: BLE001 - an error whose own message fails is described all the same
+        said = "(its message cannot be written)"
     return redact(f"{type(error).__name__}: {said}" if said else type(error).__name__)
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the end of an error's traceback without secrets."""
+    return redact("".join(traceback.format_exception(error)))[-TRACEBACK_LENGTH:].strip()
+
+
+def log_failure(
+    log: logging.Logger, words: str, *values: object, error: BaseException | None = None
+) -> None:
+    """Log at WARNING what failed and is gone on from, with the traceback, without secrets.
+
+    Args:
+        log: The logger of the module that has caught it.
+        words: What failed, with `%s` for each of `values`.
+        *values: What stands there; texts are redacted.
+        error: What was raised. None: nothing was.
+    """
+    if log.isEnabledFor(logging.WARNING):
+        shown = [redact(value) if isinstance(value, str) else value for value in values]
+        ended = "" if error is None else f"\n{traceback_of(error)}"
+        log.warning(f"{words}%s", *shown, ended)

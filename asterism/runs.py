@@ -1,5 +1,6 @@
 """Going on with what was stopped."""
 
+from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -30,6 +31,30 @@ def is_graph(thing: object) -> TypeGuard[Graph]:
 def is_runnable(thing: object) -> TypeGuard[Runnable[Any, Any]]:
     """Whether `thing` is a LangChain Runnable."""
     return isinstance(thing, Runnable)
+
+
+def needs_async(graph: Graph) -> bool:
+    """Whether a node of a graph, or a tool of one, has no sync form, so that `invoke` fails."""
+    return any(is_async_only(node.bound) for node in graph.nodes.values())
+
+
+def is_async_only(thing: object) -> bool:
+    """Whether a Runnable, a part of it or a tool of it can be called in async alone."""
+    if is_graph(thing):
+        return needs_async(thing)
+    tools: Mapping[str, Any] = getattr(thing, "tools_by_name", None) or {}
+    if tools:
+        return any(map(is_async_tool, tools.values()))
+    parts = [*(getattr(thing, "steps", None) or ()), getattr(thing, "bound", None)]
+    if any(is_async_only(part) for part in parts if isinstance(part, Runnable)):
+        return True
+    functions = getattr(thing, "func", None), getattr(thing, "afunc", None)
+    return functions[0] is None and functions[1] is not None
+
+
+def is_async_tool(tool: object) -> bool:
+    """Whether a tool has an async function and no sync one, as those of MCP servers."""
+    return getattr(tool, "func", None) is None and getattr(tool, "coroutine", None) is not None
 
 
 def proceed(graph: Graph, config: RunnableConfig, *, control: RunControl | None = None) -> Any:

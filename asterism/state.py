@@ -46,12 +46,16 @@ class Report(TypedDict):
     """The kind of failure, as in `asterism.resilience.FAILURES`, where it failed."""
     error: NotRequired[str]
     """What went wrong, as `kind: message`, where something did."""
+    traceback: NotRequired[str]
+    """The end of the traceback, without secrets, where an error was raised."""
     compensation: NotRequired[dict[str, str]]
     """What happens next because it failed: who takes over, or what a person is asked."""
     undoes: NotRequired[str]
     """The report whose effects it has taken back."""
     usage: NotRequired[list[Entry]]
     """What its calls took, where it made any."""
+    media: NotRequired[list[dict[str, Any]]]
+    """Pictures, recordings and files of the answer, as LangChain's content blocks."""
     files: NotRequired[list[dict[str, str]]]
     """Files that its tools made, each with `name`, `media_type` and `text`."""
 
@@ -191,6 +195,7 @@ class WorkflowState(WorkflowOutput):
 class Ordered(TypedDict):
     """What the node of a participant reads of the state: what it is to do."""
 
+    messages: Messages
     decision: Decision | None
     iterations: int
     reports: Reports
@@ -210,5 +215,7 @@ class Visit(TypedDict):
     """The task of a plan that is to be done."""
     resumes: NotRequired[bool]
     """Whether it may have begun before a budget stopped it."""
+    media: NotRequired[list[dict[str, Any]]]
+    """What the user has sent besides text, and the media of the results that a task needs."""
     given: NotRequired[dict[str, Any]]
     """What a participant with a grant is sent in place of the request. It is not stored."""

@@ -21,7 +21,7 @@ from asterism.effects import Steps, StepsNode
 from asterism.errors import RemoteFailedError, RemoteReplyError
 from asterism.idempotency import HANDOFF, idempotency_key
 from asterism.ledger import Entry
-from asterism.messages import clean_text, fold_history
+from asterism.messages import clean_text, fold_history, media_in_request, with_media
 from asterism.nodes.context import meter_of
 from asterism.nodes.reports import messages_since
 from asterism.people import prompt_of
@@ -80,6 +80,8 @@ class Errand:
     """The handoff."""
     request: str
     """What is to be done."""
+    media: Sequence[dict[str, Any]] = ()
+    """The pictures and files that belong to it."""
     conversation: str
     """Names the conversation that the visit belongs to, there as here."""
     key: str
@@ -95,6 +97,8 @@ class Brought:
     """What came back: an answer, or questions."""
 
     text: str = ""
+    media: Sequence[dict[str, Any]] = ()
+    """The pictures and files of the answer."""
     questions: Sequence[tuple[str, Any, dict[str, Any] | None]] = ()
     """The id, the value and the schema of each."""
     usage: Sequence[Entry] = field(default=())
@@ -117,7 +121,9 @@ def create_errand_graph(name: str, send: Callable[[Errand], Steps[Brought]]) -> 
         questions = [_question(errand, *asked) for asked in brought.questions]
         prompts = [prompt_of(question["value"]) for question in questions]
         message = AIMessage(
-            clean_text("\n".join(prompts) if questions else brought.text),
+            with_media(
+                clean_text("\n".join(prompts) if questions else brought.text), brought.media
+            ),
             id=errand.key,
             response_metadata={USAGE: list(brought.usage)},
         )
@@ -163,6 +169,7 @@ def _errand(state: Any, config: RunnableConfig) -> Errand:
     return Errand(
         visit=visit,
         request=messages[place].text,
+        media=media_in_request([messages[place]]),
         conversation=_conversation(state, _thread(config), messages[:place]),
         key=_name(idempotency_key(), said),
         answers=answers,

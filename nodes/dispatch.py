@@ -18,7 +18,14 @@ from asterism.nodes.context import background_of, workflow_path
 from asterism.nodes.engine import detached, is_resuming
 from asterism.nodes.policies import Try
 from asterism.nodes.reports import failed_report, report_message
-from asterism.nodes.routing import DISPATCH, SUPERVISOR, focused_request, handoff_id, task_handoff
+from asterism.nodes.routing import (
+    DISPATCH,
+    SUPERVISOR,
+    focused_request,
+    handoff_id,
+    request_media,
+    task_handoff,
+)
 from asterism.nodes.spans import beside_steps
 from asterism.nodes.team import Team
 from asterism.nodes.view import fenced
@@ -210,19 +217,24 @@ def _request(plan: Plan, name: str, state: Mapping[str, Any]) -> Visit:
     """Write what the participant of a task is sent: with the results that the task needs."""
     task = plan.tasks[name]
     context = task.context or ""
+    needed = [plan.reports[other] for other in task.dependencies if other in plan.reports]
     parts = [
         task.task_description,
         context if isinstance(context, str) else json.dumps(context, indent=2),
-        _results([plan.reports[other] for other in task.dependencies if other in plan.reports]),
+        _results(needed),
     ]
     instruction = "\n\n".join(part for part in parts if part)
-    return Visit(
+    visit = Visit(
         id=_handoff(plan, name),
         participant=plan.agents[name],
         request=focused_request(state.get("brief") or (), instruction),
         round=state.get("iterations") or 0,
         task=name,
     )
+    media = request_media(state) + [block for r in needed for block in r.get("media") or ()]
+    if media:
+        visit["media"] = media
+    return visit
 
 
 def _results(reports: Sequence[Report]) -> str:

@@ -7,10 +7,11 @@ report is delivered as the new one (langchain-ai/langgraph#3206). A canary test 
 LangGraph mends it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.graph import START
 from langgraph.types import Interrupt, StateSnapshot
 
 from asterism.effects import Call, Steps
@@ -74,11 +75,10 @@ def open_answers(config: RunnableConfig, name: str, last: StateSnapshot) -> Step
     to the next question, too.
     """
     answers: dict[str, Any] = _configurable(config).get(_ANSWERS) or {}
-    saver, place = lender(config), place_of(config, name)
-    if not answers or saver is None:
+    place = place_of(config, name)
+    if not answers or not has_saver(config):
         return {}
-    at = {"configurable": {"thread_id": _configurable(config)["thread_id"], _PLACE: place}}
-    found = yield Call(saver.get_tuple, saver.aget_tuple, (at,))
+    found = yield from _stored(config, place)
     writes: list[tuple[str, str, Any]] = (found and found.pending_writes) or []
     used = {task for task, channel, _ in writes if channel == _RESUME}
     gone = {
@@ -87,6 +87,26 @@ def open_answers(config: RunnableConfig, name: str, last: StateSnapshot) -> Step
         if task.id in used
     }
     return {_ANSWERS: {key: value for key, value in answers.items() if key not in gone}}
+
+
+def left_by_earlier_turns(
+    config: RunnableConfig, name: str, keys: Collection[str]
+) -> Steps[set[str]]:
+    """Return those of the keys of a participant's state that its latest turn has not written.
+
+    A turn begins by writing the channel of its input; what was written since has a later version.
+    """
+    found = yield from _stored(config, place_of(config, name))
+    versions: Mapping[str, Any] = found.checkpoint["channel_versions"] if found else {}
+    began = versions.get(START)
+    return {key for key in keys if began is not None and key in versions and versions[key] <= began}
+
+
+def _stored(config: RunnableConfig, place: str) -> Steps[Any]:
+    """Read the latest checkpoint at a place of the run's thread."""
+    saver = lender(config)
+    at = {"configurable": {"thread_id": _configurable(config)["thread_id"], _PLACE: place}}
+    return (yield Call(saver.get_tuple, saver.aget_tuple, (at,)))
 
 
 def lender(config: RunnableConfig) -> Any:

@@ -13,7 +13,7 @@ from asterism.decisions import read_objects, said_text
 from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
-from asterism.messages import clean, clean_text
+from asterism.messages import clean, clean_text, with_media
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.cutting import Write
@@ -32,6 +32,8 @@ class Answer:
     text: str
     fields: dict[str, Any] | None = None
     """The fields of the answer, where a model of them was asked for: plain JSON."""
+    media: Sequence[dict[str, Any]] = ()
+    """The pictures and files of a report that is handed on."""
     message_id: str | None = None
     """The id of the model's message, so that who saw it streamed knows it again."""
 
@@ -65,7 +67,7 @@ def create_finish_node(write: Writer) -> StepsNode:
         note_end(config, {**end, "answer": answer.text})
         known = {message.id for message in state["messages"]}  # fake models repeat their ids
         message = AIMessage(
-            clean_text(answer.text),
+            with_media(clean_text(answer.text), answer.media),
             id=None if answer.message_id in known else answer.message_id,
             name=SUPERVISOR,
             response_metadata=label(answer=True),
@@ -115,8 +117,10 @@ def forwarder() -> Writer:
     def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
         yield from ()
         reports: Sequence[Report] = state.get("reports") or ()
-        written = [report["text"] for report in reports if report["text"]]
-        return Answer(text=written[-1] if written else _what_there_is(state))
+        written = [report for report in reports if report["text"]]
+        if not written:
+            return Answer(text=_what_there_is(state))
+        return Answer(text=written[-1]["text"], media=written[-1].get("media") or ())
 
     return write
 

@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from langgraph.graph import END
 from langgraph.pregel.remote import RemoteGraph
 
 from asterism.agents import MemoryConfig
 from asterism.budgets import Budget
 from asterism.context import ContextManager, context_fault
 from asterism.models import ModelLike, resolve_model
+from asterism.nodes.chains import chain_fault
 from asterism.nodes.remote import where
 from asterism.nodes.service import Service
 from asterism.personality import Personality
@@ -72,8 +74,10 @@ def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
     if isinstance(thing, RemoteGraph):
         return None if thing.client or thing.sync_client else "has no server; give it a url"
     a_function = callable(thing) and not isinstance(thing, type)
-    if isinstance(thing, Service) or is_runnable(thing) or a_function:
+    if isinstance(thing, Service) or a_function:
         return None
+    if is_runnable(thing):
+        return chain_fault(thing)
     return (
         f"is a {type(thing).__name__}, which cannot be a participant; allowed: a compiled graph, "
         "an agent, a Runnable, a chat model, a function of messages, a Service, a RemoteGraph, "
@@ -113,9 +117,15 @@ def _graph_fault(graph: Graph) -> str | None:
             f"is compiled with checkpointer={graph.checkpointer!r}; compile it without one, "
             "then it shares the workflow's and keeps a history of its own"
         )
+    if END in graph.channels:
+        return (
+            "is a workflow of the functional API (@entrypoint), which says nothing about its "
+            "input; wrap it in a function of messages: `def work(messages): return "
+            "workflow.invoke({'messages': messages})`"
+        )
     if "messages" not in graph.channels:
         return (
-            f"is a graph without a `messages` key; it has {', '.join(_keys(graph))}. "
+            f"is a graph without a `messages` key; it has {', '.join(_keys(graph)) or 'none'}. "
             "Give its state `messages`, or wrap it in a function of messages"
         )
     return None

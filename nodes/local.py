@@ -12,14 +12,19 @@ from langgraph.pregel.remote import RemoteGraph
 from typing_extensions import TypedDict
 
 from asterism.context import ContextManager
-from asterism.effects import Call, Steps, StepsNode, both_ways
+from asterism.effects import Call, Steps, StepsNode
 from asterism.messages import fold_history
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.answers import answered, as_messages
+from asterism.nodes.chains import ways_to_ask
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import workflow_path
 from asterism.nodes.kinds import Participant, context_of
-from asterism.nodes.middleware import context_middleware
+from asterism.nodes.middleware import (
+    callable_in_sync,
+    context_middleware,
+    tool_errors_middleware,
+)
 from asterism.nodes.remote import create_remote_graph
 from asterism.nodes.service import Service, create_service_graph
 from asterism.prompts import render
@@ -58,14 +63,14 @@ def participant_graph(name: str, thing: object, default_model: ModelLike | None)
             return participant_graph(name, thing.runs, default_model)
         model = None if default_model is None else resolve_model(default_model)
         compactor = Compactor(context, model)
-        return _history_graph(name, both_ways(thing.runs), compactor)
+        return _history_graph(name, ways_to_ask(thing.runs), compactor)
     if is_graph(thing):
         return _with_memory(thing)
     if isinstance(thing, Service):
         return create_service_graph(name, thing)
     if isinstance(thing, RemoteGraph):
         return create_remote_graph(name, thing)
-    return _history_graph(name, both_ways(thing))
+    return _history_graph(name, ways_to_ask(thing))
 
 
 def _with_memory(graph: Graph) -> Graph:
@@ -94,11 +99,11 @@ def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) 
         from langchain import agents
 
         create: Callable[..., Graph] = cast(Any, agents).create_agent
-        middleware = _middleware(second, context)
+        middleware = [tool_errors_middleware(), *_middleware(second, context)]
         return _with_memory(
             create(
                 model,
-                list(spec.tools),
+                [callable_in_sync(tool) for tool in spec.tools],
                 system_prompt=_rules(spec),
                 name=name,
                 middleware=middleware,

@@ -9,10 +9,13 @@ from asterism.models import ModelLike
 from asterism.nodes.grants import Grant
 from asterism.nodes.kinds import Participant, public_description, service_of
 from asterism.nodes.local import participant_graph
-from asterism.nodes.outputs import collects_leanly
+from asterism.nodes.outputs import collects_leanly, output_keys
 from asterism.remembering.longterm import LongTermMemory
 from asterism.resilience import Policy, together
-from asterism.runs import Graph
+from asterism.runs import Graph, needs_async
+
+STRUCTURED = "structured_response"
+"""Where the state of an agent holds its structured answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,12 @@ class Member:
     """What it sees of the workflow's state. None: its request alone."""
     durability: str | None = field(init=False)
     collects_leanly: bool = field(init=False)
+    needs_async: bool = field(init=False)
+    """Whether its graph cannot be run in sync, and is given an event loop of its own."""
+    has_messages: bool = field(init=False)
+    """Whether its graph's output has messages; else its other output is the answer."""
+    answer_keys: tuple[str, ...] = field(init=False)
+    """What of its state is an answer besides messages."""
 
     def __post_init__(self) -> None:
         """Choose how its turns are stored.
@@ -53,6 +62,12 @@ class Member:
         inner = "reports" in self.graph.channels
         object.__setattr__(self, "durability", None if inner else "exit")
         object.__setattr__(self, "collects_leanly", collects_leanly(self.graph))
+        object.__setattr__(self, "needs_async", needs_async(self.graph))
+        outputs = output_keys(self.graph)
+        object.__setattr__(self, "has_messages", "messages" in outputs)
+        structured = () if inner or STRUCTURED not in outputs else (STRUCTURED,)
+        keys = structured if "messages" in outputs else outputs
+        object.__setattr__(self, "answer_keys", keys)
 
 
 def create_member(

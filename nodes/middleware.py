@@ -1,19 +1,97 @@
-"""Middleware for agents: what LangChain has no own for."""
+"""Middleware for agents, and what becomes of the errors of their tools."""
 
+import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError
+from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, cast
 
+from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import tool as create_tool
 from langgraph.config import get_config
+from langgraph.errors import NodeCancelledError, is_invalid_resume
 from langgraph.types import Command
 
 from asterism.compaction import Compaction
 from asterism.context import ContextManager
-from asterism.effects import Steps, arun, run
+from asterism.effects import Steps, arun, is_async, run, run_coroutine
+from asterism.errors import AbandonedError, BudgetExceededError, CircuitOpenError, StorageError
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import workflow_path
+from asterism.redaction import describe_error, log_failure
+from asterism.runs import is_async_tool
 
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
+
+_log = logging.getLogger(__name__)
+
+ENDS_VISIT = (
+    AbandonedError,
+    BudgetExceededError,
+    CancelledError,
+    CircuitOpenError,
+    NodeCancelledError,
+    StorageError,
+)
+"""The errors of tools that no model can mend: they end the visit. Interrupts do so anyhow."""
+
+
+def tool_error_text(error: Exception, name: str = "") -> str:
+    """Write what a model is told of a tool that failed, so that it may try again or say so.
+
+    Raises:
+        Exception: The error itself, where it ends the visit.
+    """
+    from langgraph.prebuilt.tool_node import ToolInvocationError
+
+    if isinstance(error, ToolInvocationError):
+        return str(error.message)
+    if isinstance(error, ENDS_VISIT) or is_invalid_resume(error):
+        raise error
+    log_failure(_log, "the tool %s failed", name or "of an agent", error=error)
+    return f"Error: {describe_error(error)}"
+
+
+def tool_errors_middleware() -> "AgentMiddleware[Any, Any, Any]":
+    """Give the errors of an agent's tools to its model, as the results of its calls.
+
+    A tool whose result is the answer (`return_direct`) has no model after it, so its errors end
+    the visit; those of a tool that cannot be called in sync do so as well.
+    """
+    from langchain.agents.middleware import ToolErrorMiddleware
+
+    def text(error: Exception, request: Any) -> str | None:
+        tool = request.tool
+        if tool is not None and tool.return_direct:
+            return None
+        return tool_error_text(error, request.tool_call["name"])
+
+    def text_in_sync(error: Exception, request: Any) -> str | None:
+        own = getattr(type(request.tool), "_arun", BaseTool._arun)
+        if isinstance(error, NotImplementedError) and own is not BaseTool._arun:
+            raise NotImplementedError(f"{error} Call the workflow with ainvoke.") from error
+        return text(error, request)
+
+    async def text_in_async(error: Exception, request: Any) -> str | None:
+        return text(error, request)
+
+    return ToolErrorMiddleware(text_in_sync, aon_error=text_in_async)
+
+
+def callable_in_sync(tool: Any) -> Any:
+    """Return a tool that can be called in sync as well, where its function is async alone."""
+    if not isinstance(tool, BaseTool) and callable(tool) and is_async(tool):
+        tool = create_tool(tool)
+    if not (isinstance(tool, StructuredTool) and is_async_tool(tool)):
+        return tool
+    coroutine: Callable[..., Any] = cast(Any, tool).coroutine
+
+    @wraps(coroutine)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return run_coroutine(coroutine(*args, **kwargs))
+
+    return tool.model_copy(update={"func": call})
 
 
 def context_middleware(

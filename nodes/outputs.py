@@ -37,3 +37,9 @@ def collects_leanly(graph: Graph) -> bool:
     """Whether `lean` may be asked of a graph: it is LangGraph's own, and its state plain values."""
     own = all(getattr(type(graph), way) is getattr(Pregel, way) for way in ("invoke", "ainvoke"))
     return own and getattr(graph, "_output_mapper", None) is None
+
+
+def output_keys(graph: Graph) -> tuple[str, ...]:
+    """Return the keys of a graph's state that its runs return."""
+    keys: str | Sequence[str] = graph.output_channels
+    return (keys,) if isinstance(keys, str) else tuple(keys)

@@ -50,6 +50,8 @@ class Attempts:
     """Counts the attempts of a visit."""
 
     taken: int = 0
+    state: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What the latest one has come to, where nothing is stored."""
 
 
 @dataclass(frozen=True, kw_only=True)

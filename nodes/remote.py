@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, cast
 
 import httpx
-from langchain_core.messages import AIMessage, BaseMessage, messages_from_dict
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, messages_from_dict
 from langgraph.pregel.remote import RemoteGraph
 
 from asterism.effects import Call, Steps
@@ -21,8 +21,10 @@ from asterism.errors import (
     RemoteStatusError,
 )
 from asterism.ledger import Entry, lines_of
+from asterism.messages import with_media
+from asterism.nodes.answers import answer_of, json_text
 from asterism.nodes.asking import Brought, Errand, create_errand_graph
-from asterism.nodes.reports import inner_kind, last_words, messages_since
+from asterism.nodes.reports import inner_kind, messages_since
 from asterism.plain import as_dict
 from asterism.posting import named
 from asterism.redaction import redact
@@ -89,7 +91,11 @@ def _run_of(server: "_Server", errand: Errand) -> Steps[str | None]:
 
 
 def _request(errand: Errand) -> dict[str, Any]:
-    message = {"role": "user", "content": errand.request, "id": errand.visit}
+    message = {
+        "role": "user",
+        "content": with_media(errand.request, errand.media),
+        "id": errand.visit,
+    }
     return {"messages": [message]}
 
 
@@ -209,10 +215,17 @@ def _brought(errand: Errand, state: Mapping[str, Any]) -> Brought:
     if state.get("next"):
         rests = ", ".join(map(str, cast(Sequence[Any], state["next"])))
         raise RemoteFailedError(f"the run there rests before {rests}, at a breakpoint")
-    text = last_words(new, workflow="reports" in values)
+    answer = answer_of(new, is_workflow="reports" in values)
+    text, structured = answer.text, values.get("structured_response")
     status, reason = values.get("status", "completed"), values.get("reason")
+    if "reports" not in values:
+        if structured is not None and isinstance(new[-1], ToolMessage):
+            return Brought(text=json_text(structured), usage=usage)
+        if answer.kind == "agent_failed":
+            failure = RemoteFailedError(redact(answer.fault), kind=answer.kind)
+            return Brought(failure=failure, usage=usage)
     if "reports" not in values or status == "completed":
-        return Brought(text=text, usage=usage)
+        return Brought(text=text, media=answer.media, usage=usage)
     kind = inner_kind(status, reason)
     failure = RemoteFailedError(redact(f"{status}: {reason}"), kind=kind, said=text)
     return Brought(failure=failure, usage=usage)

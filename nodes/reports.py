@@ -7,9 +7,17 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from asterism.idempotency import AFTER, HANDOFF
 from asterism.ledger import lines_of
-from asterism.messages import clean_text
+from asterism.messages import clean_text, with_media
+from asterism.nodes.answers import (
+    VisitAnswer,
+    answer_in_state,
+    answer_of,
+    as_messages,
+    json_text,
+    last_text,
+)
 from asterism.nodes.guards import fingerprint
-from asterism.nodes.view import REPORT_ID, facts_of, label
+from asterism.nodes.view import REPORT_ID, label
 from asterism.resilience import FAILURES, FailureKind
 from asterism.state import Report, ReportStatus, Visit
 
@@ -57,21 +65,32 @@ def failed_report(
 def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
     """Report what a participant's finished turn left in its state."""
     new = new_messages(visit, values)
-    text = last_words(new, workflow="reports" in values)
+    answer = _answer(new, values)
     status = values.get("status", "completed")
     if status != "completed" and "reports" in values:
         reason = values.get("reason")
         kind = inner_kind(status, reason)
-        report = failed_report(visit, kind, f"{status}: {reason}", text=text)
-    elif not text:
-        report = failed_report(visit, "empty_answer", "empty: it answered without a word")
+        report = failed_report(visit, kind, f"{status}: {reason}", text=answer.text)
+    elif not answer.text.strip():
+        report = failed_report(visit, answer.kind, answer.fault)
     else:
-        report = written_report(visit, text)
+        report = written_report(visit, answer.text)
+        if answer.media:
+            report["media"] = [*answer.media]
     if lines := lines_of(values):
         report["usage"] = lines  # of a workflow that is a participant
     if files := [*_files(new), *_inner_files(values)]:
         report["files"] = files
     return report
+
+
+def _answer(new: Sequence[BaseMessage], values: Mapping[str, Any]) -> VisitAnswer:
+    """Return the answer of a finished turn: the structured one, where there is one."""
+    if "reports" in values:
+        return answer_of(new, is_workflow=True)
+    if (structured := values.get("structured_response")) is not None:
+        return VisitAnswer(text=json_text(structured))
+    return answer_of(new) if "messages" in values else answer_in_state(values)
 
 
 def inner_kind(status: str, reason: object) -> FailureKind:
@@ -85,17 +104,28 @@ def report_message(report: Report) -> AIMessage:
     text = report["text"]
     if report["status"] != "ok":
         text = "\n\n".join(filter(None, (text, f"({report.get('error')})")))
+    media = report.get("media")
+    kinds = {"media": list(dict.fromkeys(block["type"] for block in media))} if media else {}
     return AIMessage(
-        text,
+        with_media(text, media),
         id=f"{REPORT_ID}{report['id']}",
         name=report["participant"],
-        response_metadata=label(report=report["status"]),
+        response_metadata=label(report=report["status"], **kinds),
     )
 
 
 def new_messages(visit: Visit, values: Mapping[str, Any]) -> Sequence[BaseMessage]:
-    """Return what a participant has added to its history in a visit, given its state."""
-    return messages_since(values.get("messages") or (), begins_after(visit))
+    """Return what a participant has added to its history in a visit, given its state.
+
+    Raises:
+        TypeError: Its `messages` are neither a text nor messages.
+    """
+    found: object = values.get("messages") or ()
+    if isinstance(found, list | tuple):
+        found = messages_since(cast(Sequence[BaseMessage], found), begins_after(visit))
+        if all(isinstance(message, BaseMessage) for message in found):
+            return found
+    return as_messages(found)
 
 
 def visit_marks(visit: Visit) -> dict[str, str]:
@@ -104,8 +134,8 @@ def visit_marks(visit: Visit) -> dict[str, str]:
 
 
 def said_in(visit: Visit, values: Mapping[str, Any]) -> str:
-    """Return the last text that was answered in a visit, or an empty one."""
-    return last_words(new_messages(visit, values), workflow="reports" in values)
+    """Return the last text that was said in a visit, also before a tool call, or an empty one."""
+    return last_text(new_messages(visit, values), is_workflow="reports" in values)
 
 
 def begins_after(visit: Visit) -> str:
@@ -116,26 +146,9 @@ def begins_after(visit: Visit) -> str:
 def messages_since(messages: Sequence[BaseMessage], request: str) -> Sequence[BaseMessage]:
     """Return the messages after the request, or the last one where it was trimmed away."""
     for place in reversed(range(len(messages))):
-        if messages[place].id == request:
+        if getattr(messages[place], "id", None) == request:
             return messages[place + 1 :]
     return messages[-1:]
-
-
-def last_words(messages: Iterable[BaseMessage], *, workflow: bool) -> str:
-    """Return the last text that was answered, or an empty one.
-
-    Args:
-        messages: Those of a visit.
-        workflow: Whether a workflow wrote them, whose decisions are no answers.
-    """
-    answers = [
-        text
-        for message in messages
-        if isinstance(message, AIMessage)
-        and (text := str(message.text)).strip()
-        and not (workflow and facts_of(message).keys() & {"decision", "question"})
-    ]
-    return clean_text(answers[-1]) if answers else ""
 
 
 def _files(messages: Iterable[BaseMessage]) -> list[dict[str, str]]:

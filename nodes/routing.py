@@ -6,7 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
+from langchain_core.messages import BaseMessage, HumanMessage
+
 from asterism.errors import RoutingError
+from asterism.messages import media_in_request
+from asterism.nodes.view import facts_of
 from asterism.prompts import render
 from asterism.state import Decision, Report, Visit
 from asterism.tasks import SubAgentTask
@@ -61,7 +65,16 @@ def visit_in(state: Mapping[str, Any], name: str) -> Visit:
     )
     if decision.get("follow"):
         visit["resumes"] = True
+    if media := request_media(state):
+        visit["media"] = media
     return visit
+
+
+def request_media(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what the user has sent besides text in the messages since the last answer."""
+    messages: Sequence[BaseMessage] = state.get("messages") or ()
+    since = [*takewhile(lambda message: "answer" not in facts_of(message), reversed(messages))]
+    return media_in_request([m for m in reversed(since) if isinstance(m, HumanMessage)])
 
 
 def latest_reports(reports: Sequence[Report], taken: int) -> list[Report]:

@@ -11,7 +11,12 @@ from pydantic import SecretStr, ValidationError
 
 from asterism.decisions import HumanFeedbackRequest
 from asterism.effects import Call, Steps, both_ways
-from asterism.errors import ConfigurationError, RemoteFailedError, RemoteReplyError
+from asterism.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    RemoteFailedError,
+    RemoteReplyError,
+)
 from asterism.messages import clean_text
 from asterism.nodes.asking import Brought, Errand, create_errand_graph
 from asterism.plain import is_number
@@ -138,6 +143,11 @@ def create_service_graph(name: str, service: Service) -> Graph:
     ask = both_ways(service.call)
 
     def send(errand: Errand) -> Steps[Brought]:
+        if kinds := ", ".join(dict.fromkeys(block["type"] for block in errand.media)):
+            raise InvalidRequestError(
+                f"The request holds {kinds}, and the service {service.origin} is sent text "
+                "alone. Let a participant describe it first, in a request of its own."
+            )
         asked = ServiceRequest(
             conversation_id=errand.conversation,
             idempotency_key=errand.key,

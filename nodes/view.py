@@ -81,9 +81,20 @@ def conversation(
     return rendered
 
 
-def fenced(participant: str, text: str, status: str = "ok") -> str:
-    """Put a participant's text between fences that it cannot close or imitate."""
+def fenced(
+    participant: str, text: str, status: str = "ok", media: Sequence[str] | None = None
+) -> str:
+    """Put a participant's text between fences that it cannot close or imitate.
+
+    Args:
+        participant: Who answered.
+        text: The answer.
+        status: How the visit ended.
+        media: What the answer holds besides text, and is not shown: as `image`.
+    """
     note = {} if status == "ok" else {"status": status}
+    if media:
+        note["holds"] = ", ".join(media)
     return quoting.fenced("report", text, **{"from": participant}, **note)
 
 
@@ -158,9 +169,10 @@ def _rendered(
 ) -> AnyMessage:
     if "report" in facts:
         name, text = message.name or "participant", message.text
+        media: list[str] | None = facts.get("media")
         if digest_tokens is None or not is_long(text, digest_tokens):
-            return HumanMessage(fenced(name, text, facts["report"]), id=message.id)
-        short = fenced(name, digest(text, digest_tokens), facts["report"])
+            return HumanMessage(fenced(name, text, facts["report"], media), id=message.id)
+        short = fenced(name, digest(text, digest_tokens), facts["report"], media)
         if not reading:
             return HumanMessage(short, id=message.id)
         tokens = f"{len(text) // CHARACTERS_PER_TOKEN:,}"

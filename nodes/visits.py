@@ -1,15 +1,18 @@
 """A visit: one focused request to a participant in, one report out."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from langchain_core.messages import HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp, GraphInterrupt, ParentCommand, is_invalid_resume
+from langgraph.graph import END
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from langgraph.types import Command, Send
 
 from asterism.budgets import Scope, task_scope
-from asterism.effects import Call, Steps
+from asterism.effects import Call, Steps, run_coroutine
 from asterism.errors import (
     AbandonedError,
     BudgetExceededError,
@@ -18,6 +21,7 @@ from asterism.errors import (
 )
 from asterism.events import WorkflowEventType, is_told, tell
 from asterism.idempotency import CALLS, HANDOFF, counter
+from asterism.messages import with_media
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.engine import (
     detached,
@@ -25,20 +29,23 @@ from asterism.nodes.engine import (
     has_saver,
     is_replaying,
     is_resuming,
+    left_by_earlier_turns,
     new_turn,
     open_answers,
 )
 from asterism.nodes.members import Member
 from asterism.nodes.outputs import as_asked, lean
-from asterism.nodes.policies import Attempt, Try, compensated, folded
+from asterism.nodes.policies import Attempt, Attempts, Try, compensated, folded
 from asterism.nodes.recalling import with_recalled
 from asterism.nodes.reports import failed_report, new_messages, read_report, said_in, visit_marks
 from asterism.nodes.spans import traced_visit
 from asterism.plain import as_dict
-from asterism.redaction import describe_error
+from asterism.redaction import describe_error, log_failure, traceback_of
 from asterism.resilience import failure_kind
 from asterism.state import Report, Visit
 from asterism.usage import Meter
+
+_log = logging.getLogger(__name__)
 
 Visiting = Steps[Report]
 """A visit under way. It has a name because functions made for each visit are annotated with it."""
@@ -57,6 +64,7 @@ def create_visitor(member: Member) -> Visitor:
     def visiting(visit: Visit, this: Try) -> Visiting:
         def attempt(this: Try) -> Visiting:
             this.attempts.taken += 1
+            this.attempts.state = {}
             values = yield from _turn(member, visit, this)
             report = read_report(visit, values)
             report["attempts"] = this.attempts.taken
@@ -74,13 +82,13 @@ def create_visitor(member: Member) -> Visitor:
         if told:
             begun = visit["request"] or None
             tell(this.config, WorkflowEventType.TASK_STARTED, request=begun, **what)
+        failure: Exception | None = None
         try:
             turns: Attempt = folded(member.policies, attempt, member.service)
             this.about.update(what)
             report = yield from turns(this)
-        except ParentCommand:
-            said = "it sent a command to its parent graph"
-            report = failed_report(visit, "agent_failed", said, attempts=this.attempts.taken)
+        except ParentCommand as sent:
+            report = yield from _handed_over(member, visit, this, sent.args[0])
         except GraphInterrupt as stop:
             for request in stop.args[0]:
                 prompt = as_dict(request.value).get("prompt")
@@ -100,17 +108,23 @@ def create_visitor(member: Member) -> Visitor:
                 error.asks or error.scope not in [scope.name for scope in own]
             ):
                 raise  # it is for the workflow to see to
+            failure = error
             report = failed_report(
                 visit,
                 failure_kind(error),
                 describe_error(error),
-                text=(yield from _said(member, visit, this.config, error)),
+                text=(yield from _said(member, visit, this, error)),
                 attempts=max(1, this.attempts.taken),
             )
+            report["traceback"] = traceback_of(error)
         finally:
             meter.over(path)
         if lines := [*meter.take(path), *report.get("usage", ())]:
             report["usage"] = lines
+        if report["status"] != "ok":
+            words = "the visit of %s failed in attempt %d: %s"
+            said = report.get("error") or ""
+            log_failure(_log, words, path, report["attempts"], said, error=failure)
         report = compensated(report, member.policies)
         if told:
             _tell_end(this.config, report, what)
@@ -146,7 +160,7 @@ def _scopes(member: Member, path: str, task: str | None, owner: str) -> list[Sco
 
 def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
     """Run one turn: begin it, continue it, or take it as it is when it was finished before."""
-    graph, again = member.graph, this.attempts.taken > 1
+    again = this.attempts.taken > 1
     inner: RunnableConfig = {
         **cast(
             RunnableConfig,
@@ -175,11 +189,11 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
         if same:
             _recall(meter_of(this.config), member, visit, last.values, this.config)
         if same and not last.tasks and stored.get("source") == "loop":
-            return cast(Mapping[str, Any], last.values)
+            return (yield from _of_this_turn(member, visit, last.values, this.config))
         turn = goes_on() if same and forced else {} if same else new_turn()
         if same and again:
             turn |= yield from open_answers(this.config, visit["participant"], last)
-        known = not same and any(m.id == visit["id"] for m in last.values.get("messages") or ())
+        known = not same and visit["id"] in _ids(last.values)
         inner["configurable"] = {**(inner.get("configurable") or {}), **turn}
     before = [RemoveMessage(REMOVE_ALL_MESSAGES)] if member.forgets else []
     if known:
@@ -188,13 +202,90 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
         request = {**visit["given"], "messages": [*before, *visit["given"]["messages"]]}
     else:
         text = yield from with_recalled(visit, member.recalls, this.config)
-        request = {"messages": [*before, HumanMessage(text, id=visit["id"])]}
-    stored_once = member.durability and has_saver(this.config)
-    kwargs = {"durability": member.durability} if stored_once else {}
-    runner: Any = graph
-    asked = lean(kwargs) if member.collects_leanly else kwargs
-    found = yield Call(runner.invoke, runner.ainvoke, (request, inner), asked)
+        content = with_media(text, visit.get("media"))
+        request = {"messages": [*before, HumanMessage(content, id=visit["id"])]}
+    values = yield from _run_graph(member, request, inner, this)
+    return (yield from _of_this_turn(member, visit, values, this.config))
+
+
+def _run_graph(
+    member: Member, request: dict[str, Any], inner: RunnableConfig, this: Try
+) -> Steps[Mapping[str, Any]]:
+    """Run a participant's graph to its end, and return its state.
+
+    Where nothing is stored, the state is kept step by step, for what was said before a failure.
+    """
+    runner: Any = member.graph
+    kwargs: dict[str, Any] = {}
+    asked = kwargs
+    if not has_saver(this.config) and member.collects_leanly:
+        ways = _keeping_state(runner, this.attempts)
+    else:
+        ways = runner.invoke, runner.ainvoke
+        stored_once = member.durability and has_saver(this.config)
+        kwargs = {"durability": member.durability} if stored_once else {}
+        asked = lean(kwargs) if member.collects_leanly else kwargs
+    if member.needs_async:
+        asynchronous = ways[1]
+        ways = (lambda *args, **named: run_coroutine(asynchronous(*args, **named))), asynchronous
+    found = yield Call(*ways, (request, inner), asked)
     return cast(Mapping[str, Any], as_asked(found, kwargs))
+
+
+def _keeping_state(runner: Any, attempts: Attempts) -> tuple[Any, Any]:
+    """Make callers of a graph that keep the state which each of its steps leaves."""
+
+    def invoke(*args: Any) -> Any:
+        for state in runner.stream(*args, stream_mode="values"):
+            attempts.state = state
+        return attempts.state
+
+    async def ainvoke(*args: Any) -> Any:
+        async for state in runner.astream(*args, stream_mode="values"):
+            attempts.state = state
+        return attempts.state
+
+    return invoke, ainvoke
+
+
+def _of_this_turn(
+    member: Member, visit: Visit, values: Mapping[str, Any], config: RunnableConfig
+) -> Steps[Mapping[str, Any]]:
+    """Leave out of a participant's state the answers that an earlier turn has left in it."""
+    keys = {key for key in member.answer_keys if values.get(key) is not None}
+    if keys and has_saver(config):
+        old = yield from left_by_earlier_turns(config, visit["participant"], keys)
+        values = {key: value for key, value in values.items() if key not in old}
+    if member.has_messages:
+        return values
+    return {key: values[key] for key in member.answer_keys if key in values}
+
+
+def _ids(values: Mapping[str, Any]) -> set[Any]:
+    """Return the ids of the messages in a participant's state."""
+    return {getattr(message, "id", None) for message in values.get("messages") or ()}
+
+
+def _handed_over(member: Member, visit: Visit, this: Try, sent: Command[Any]) -> Steps[Report]:
+    """Report that a participant wanted to hand over by a command to its parent graph.
+
+    The results of other tools of the same message are kept in its history.
+    """
+    goto: Any = sent.goto
+    targets: list[Any] = [goto] if isinstance(goto, str | Send) else list(goto or ())
+    names = ", ".join(t.node if isinstance(t, Send) else str(t) for t in targets)
+    error = "it sent a command to its parent graph" + (
+        f", to go to {names}. A participant cannot hand over by itself: let the supervisor "
+        "decide, or make the team with asterism.compat.langgraph_supervisor"
+        if names
+        else ""
+    )
+    text = yield from _said(member, visit, this)
+    if has_saver(this.config):
+        graph = member.graph
+        place = {"configurable": detached(this.config, visit["participant"])}
+        yield Call(graph.update_state, graph.aupdate_state, (place, None, END))
+    return failed_report(visit, "agent_failed", error, text=text, attempts=this.attempts.taken)
 
 
 def _still_asks(member: Member, visit: Visit, config: RunnableConfig) -> Steps[None]:
@@ -215,16 +306,18 @@ def _recall(
     meter.recall(path_of(config, member.name), visit.get("task"), new_messages(visit, values))
 
 
-def _said(member: Member, visit: Visit, config: RunnableConfig, error: Exception) -> Steps[str]:
-    """Return what a participant had said of its answer when it failed."""
+def _said(member: Member, visit: Visit, this: Try, error: Exception | None = None) -> Steps[str]:
+    """Return what a participant had said when it failed."""
     if isinstance(error, RemoteFailedError) and error.said:
         return error.said
-    if not has_saver(config):
+    values: Mapping[str, Any] = this.attempts.state
+    if has_saver(this.config):
+        last = yield from _last(member, visit, this.config)
+        values = last.values if (last.metadata or {}).get(HANDOFF) == visit["id"] else {}
+    try:
+        return said_in(visit, values)
+    except (TypeError, ValueError):  # what stands under `messages` may be the very fault
         return ""
-    last = yield from _last(member, visit, config)
-    if ((last.metadata or {}).get(HANDOFF)) != visit["id"]:
-        return ""
-    return said_in(visit, last.values)
 
 
 def _last(member: Member, visit: Visit, config: RunnableConfig) -> Steps[Any]:

@@ -208,18 +208,18 @@ class ScriptedChatModel(BaseChatModel):
 def _read(
     given: Any, messages: list[BaseMessage], tools: list[str], choice: object
 ) -> tuple[ScriptedReply, AIMessage]:
-    while callable(given) and not isinstance(given, type):
+    while callable(given) and not isinstance(given, type | str):  # a message's `text` is callable
         given = given(messages)
     reply = given if isinstance(given, ScriptedReply) else ScriptedReply()
     if isinstance(given, BaseException):
         reply, message = ScriptedReply(error=given), AIMessage("")
     elif isinstance(given, ScriptedReply):
         calls = [_tool_call(name, args, i) for i, (name, args) in enumerate(given.tool_calls)]
-        message = AIMessage(given.text, tool_calls=calls)
+        message = AIMessage(str(given.text), tool_calls=calls)
     elif isinstance(given, AIMessage):
         message = given.model_copy()
     elif isinstance(given, str):
-        message = AIMessage(given)
+        message = AIMessage(str(given))
     else:
         message = _structured(given, tools, choice)
     if message.usage_metadata is None:

@@ -27,6 +27,7 @@ from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.teams import Turns, follow, said, star
 
 REQUEST = {"messages": [("user", "Plan it")]}
+CALL = {"name": "look", "args": {}, "id": "1"}
 
 
 def alone(thing: Any, visits: int = 1, **options: Any) -> Any:
@@ -224,10 +225,10 @@ def _commander() -> Any:
         pytest.param(lambda: lambda ms: 7, "failed", "returned int", id="a number"),
         pytest.param(_commander, "failed", "sent a command to its parent", id="commands"),
         pytest.param(
-            lambda: lambda ms: [ToolMessage("x", tool_call_id="1")],
+            lambda: lambda ms: AIMessage("Let me look.", tool_calls=[CALL]),
             "empty",
-            "without a word",
-            id="no answer of its own",
+            "without a word after it called look",
+            id="announces a tool call alone",
         ),
     ],
 )

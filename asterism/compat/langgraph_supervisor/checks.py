@@ -25,11 +25,29 @@ def participant_id(name: str) -> str:
 
 
 def state_keys(schema: type[Any] | None) -> dict[str, Any]:
-    """Return the further keys of a state, each with its annotation."""
+    """Return the further keys of a state, each with its annotation.
+
+    What an agent keeps from its input and its output, as `jump_to` of LangChain's `AgentState`, is
+    its own and is none of them.
+    """
     if schema is None:
         return {}
     hints = get_type_hints(schema, include_extras=True)
-    return {name: hint for name, hint in hints.items() if name not in _SHARED}
+    return {k: hint for k, hint in hints.items() if k not in _SHARED and not _is_private(hint)}
+
+
+def _is_private(hint: Any) -> bool:
+    return any(
+        type(fact).__name__ == "OmitFromSchema" and fact.input and fact.output
+        for fact in _annotations(hint)
+    )
+
+
+def _annotations(hint: Any) -> tuple[Any, ...]:
+    """Return what is annotated to a type, also inside of `NotRequired` and the like."""
+    while get_origin(hint) is not Annotated and get_args(hint):
+        hint = get_args(hint)[0]
+    return get_args(hint)[1:] if get_origin(hint) is Annotated else ()
 
 
 def arguments_faults(
@@ -111,9 +129,7 @@ def _state_faults(schema: type[Any] | None) -> Iterator[str]:
 
 
 def _has_reducer(hint: Any) -> bool:
-    while get_origin(hint) is not Annotated and get_args(hint):
-        hint = get_args(hint)[0]  # NotRequired[...] and the like
-    return get_origin(hint) is Annotated and any(map(callable, get_args(hint)[1:]))
+    return any(map(callable, _annotations(hint)))
 
 
 def _choice_faults(name: str, value: object, allowed: Sequence[object]) -> Iterator[str]:

@@ -37,6 +37,7 @@ from asterism.nodes.grants import Shows
 from asterism.nodes.handoff_agent import Prompt, Thinking, ThinkingState, create_handoff_agent
 from asterism.nodes.handoffs import HandoffDecider
 from asterism.nodes.kinds import describe
+from asterism.nodes.middleware import callable_in_sync, tool_error_text
 from asterism.nodes.structuring import create_structurer
 from asterism.nodes.team import Team
 from asterism.resilience import Policy
@@ -219,7 +220,13 @@ def _tool_node(
     tools: Any, agents: Sequence[str], prefix: str | None, add_messages: bool
 ) -> ToolNode:
     """Join the supervisor's own tools to those that hand over."""
-    given = tools if isinstance(tools, ToolNode) else ToolNode(list(tools or ()))
+    given = (
+        tools
+        if isinstance(tools, ToolNode)
+        else ToolNode(
+            [callable_in_sync(tool) for tool in tools or ()], handle_tool_errors=tool_error_text
+        )
+    )
     own = list(given.tools_by_name.values())
     if destinations(own):
         return given
