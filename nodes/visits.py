@@ -20,6 +20,7 @@ from asterism.events import WorkflowEventType, is_told, tell
 from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.engine import (
+    answers_others,
     detached,
     goes_on,
     has_saver,
@@ -174,6 +175,8 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
         same = stored.get(HANDOFF) == visit["id"]
         if same:
             _recall(meter_of(this.config), member, visit, last.values, this.config)
+        if same and answers_others(this.config, last):
+            raise GraphInterrupt(last.interrupts)
         if same and not last.tasks and stored.get("source") == "loop":
             return cast(Mapping[str, Any], last.values)
         turn = goes_on() if same and forced else {} if same else new_turn()
@@ -189,8 +192,8 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
     else:
         text = yield from with_recalled(visit, member.recalls, this.config)
         request = {"messages": [*before, HumanMessage(text, id=visit["id"])]}
-    stored_once = member.durability and has_saver(this.config)
-    kwargs = {"durability": member.durability} if stored_once else {}
+    stored_once = not member.stores_steps and has_saver(this.config)
+    kwargs = {"durability": "exit"} if stored_once else {}
     runner: Any = graph
     asked = lean(kwargs) if member.collects_leanly else kwargs
     found = yield Call(runner.invoke, runner.ainvoke, (request, inner), asked)
@@ -209,7 +212,7 @@ def _recall(
     meter: Meter, member: Member, visit: Visit, values: Any, config: RunnableConfig
 ) -> None:
     """Count what an earlier process has spent on this visit."""
-    if member.durability is None:
+    if member.is_workflow:
         meter.gate.restore(values)  # a workflow keeps the ledger itself
         return
     meter.recall(path_of(config, member.name), visit.get("task"), new_messages(visit, values))
