@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL"
 def test_nothing_finished_is_lost_or_repeated(
     kind: str, share: float, server: Server, tmp_path: Path
 ) -> None:
-    kills, seed, turns = 0, 0, 0
+    kills, seed, turns, steps, again = 0, 0, 0, 0, 0
     while kills < KILLS * share:
         url = server.create() if kind == "postgres" else None
         told = story(tmp_path / str(seed), seed, url=url)
@@ -38,10 +38,15 @@ def test_nothing_finished_is_lost_or_repeated(
         assert told.repeated == [], f"seed {seed}"
         kills += told.kills
         turns += len(told.finished)
+        steps += told.inner
+        again += sum(count - 1 for count in told.effects().values())
         seed += 1
         if url is not None:
             server.drop(url)
-    said = f"{kind}: {kills} kills on {seed} threads, {turns} turns: nothing lost, nothing repeated"
+    said = (
+        f"{kind}: {kills} kills on {seed} threads, {turns} turns, {steps} steps of agents: none "
+        f"lost, none repeated; {again} effects that were under way ran again"
+    )
     logging.getLogger(__name__).warning(said)
 
 
