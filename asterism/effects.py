@@ -2,11 +2,13 @@
 
 import asyncio
 import inspect
+import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from concurrent.futures import Future, wait
+from contextvars import Context, ContextVar, copy_context
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import run_in_executor
@@ -73,7 +75,7 @@ def both_ways(
     """Make a sync and an async caller of any function or Runnable.
 
     A sync function called from async code runs in a worker thread, so that it may block.
-    An async function called from sync code runs in an event loop of its own.
+    An async function called from sync code runs in the event loop of all such calls.
     """
     if is_runnable(function):
         if is_async_only(function):
@@ -99,11 +101,103 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end from sync code, also where an event loop is running."""
-    if running_loop() is None:
-        return asyncio.run(coroutine)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(copy_context().run, asyncio.run, coroutine).result()
+    """Run a coroutine to its end from sync code, in an event loop that all such calls share.
+
+    So what belongs to a loop, as a client's connections do, works in later calls as well. Sync
+    code that such a coroutine calls may hold that loop up, so what it runs goes to a loop of the
+    next level; and a loop that something blocks for `BLOCKED` seconds is replaced.
+    """
+    level = _level.get()
+    context = copy_context()
+    context.run(_level.set, level + 1)
+    return _Errand(coroutine, context).run(level)
+
+
+BLOCKED = 10.0
+"""Seconds after which a shared loop that begins nothing new is taken for blocked."""
+CANCELLING = 1.0
+"""Seconds that a coroutine has to end once it is cancelled."""
+
+_level: ContextVar[int] = ContextVar("asterism_loop_level", default=0)
+"""How many shared loops are held up by what runs here, at most."""
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
+_making = threading.Lock()
+
+
+def _shared_loop(level: int) -> asyncio.AbstractEventLoop:
+    """Return the loop of a level; it runs in a thread that ends with the process."""
+    with _making:
+        if level not in _loops:
+            loop = _loops[level] = asyncio.new_event_loop()
+            name = f"asterism loop {level}"
+            threading.Thread(target=loop.run_forever, name=name, daemon=True).start()
+        return _loops[level]
+
+
+def _forget_loops() -> None:
+    """Begin anew in a forked process, which has none of the threads."""
+    global _making
+    _making = threading.Lock()
+    _loops.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_loops)
+
+
+class _Errand(Generic[T]):
+    """A coroutine that a loop runs while a thread waits for it."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], context: Context) -> None:
+        self._coroutine = coroutine
+        self._context = context
+        self._claim = threading.Lock()
+        self._begun = threading.Event()
+        self._result: Future[T] = Future()
+        self._task: asyncio.Task[None] | None = None
+
+    def run(self, level: int) -> T:
+        """Hand it to the loop of a level, and wait; whoever is made to stop waiting cancels it."""
+        try:
+            while True:
+                loop = _shared_loop(level)
+                loop.call_soon_threadsafe(self._begin)
+                if self._begun.wait(BLOCKED):
+                    return self._result.result()
+                with _making:
+                    if _loops.get(level) is loop:
+                        del _loops[level]
+        except BaseException:
+            self._cancel()
+            raise
+
+    def _begin(self) -> None:
+        """Begin in the loop that runs; one that was blocked comes too late."""
+        if self._claim.acquire(blocking=False):
+            loop = asyncio.get_running_loop()
+            self._task = loop.create_task(self._carry(), context=self._context)
+            self._task.add_done_callback(self._end)
+            self._begun.set()
+
+    async def _carry(self) -> None:
+        try:
+            value = await self._coroutine
+        except BaseException as error:  # noqa: BLE001 - raised where the result is waited for
+            self._result.set_exception(error)
+        else:
+            self._result.set_result(value)
+
+    def _end(self, task: "asyncio.Task[None]") -> None:
+        if not self._result.done():  # cancelled before its first step
+            self._coroutine.close()
+            self._result.set_exception(asyncio.CancelledError())
+
+    def _cancel(self) -> None:
+        if self._claim.acquire(blocking=False):
+            self._coroutine.close()
+        elif not self._result.done() and self._begun.wait(CANCELLING) and self._task is not None:
+            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+            wait({self._result}, CANCELLING)
 
 
 class NodeSteps(Protocol):

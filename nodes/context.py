@@ -6,8 +6,9 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, cast
 
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import merge_configs, var_child_runnable_config
+from langchain_core.runnables.config import var_child_runnable_config
 
 from asterism.budgets import Budget, Scope, run_scope
 from asterism.events import BUS, CALLS, EventBus, Line, WorkflowEventType, line_in, tell
@@ -84,9 +85,22 @@ def with_background(
     handlers = [] if shared else meter.handlers
     if gated and not any(isinstance(handler, Gatekeeper) for handler in known):
         handlers += meter.gatekeepers
-    if not handlers:
-        return given
-    return merge_configs({**given, "callbacks": callbacks}, {"callbacks": handlers})
+    if handlers:
+        given["callbacks"] = _joined(callbacks, handlers)
+    return given
+
+
+def _joined(callbacks: Any, handlers: list[Any]) -> Any:
+    """Return callbacks with further handlers.
+
+    `merge_configs` would lay the config of the workflow around over that of this run.
+    """
+    if not isinstance(callbacks, BaseCallbackManager):
+        return [*(callbacks or ()), *handlers]
+    both = callbacks.copy()
+    for handler in handlers:
+        both.add_handler(handler)
+    return both
 
 
 def _warn(config: RunnableConfig, scope: str, measure: str, part: Decimal) -> None:

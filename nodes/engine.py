@@ -7,15 +7,17 @@ report is delivered as the new one (langchain-ai/langgraph#3206). A canary test 
 LangGraph mends it.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START
+from langgraph.pregel._utils import find_subgraph_pregel, get_function_nonlocals
 from langgraph.types import Interrupt, StateSnapshot
 
 from asterism.effects import Call, Steps
 from asterism.fences import Fence
+from asterism.runs import is_runnable
 
 _DURABILITY = "__pregel_durability"
 _RESUMING = "__pregel_resuming"
@@ -109,6 +111,13 @@ def _stored(config: RunnableConfig, place: str) -> Steps[Any]:
     return (yield Call(saver.get_tuple, saver.aget_tuple, (at,)))
 
 
+def answers_others(config: RunnableConfig, last: StateSnapshot) -> bool:
+    """Whether a participant asks, and the answers of the run are to questions of others."""
+    answers: dict[str, Any] | None = _configurable(config).get(_ANSWERS)
+    asked = {interrupt.id for interrupt in last.interrupts}
+    return bool(answers and asked) and not asked.intersection(answers or ())
+
+
 def lender(config: RunnableConfig) -> Any:
     """Return the saver that a workflow inside a workflow was lent, or None."""
     return _configurable(config).get(_SAVER)
@@ -140,6 +149,21 @@ def unsaved() -> dict[str, Any]:
     Compiled with `checkpointer=False` it would fail under the durability `sync` of the run.
     """
     return {_SAVER: None, _DURABILITY: "async", _RESUMING: False}
+
+
+def has_graph_inside(runs: Any) -> bool:
+    """Whether a function or a chain runs a graph, as far as can be seen from outside.
+
+    Looked at is what a function reaches by name, and what the object of a method holds.
+    """
+    if is_runnable(runs):
+        return find_subgraph_pregel(runs) is not None
+    owner = getattr(runs, "__self__", runs)
+    held = [*getattr(owner, "__dict__", {}).values(), owner]
+    for function in (runs, getattr(type(runs), "__call__", None)):  # noqa: B004 - its class has it
+        held += get_function_nonlocals(cast(Callable[..., Any], function))
+    found = (getattr(thing, "__self__", thing) for thing in held)
+    return any(is_runnable(thing) and find_subgraph_pregel(thing) is not None for thing in found)
 
 
 def has_saver(config: RunnableConfig) -> bool:

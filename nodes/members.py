@@ -4,8 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from langgraph.graph import START
+
 from asterism.budgets import Budget
 from asterism.models import ModelLike
+from asterism.nodes.engine import has_graph_inside
 from asterism.nodes.grants import Grant
 from asterism.nodes.kinds import Participant, public_description, service_of
 from asterism.nodes.local import participant_graph
@@ -44,7 +47,9 @@ class Member:
     """What is recalled for each visit."""
     grant: Grant | None = None
     """What it sees of the workflow's state. None: its request alone."""
-    durability: str | None = field(init=False)
+    stores_steps: bool = True
+    """Whether each step of its turns is stored, or a turn once, at its end."""
+    is_workflow: bool = field(init=False)
     collects_leanly: bool = field(init=False)
     needs_async: bool = field(init=False)
     """Whether its graph cannot be run in sync, and is given an event loop of its own."""
@@ -54,13 +59,8 @@ class Member:
     """What of its state is an answer besides messages."""
 
     def __post_init__(self) -> None:
-        """Choose how its turns are stored.
-
-        A workflow inside a workflow stores each of its steps; a single participant's turn is
-        stored once, because a crash within a turn repeats the turn in any case.
-        """
-        inner = "reports" in self.graph.channels
-        object.__setattr__(self, "durability", None if inner else "exit")
+        """Note what its graph is."""
+        object.__setattr__(self, "is_workflow", "reports" in self.graph.channels)
         object.__setattr__(self, "collects_leanly", collects_leanly(self.graph))
         object.__setattr__(self, "needs_async", needs_async(self.graph))
         outputs = output_keys(self.graph)
@@ -89,9 +89,11 @@ def create_member(
         recalls: What is recalled for its visits, where it says nothing itself.
     """
     spec = thing if isinstance(thing, Participant) else Participant()
+    graph = participant_graph(name, thing, default_model)
     return Member(
         name=name,
-        graph=participant_graph(name, thing, default_model),
+        graph=graph,
+        stores_steps=_has_steps(graph, spec.runs if thing is spec else thing),
         description=public_description(thing),
         policies=together(policies, spec.policies),
         service=service_of(thing, default_model) or name,
@@ -101,3 +103,13 @@ def create_member(
         forgets=spec.memory is not None and not spec.memory.enabled,
         recalls=spec.recalls or recalls,
     )
+
+
+def _has_steps(graph: Graph, runs: object) -> bool:
+    """Whether a turn has steps that a crash must not repeat, so that each of them is stored.
+
+    It has none where a single node does everything: then a turn is stored once, at its end. A
+    function or a chain with a graph inside has those of that graph.
+    """
+    nodes = [name for name in graph.nodes if name != START]
+    return len(nodes) > 1 or any(graph.get_subgraphs()) or has_graph_inside(runs)

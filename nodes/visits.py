@@ -24,6 +24,7 @@ from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.messages import with_media
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.engine import (
+    answers_others,
     detached,
     goes_on,
     has_saver,
@@ -188,6 +189,8 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
         same = stored.get(HANDOFF) == visit["id"]
         if same:
             _recall(meter_of(this.config), member, visit, last.values, this.config)
+        if same and answers_others(this.config, last):
+            raise GraphInterrupt(last.interrupts)
         if same and not last.tasks and stored.get("source") == "loop":
             return (yield from _of_this_turn(member, visit, last.values, this.config))
         turn = goes_on() if same and forced else {} if same else new_turn()
@@ -222,8 +225,8 @@ def _run_graph(
         ways = _keeping_state(runner, this.attempts)
     else:
         ways = runner.invoke, runner.ainvoke
-        stored_once = member.durability and has_saver(this.config)
-        kwargs = {"durability": member.durability} if stored_once else {}
+        stored_once = not member.stores_steps and has_saver(this.config)
+        kwargs = {"durability": "exit"} if stored_once else {}
         asked = lean(kwargs) if member.collects_leanly else kwargs
     if member.needs_async:
         asynchronous = ways[1]
@@ -300,7 +303,7 @@ def _recall(
     meter: Meter, member: Member, visit: Visit, values: Any, config: RunnableConfig
 ) -> None:
     """Count what an earlier process has spent on this visit."""
-    if member.durability is None:
+    if member.is_workflow:
         meter.gate.restore(values)  # a workflow keeps the ledger itself
         return
     meter.recall(path_of(config, member.name), visit.get("task"), new_messages(visit, values))

@@ -32,6 +32,9 @@ from tests.plans import task
 from tests.processes import forks
 from tests.teams import follow
 
+MODEL = "model"
+CALLS = (2, 1, 1)
+"""How many tools the agent calls at once, in each of its steps."""
 TEAM = ("plain", "agent", "team")
 PLAN = "plan"
 TASKS = {"a": "plain", "b": "agent", "c": "team", "d": "plain"}
@@ -43,19 +46,27 @@ REQUEST = {"messages": [("user", "Plan it")]}
 
 
 def effect(log: Path, pause: float, runtime: Any = None) -> str:
-    """Do something that must not happen twice without being recognised; return the visit."""
+    """Do something that must not happen twice without being recognised; return its key."""
     time.sleep(pause)
     key = idempotency_key(runtime)
+    note(log, key)
+    time.sleep(pause)
+    return key
+
+
+def note(log: Path, key: str) -> None:
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, f"{key}\n".encode())
     os.close(file)
-    time.sleep(pause)
+
+
+def visit_of(key: str) -> str:
     return key.split("/")[1]
 
 
 def function(name: str, log: Path, pause: float) -> Participant:
     def work(messages: Any) -> str:
-        return f"{name} did {effect(log, pause)}"
+        return f"{name} did {visit_of(effect(log, pause))}"
 
     return Participant(runs=work, description="Works.")
 
@@ -68,13 +79,25 @@ def agent(log: Path, pause: float) -> Participant:
 
     def say(messages: list[Any]) -> Any:
         assert is_valid(messages), messages
-        results = [m for m in messages if m.type == "tool"]
-        if messages[-1].type == "human":
-            return ScriptedReply(tool_calls=[("act", {}), ("act", {})])
-        return f"agent did {results[-1].text}"
+        *_, (visit, steps) = steps_of(messages)
+        note(log, f"t/{visit}/model.{steps.count(MODEL) + 1}")
+        if steps.count(MODEL) < len(CALLS):
+            return ScriptedReply(tool_calls=[("act", {})] * CALLS[steps.count(MODEL)])
+        return f"agent did {visit}"
 
     model = ScriptedChatModel(script=[say] * 999)
     return Participant(runs=create_agent(model, [act]), description="Works with a tool.")
+
+
+def steps_of(messages: list[Any]) -> list[tuple[str, list[str]]]:
+    """The visits in an agent's memory, each with its steps: `model`, or the key of an effect."""
+    visits: list[tuple[str, list[str]]] = []
+    for message in messages:
+        if message.type == "human":
+            visits.append((message.id, []))
+        else:
+            visits[-1][1].append(MODEL if message.type == "ai" else message.text)
+    return visits
 
 
 def direct(route: list[str]) -> Any:
@@ -139,6 +162,8 @@ class Story:
     """The reports that were stored when somebody looked: by handoff."""
     counted: Counter[str] = field(default_factory=Counter)
     """How often each finished turn had its effects then."""
+    inner: int = 0
+    """How many steps of the agent were stored."""
     lost: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
 
@@ -173,9 +198,23 @@ class Story:
             if effects[key] != count:
                 self.repeated.append(f"{key}: {effects[key]} times")
         self.finished = now
+        done = self.steps()
         self.counted = Counter(
-            {key: count for key, count in effects.items() if key.split("/")[1] in now}
+            {key: n for key, n in effects.items() if visit_of(key) in now or key in done}
         )
+
+    def steps(self) -> set[str]:
+        """The keys of the steps of the agent that are stored."""
+        with open_checkpointer(self.url) as saver:
+            workflow = build(saver, self.log, self.route, 0)
+            place: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": "agent"}}
+            messages = (workflow.get_state(place).values or {}).get("messages") or []
+        found: set[str] = set()
+        for visit, steps in steps_of(messages):
+            found |= {f"t/{visit}/model.{n + 1}" for n in range(steps.count(MODEL))}
+            found |= {key for key in steps if key != MODEL}
+        self.inner = max(self.inner, len(found))
+        return found
 
     def stored(self) -> dict[str, str]:
         """The reports of the run and of the workflow in it, by handoff."""

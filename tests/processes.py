@@ -32,6 +32,7 @@ forks.set_forkserver_preload(
         "asterism.workers.worker",
         "tests.asterism.workers.teams",
         "tests.crashing",
+        "tests.payments",
         "uvicorn",
     ]
 )

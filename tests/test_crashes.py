@@ -16,6 +16,7 @@ import pytest
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer, proceed
 from tests.crashing import THREAD, story
 from tests.databases import Server
+from tests.payments import EXPECTED, FORMS, run, supervise
 from tests.plans import plan, task
 from tests.processes import forks
 
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL"
 def test_nothing_finished_is_lost_or_repeated(
     kind: str, share: float, server: Server, tmp_path: Path
 ) -> None:
-    kills, seed, turns = 0, 0, 0
+    kills, seed, turns, steps, again = 0, 0, 0, 0, 0
     while kills < KILLS * share:
         url = server.create() if kind == "postgres" else None
         told = story(tmp_path / str(seed), seed, url=url)
@@ -37,10 +38,15 @@ def test_nothing_finished_is_lost_or_repeated(
         assert told.repeated == [], f"seed {seed}"
         kills += told.kills
         turns += len(told.finished)
+        steps += told.inner
+        again += sum(count - 1 for count in told.effects().values())
         seed += 1
         if url is not None:
             server.drop(url)
-    said = f"{kind}: {kills} kills on {seed} threads, {turns} turns: nothing lost, nothing repeated"
+    said = (
+        f"{kind}: {kills} kills on {seed} threads, {turns} turns, {steps} steps of agents: none "
+        f"lost, none repeated; {again} effects that were under way ran again"
+    )
     logging.getLogger(__name__).warning(said)
 
 
@@ -104,3 +110,28 @@ def test_one_failing_branch_of_four_is_one_failure_after_a_kill(tmp_path: Path) 
         "d": ("ok", "went on"),
     }
     assert sorted((tmp_path / "log").read_text().split()) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("form", "way"),
+    [(form, "sync") for form in (*FORMS, "task", "orchestrator")]
+    + [(form, "async") for form in ("agent", "workflow", "task")],
+)
+def test_a_crash_within_a_turn_goes_on_at_the_step_that_was_open(
+    form: str, way: str, lasting: str, tmp_path: Path
+) -> None:
+    _die_and_go_on(tmp_path, run, (lasting, tmp_path, form, way))
+
+
+def test_a_child_goes_on_at_the_step_that_was_open(lasting: str, tmp_path: Path) -> None:
+    _die_and_go_on(tmp_path, supervise, (lasting, tmp_path))
+
+
+def _die_and_go_on(folder: Path, work: Any, arguments: tuple[Any, ...]) -> None:
+    for code in (9, 0):
+        process = forks.Process(target=work, args=arguments)
+        process.start()
+        process.join(60)
+        assert process.exitcode == code
+    *noted, last = (folder / "log").read_text().splitlines()
+    assert (sorted(noted), last) == (EXPECTED, "completed")

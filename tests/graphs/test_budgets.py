@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import set_config_context
 from langchain_core.tools import tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import RetryPolicy
@@ -13,6 +14,8 @@ from asterism import Participant, SupervisorWorkflowBuilder, Timeout, pending_re
 from asterism.budgets import Budget
 from asterism.errors import AnswerError
 from asterism.ledger import Usage, lines_of
+from asterism.nodes.background import Background
+from asterism.nodes.context import background_of, with_background
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.graphs.test_usage import Priced, calls, prices, says
 from tests.plans import drive, plan, task
@@ -155,6 +158,38 @@ async def test_an_inner_workflow_ends_at_its_own_limit(way: str) -> None:
     [report] = result["reports"]
     assert (report["status"], report["kind"], len(model.calls)) == ("limit", "limit_reached", 2)
     assert "the budget of team is used up" in report["error"]
+
+
+@WAYS
+@pytest.mark.parametrize("strategy", ["sequential", "parallel"])
+async def test_a_workflow_in_a_plan_ends_a_plan_of_its_own_at_its_limit(
+    way: str, strategy: Any
+) -> None:
+    _, first = worker(0)
+    _, second = worker(0)
+    inner = (
+        SupervisorWorkflowBuilder(
+            "Inner", finish="forward", description="Works.", budget=Budget(max_calls=1)
+        )
+        .participants(first=first, second=second)
+        .with_strategy(strategy)
+        .build()
+    )
+    outer = team(plan(task("t", "team")), team=inner)
+    running = asyncio.ensure_future(drive(outer, way, REQUEST, None))
+    result = await asyncio.wait_for(running, 20)  # else it would wait for itself
+    [report] = result["reports"]
+    assert (report["status"], report["kind"]) == ("limit", "limit_reached")
+
+
+def test_a_budget_leaves_an_inner_run_its_own_background() -> None:
+    facts: dict[str, Any] = {"prices": prices(), "events": None, "values": {}}
+    outer, inner = Background(), Background()
+    around = with_background({}, outer, budget=None, gated=False, **facts)
+    with set_config_context(around) as context:
+        budget = Budget(max_calls=1)
+        config = context.run(lambda: with_background({}, inner, budget=budget, gated=True, **facts))
+    assert background_of(config) is inner
 
 
 @WAYS

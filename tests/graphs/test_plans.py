@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
@@ -23,6 +24,7 @@ from asterism import (
 )
 from asterism.errors import RoutingError
 from asterism.graphs.workflow import Workflow
+from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive, part, plan, task, waiting
 from tests.teams import Turns, follow, star
 
@@ -236,6 +238,52 @@ async def test_two_branches_ask_and_are_answered_one_by_one(
     result = await drive(built, way, Command(resume="one"), thread)
     assert outcomes(result) == {"q": ("ok", "told two"), "p": ("ok", "told one")}
     assert result["status"] == "completed"
+
+
+def counting(runs: list[str], name: str, form: str) -> Any:
+    """A participant that does something, then asks: of each kind."""
+
+    def ask(messages: Any) -> str:
+        runs.append(name)
+        return f"told {interrupt(f'what about {name}?')}"
+
+    if form == "function":
+        return Participant(runs=ask, description="Asks.")
+    if form == "workflow":
+        inner = counting(runs, name, "function")
+        nested = workflow(plan(task("deep", "asker")), None, asker=inner)
+        return Participant(runs=nested, description="Asks.")
+
+    @tool
+    def find() -> str:
+        """Find out."""
+        return ask(None)
+
+    first = ScriptedReply(tool_calls=[("find", {})])
+    script = [lambda m: str(m[-1].text) if m[-1].type == "tool" else first] * 9
+    return Participant(model=ScriptedChatModel(script=script), tools=[find], description="Asks.")
+
+
+@WAYS
+@pytest.mark.parametrize("form", ["function", "agent", "workflow"])
+async def test_an_answer_to_one_branch_does_not_run_the_other_again(
+    saver: Saver, thread: RunnableConfig, way: str, form: str
+) -> None:
+    runs: list[str] = []
+    team = {name: counting(runs, name, form) for name in ("x", "y")}
+    built = workflow(plan(task("p", "x"), task("q", "y")), saver, **team)
+    await drive(built, way, REQUEST, thread)
+    asked = {request.path.split("/")[0]: request for request in pending_requests(built, thread)}
+    assert sorted(runs) == ["x", "y"]
+    await drive(built, way, Command(resume={asked["y"].id: "two"}), thread)
+    assert sorted(runs) == ["x", "y", "y"]
+    assert [request.id for request in pending_requests(built, thread)] == [asked["x"].id]
+    result = await drive(built, way, Command(resume={asked["x"].id: "one"}), thread)
+    assert sorted(runs) == ["x", "x", "y", "y"]
+    assert {name: status for name, (status, _) in outcomes(result).items()} == {
+        "p": "ok",
+        "q": "ok",
+    }
 
 
 def test_a_question_two_levels_below_a_plan(saver: Saver, thread: RunnableConfig) -> None:

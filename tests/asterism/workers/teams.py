@@ -9,7 +9,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import interrupt
 
 from asterism import Participant, SupervisorWorkflowBuilder
-from tests.crashing import effect
+from tests.crashing import effect, visit_of
 from tests.teams import follow
 
 ROUTE = ("one", "two", "pair", "one", "two")
@@ -27,7 +27,7 @@ def pause() -> float:
 def function(name: str) -> Participant:
     async def work(messages: list[Any]) -> str:
         await asyncio.sleep(pause())
-        visit = effect(log(), 0)
+        visit = visit_of(effect(log(), 0))
         await asyncio.sleep(pause())
         return f"{name} did {visit}"
 
