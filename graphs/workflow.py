@@ -23,6 +23,7 @@ from asterism.graphs.checks import (
 from asterism.graphs.clocks import latest
 from asterism.graphs.edits import prepared
 from asterism.graphs.facts import WorkflowFacts, inside
+from asterism.graphs.forks import rewind
 from asterism.graphs.plans import seen
 from asterism.graphs.renaming import moves, renaming, replanning
 from asterism.leases import Release, leased
@@ -143,6 +144,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         release = yield from self.leased(check_thread(config))
         try:
             given, values = yield from self._fitted(input, cast(RunnableConfig, config))
+            yield from rewind(self.checkpointer, cast(RunnableConfig, config))
         except BaseException:
             release()
             raise
@@ -246,6 +248,8 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
         names = tuple(self.facts.team.live(as_dict(found.values)))
         edit = prepared(config, supersteps, found, names, self.nodes)
+        if isinstance(self.checkpointer, BaseCheckpointSaver):
+            yield from rewind(self.checkpointer, config)
         update = (super().bulk_update_state, super().abulk_update_state)
         return cast(RunnableConfig, (yield Call(*update, edit)))
 
