@@ -17,6 +17,7 @@ from asterism.graphs.checks import (
     check_read,
     check_thread,
     checked_request,
+    resent,
     stranger,
     withdrawals,
 )
@@ -161,7 +162,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         if not isinstance(given, dict):
             check_pending(found, self.facts.participants)
             return addressed(given, found), as_dict(found.values)
-        request = cast(dict[str, Any], given)
+        request = resent(cast(dict[str, Any], given), as_dict(found.values))
         if not is_unfinished(found):
             return request, {}
         found = yield Call(self.get_state, self.aget_state, (config,), {"subgraphs": True})
