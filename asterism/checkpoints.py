@@ -1,5 +1,6 @@
 """The checkpoints of a thread as a saver holds them: listed, put in order, copied."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -9,6 +10,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from asterism.effects import Call, Steps
 
 Saver = BaseCheckpointSaver[Any]
+
+COPY_OF = "asterism_copy_of"
+"""The metadata key by which the copy of a checkpoint names the ones that it stands for."""
 
 
 def listed(saver: Saver, config: RunnableConfig) -> Call:
@@ -54,6 +58,39 @@ def lineage(items: Iterable[CheckpointTuple], head: CheckpointTuple) -> list[Che
         line.append(at)
         at = by_id.get(parent_of(at) or "")
     return line[::-1]
+
+
+def on_branch(
+    items: Iterable[CheckpointTuple],
+    above: Sequence[CheckpointTuple],
+    trunk: Sequence[CheckpointTuple],
+    *,
+    open_end: bool = False,
+) -> list[CheckpointTuple]:
+    """Return the checkpoints of a participant that belong to one branch of its workflow.
+
+    One run at a time drives a thread, so what a participant stores belongs to the branch of the
+    checkpoint that its workflow stores next.
+
+    Args:
+        items: The checkpoints of the participant.
+        above: All checkpoints of its workflow.
+        trunk: Those of them that are on the branch.
+        open_end: Whether what comes after the last checkpoint of the workflow belongs to it.
+    """
+    ids = sorted(map(id_of, above))
+    reached = {name for item in trunk for name in (id_of(item), *copies_in(item))}
+
+    def belongs(item: CheckpointTuple) -> bool:
+        place = bisect_right(ids, id_of(item))
+        return open_end if place == len(ids) else ids[place] in reached
+
+    return [item for item in items if belongs(item)]
+
+
+def copies_in(item: CheckpointTuple) -> tuple[str, ...]:
+    """Return the ids of the checkpoints that this one is a copy of, oldest first."""
+    return tuple(cast(Mapping[str, Any], item.metadata).get(COPY_OF) or ())
 
 
 def copied(

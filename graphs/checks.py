@@ -5,9 +5,16 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, convert_to_messages
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    BaseMessage,
+    RemoveMessage,
+    convert_to_messages,
+)
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import StateSnapshot
 
 from asterism.errors import InvalidRequestError, InvalidThreadError, UnknownParticipantError
@@ -74,6 +81,26 @@ def checked_request(given: Mapping[str, Any]) -> dict[str, Any]:
             'Allowed: {"messages": [("user", "what you want")]}.'
         )
     return {**given, "messages": [message.model_copy() for message in read]}
+
+
+def resent(request: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Move a message that is sent again under its id to the end of the history, as it is now.
+
+    What is asked stands last there. In its old place it would count as answered already.
+
+    Args:
+        request: The input.
+        values: The state that it finds.
+    """
+    new: Sequence[AnyMessage] = request["messages"]
+    known: Sequence[AnyMessage] = values.get("messages") or ()
+    asked = next(message.id for message in reversed(new) if message.type == "human")
+    if asked is None or all(message.id != asked for message in known[:-1]):
+        return request
+    edited = {message.id: message for message in new}
+    kept = [edited.pop(m.id, m) for m in known if m.id != asked]
+    added = [message for message in new if message.id is None or message.id in edited]
+    return {**request, "messages": [RemoveMessage(REMOVE_ALL_MESSAGES), *kept, *added]}
 
 
 def check_pending(snapshot: StateSnapshot, participants: Mapping[str, str]) -> None:
@@ -150,6 +177,7 @@ __all__: Sequence[str] = (
     "check_read",
     "check_thread",
     "checked_request",
+    "resent",
     "stranger",
     "withdrawals",
 )

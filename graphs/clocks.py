@@ -31,12 +31,26 @@ def latest(read: Call) -> Steps[StateSnapshot]:
     """
     found: StateSnapshot = yield read
     stored = str((found.config.get("configurable") or {}).get("checkpoint_id") or "")
+    yield from wait_past(stored, found.created_at)
+    return found
+
+
+def wait_past(checkpoint: str, created_at: str | None) -> Steps[None]:
+    """Wait until this clock is past a checkpoint.
+
+    Args:
+        checkpoint: Its id.
+        created_at: When it was stored.
+
+    Raises:
+        StorageError: This clock is more than `SKEW` seconds behind.
+    """
     for _ in range(round(SKEW / POLL)):
-        if str(uuid6()) > stored:
-            return found
+        if str(uuid6()) > checkpoint:
+            return
         yield Call(time.sleep, asyncio.sleep, (POLL,))
     now = datetime.now(UTC).isoformat()
     raise StorageError(
-        f"The thread was stored at {found.created_at}, and this machine's clock says {now}: what "
+        f"The thread was stored at {created_at}, and this machine's clock says {now}: what "
         "is written now would count as earlier, and be ignored. Set the clock right, or wait."
     )

@@ -6,14 +6,17 @@ from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot, StateUpdate
+from pydantic import TypeAdapter, ValidationError
 
 from asterism.decisions import read_decision
+from asterism.errors import BadDecisionError, BudgetExceededError
 from asterism.idempotency import HANDOFF
+from asterism.messages import clean
 from asterism.nodes.deciding import as_task, plain_decision
 from asterism.nodes.engine import lender
 from asterism.nodes.routing import BEGIN, SUPERVISOR, route
 from asterism.plain import as_dict
-from asterism.state import Decision
+from asterism.state import Decision, Status
 
 
 def prepared(
@@ -52,35 +55,95 @@ def routed(
 
     The supervisor's own node says where it goes; an update that takes its place has to say
     it too, or the run would end without a word. An update without a node takes the
-    supervisor's place when it holds a decision or when one is being followed.
+    supervisor's place when it changes the decision or when one is being followed. A decision
+    that is not changed stays as it is stored.
     """
     values = update.values
     if not isinstance(values, dict):
         return update
+    before = as_dict(snapshot.values)
+    stored = as_dict(before.get("decision"))
+    changes = "decision" in values and values["decision"] != before.get("decision")
     followed = any(name not in (BEGIN, SUPERVISOR) for name in snapshot.next)
-    if update.as_node is None and ("decision" in values or followed):
+    if update.as_node is None and (changes or followed):
         update = update._replace(as_node=SUPERVISOR)
     if update.as_node != SUPERVISOR:
         return update
-    before = as_dict(snapshot.values)
     after = {**before, **values}
-    if after.get("decision"):
-        decision = as_task(edited(after["decision"], names), nodes)
-        after["decision"] = _identified(decision, as_dict(before.get("decision")))
+    if changes and after.get("decision"):
+        decision = as_task(edited(after["decision"], names, stored), nodes)
+        after["decision"] = _identified(decision, stored)
         values = {**values, "decision": after["decision"]}
     command: Command[Any] = Command(update=values, goto=route(after, names))
     return update._replace(values=cast(Any, command))
 
 
-def edited(decision: Mapping[str, Any], names: Sequence[str]) -> Decision:
+_EDITABLE = frozenset(Decision.__annotations__)
+_COMMON = {"next_agent", "user_input_needed", "user_prompt", "instruction", "handoff_id"}
+_WORK = {"tasks", "inputs", "follow"}
+_FINISH = {"answer", "fields", "told", "end"}
+
+
+def edited(
+    decision: Mapping[str, Any], names: Sequence[str], stored: Mapping[str, Any] | None = None
+) -> Decision:
     """Read an edited decision; what the edit leaves out gets its default.
 
+    What kind of decision it is follows from its fields; those that another kind has are left out.
+
+    Args:
+        decision: The edit.
+        names: Who takes part.
+        stored: The decision that is edited.
+
     Raises:
-        BadDecisionError: It names nobody who takes part.
+        BadDecisionError: It names nobody who takes part, or has a field that there is not, or
+            one with a value that cannot be used.
     """
+    if decision == stored:
+        return cast(Decision, decision)
+    decision = clean(dict(decision))
+    if unknown := sorted(map(str, decision.keys() - _EDITABLE)):
+        raise BadDecisionError(
+            f"The edited decision has {', '.join(map(repr, unknown))}, which a decision has not. "
+            f"Allowed: {', '.join(sorted(_EDITABLE))}."
+        )
     checked = plain_decision(read_decision({"next_agent": None, **decision}, names))
-    kept = {key: decision[key] for key in ("handoff_id", "end", "undo") if key in decision}
-    return cast(Decision, {**checked, **kept})
+    kept = {key: decision[key] for key in _fields_of(decision) if key in decision}
+    whole = cast(Decision, {**kept, **checked})
+    if whole.get("then"):
+        before = as_dict(as_dict(stored).get("then"))
+        whole["then"] = dict(edited(cast(Mapping[str, Any], whole["then"]), names, before))
+    _check_values(whole)
+    return whole
+
+
+def _fields_of(decision: Mapping[str, Any]) -> set[str]:
+    """Return the fields that a decision of its kind has."""
+    if decision.get("user_input_needed"):
+        return _COMMON | ({"budget", "then"} if decision.get("budget") else set())
+    if decision.get("undo"):
+        return _COMMON | {"undo", "then"}
+    if decision.get("tasks") or decision.get("next_agent"):
+        return _COMMON | _WORK
+    return _COMMON | _FINISH | ({"follow"} if decision.get("follow") == "now" else set())
+
+
+def _check_values(decision: Decision) -> None:
+    """Check the types of all fields, and that a budget can be raised.
+
+    Raises:
+        BadDecisionError: One cannot be used.
+    """
+    try:
+        TypeAdapter(Decision).validate_python(decision)
+        if budget := decision.get("budget"):
+            BudgetExceededError(**budget)
+        if end := decision.get("end"):
+            TypeAdapter(Status).validate_python(end.get("status"))
+    except (ValidationError, TypeError) as error:
+        said = str(error).partition("For further information")[0]
+        raise BadDecisionError(f"The edited decision cannot be used: {said.strip()}") from error
 
 
 def _identified(decision: Decision, followed: Mapping[str, Any]) -> Decision:

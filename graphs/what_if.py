@@ -8,7 +8,17 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
-from asterism.checkpoints import Saver, copied, id_of, lineage, listed, namespace_of, place
+from asterism.checkpoints import (
+    Saver,
+    copied,
+    copies_in,
+    id_of,
+    lineage,
+    listed,
+    namespace_of,
+    on_branch,
+    place,
+)
 from asterism.decisions import SupervisorDecision
 from asterism.effects import Call, Steps, arun, run
 from asterism.errors import ThreadBusyError, WhatIfError
@@ -28,7 +38,6 @@ from asterism.pictures import (
     compare_runs,
     saver_of,
 )
-from asterism.pictures.history import above_of
 from asterism.pictures.reading import record_of
 from asterism.plain import as_dict
 
@@ -253,16 +262,13 @@ def _copy(saver: Saver, items: Sequence[CheckpointTuple], fork: _Fork, thread: s
     star = [item for item in items if not namespace_of(item)]
     head = next(item for item in star if id_of(item) == fork.checkpoint)
     trunk = lineage(star, head)
-    before = {id_of(item) for item in trunk[:-1]}
     lines: dict[str, list[CheckpointTuple]] = {"": trunk}
     for namespace in {namespace_of(item) for item in items} - {""}:
         own = [item for item in items if namespace_of(item) == namespace]
         until = fork.kept.get(namespace.split("|")[0])
-        reached = [
-            item
-            for item in own
-            if above_of(item) in before or (until and item.checkpoint["ts"] <= until)
-        ]
+        reached = on_branch(own, star, trunk)
+        ended = [item for item in own if until and item.checkpoint["ts"] <= until]
+        reached += [item for item in ended if not copies_in(item)]
         if reached:
             lines[namespace] = lineage(own, max(reached, key=id_of))
     for namespace, line in lines.items():

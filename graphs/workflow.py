@@ -17,12 +17,14 @@ from asterism.graphs.checks import (
     check_read,
     check_thread,
     checked_request,
+    resent,
     stranger,
     withdrawals,
 )
 from asterism.graphs.clocks import latest
 from asterism.graphs.edits import prepared
 from asterism.graphs.facts import WorkflowFacts, inside
+from asterism.graphs.forks import rewind
 from asterism.graphs.plans import seen
 from asterism.graphs.renaming import moves, renaming, replanning
 from asterism.leases import Release, leased
@@ -143,6 +145,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         release = yield from self.leased(check_thread(config))
         try:
             given, values = yield from self._fitted(input, cast(RunnableConfig, config))
+            yield from rewind(self.checkpointer, cast(RunnableConfig, config))
         except BaseException:
             release()
             raise
@@ -159,7 +162,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         if not isinstance(given, dict):
             check_pending(found, self.facts.participants)
             return addressed(given, found), as_dict(found.values)
-        request = cast(dict[str, Any], given)
+        request = resent(cast(dict[str, Any], given), as_dict(found.values))
         if not is_unfinished(found):
             return request, {}
         found = yield Call(self.get_state, self.aget_state, (config,), {"subgraphs": True})
@@ -246,6 +249,8 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
         names = tuple(self.facts.team.live(as_dict(found.values)))
         edit = prepared(config, supersteps, found, names, self.nodes)
+        if isinstance(self.checkpointer, BaseCheckpointSaver):
+            yield from rewind(self.checkpointer, config)
         update = (super().bulk_update_state, super().abulk_update_state)
         return cast(RunnableConfig, (yield Call(*update, edit)))
 

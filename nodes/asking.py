@@ -6,7 +6,7 @@ call. What was asked and answered stands in the participant's own state.
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 from uuid import NAMESPACE_OID, uuid5
@@ -31,6 +31,8 @@ from asterism.state import SNAPSHOT_FREQUENCY, HistoryChannel
 from asterism.takings import USAGE
 
 CALL, ASK = "call", "ask"
+CONVERSATION = "conversation"
+"""The key of the participant's state that holds the conversation."""
 _REFERENCE = re.compile(r'"\$(?:dynamicRef|ref)": "([^"]*)"')
 
 
@@ -132,7 +134,7 @@ def create_errand_graph(name: str, send: Callable[[Errand], Steps[Brought]]) -> 
         if brought.failure is not None:
             raise brought.failure
         conversation = {"id": errand.conversation, "thread": _thread(config)}
-        return {"messages": [message], "questions": questions, "conversation": conversation}
+        return {"messages": [message], "questions": questions, CONVERSATION: conversation}
 
     def ask(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
         yield from ()
@@ -183,10 +185,26 @@ def _conversation(state: Any, thread: Any, earlier: Sequence[AnyMessage]) -> str
     A copy of the thread, or a memory that was emptied, begins another conversation; and no other
     database has the same one, because it has not that request.
     """
-    known = as_dict(state.get("conversation"))
+    known = as_dict(state.get(CONVERSATION))
     if earlier and known.get("thread") == thread:
         return str(known["id"])
     return _name(thread, state["messages"][0].id)
+
+
+def branched(values: Mapping[str, Any], thread: str, branch: str) -> dict[str, Any]:
+    """Return the change of a participant's state by which a fork begins another conversation.
+
+    Elsewhere, the conversation so far knows what was said on the branch that is left.
+
+    Args:
+        values: The participant's state; one that does not work elsewhere needs no change.
+        thread: The thread.
+        branch: Names the fork.
+    """
+    known = as_dict(values.get(CONVERSATION))
+    if known.keys() != {"id", "thread"} or known["thread"] != thread:
+        return {}
+    return {CONVERSATION: {"id": _name(known["id"], branch), "thread": thread}}
 
 
 def _thread(config: RunnableConfig) -> Any:

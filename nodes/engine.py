@@ -30,17 +30,17 @@ _PLACE = "checkpoint_ns"
 
 
 def is_resuming(config: RunnableConfig) -> bool:
-    """Whether the engine would take a participant's last turn for the one to resume.
+    """Whether the engine would take a participant's last turn for the one to resume."""
+    return bool(_configurable(config).get(_RESUMING))
 
-    In a replay of an earlier checkpoint it does not: there it starts the turn by itself.
+
+def unreplayed(config: RunnableConfig) -> dict[str, Any]:
+    """Return the config entries that let a participant go on with what it stored last.
+
+    In a fork the engine would look for what it stored before the fork by the clock, so among all
+    branches; what it stored on this one has been made the latest before the run began.
     """
-    configurable = _configurable(config)
-    return bool(configurable.get(_RESUMING)) and not is_replaying(config)
-
-
-def is_replaying(config: RunnableConfig) -> bool:
-    """Whether the run replays an earlier checkpoint."""
-    return _configurable(config).get(_REPLAY) is not None
+    return {} if _configurable(config).get(_REPLAY) is None else {_REPLAY: None}
 
 
 def new_turn() -> dict[str, Any]:

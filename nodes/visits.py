@@ -28,11 +28,11 @@ from asterism.nodes.engine import (
     detached,
     goes_on,
     has_saver,
-    is_replaying,
     is_resuming,
     left_by_earlier_turns,
     new_turn,
     open_answers,
+    unreplayed,
 )
 from asterism.nodes.members import Member
 from asterism.nodes.outputs import as_asked, lean
@@ -167,7 +167,7 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
             RunnableConfig,
             traced_visit(this.config, member.name, member.description, visit.get("task")),
         ),
-        "configurable": {**this.overrides, CALLS: counter()},
+        "configurable": {**this.overrides, **unreplayed(this.config), CALLS: counter()},
         "metadata": {
             "participant": visit["participant"],
             "participant_path": path_of(this.config, visit["participant"]),
@@ -181,7 +181,7 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
             **(inner.get("configurable") or {}),
             **new_turn(),
         }
-    forced = again or (this.resumes and not is_replaying(this.config))
+    forced = again or this.resumes
     known = False
     if (forced and has_saver(this.config)) or is_resuming(this.config):
         last = yield from _last(member, visit, this.config)

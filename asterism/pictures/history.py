@@ -9,7 +9,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import Interrupt, Overwrite
 
 from asterism.idempotency import AFTER, HANDOFF
-from asterism.plain import as_dict, as_list
+from asterism.plain import as_list
 
 GROWING = ("messages", "reports", "usage", "brief")
 """The channels of which a checkpoint holds what is new, or everything."""
@@ -140,12 +140,6 @@ def error_in(item: CheckpointTuple) -> str | None:
 def handoff_of(item: CheckpointTuple) -> str:
     """Return the visit that a checkpoint belongs to."""
     return str(cast(Mapping[str, Any], item.metadata).get(HANDOFF) or "")
-
-
-def above_of(item: CheckpointTuple) -> str:
-    """Return the checkpoint of the outermost workflow in which this one was made."""
-    metadata = cast(Mapping[str, Any], item.metadata)
-    return str(as_dict(metadata.get("parents")).get("") or "")
 
 
 def source_of(item: CheckpointTuple) -> str:

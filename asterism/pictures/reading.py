@@ -10,10 +10,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from asterism.approvals import approval_prompt, is_approval
-from asterism.checkpoints import Saver, id_of, lineage, listed, namespace_of
+from asterism.checkpoints import Saver, id_of, lineage, listed, namespace_of, on_branch
 from asterism.effects import Steps, arun, run
 from asterism.errors import ConfigurationError, UnknownThreadError
-from asterism.pictures.history import above_of, handoff_of, interrupts_in, steps_of, visits_in
+from asterism.pictures.history import handoff_of, interrupts_in, steps_of, visits_in
 from asterism.pictures.record import (
     QuestionRecord,
     RequestRecord,
@@ -134,11 +134,10 @@ class _History:
         for item in items:
             self._items[namespace_of(item)].append(item)
         trunk = lineage(self._items[""], head)
-        reached = {id_of(item) for item in trunk[:-1] if cut} or {id_of(i) for i in trunk}
         self._lines: dict[str, list[CheckpointTuple]] = {"": trunk}
         for namespace, found in self._items.items():
-            own = [item for item in found if above_of(item) in reached]
-            if namespace and own:
+            own = on_branch(found, self._items[""], trunk, open_end=not cut) if namespace else []
+            if own:
                 self._lines[namespace] = lineage(found, max(own, key=id_of))
         self._kept: dict[tuple[str, str], Any] = {}
         self._open = {asked.id for asked, _, open_ in interrupts_in(trunk[-1]) if open_ and not cut}
