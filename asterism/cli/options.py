@@ -19,6 +19,10 @@ Database = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 GraphName = Annotated[str, typer.Argument(help="A shipped graph, or module:attribute.")]
+Graphs = Annotated[
+    list[str] | None,
+    typer.Option("--graph", help="A graph of yours, as module:attribute; may be repeated."),
+]
 
 
 def exit_with(work: Coroutine[Any, Any, int]) -> None:

@@ -1,6 +1,7 @@
 """What the command line prints and writes: results, questions, files."""
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,16 @@ from rich.markdown import Markdown
 
 from asterism.cli.running import Outcome
 from asterism.cli.terminal import ERRORS, FAILED, NEEDS_INPUT, STOPPED, print_json
+from asterism.graphs.catalog import named_graphs
 
 
-def finish(outcome: Outcome, thread: str, *, as_json: bool, out: Path | None) -> int:
+def again(thread: str, graph: str, answer: str = "") -> str:
+    """Return the command that goes on with a thread."""
+    named = "" if graph in named_graphs() else f" --graph {graph}"
+    return f"asterism resume {shlex.quote(thread)}{answer}{named}"
+
+
+def finish(outcome: Outcome, thread: str, *, graph: str, as_json: bool, out: Path | None) -> int:
     """Print the result, or what is open, and return the exit code."""
     values = outcome.snapshot.values
     if as_json:
@@ -23,10 +31,11 @@ def finish(outcome: Outcome, thread: str, *, as_json: bool, out: Path | None) ->
     elif not outcome.drained:
         _print_answer(_answer(values))
     if outcome.drained:
-        ERRORS.print(f"Stopped. Go on with: asterism resume {thread}", markup=False)
+        ERRORS.print(f"Stopped. Go on with: {again(thread, graph)}", markup=False)
         return STOPPED
     if outcome.pending:
-        ERRORS.print(f"Answer with: asterism resume {thread} 'your answer'", markup=False)
+        command = again(thread, graph, " 'your answer'")
+        ERRORS.print(f"Answer with: {command}", markup=False)
         return NEEDS_INPUT
     if out:
         for path in write_files(values, out):

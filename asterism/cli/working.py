@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from asterism.cli.late import engine
-from asterism.cli.options import AsJson, Database, GraphName, Model, exit_with, text_of
+from asterism.cli.options import AsJson, Database, GraphName, Graphs, Model, exit_with, text_of
 from asterism.cli.terminal import ERRORS, print_json
 from asterism.defaults import OFFLINE
 from asterism.errors import ConfigurationError
@@ -74,6 +74,7 @@ def run_a_worker(
     ask: Annotated[
         bool, typer.Option("--ask", help="At a quota, let a run rest until it is raised.")
     ] = False,
+    graphs: Graphs = None,
     db: Database = None,
 ) -> None:
     """Run what stands in the queue, until SIGTERM or Ctrl-C; runs go back at their next step."""
@@ -91,6 +92,7 @@ def run_a_worker(
         await run_worker(
             _postgres(db),
             concurrency=concurrency,
+            graphs=graphs or (),
             lease=lease,
             wait=not once,
             config=config,

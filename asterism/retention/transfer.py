@@ -162,7 +162,8 @@ def _checked(data: object) -> _StoredThread:
 def _decoded(row: _StoredCheckpoint) -> tuple[dict[str, Any], list[Write]]:
     checkpoint = as_dict(decode(row.checkpoint))
     whole = checkpoint.keys() >= _FIELDS and checkpoint["id"] == row.id
-    if not whole or not isinstance(decode(row.metadata), dict):
+    metadata = decode(row.metadata)
+    if not whole or not isinstance(metadata, dict) or not _are_names(as_dict(metadata)):
         raise StorageError(f"The checkpoint {row.id!r} of the file is not a checkpoint.")
     writes = [
         Write(
@@ -177,6 +178,12 @@ def _decoded(row: _StoredCheckpoint) -> tuple[dict[str, Any], list[Write]]:
         for write in row.writes
     ]
     return checkpoint, writes
+
+
+def _are_names(labels: dict[str, Any]) -> bool:
+    """Whether a thread is labelled with names; they open nothing, but are shown."""
+    found = [labels[key] for key in ("graph", "model") if key in labels]
+    return all(isinstance(name, str) and name.isprintable() and len(name) < 256 for name in found)
 
 
 def _store(
