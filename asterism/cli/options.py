@@ -11,6 +11,7 @@ from rich.table import Table
 
 from asterism.cli.terminal import ERRORS, FAILED, STOPPED
 from asterism.errors import AsterismError
+from asterism.redaction import describe_error
 
 Model = Annotated[str, typer.Option(envvar="ASTERISM_MODEL", help="provider:model, or offline.")]
 Database = Annotated[
@@ -34,7 +35,7 @@ def exit_with(work: Coroutine[Any, Any, int]) -> None:
     except AsterismError as error:
         ERRORS.print(str(error), style="red", markup=False)
         code = FAILED
-    except Exception as error:
+    except BaseException as error:
         if os.environ.get("ASTERISM_DEBUG"):
             raise
         ERRORS.print(_sentence(error), style="red", markup=False)
@@ -42,12 +43,12 @@ def exit_with(work: Coroutine[Any, Any, int]) -> None:
     raise typer.Exit(code)
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     """Say in one sentence what went wrong outside of Asterism."""
-    said = " ".join(str(error).split()) or "no reason given"
+    said = " ".join(describe_error(error).split())
     if type(error).__module__.split(".")[0] in ("openai", "anthropic", "httpx", "httpx2"):
-        return f"The model's server cannot be used ({type(error).__name__}): {said}"
-    return f"{type(error).__name__}: {said}"
+        return f"The model's server cannot be used: {said}"
+    return said
 
 
 def text_of(table: Table) -> str:

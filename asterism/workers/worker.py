@@ -10,7 +10,7 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from asterism.errors import ChildKilledError, ThreadBusyError
+from asterism.errors import ChildKilledError, ConfigurationError, ThreadBusyError
 from asterism.events import EventBus
 from asterism.graphs.catalog import check_named, named_graphs, open_graph
 from asterism.leases import atake_lease, within_process
@@ -185,15 +185,22 @@ class Worker:
         place = (work.graph, check_model_label(work.model))
         check_named(work.graph, self._named)
         if place not in self._graphs:
-            opening = asyncio.to_thread(
-                open_graph, work.graph, model=work.model, checkpointer=self._within
-            )
+            opening = asyncio.to_thread(self._opened, *place)
             self._graphs[place] = asyncio.ensure_future(opening)
         try:
             return await asyncio.shield(self._graphs[place])
         except Exception:
             self._graphs.pop(place, None)
             raise
+
+    def _opened(self, graph: str, model: str) -> Graph:
+        try:
+            return open_graph(graph, model=model, checkpointer=self._within)
+        except Exception:
+            raise
+        except BaseException as error:  # it would end the worker
+            said = f"The graph {graph!r} cannot be opened: {describe_error(error)}"
+            raise ConfigurationError(said) from error
 
     async def _rescue(self) -> None:
         """Put back what workers have left that are gone or stopped."""

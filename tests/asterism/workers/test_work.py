@@ -329,3 +329,36 @@ def test_the_commands_of_the_queue(postgres: str, monkeypatch: pytest.MonkeyPatc
 def test_a_file_has_no_queue(command: list[str], tmp_path: Path) -> None:
     result = cli(*command, "--db", str(tmp_path / "a.db"))
     assert (result.exit_code, "A queue needs a Postgres database" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("exiting", "SystemExit: enough"),
+        ("aborting", "Abort: enough"),
+        ("unopened", "cannot be opened: SystemExit: enough"),
+    ],
+)
+async def test_what_no_library_catches_ends_one_job_alone(
+    postgres: str, name: str, said: str
+) -> None:
+    graph = f"{TEAMS}:{name}"
+    bad = await put(postgres, graph, quotas={"max_retries": 0})
+    good = await put(postgres, PLAIN)
+    done: list[Done] = []
+    await run_worker(postgres, wait=False, graphs=[graph, PLAIN], on_done=done.append)
+    outcomes = {each.thread: each for each in done}
+    assert outcomes[good.thread].outcome == "completed"
+    assert outcomes[bad.thread].outcome == "failed"
+    assert said in (outcomes[bad.thread].error or "")
+    with psycopg.connect(postgres) as connection:
+        query = "SELECT status FROM procrastinate_jobs WHERE id = %s"
+        assert connection.execute(query, (bad.job,)).fetchone() == ("failed",)
+
+
+async def test_a_job_whose_graph_nobody_named_fails(postgres: str) -> None:
+    queued = await put(postgres, "os:system")
+    done: list[Done] = []
+    await run_worker(postgres, wait=False, on_done=done.append)
+    assert [(each.thread, each.outcome) for each in done] == [(queued.thread, "failed")]
+    assert "'os:system' is not served here" in (done[0].error or "")
