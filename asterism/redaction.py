@@ -3,6 +3,8 @@
 import re
 from typing import Any, cast
 
+from asterism.controls import without_controls
+
 MASK = "[redacted]"
 
 _PATTERNS = (
@@ -83,7 +85,7 @@ def _hides(name: str, value: object) -> bool:
 def message_of(error: BaseException) -> str:
     """Return the message of an error, also of one whose `str()` fails."""
     try:
-        return str(error).strip()
+        return without_controls(str(error)).strip()
     except Exception:  # noqa: BLE001 - whatever is wrong with it, there is an error to tell
         return "(its message cannot be read)"
 

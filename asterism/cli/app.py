@@ -12,7 +12,7 @@ from rich.table import Table
 from asterism.cli import keeping, working
 from asterism.cli.late import engine
 from asterism.cli.options import AsJson, Database, GraphName, Graphs, Model, exit_with, text_of
-from asterism.cli.terminal import ERRORS, FAILED, NEEDS_INPUT, print_json
+from asterism.cli.terminal import ERRORS, FAILED, NEEDS_INPUT, print_json, print_text
 from asterism.defaults import OFFLINE
 from asterism.errors import ConfigurationError
 
@@ -143,7 +143,7 @@ def list_graphs(as_json: AsJson = False) -> None:
         print_json({name: shipped.description for name, shipped in engine.SHIPPED.items()})
         return
     for name, shipped in engine.SHIPPED.items():
-        typer.echo(f"{name}\n  {shipped.description}\n  asterism run {name} {shipped.example!r}")
+        print_text(f"{name}\n  {shipped.description}\n  asterism run {name} {shipped.example!r}")
 
 
 @app.command()
@@ -156,7 +156,7 @@ def graph(
 
     async def work() -> int:
         drawing = engine.open_graph(name, model=OFFLINE).get_graph(xray=xray)
-        typer.echo(drawing.draw_ascii() if ascii else drawing.draw_mermaid())
+        print_text(drawing.draw_ascii() if ascii else drawing.draw_mermaid())
         return 0
 
     exit_with(work())
@@ -179,7 +179,7 @@ def threads(
         table = Table("thread", "graph", "status", "when", "request", box=None)
         for row in found:
             table.add_row(*(row[key] for key in ("thread", "graph", "status", "when", "request")))
-        ERRORS.print(table) if not found else typer.echo(text_of(table))
+        ERRORS.print(table) if not found else print_text(text_of(table))
         return 0
 
     exit_with(work())
@@ -198,7 +198,7 @@ def show(thread: str, db: Database = None, as_json: AsJson = False) -> None:
         if as_json:
             print_json({"thread": thread, "graph": name, "messages": lines})
         else:
-            typer.echo("\n\n".join(f"{line['name']}: {line['text']}" for line in lines))
+            print_text("\n\n".join(f"{line['name']}: {line['text']}" for line in lines))
         return 0
 
     exit_with(work())
@@ -221,7 +221,7 @@ def trace(
             chosen = {"tools": tools, "timeline": timeline}
             format: engine.Format = "json" if as_json else "mermaid" if mermaid else "ascii"
             drawn = await engine.picture(saver, thread, chosen=chosen, format=format, other=diff)
-        typer.echo(drawn, nl=False)
+        print_text(drawn.removesuffix("\n"))
         return 0
 
     exit_with(work())

@@ -6,10 +6,9 @@ from collections.abc import Coroutine
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from asterism.cli.terminal import ERRORS, FAILED, STOPPED
+from asterism.cli.terminal import ERRORS, FAILED, STOPPED, SafeConsole
 from asterism.errors import AsterismError
 from asterism.redaction import describe_error
 
@@ -53,7 +52,7 @@ def _sentence(error: BaseException) -> str:
 
 def text_of(table: Table) -> str:
     """Return a table as text, of one width wherever it is printed."""
-    console = Console(width=120)
+    console = SafeConsole(width=120, color_system=None, markup=False, emoji=False)
     with console.capture() as captured:
         console.print(table)
     return captured.get().rstrip()

@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import BaseMessage
-from rich.console import Console
 from rich.markdown import Markdown
 
 from asterism.cli.running import Outcome
-from asterism.cli.terminal import ERRORS, FAILED, NEEDS_INPUT, STOPPED, print_json
+from asterism.cli.terminal import (
+    ERRORS,
+    FAILED,
+    NEEDS_INPUT,
+    STOPPED,
+    SafeConsole,
+    print_json,
+    print_text,
+)
+from asterism.controls import shown_text
 from asterism.graphs.catalog import named_graphs
 
 
@@ -92,6 +100,6 @@ def _answer(values: dict[str, Any]) -> str:
 
 def _print_answer(text: str) -> None:
     if sys.stdout.isatty():
-        Console().print(Markdown(text))
+        SafeConsole(emoji=False).print(Markdown(shown_text(text), hyperlinks=False))
     else:
-        sys.stdout.write(text + "\n")
+        print_text(text)

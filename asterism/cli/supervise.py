@@ -1,8 +1,6 @@
 """Children from a file: run them, show them live, stop at a step boundary."""
 
-import json
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from asterism.cli.output import again
-from asterism.cli.terminal import ERRORS, FAILED
+from asterism.cli.terminal import ERRORS, FAILED, print_json
 from asterism.errors import (
     AsterismError,
     ConfigurationError,
@@ -229,5 +227,4 @@ def _line(child: SupervisedAgent) -> Text:
 
 
 def _print_event(event: SupervisionEvent) -> None:
-    sys.stdout.write(json.dumps(event.as_json(), ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+    print_json(event.as_json(), indent=None)

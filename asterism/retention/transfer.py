@@ -94,10 +94,13 @@ def import_thread(
             nothing of it is stored then.
         ThreadBusyError: Somebody drives a thread of that name.
     """
-    thread = _checked(data)
-    name = thread_id or thread.thread_id
     rows = rows_of(saver)
-    ready = [(row, *_decoded(row)) for row in thread.checkpoints]
+    try:
+        thread = _checked(data)
+        ready = [(row, *_decoded(row)) for row in thread.checkpoints]
+    except RecursionError as error:
+        raise StorageError("The data is nested too deep to be a thread.") from error
+    name = thread_id or thread.thread_id
     release = _leased(saver, name)
     try:
         if rows.latest(name) is not None:
