@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         WorkflowEventType,
     )
     from asterism.graphs.builder import SupervisorWorkflowBuilder
+    from asterism.graphs.catalog import graph_factory
     from asterism.graphs.memories import ParticipantMemory, memory
     from asterism.graphs.orchestrator import AgentOrchestrator
     from asterism.graphs.programs import BaseSupervisor
@@ -157,6 +158,7 @@ __all__ = [
     "generate_detailed_tool_trace",
     "generate_orchestrator_flowchart",
     "generate_timeline",
+    "graph_factory",
     "idempotency_key",
     "instrument",
     "lines_of",
@@ -254,6 +256,7 @@ _HOMES = {
     "generate_detailed_tool_trace": "pictures",
     "generate_orchestrator_flowchart": "pictures",
     "generate_timeline": "pictures",
+    "graph_factory": "graphs.catalog",
     "idempotency_key": "idempotency",
     "instrument": "telemetry",
     "lines_of": "ledger",

@@ -12,6 +12,8 @@ from asterism.errors import ConfigurationError
 from asterism.plain import as_dict, numbered
 
 _YAML = (".yaml", ".yml")
+MOST_VALUES = 100_000
+"""How many values a file of YAML may have; a few lines of aliases can stand for billions."""
 
 
 def read_values(path: Path) -> object:
@@ -98,11 +100,33 @@ def _json(text: str) -> object:
 def _yaml(text: str) -> object:
     yaml: Any = import_module("yaml")  # it has no types
     try:
-        if twice := list(_twice(yaml.compose(text, Loader=yaml.SafeLoader))):
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        _check_size(root, {})
+        if twice := list(_twice(root)):
             raise ValueError("; ".join(twice))
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
+
+
+def _check_size(node: Any, sizes: dict[int, int]) -> int:
+    """Return for how many values a node of YAML stands, with what its aliases stand for.
+
+    Raises:
+        ValueError: For too many, or for itself.
+    """
+    if node is None or isinstance(node.value, str):
+        return 1
+    if (known := sizes.get(id(node))) is not None:
+        if known < 0:
+            raise ValueError("a value stands for itself")
+        return known
+    sizes[id(node)] = -1
+    below = [part for item in node.value for part in (item if isinstance(item, tuple) else [item])]
+    size = sizes[id(node)] = 1 + sum(_check_size(part, sizes) for part in below)
+    if size > MOST_VALUES:
+        raise ValueError(f"with its aliases it has more than {MOST_VALUES} values")
+    return size
 
 
 def _twice(root: Any) -> Iterator[str]:

@@ -22,6 +22,8 @@ from langchain_core.messages import (
 from langgraph.graph.message import add_messages
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
+from asterism.controls import without_controls
+
 T = TypeVar("T")
 
 _TEXTS = ("content", "name", "id", "tool_calls", "invalid_tool_calls", "tool_call_id")
@@ -299,10 +301,15 @@ def history_fault(messages: Iterable[BaseMessage]) -> str | None:
 
 
 def clean_text(text: str) -> str:
-    """Replace what cannot be stored or sent: lone surrogates and null characters."""
+    """Replace what cannot be stored or sent, and take out what steers a terminal.
+
+    Lone surrogates and null characters are replaced; escape sequences and control characters
+    but tabs and line ends are taken out.
+    """
     if _is_clean(text):
         return text
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "�")
+    text = text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "�")
+    return without_controls(text)
 
 
 def clean(value: T) -> T:
@@ -346,5 +353,5 @@ def _is_clean(value: object) -> bool:
     kind = type(value)
     if kind is str:
         text = cast(str, value)
-        return text.isascii() and "\x00" not in text
+        return text.isascii() and text.isprintable()
     return kind in _PLAIN

@@ -25,6 +25,9 @@ ANY_TEXT = {"type": "string", "minLength": 1}
 Asked for most, it is checked without the library for the others, which takes 60 ms to load.
 """
 
+CHECKS = 100_000
+"""How many keywords of a schema are looked at to check an answer; a hostile one has no end."""
+
 SUPERVISOR_NODES = ("human", "dispatch")
 """The nodes of a workflow that are no participants."""
 
@@ -193,13 +196,19 @@ def _checked(request: PendingRequest, value: Any) -> Any:
 
     # With a registry of its own, a `$ref` of the schema is not looked up on the network.
     kind = validators.validator_for(request.schema, Draft202012Validator)
-    check = kind(request.schema, registry=Registry())
+    bounded = validators.extend(kind, _bounded(kind.VALIDATORS))
+    check = bounded(request.schema, registry=Registry())
     try:
         fault: Any = cast(Any, exceptions).best_match(check.iter_errors(value))
     except Unresolvable as error:
         raise AnswerError(
             f"The answer to {request.prompt!r} cannot be checked: the schema refers to "
             f"{error.ref!r}, and only its own parts are read."
+        ) from error
+    except RecursionError as error:
+        raise AnswerError(
+            f"The answer to {request.prompt!r} cannot be checked: the schema refers to itself "
+            "without an end."
         ) from error
     if fault:
         place = "".join(f"[{part!r}]" for part in fault.absolute_path)
@@ -208,6 +217,25 @@ def _checked(request: PendingRequest, value: Any) -> Any:
             f"{fault.message[:500]}. Allowed: {json.dumps(fault.schema)[:500]}."
         )
     return value
+
+
+def _bounded(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what checks the keywords of a schema, so that all of it comes to an end."""
+    left = CHECKS
+
+    def bounded(check: Any) -> Any:
+        def counted(*values: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise AnswerError(
+                    f"The answer cannot be checked: its schema asks for more than {CHECKS} checks."
+                )
+            return check(*values)
+
+        return counted
+
+    return {keyword: bounded(check) for keyword, check in keywords.items()}
 
 
 def _listed(pending: list[PendingRequest]) -> str:

@@ -5,6 +5,8 @@ import re
 import traceback
 from typing import Any, cast
 
+from asterism.controls import without_controls
+
 MASK = "[redacted]"
 
 TRACEBACK_LENGTH = 4_000
@@ -85,12 +87,17 @@ def _hides(name: str, value: object) -> bool:
     return bool(found and value and isinstance(value, str) and not value.isdigit())
 
 
+def message_of(error: BaseException) -> str:
+    """Return the message of an error, also of one whose `str()` fails."""
+    try:
+        return without_controls(str(error)).strip()
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, there is an error to tell
+        return "(its message cannot be read)"
+
+
 def describe_error(error: BaseException) -> str:
     """Say what an error is in one text without secrets: its kind and its message."""
-    try:
-        said = str(error).strip()
-    except Exception:  # noqa: BLE001 - an error whose own message fails is described all the same
-        said = "(its message cannot be written)"
+    said = message_of(error)
     return redact(f"{type(error).__name__}: {said}" if said else type(error).__name__)
 
 

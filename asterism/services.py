@@ -5,9 +5,9 @@ Fields that a side does not know are ignored, so either may be newer than the ot
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, field_validator, model_validator
 
 from asterism.ledger import Entry
 
@@ -89,6 +89,25 @@ class ServiceUsage(BaseModel):
         return entry
 
 
+_VALUES = ("const", "enum", "default", "examples")
+
+
+def _unpatterned(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_unpatterned(item) for item in cast(list[Any], schema)]
+    if not isinstance(schema, dict):
+        return schema
+    fields = cast(dict[str, Any], schema)
+    dropped = {name for name in ("pattern", "$schema") if isinstance(fields.get(name), str)}
+    if isinstance(fields.get("patternProperties"), dict):  # what else is allowed depends on them
+        dropped |= {"patternProperties", "additionalProperties", "unevaluatedProperties"}
+    return {
+        name: value if name in _VALUES else _unpatterned(value)
+        for name, value in fields.items()
+        if name not in dropped
+    }
+
+
 class ServiceQuestion(BaseModel):
     """What a service asks a person."""
 
@@ -102,6 +121,14 @@ class ServiceQuestion(BaseModel):
     """The JSON schema of the answer. None: anything that is not empty."""
     context: dict[str, Any] = Field(default_factory=dict[str, Any])
     """What helps to answer."""
+
+    @field_validator("response_schema")
+    @classmethod
+    def _without_patterns(cls, schema: dict[str, Any] | None) -> Any:
+        """Leave out regular expressions: a hostile one takes years to check an answer."""
+        if schema is None or "$schema" not in schema:
+            return _unpatterned(schema)
+        return {"$schema": schema["$schema"], **_unpatterned(schema)}
 
 
 class _Reply(BaseModel):

@@ -1,24 +1,29 @@
 """The threads of a database: which there are, what they are, what was said."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
 from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
 
-from asterism.errors import ConfigurationError
-from asterism.graphs.catalog import open_graph
+from asterism.errors import ConfigurationError, StorageError
 from asterism.graphs.checks import check_thread
 from asterism.models import OFFLINE
+from asterism.plain import as_dict, as_list, shortened
+from asterism.retention.opening import rows_of
 from asterism.runs import Graph
+from asterism.state import WorkflowState
 
 MEMORY_FILE = ":memory:"
 """What `--db` names a database that is gone with the process."""
-Opener = Callable[[str], Awaitable[Graph]]
-"""Opens a graph by name, to read its threads."""
+_MODEL = re.compile(r"[\w./@+-]{1,100}(:[\w./@:+-]{1,200})?", re.ASCII)
 
 
 def database(given: str | None) -> str:
@@ -36,51 +41,62 @@ def config_of(thread: str, graph: str, model: str) -> RunnableConfig:
     return {"configurable": {"thread_id": thread}, "metadata": {"graph": graph, "model": model}}
 
 
-async def list_threads(
-    saver: BaseCheckpointSaver[Any], limit: int, opener: Opener | None = None
-) -> list[dict[str, str]]:
+async def list_threads(saver: BaseCheckpointSaver[Any], limit: int) -> list[dict[str, str]]:
     """List the latest threads, each with its graph, status, time and request.
+
+    No graph is opened for it. A thread whose rows are damaged is listed as such.
 
     Args:
         saver: The database.
         limit: How many, the latest first.
-        opener: Opens their graphs. None: any graph that can be imported is opened.
     """
-
-    async def opened(name: str) -> Graph:
-        return open_graph(name, model=OFFLINE, checkpointer=saver)
-
-    found: dict[str, dict[str, str]] = {}
-    async for item in saver.alist(None, filter={"source": "input"}):
-        place = item.config.get("configurable") or {}
-        thread = str(place["thread_id"])
-        if place.get("checkpoint_ns") or thread in found:
-            continue
-        if len(found) == limit:
-            break
-        graph = cast(dict[str, Any], item.metadata).get("graph")
-        row = {"thread": thread, "graph": str(graph or "?"), "status": "?", "request": ""}
-        found[thread] = {**row, "when": item.checkpoint["ts"][:16].replace("T", " ")}
-    for row in found.values():  # only now: the saver is locked while it lists
-        if row["graph"] != "?":
-            await _fill(opener or opened, row)
-    return list(found.values())
+    reader = reader_of(saver)
+    return [
+        await _row(saver, reader, thread)
+        for thread in await asyncio.to_thread(_latest, saver, limit)
+    ]
 
 
-async def _fill(opener: Opener, row: dict[str, str]) -> None:
+def reader_of(saver: BaseCheckpointSaver[Any]) -> Graph:
+    """Make a graph that reads the stored state of any workflow, and runs nothing."""
+    graph = StateGraph(WorkflowState)
+    graph.add_node("nothing", _nothing)
+    graph.add_edge(START, "nothing")
+    return graph.compile(checkpointer=saver)
+
+
+async def _row(saver: BaseCheckpointSaver[Any], reader: Graph, thread: str) -> dict[str, str]:
+    row = {"thread": thread, "graph": "?", "status": "?", "when": "?", "request": ""}
+    place: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
     try:
-        graph = await opener(row["graph"])
-    except ConfigurationError:
-        return  # a graph of another project's; the thread is listed all the same
-    config: RunnableConfig = {"configurable": {"thread_id": row["thread"]}}
-    snapshot = await graph.aget_state(config)
-    row["status"] = str(snapshot.values.get("status", "?"))
-    brief = snapshot.values.get("brief") or [""]
-    row["request"] = " ".join(brief[0].split())[:60]
+        saved = await saver.aget_tuple(place)
+        if saved is None:
+            return row
+        row["graph"] = str(as_dict(saved.metadata).get("graph") or "?")
+        row["when"] = str(saved.checkpoint["ts"])[:16].replace("T", " ")
+        values = as_dict((await reader.aget_state(place)).values)
+    except StorageError:
+        return {**row, "status": "damaged"}
+    row["status"] = str(values.get("status", "?"))
+    brief = as_list(values.get("brief"))
+    row["request"] = " ".join(str((brief or [""])[0] or "").split())[:60]
+    return row
+
+
+def _latest(saver: BaseCheckpointSaver[Any], limit: int) -> Sequence[str]:
+    """Return the ids of the threads that were written last."""
+    if isinstance(saver, InMemorySaver):
+        stored = {thread: spaces[""] for thread, spaces in saver.storage.items() if spaces.get("")}
+        return sorted(stored, key=lambda thread: max(stored[thread]), reverse=True)[:limit]
+    return rows_of(saver).latest_threads(limit)
+
+
+def _nothing(state: WorkflowState) -> dict[str, Any]:
+    return {}
 
 
 async def origin_of(saver: BaseCheckpointSaver[Any], thread: str) -> tuple[str, str]:
-    """Return the graph and the model that a thread was started with.
+    """Return the graph and the model that a thread is labelled with: data, which opens nothing.
 
     Raises:
         ConfigurationError: There is no such thread, it was not started from here, or it is no
@@ -89,12 +105,27 @@ async def origin_of(saver: BaseCheckpointSaver[Any], thread: str) -> tuple[str, 
     config: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
     check_thread(config)
     saved = await saver.aget_tuple(config)
-    facts = cast(dict[str, Any], saved.metadata) if saved else {}
-    if "graph" not in facts:
+    facts = as_dict(saved.metadata) if saved else {}
+    graph, model = facts.get("graph"), facts.get("model", OFFLINE)
+    if not isinstance(graph, str):
         raise ConfigurationError(
             f"There is no thread {thread!r} of Asterism's in this database; see: asterism threads"
         )
-    return facts["graph"], facts.get("model", OFFLINE)
+    return graph, model if isinstance(model, str) else OFFLINE
+
+
+def check_model_label(model: str) -> str:
+    """Return the name of a model that stored data gives.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not _MODEL.fullmatch(model):
+        raise ConfigurationError(
+            f"The stored name of a model is {shortened(repr(model), 120)}. Allowed: offline, or "
+            "provider:model. Choose one with --model."
+        )
+    return model
 
 
 def transcript(snapshot: StateSnapshot) -> list[dict[str, str]]:

@@ -1,15 +1,18 @@
 """The graphs that are shipped, by name, and any other as `module:attribute`."""
 
 import importlib
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from types import FunctionType
+from typing import Any, TypeVar, cast, get_origin
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism.errors import ConfigurationError
+from asterism.files import raise_faults, read_values, strangers, table_at
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.consensus import create_consensus
 from asterism.graphs.event_planning import create_event_planning
@@ -17,6 +20,7 @@ from asterism.graphs.research import create_research
 from asterism.graphs.toy_example import create_toy_example
 from asterism.graphs.update_manifest import create_update_manifest
 from asterism.models import ModelLike
+from asterism.plain import as_list, shortened
 from asterism.runs import Graph, is_graph
 
 
@@ -59,14 +63,67 @@ SHIPPED = {
 }
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+_MARK = "__graph_factory__"
+_GRAPHS = ("SupervisorWorkflowBuilder", "Workflow", "StateGraph", "CompiledStateGraph", "Pregel")
+"""What a function that makes graphs may be annotated to return."""
+PROJECT = "asterism.toml"
+"""The file of a project's folder that names its graphs: `graphs = ["module:attribute"]`."""
+
+
+def graph_factory(function: F) -> F:
+    """Mark a function that makes a graph, so that `module:attribute` may name it.
+
+    A function whose one parameter is called `model`, or that is annotated to return a builder
+    or a graph, needs no mark.
+    """
+    setattr(function, _MARK, True)
+    return function
+
+
+def named_graphs(graphs: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the graphs that stored threads may be opened with.
+
+    Those are the shipped ones, the given ones, and what `asterism.toml` in the working folder
+    lists.
+
+    Raises:
+        ConfigurationError: The file cannot be used.
+    """
+    path, listed = Path(PROJECT), list[Any]()
+    if path.is_file():
+        faults: list[str] = []
+        table = table_at(read_values(path), PROJECT, faults)
+        listed = as_list(table.get("graphs", []))
+        faults += strangers(table, ("graphs",), "")
+        if not all(isinstance(name, str) for name in listed):
+            faults.append("graphs: it must be a list of names such as 'module:attribute'")
+        raise_faults(path, faults)
+    return tuple(dict.fromkeys([*SHIPPED, *graphs, *listed]))
+
+
+def check_named(name: str, graphs: Collection[str]) -> None:
+    """Check that the graph that stored data names was named by a person as well.
+
+    Raises:
+        ConfigurationError: It was not. Nothing is imported for it.
+    """
+    if name not in graphs:
+        raise ConfigurationError(
+            f"The graph {shortened(repr(name), 120)} is not served here: stored data alone names "
+            f"it. Allowed: {', '.join(graphs)}, and what you name: --graph module:attribute, or "
+            f"graphs = [...] in {PROJECT}."
+        )
+
+
 def open_graph(
     name: str, *, model: ModelLike, checkpointer: BaseCheckpointSaver[Any] | None = None
 ) -> Graph:
-    """Open a graph by name.
+    """Open a graph that a person has named; for a name that was stored, see `check_named`.
 
     Args:
         name: The name of a shipped graph, or `module:attribute`, where the attribute is a
-            builder, a compiled graph, or a function of the model to one of them.
+            builder, a compiled graph, or a function that makes one: see `graph_factory`.
         model: The model of a shipped graph or of such a function.
         checkpointer: Where its threads are stored.
 
@@ -78,19 +135,17 @@ def open_graph(
         found = SHIPPED[name].create(model)
     else:
         found = _load(name)
-        if (
-            not isinstance(found, SupervisorWorkflowBuilder)
-            and not is_graph(found)
-            and callable(found)
-        ):
-            found = found(model)
+        if not isinstance(found, SupervisorWorkflowBuilder) and _is_factory(found):
+            make = cast(Callable[..., object], found)
+            found = make(model) if _takes_model(make) else make()
     if isinstance(found, SupervisorWorkflowBuilder):
         return cast(Graph, found.build(checkpointer=checkpointer))
     if is_graph(found):
         return found.copy({"checkpointer": checkpointer})
     raise ConfigurationError(
         f"{name!r} is a {type(found).__name__}; allowed: a SupervisorWorkflowBuilder, a compiled "
-        "graph, or a function of a model that returns one"
+        "graph, or a function that returns one: with one parameter, called model, or marked by "
+        "@asterism.graph_factory"
     )
 
 
@@ -98,12 +153,54 @@ def _load(name: str) -> object:
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise ConfigurationError(
-            f"There is no graph {name!r}; there are {', '.join(SHIPPED)}, and your own as "
-            "module:attribute"
+            f"There is no graph {shortened(repr(name), 120)}; there are {', '.join(SHIPPED)}, and "
+            "your own as module:attribute"
+        )
+    if not all(part.isidentifier() for part in [*module.split("."), attribute]):
+        raise ConfigurationError(
+            f"The graph {shortened(repr(name), 120)} cannot be opened: it is no name such as "
+            "package.module:attribute"
         )
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as python -m does
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"The graph {name!r} cannot be opened: {error}") from error
+    except (ImportError, AttributeError, SyntaxError, SystemExit) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ConfigurationError(f"The graph {name!r} cannot be opened: {said}") from error
+
+
+def _is_factory(thing: object) -> bool:
+    """Whether something is a function that makes graphs; nothing else is ever called."""
+    if is_graph(thing) or not callable(thing):
+        return False
+    if getattr(thing, _MARK, None) is True:
+        return True
+    function = cast(object, thing)
+    if not isinstance(function, FunctionType):
+        return False
+    needed = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    return needed == ["model"] or (len(needed) <= 1 and _returns_graph(function))
+
+
+def _returns_graph(function: FunctionType) -> bool:
+    """Whether a function is annotated to return a builder or a graph; nothing is evaluated."""
+    annotated: object = function.__annotations__.get("return")
+    if isinstance(annotated, str):
+        return annotated.partition("[")[0].rpartition(".")[2] in _GRAPHS
+    kind = get_origin(annotated) or annotated
+    return isinstance(kind, type) and any(base.__name__ in _GRAPHS for base in kind.__mro__)
+
+
+def _takes_model(function: Callable[..., object]) -> bool:
+    """Whether a function takes a model."""
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    return True

@@ -159,6 +159,7 @@ PUBLIC = [
     "generate_detailed_tool_trace",
     "generate_orchestrator_flowchart",
     "generate_timeline",
+    "graph_factory",
     "idempotency_key",
     "instrument",
     "lines_of",

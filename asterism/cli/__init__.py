@@ -1,6 +1,7 @@
 """The command line: `asterism run event_planning "..."`."""
 
 import gc
+import logging
 
 GARBAGE = 50_000
 """How many new objects the process looks through for garbage at a time.
@@ -14,7 +15,10 @@ def main() -> None:
     """Run the command line."""
     gc.set_threshold(GARBAGE)
     from asterism.cli.app import app
+    from asterism.cli.terminal import SafeFormatter
 
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(SafeFormatter())
     app()
 
 

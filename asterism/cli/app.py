@@ -11,9 +11,10 @@ from rich.table import Table
 
 from asterism.cli import keeping, working
 from asterism.cli.late import engine
-from asterism.cli.options import AsJson, Database, GraphName, Model, exit_with, text_of
-from asterism.cli.terminal import ERRORS, FAILED, NEEDS_INPUT, print_json
+from asterism.cli.options import AsJson, Database, GraphName, Graphs, Model, exit_with, text_of
+from asterism.cli.terminal import ERRORS, FAILED, NEEDS_INPUT, print_json, print_text
 from asterism.defaults import OFFLINE
+from asterism.errors import ConfigurationError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__
@@ -43,9 +44,9 @@ def run(
             _introduce(model)
             config = engine.config_of(thread, graph, model)
             given = {"messages": [("user", request)]}
-            with _going_on(thread, kept=db != engine.MEMORY_FILE):
+            with _going_on(engine.again(thread, graph), kept=db != engine.MEMORY_FILE):
                 outcome = await engine.drive(opened, config, given, ask=not as_json)
-            return engine.finish(outcome, thread, as_json=as_json, out=out)
+            return engine.finish(outcome, thread, graph=graph, as_json=as_json, out=out)
 
     exit_with(work())
 
@@ -55,6 +56,9 @@ def resume(
     thread: str,
     answer: Annotated[str | None, typer.Argument(help="The answer; nothing: just go on.")] = None,
     request_id: Annotated[str | None, typer.Option("--id", help="Which question.")] = None,
+    graph: Annotated[
+        str | None, typer.Option(help="The graph of the thread, where it is not a shipped one.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Another model than before.")] = None,
     queue: Annotated[bool, typer.Option("--queue", help="Let a worker go on with it.")] = False,
     quota: working.Quotas = None,
@@ -68,25 +72,25 @@ def resume(
         if queue and answer is None:
             return await working.resume_queued(db, thread, quota)
         async with engine.aopen_checkpointer(engine.database(db)) as saver:
-            graph, used = await engine.origin_of(saver, thread)
-            opened = engine.open_graph(graph, model=model or used, checkpointer=saver)
-            config = engine.config_of(thread, graph, model or used)
+            name, used = await _named(saver, thread, graph, model)
+            opened = engine.open_graph(name, model=used, checkpointer=saver)
+            config = engine.config_of(thread, name, used)
             pending = await engine.apending_requests(opened, config)
             if answer is not None:
                 answers = {request_id: answer} if request_id else answer
                 given: Any = engine.answer_command(pending, answers)
                 if queue:
-                    return await _hand_over(db, thread, given, (graph, model or used))
+                    return await _hand_over(db, thread, given, (name, used))
             else:
                 given = None
                 if pending or not engine.is_unfinished(await opened.aget_state(config)):
                     what = "waits for an answer" if pending else "has nothing unfinished"
                     ERRORS.print(f"The thread {thread} {what}.", markup=False)
                     return NEEDS_INPUT if pending else FAILED
-            _introduce(model or used)
-            with _going_on(thread, kept=db != engine.MEMORY_FILE):
+            _introduce(used)
+            with _going_on(engine.again(thread, name), kept=db != engine.MEMORY_FILE):
                 outcome = await engine.drive(opened, config, given, ask=not as_json)
-            return engine.finish(outcome, thread, as_json=as_json, out=out)
+            return engine.finish(outcome, thread, graph=name, as_json=as_json, out=out)
 
     exit_with(work())
 
@@ -113,9 +117,7 @@ def ui(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
     model: Model = OFFLINE,
     db: Database = None,
-    graphs: Annotated[
-        list[str] | None, typer.Option("--graph", help="Further graphs, as module:attribute.")
-    ] = None,
+    graphs: Graphs = None,
     pace: Annotated[
         float, typer.Option(min=0, help="Seconds that a reply of the offline model takes.")
     ] = 0,
@@ -123,11 +125,12 @@ def ui(
     """Watch runs and answer their questions in a browser on this machine."""
 
     async def work() -> int:
-        for name in graphs or ():
+        named = engine.named_graphs(graphs or ())
+        for name in named:
             engine.open_graph(name, model=model)
         async with engine.aopen_checkpointer(engine.database(db)):
             _introduce(model)  # what cannot be used is told before the server starts
-        await engine.serve_page(port=port, db=db, graphs=graphs or (), model=model, pace=pace)
+        await engine.serve_page(port=port, db=db, graphs=named, model=model, pace=pace)
         return 0
 
     exit_with(work())
@@ -140,7 +143,7 @@ def list_graphs(as_json: AsJson = False) -> None:
         print_json({name: shipped.description for name, shipped in engine.SHIPPED.items()})
         return
     for name, shipped in engine.SHIPPED.items():
-        typer.echo(f"{name}\n  {shipped.description}\n  asterism run {name} {shipped.example!r}")
+        print_text(f"{name}\n  {shipped.description}\n  asterism run {name} {shipped.example!r}")
 
 
 @app.command()
@@ -153,7 +156,7 @@ def graph(
 
     async def work() -> int:
         drawing = engine.open_graph(name, model=OFFLINE).get_graph(xray=xray)
-        typer.echo(drawing.draw_ascii() if ascii else drawing.draw_mermaid())
+        print_text(drawing.draw_ascii() if ascii else drawing.draw_mermaid())
         return 0
 
     exit_with(work())
@@ -176,7 +179,7 @@ def threads(
         table = Table("thread", "graph", "status", "when", "request", box=None)
         for row in found:
             table.add_row(*(row[key] for key in ("thread", "graph", "status", "when", "request")))
-        ERRORS.print(table) if not found else typer.echo(text_of(table))
+        ERRORS.print(table) if not found else print_text(text_of(table))
         return 0
 
     exit_with(work())
@@ -189,15 +192,13 @@ def show(thread: str, db: Database = None, as_json: AsJson = False) -> None:
     async def work() -> int:
         async with engine.aopen_checkpointer(engine.database(db)) as saver:
             name, model = await engine.origin_of(saver, thread)
-            opened = engine.open_graph(name, model=OFFLINE, checkpointer=saver)
-            snapshot = await opened.aget_state(
-                engine.config_of(thread, name, model), subgraphs=True
-            )
+            reader = engine.reader_of(saver)
+            snapshot = await reader.aget_state(engine.config_of(thread, name, model))
         lines = engine.transcript(snapshot)
         if as_json:
             print_json({"thread": thread, "graph": name, "messages": lines})
         else:
-            typer.echo("\n\n".join(f"{line['name']}: {line['text']}" for line in lines))
+            print_text("\n\n".join(f"{line['name']}: {line['text']}" for line in lines))
         return 0
 
     exit_with(work())
@@ -220,10 +221,26 @@ def trace(
             chosen = {"tools": tools, "timeline": timeline}
             format: engine.Format = "json" if as_json else "mermaid" if mermaid else "ascii"
             drawn = await engine.picture(saver, thread, chosen=chosen, format=format, other=diff)
-        typer.echo(drawn, nl=False)
+        print_text(drawn.removesuffix("\n"))
         return 0
 
     exit_with(work())
+
+
+async def _named(saver: Any, thread: str, graph: str | None, model: str | None) -> tuple[str, str]:
+    """Return the graph and the model of a thread: what a person says, else its labels."""
+    if graph is not None and model is not None:
+        return graph, model
+    name, used = await engine.origin_of(saver, thread)
+    if graph is None:
+        try:
+            engine.check_named(name, engine.named_graphs())
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"{error} If you trust it, go on with: asterism resume {thread} --graph "
+                "module:attribute, and the graph that the thread was started with."
+            ) from None
+    return graph or name, model or engine.check_model_label(used)
 
 
 async def _hand_over(db: str | None, thread: str, given: Any, origin: tuple[str, str]) -> int:
@@ -249,11 +266,11 @@ def _introduce(model: str) -> None:
 
 
 @contextmanager
-def _going_on(thread: str, *, kept: bool) -> Generator[None]:
+def _going_on(again: str, *, kept: bool) -> Generator[None]:
     """Say how to go on when a run breaks off, where what was done is kept."""
     try:
         yield
     except BaseException:
         if kept:
-            ERRORS.print(f"What was done is kept; go on with: asterism resume {thread}")
+            ERRORS.print(f"What was done is kept; go on with: {again}", markup=False)
         raise

@@ -1,12 +1,12 @@
 """All of the engine that commands use."""
 
-from asterism.cli.output import finish
+from asterism.cli.output import again, finish
 from asterism.cli.page import serve_page
 from asterism.cli.running import drive
 from asterism.cli.supervise import summary, supervise_file
 from asterism.cli.trace import picture
 from asterism.events import Event, EventBus
-from asterism.graphs.catalog import SHIPPED, open_graph
+from asterism.graphs.catalog import SHIPPED, check_named, named_graphs, open_graph
 from asterism.people import answer_command, apending_requests
 from asterism.pictures import Format
 from asterism.remembering.longterm import forget_everywhere
@@ -14,7 +14,16 @@ from asterism.retention import USER_KEYS, export_thread, forget_user, import_thr
 from asterism.runs import is_unfinished
 from asterism.storage import aopen_checkpointer, is_postgres, migrate, open_checkpointer, open_store
 from asterism.supervision import AgentProgress, SupervisorConfig
-from asterism.threads import MEMORY_FILE, config_of, database, list_threads, origin_of, transcript
+from asterism.threads import (
+    MEMORY_FILE,
+    check_model_label,
+    config_of,
+    database,
+    list_threads,
+    origin_of,
+    reader_of,
+    transcript,
+)
 
 __all__ = [
     "MEMORY_FILE",
@@ -25,9 +34,12 @@ __all__ = [
     "EventBus",
     "Format",
     "SupervisorConfig",
+    "again",
     "answer_command",
     "aopen_checkpointer",
     "apending_requests",
+    "check_model_label",
+    "check_named",
     "config_of",
     "database",
     "drive",
@@ -40,12 +52,14 @@ __all__ = [
     "is_unfinished",
     "list_threads",
     "migrate",
+    "named_graphs",
     "open_checkpointer",
     "open_graph",
     "open_store",
     "origin_of",
     "picture",
     "prune",
+    "reader_of",
     "serve_page",
     "summary",
     "supervise_file",

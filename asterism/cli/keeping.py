@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 
 from asterism.cli.late import engine
 from asterism.cli.options import AsJson, Database, exit_with
-from asterism.cli.terminal import ERRORS, FAILED, print_json
+from asterism.cli.terminal import ERRORS, FAILED, print_json, print_text
 from asterism.errors import ConfigurationError, StorageError
 
 commands = typer.Typer()
@@ -60,7 +59,7 @@ def prune_database(
         if as_json:
             print_json(asdict(found))
             return 0
-        typer.echo(
+        print_text(
             f"{found.threads} threads and {found.checkpoints} checkpoints of others deleted; "
             f"{found.busy} driven and {found.unfinished} unfinished threads left alone; "
             f"{found.bytes_before / 1e6:.1f} MB are now {found.bytes_after / 1e6:.1f} MB."
@@ -80,11 +79,12 @@ def export_to_json(
 
     async def work() -> int:
         with engine.open_checkpointer(engine.database(db)) as saver:
-            text = json.dumps(engine.export_thread(saver, thread), ensure_ascii=False, indent=1)
+            data = engine.export_thread(saver, thread)
         if out is None:
-            sys.stdout.write(f"{text}\n")
+            print_json(data, indent=1)
         else:
             out.touch(mode=0o600)  # what people told the workflow stands in it
+            text = json.dumps(data, ensure_ascii=False, indent=1)
             out.write_text(f"{text}\n", encoding="utf-8")
         return 0
 
@@ -102,7 +102,7 @@ def import_from_json(
     async def work() -> int:
         with engine.open_checkpointer(engine.database(db)) as saver:
             name = engine.import_thread(saver, _read(file), thread_id=thread)
-        typer.echo(name)
+        print_text(name)
         return 0
 
     exit_with(work())
@@ -125,7 +125,7 @@ def forget(
         ):
             found = engine.forget_user(saver, user, keys=tuple(key or engine.USER_KEYS))
             memories = engine.forget_everywhere(store, user)
-        typer.echo(f"{len(found.threads)} threads and {memories} memories deleted.")
+        print_text(f"{len(found.threads)} threads and {memories} memories deleted.")
         if found.busy:
             ERRORS.print(
                 f"{len(found.busy)} threads are driven just now: {', '.join(found.busy)}. "

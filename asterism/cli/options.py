@@ -6,11 +6,11 @@ from collections.abc import Coroutine
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from asterism.cli.terminal import ERRORS, FAILED, STOPPED
+from asterism.cli.terminal import ERRORS, FAILED, STOPPED, SafeConsole
 from asterism.errors import AsterismError
+from asterism.redaction import describe_error
 
 Model = Annotated[str, typer.Option(envvar="ASTERISM_MODEL", help="provider:model, or offline.")]
 Database = Annotated[
@@ -19,6 +19,10 @@ Database = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 GraphName = Annotated[str, typer.Argument(help="A shipped graph, or module:attribute.")]
+Graphs = Annotated[
+    list[str] | None,
+    typer.Option("--graph", help="A graph of yours, as module:attribute; may be repeated."),
+]
 
 
 def exit_with(work: Coroutine[Any, Any, int]) -> None:
@@ -30,7 +34,7 @@ def exit_with(work: Coroutine[Any, Any, int]) -> None:
     except AsterismError as error:
         ERRORS.print(str(error), style="red", markup=False)
         code = FAILED
-    except Exception as error:
+    except BaseException as error:
         if os.environ.get("ASTERISM_DEBUG"):
             raise
         ERRORS.print(_sentence(error), style="red", markup=False)
@@ -38,17 +42,17 @@ def exit_with(work: Coroutine[Any, Any, int]) -> None:
     raise typer.Exit(code)
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     """Say in one sentence what went wrong outside of Asterism."""
-    said = " ".join(str(error).split()) or "no reason given"
+    said = " ".join(describe_error(error).split())
     if type(error).__module__.split(".")[0] in ("openai", "anthropic", "httpx", "httpx2"):
-        return f"The model's server cannot be used ({type(error).__name__}): {said}"
-    return f"{type(error).__name__}: {said}"
+        return f"The model's server cannot be used: {said}"
+    return said
 
 
 def text_of(table: Table) -> str:
     """Return a table as text, of one width wherever it is printed."""
-    console = Console(width=120)
+    console = SafeConsole(width=120, color_system=None, markup=False, emoji=False)
     with console.capture() as captured:
         console.print(table)
     return captured.get().rstrip()

@@ -1,19 +1,35 @@
 """What the command line prints and writes: results, questions, files."""
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import BaseMessage
-from rich.console import Console
 from rich.markdown import Markdown
 
 from asterism.cli.running import Outcome
-from asterism.cli.terminal import ERRORS, FAILED, NEEDS_INPUT, STOPPED, print_json
+from asterism.cli.terminal import (
+    ERRORS,
+    FAILED,
+    NEEDS_INPUT,
+    STOPPED,
+    SafeConsole,
+    print_json,
+    print_text,
+)
+from asterism.controls import shown_text
+from asterism.graphs.catalog import named_graphs
 
 
-def finish(outcome: Outcome, thread: str, *, as_json: bool, out: Path | None) -> int:
+def again(thread: str, graph: str, answer: str = "") -> str:
+    """Return the command that goes on with a thread."""
+    named = "" if graph in named_graphs() else f" --graph {graph}"
+    return f"asterism resume {shlex.quote(thread)}{answer}{named}"
+
+
+def finish(outcome: Outcome, thread: str, *, graph: str, as_json: bool, out: Path | None) -> int:
     """Print the result, or what is open, and return the exit code."""
     values = outcome.snapshot.values
     if as_json:
@@ -23,10 +39,11 @@ def finish(outcome: Outcome, thread: str, *, as_json: bool, out: Path | None) ->
     elif not outcome.drained:
         _print_answer(_answer(values))
     if outcome.drained:
-        ERRORS.print(f"Stopped. Go on with: asterism resume {thread}", markup=False)
+        ERRORS.print(f"Stopped. Go on with: {again(thread, graph)}", markup=False)
         return STOPPED
     if outcome.pending:
-        ERRORS.print(f"Answer with: asterism resume {thread} 'your answer'", markup=False)
+        command = again(thread, graph, " 'your answer'")
+        ERRORS.print(f"Answer with: {command}", markup=False)
         return NEEDS_INPUT
     if out:
         for path in write_files(values, out):
@@ -83,6 +100,6 @@ def _answer(values: dict[str, Any]) -> str:
 
 def _print_answer(text: str) -> None:
     if sys.stdout.isatty():
-        Console().print(Markdown(text))
+        SafeConsole(emoji=False).print(Markdown(shown_text(text), hyperlinks=False))
     else:
-        sys.stdout.write(text + "\n")
+        print_text(text)

@@ -14,9 +14,11 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot
 from rich.prompt import Prompt
+from rich.text import Text
 
 from asterism.cli.board import Board
 from asterism.cli.terminal import ERRORS
+from asterism.controls import shown_text
 from asterism.events import BUS, EventBus
 from asterism.people import PendingRequest, answer_command, open_requests
 from asterism.runs import Graph
@@ -90,6 +92,6 @@ def _drain_on_interrupt(control: RunControl) -> Generator[None]:
 
 def _asked(request: PendingRequest) -> str:
     ERRORS.print(f"\n{request.participant} asks:", style="bold", markup=False)
-    while not (answer := Prompt.ask(request.prompt, console=ERRORS).strip()):
+    while not (answer := Prompt.ask(Text(shown_text(request.prompt)), console=ERRORS).strip()):
         ERRORS.print("The answer is empty.")
     return answer

@@ -1,8 +1,6 @@
 """Children from a file: run them, show them live, stop at a step boundary."""
 
-import json
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,8 @@ from rich.live import Live
 from rich.text import Text
 from rich.tree import Tree
 
-from asterism.cli.terminal import ERRORS, FAILED
+from asterism.cli.output import again
+from asterism.cli.terminal import ERRORS, FAILED, print_json
 from asterism.errors import (
     AsterismError,
     ConfigurationError,
@@ -75,8 +74,9 @@ async def supervise_file(
             for remove in removers:
                 remove()
             await supervisor.shutdown(0)
+    opened = {entry.name: entry.graph for entry in content.children}
     for child in supervisor.children():
-        _explain(child)
+        _explain(child, opened.get(child.name, ""))
     progress = supervisor.aggregate_progress()
     completed = progress.counts[ChildStatus.COMPLETED] + finished.count(True)
     ERRORS.print(summary(progress), style="dim", markup=False, highlight=False)
@@ -137,7 +137,7 @@ async def _stop(supervisor: AgentSupervisor, *, again: bool) -> None:
     await supervisor.shutdown(0 if again else PATIENCE, pause=True)
 
 
-def _explain(child: SupervisedAgent) -> None:
+def _explain(child: SupervisedAgent, graph: str) -> None:
     """Say what is to be done about a child that did not complete."""
     if child.status is ChildStatus.COMPLETED:
         return
@@ -149,10 +149,10 @@ def _explain(child: SupervisedAgent) -> None:
             markup=False,
         )
     elif child.status is ChildStatus.PAUSED:
-        word = " 'your answer'" if child.questions else ""
+        command = again(child.thread_id, graph, " 'your answer'" if child.questions else "")
         for question in child.questions:
             ERRORS.print(f"  {question['prompt']}", markup=False)
-        ERRORS.print(f"  Go on with: asterism resume {child.thread_id}{word}", markup=False)
+        ERRORS.print(f"  Go on with: {command}", markup=False)
 
 
 def summary(progress: AgentProgress) -> str:
@@ -227,5 +227,4 @@ def _line(child: SupervisedAgent) -> Text:
 
 
 def _print_event(event: SupervisionEvent) -> None:
-    sys.stdout.write(json.dumps(event.as_json(), ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+    print_json(event.as_json(), indent=None)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -12,8 +11,8 @@ import typer
 from rich.table import Table
 
 from asterism.cli.late import engine
-from asterism.cli.options import AsJson, Database, GraphName, Model, exit_with, text_of
-from asterism.cli.terminal import ERRORS, print_json
+from asterism.cli.options import AsJson, Database, GraphName, Graphs, Model, exit_with, text_of
+from asterism.cli.terminal import ERRORS, print_json, print_text
 from asterism.defaults import OFFLINE
 from asterism.errors import ConfigurationError
 from asterism.plain import plain_facts, shortened
@@ -58,7 +57,7 @@ def enqueue_request(
         if as_json:
             print_json(asdict(found))
         else:
-            typer.echo(found.thread)
+            print_text(found.thread)
         return 0
 
     exit_with(work())
@@ -74,6 +73,7 @@ def run_a_worker(
     ask: Annotated[
         bool, typer.Option("--ask", help="At a quota, let a run rest until it is raised.")
     ] = False,
+    graphs: Graphs = None,
     db: Database = None,
 ) -> None:
     """Run what stands in the queue, until SIGTERM or Ctrl-C; runs go back at their next step."""
@@ -91,6 +91,7 @@ def run_a_worker(
         await run_worker(
             _postgres(db),
             concurrency=concurrency,
+            graphs=graphs or (),
             lease=lease,
             wait=not once,
             config=config,
@@ -140,11 +141,10 @@ def show_events(db: Database = None, as_json: AsJson = False) -> None:
 
     def show(event: "engine.Event") -> None:
         said = " ".join(f"{name}={value}" for name, value in event.facts.items())
-        line = shortened(f"{event.source}: {event.type} {said}", 200)
         if as_json:
-            line = json.dumps(event.as_json(), ensure_ascii=False)
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
+            print_json(event.as_json(), indent=None)
+        else:
+            print_text(shortened(f"{event.source}: {event.type} {said}", 200))
 
     async def work() -> int:
         url = _postgres(db)
@@ -223,9 +223,9 @@ def _print(saver: Any, progress: "engine.AgentProgress", *, as_json: bool) -> No
         print_json(plain_facts(facts))
         return
     counts = ", ".join(f"{count} {name}" for name, count in found.counts.items())
-    typer.echo(f"queue: {counts or 'empty'}; {len(found.workers)} workers")
+    print_text(f"queue: {counts or 'empty'}; {len(found.workers)} workers")
     if progress.children:
-        typer.echo(f"runs: {engine.summary(progress)}; {progress.percent:.0f} % ended")
+        print_text(f"runs: {engine.summary(progress)}; {progress.percent:.0f} % ended")
     for title, jobs in (
         ("waiting", found.waiting),
         ("running", found.running),
@@ -237,7 +237,7 @@ def _print(saver: Any, progress: "engine.AgentProgress", *, as_json: bool) -> No
             for job in jobs:
                 since = f"{job.seconds:.0f} s"
                 table.add_row(job.thread, job.graph, str(job.tries), since, job.why or "")
-            typer.echo(text_of(table))
+            print_text(text_of(table))
     for thread, request in found.questions:
-        typer.echo(f"{thread} asks: {request.prompt}")
-        typer.echo(f"  asterism resume {thread} 'your answer' --id {request.id}")
+        print_text(f"{thread} asks: {request.prompt}")
+        print_text(f"  asterism resume {thread} 'your answer' --id {request.id}")

@@ -37,6 +37,15 @@ class PostgresRows:
         )
         return [(row["thread_id"], row["latest"]) for row in rows]
 
+    def latest_threads(self, limit: int) -> Sequence[str]:
+        """Return the ids of the threads that were written last, the latest first."""
+        rows = self._run(
+            "SELECT thread_id FROM checkpoints WHERE checkpoint_ns = '' "
+            "GROUP BY thread_id ORDER BY max(checkpoint_id) DESC LIMIT %s",
+            (limit,),
+        )
+        return [row["thread_id"] for row in rows]
+
     def latest(self, thread: str) -> str | None:
         """Return the id of the latest checkpoint of a thread."""
         query = "SELECT max(checkpoint_id) AS latest FROM checkpoints WHERE thread_id = %s"

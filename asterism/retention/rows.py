@@ -25,6 +25,10 @@ class Rows(Protocol):
         """Return threads in the order of their ids, each with its latest checkpoint's id."""
         ...
 
+    def latest_threads(self, limit: int) -> Sequence[str]:
+        """Return the ids of the threads that were written last, the latest first."""
+        ...
+
     def latest(self, thread: str) -> str | None:
         """Return the id of the latest checkpoint of a thread."""
         ...

@@ -24,6 +24,16 @@ class SqliteRows:
             (after, limit),
         )
 
+    def latest_threads(self, limit: int) -> Sequence[str]:
+        """Return the ids of the threads that were written last, the latest first."""
+        rows = self._read(
+            "SELECT thread_id FROM checkpoints "
+            "WHERE checkpoint_ns = '' AND typeof(thread_id) = 'text' "
+            "GROUP BY thread_id ORDER BY max(checkpoint_id) DESC LIMIT ?",
+            (limit,),
+        )
+        return [thread for (thread,) in rows]
+
     def latest(self, thread: str) -> str | None:
         """Return the id of the latest checkpoint of a thread."""
         query = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ?"

@@ -94,10 +94,13 @@ def import_thread(
             nothing of it is stored then.
         ThreadBusyError: Somebody drives a thread of that name.
     """
-    thread = _checked(data)
-    name = thread_id or thread.thread_id
     rows = rows_of(saver)
-    ready = [(row, *_decoded(row)) for row in thread.checkpoints]
+    try:
+        thread = _checked(data)
+        ready = [(row, *_decoded(row)) for row in thread.checkpoints]
+    except RecursionError as error:
+        raise StorageError("The data is nested too deep to be a thread.") from error
+    name = thread_id or thread.thread_id
     release = _leased(saver, name)
     try:
         if rows.latest(name) is not None:
@@ -162,7 +165,8 @@ def _checked(data: object) -> _StoredThread:
 def _decoded(row: _StoredCheckpoint) -> tuple[dict[str, Any], list[Write]]:
     checkpoint = as_dict(decode(row.checkpoint))
     whole = checkpoint.keys() >= _FIELDS and checkpoint["id"] == row.id
-    if not whole or not isinstance(decode(row.metadata), dict):
+    metadata = decode(row.metadata)
+    if not whole or not isinstance(metadata, dict) or not _are_names(as_dict(metadata)):
         raise StorageError(f"The checkpoint {row.id!r} of the file is not a checkpoint.")
     writes = [
         Write(
@@ -177,6 +181,12 @@ def _decoded(row: _StoredCheckpoint) -> tuple[dict[str, Any], list[Write]]:
         for write in row.writes
     ]
     return checkpoint, writes
+
+
+def _are_names(labels: dict[str, Any]) -> bool:
+    """Whether a thread is labelled with names; they open nothing, but are shown."""
+    found = [labels[key] for key in ("graph", "model") if key in labels]
+    return all(isinstance(name, str) and name.isprintable() and len(name) < 256 for name in found)
 
 
 def _store(

@@ -20,7 +20,7 @@ from asterism.supervision.driving import in_task, in_thread
 from asterism.supervision.gauge import Gauge
 from asterism.supervision.guard import AsyncGuard, Guard
 from asterism.supervision.outcomes import GO_ON, Outcome, entry, outcome_of
-from asterism.supervision.threads import CREW, Crew
+from asterism.supervision.threads import CREW, Crew, escaped
 
 T = TypeVar("T")
 
@@ -214,7 +214,7 @@ class Attempt:
         except GraphDrained as drained:
             return Outcome(kind="drained", reason=drained.reason)
         except Exception as error:  # noqa: BLE001 - the supervisor judges it
-            return Outcome(kind="crashed", error=error)
+            return Outcome(kind="crashed", error=escaped(error))
 
     def _heard(self, path: tuple[str, ...], mode: str, payload: Any) -> None:
         if self._over:
@@ -245,6 +245,8 @@ def _outcome(done: "asyncio.Future[Outcome]") -> Outcome:
         return done.result()
     except asyncio.CancelledError:
         return Outcome(kind="cancelled")
+    except BaseException as error:  # noqa: BLE001 - the supervisor judges it
+        return Outcome(kind="crashed", error=escaped(error))
 
 
 def apart() -> Context:

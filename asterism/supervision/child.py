@@ -142,9 +142,11 @@ class Child(Member):
         except asyncio.CancelledError:
             self._give_up("its event loop was shut down", Type.KILLED)
             raise
-        except Exception as error:  # noqa: BLE001 - a child without an end is worse
+        except BaseException as error:
             _log.exception("The supervisor could not keep the child %s.", self.id)
             self._give_up(describe_error(error), Type.FAILED)
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise  # it did not come from the child, whose own end with it
         finally:
             self.watch.end()
             try:

@@ -18,6 +18,7 @@ team = "events"
 ```
 """
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -97,7 +98,9 @@ def _entry(
         faults += [f"{place}.{key}: it is missing" for key in _NEEDED if key not in table]
     graph = table.get("graph")
     if "graph" in table and not (isinstance(graph, str) and graph.strip()):
-        faults.append(f"{place}.graph: it is {graph!r}; allowed: a name, or module:attribute")
+        faults.append(
+            f"{place}.graph: it is {reprlib.repr(graph)}; allowed: a name, or module:attribute"
+        )
     for key, check in (("name", checked_name), ("task", read_request), ("thread", checked_thread)):
         if key in table:
             _checked(f"{place}.{key}", check, table[key], faults)

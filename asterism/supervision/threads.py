@@ -9,14 +9,16 @@ threads of that child, which can be counted, left alone, and die with the proces
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
 
 from typing_extensions import ParamSpec
+
+from asterism.redaction import describe_error
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -120,11 +122,67 @@ class _Executor(ThreadPoolExecutor):
         super().shutdown(wait, cancel_futures=cancel_futures)
 
 
+class EscapedError(RuntimeError):
+    """Stands for what no library catches (`SystemExit`, `KeyboardInterrupt`), raised in a child.
+
+    An event loop ends when a task raises one of them, and with it everybody else.
+    """
+
+
+def escaped(error: BaseException) -> BaseException:
+    """Return what an error stands for."""
+    return error.__cause__ or error if isinstance(error, EscapedError) else error
+
+
+class _Contained(Coroutine[Any, Any, T]):
+    """A coroutine of a child; what it raises ends the child alone."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+
+    def send(self, value: Any) -> Any:
+        """Go on."""
+        return self._go(self._coroutine.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an exception."""
+        return self._go(self._coroutine.throw, *error)
+
+    def close(self) -> None:
+        """End it where it stands."""
+        self._coroutine.close()
+
+    def __await__(self) -> Any:
+        return self._coroutine.__await__()
+
+    def _go(self, step: Callable[..., Any], *values: Any) -> Any:
+        try:
+            return step(*values)
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            raise EscapedError(describe_error(error)) from error
+
+
+def _containing(others: Any) -> Any:
+    """Return a factory of tasks that knows children; other tasks are made as before."""
+
+    def make(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        context: Context | None = options.get("context")
+        crew = CREW.get() if context is None else context.get(CREW)
+        given = coroutine if crew is None else _Contained(coroutine)
+        create = others or (lambda loop, task, **named: asyncio.Task(task, loop=loop, **named))
+        return create(loop, given, **options)
+
+    return make
+
+
 _equipped: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
 def equip(loop: asyncio.AbstractEventLoop) -> None:
-    """Give an event loop an executor that knows children; other work goes where it went."""
+    """Give an event loop an executor and tasks that know children; other work is as it was."""
     if loop not in _equipped:
+        loop.set_task_factory(_containing(loop.get_task_factory()))
         loop.set_default_executor(_Executor(getattr(loop, "_default_executor", None)))
         _equipped.add(loop)

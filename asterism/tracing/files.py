@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from asterism.errors import StorageError
+from asterism.redaction import describe_error
 from asterism.tracing.reading import UNFINISHED, Note, Stored, presentable, status_after
 from asterism.tracing.retention import Retention, Runs
 
@@ -152,7 +153,7 @@ class FileShelf:
         except (sqlite3.Error, OSError) as error:
             with self._lock:
                 self._queue.extendleft(reversed(batch))
-            self._failed(f"{type(error).__name__}: {error}")
+            self._failed(describe_error(error))
         else:
             self._fault = None
 

@@ -10,6 +10,7 @@ from asterism.errors import ConfigurationError
 from asterism.events import Event, EventBus, SupervisionEvent, utc_now
 from asterism.messages import clean_text
 from asterism.plain import plain_facts
+from asterism.redaction import message_of
 from asterism.storage import MEMORY, make_private, sqlite_path
 from asterism.tracing.analysis import TraceMetrics, analyze_traces
 from asterism.tracing.files import FileShelf
@@ -188,8 +189,11 @@ class SupervisorTrace:
         """Note an error. A question to a person, which LangGraph raises, is none."""
         if isinstance(error, GraphBubbleUp):
             return
-        kind = "error" if isinstance(error, str) else type(error).__name__
-        self._note(trace_id, "error", {"kind": kind, "error": str(error)})
+        if isinstance(error, str):
+            kind, said = "error", error
+        else:
+            kind, said = type(error).__name__, message_of(error)
+        self._note(trace_id, "error", {"kind": kind, "error": said})
 
     def trace_decision(self, trace_id: str, decision: str, *, reason: str = "") -> None:
         """Note what was decided, and why."""

@@ -106,9 +106,7 @@ async def _graphs(request: Request) -> Response:
 
 async def _threads(request: Request) -> Response:
     hub: Hub = request.app.state.hub
-    rows: list[dict[str, Any]] = [
-        *await list_threads(hub.saver, THREADS_SHOWN, lambda name: hub.graph(name, OFFLINE))
-    ]
+    rows: list[dict[str, Any]] = [*await list_threads(hub.saver, THREADS_SHOWN)]
     return answer([{**row, "driven": hub.run(row["thread"]) is not None} for row in rows])
 
 

@@ -13,14 +13,14 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
-from asterism.errors import ConfigurationError, ThreadBusyError
+from asterism.errors import ThreadBusyError
 from asterism.events import BUS, Event, EventBus
-from asterism.graphs.catalog import open_graph
+from asterism.graphs.catalog import check_named, open_graph
 from asterism.leases import take_lease, within_process
 from asterism.models import OFFLINE, ModelLike
 from asterism.redaction import describe_error
 from asterism.runs import Graph
-from asterism.threads import config_of, origin_of
+from asterism.threads import check_model_label, config_of, origin_of
 from asterism.ui.live import Live
 
 _log = logging.getLogger(__name__)
@@ -88,11 +88,7 @@ class Hub:
         Raises:
             ConfigurationError: It is not one of those that were named when the server started.
         """
-        if name not in self.graphs:
-            raise ConfigurationError(
-                f"The graph {name!r} is not served here; there are {', '.join(self.graphs)}. "
-                "Others are named at the start: asterism ui --graph module:attribute"
-            )
+        check_named(name, self.graphs)
         key = (name, model)
         if anew or key not in self._opened:
             given = _paced(model, self._pace)
@@ -103,7 +99,7 @@ class Hub:
     async def of(self, thread: str) -> tuple[Graph, RunnableConfig]:
         """Return the graph of a stored thread, and the thread's config."""
         name, model = await origin_of(self.saver, thread)
-        return await self.graph(name, model), config_of(thread, name, model)
+        return await self.graph(name, check_model_label(model)), config_of(thread, name, model)
 
     def run(self, thread: str) -> Run | None:
         """Return the run of a thread that is under way here."""
@@ -121,7 +117,7 @@ class Hub:
             (graph or "", self.model) if thread is None else await origin_of(self.saver, thread)
         )
         thread = thread or uuid.uuid4().hex[:8]
-        opened = await self.graph(name, model, anew=True)
+        opened = await self.graph(name, check_model_label(model), anew=True)
         config = config_of(thread, name, model)
 
         async def ready() -> Begin:

@@ -93,6 +93,9 @@ class QueuedChild(Child):
             raise ChildFailedError(self.reason, child_id=self.id, reason=self.reason)
         if self.status is ChildStatus.COMPLETED:
             return "completed"
+        if self.status is not ChildStatus.PAUSED:
+            said = f"its run broke off while it was {self.status}"
+            raise ChildFailedError(said, child_id=self.id, reason=said)
         if self.questions or (self.again is None and self.asks is None):
             return "waiting"
         if self.asks is not None or self.work.order is not None:

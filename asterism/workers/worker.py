@@ -3,16 +3,16 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from asterism.errors import ChildKilledError, ThreadBusyError
+from asterism.errors import ChildKilledError, ConfigurationError, ThreadBusyError
 from asterism.events import EventBus
-from asterism.graphs.catalog import open_graph
+from asterism.graphs.catalog import check_named, named_graphs, open_graph
 from asterism.leases import atake_lease, within_process
 from asterism.postgres.lanes import LEASE
 from asterism.postgres.notices import notices
@@ -21,6 +21,7 @@ from asterism.redaction import describe_error
 from asterism.runs import Graph
 from asterism.serializers import serializer
 from asterism.supervision.config import SupervisorConfig
+from asterism.threads import check_model_label
 from asterism.workers.children import HandBackError, Nursery, QueuedChild
 from asterism.workers.endings import MOST_TRIES, outcome_of_failure, retry_in, strategy
 from asterism.workers.queue import NAME, ORDERS, TASK, Queue, open_queue
@@ -48,6 +49,8 @@ class Worker:
     Args:
         saver: The database.
         queue: Its queue.
+        graphs: Graphs as `module:attribute` that jobs may name, besides those that are shipped
+            and those of `asterism.toml`.
         lease: Seconds of silence after which this worker's runs go on elsewhere.
         config: How runs are kept.
         on_done: Is told what came of each job.
@@ -59,11 +62,13 @@ class Worker:
         saver: BaseCheckpointSaver[Any],
         queue: Queue,
         *,
+        graphs: Sequence[str] = (),
         lease: float = LEASE,
         config: SupervisorConfig | None = None,
         on_done: Callable[[Done], None] | None = None,
         bus: EventBus | None = None,
     ) -> None:
+        self._named = named_graphs(graphs)
         bus = bus or EventBus(history=0)
         self._saver = saver
         self._within = within_process(saver)
@@ -177,17 +182,25 @@ class Worker:
 
     async def _graph(self, work: Work) -> Graph:
         """Open a graph once, aside: what it imports must not silence this worker."""
-        place = (work.graph, work.model)
+        place = (work.graph, check_model_label(work.model))
+        check_named(work.graph, self._named)
         if place not in self._graphs:
-            opening = asyncio.to_thread(
-                open_graph, work.graph, model=work.model, checkpointer=self._within
-            )
+            opening = asyncio.to_thread(self._opened, *place)
             self._graphs[place] = asyncio.ensure_future(opening)
         try:
             return await asyncio.shield(self._graphs[place])
         except Exception:
             self._graphs.pop(place, None)
             raise
+
+    def _opened(self, graph: str, model: str) -> Graph:
+        try:
+            return open_graph(graph, model=model, checkpointer=self._within)
+        except Exception:
+            raise
+        except BaseException as error:  # it would end the worker
+            said = f"The graph {graph!r} cannot be opened: {describe_error(error)}"
+            raise ConfigurationError(said) from error
 
     async def _rescue(self) -> None:
         """Put back what workers have left that are gone or stopped."""
@@ -228,6 +241,7 @@ async def run_worker(
     lease: float = LEASE,
     wait: bool = True,
     key: bytes | None = None,
+    graphs: Sequence[str] = (),
     config: SupervisorConfig | None = None,
     on_done: Callable[[Done], None] | None = None,
     bus: EventBus | None = None,
@@ -243,6 +257,8 @@ async def run_worker(
         lease: Seconds of silence after which this worker's runs go on elsewhere.
         wait: Whether to wait for more when the queue is empty.
         key: What the values in the database are encrypted with.
+        graphs: Graphs as `module:attribute` that jobs may name, besides those that are shipped
+            and those of `asterism.toml`.
         config: How runs are kept; restarts are the queue's affair.
         on_done: Is told what came of each job.
         bus: Where it is told what happens.
@@ -253,7 +269,15 @@ async def run_worker(
     """
     async with open_queue(url) as queue:
         with open_saver(url, serde=serializer(key), lease=lease) as saver:
-            worker = Worker(saver, queue, lease=lease, config=config, on_done=on_done, bus=bus)
+            worker = Worker(
+                saver,
+                queue,
+                graphs=graphs,
+                lease=lease,
+                config=config,
+                on_done=on_done,
+                bus=bus,
+            )
             with _stopped_by_signals(worker):
                 await worker.run(concurrency, wait=wait)
 

@@ -201,9 +201,11 @@ def test_ctrl_c_stops_at_a_step_and_the_run_goes_on(tmp_path: Path, db: str) -> 
     stdout, stderr = running.communicate(timeout=60)
     assert running.returncode == 130, stderr
     assert "Stopping after this step" in stderr
-    assert "Stopped. Go on with: asterism resume t" in stderr
+    assert f"Stopped. Go on with: asterism resume t --graph {graph}" in stderr
     assert stdout == ""
-    done = asterism("resume", "t", "--db", db, **noted)
+    refused = asterism("resume", "t", "--db", db, **noted)
+    assert (refused.returncode, "asterism resume t --graph" in refused.stderr) == (1, True)
+    done = asterism("resume", "t", "--db", db, "--graph", graph, **noted)
     assert (done.returncode, done.stdout) == (0, "visit 6\n"), done.stderr
     assert log.read_text() == "x" * 6
 

@@ -92,7 +92,10 @@ def test_a_child_that_asks_is_told_of_and_can_be_resumed(tmp_path: Path) -> None
     assert "Go on with: asterism resume t 'your answer'" in result.stderr
     again = cli(path, db=db)  # nobody has answered
     assert (again.exit_code, "Which one?" in again.stderr) == (1, True)
-    answered = CliRunner().invoke(app, ["resume", "t", "the blue one", "--db", db, "--json"])
+    named = ["--graph", child("asking")["graph"]]
+    assert " ".join(named) in result.stderr
+    answering = ["resume", "t", "the blue one", "--db", db, "--json", *named]
+    answered = CliRunner().invoke(app, answering)
     assert answered.exit_code == 0
     assert cli(path, db=db).exit_code == 0  # it was finished before
 

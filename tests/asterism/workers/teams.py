@@ -101,3 +101,30 @@ def deadly(model: Any) -> Any:
     graph.add_node("die", die)
     graph.add_edge(START, "die")
     return graph.compile()
+
+
+def _raising(error: Any) -> Any:
+    def build(model: Any) -> Any:
+        async def fail(state: MessagesState) -> Any:
+            await asyncio.sleep(0)
+            raise error
+
+        graph = StateGraph(MessagesState)
+        graph.add_node("fail", fail)
+        graph.add_edge(START, "fail")
+        return graph.compile()
+
+    return build
+
+
+class Abort(BaseException):
+    """What no library catches."""
+
+
+exiting = _raising(SystemExit("enough"))
+aborting = _raising(Abort("enough"))
+
+
+def unopened(model: Any) -> Any:
+    """A function that ends the process that asks it for a graph."""
+    raise SystemExit("enough")

@@ -30,7 +30,8 @@ from tests.databases import Server, serving
 from tests.graphs.test_memory import is_valid
 from tests.processes import CLI, Process, asterism
 
-TEAM = "tests.asterism.workers.teams:team"
+TEAMS = "tests.asterism.workers.teams"
+TEAM, DEADLY, ASKING = f"{TEAMS}:team", f"{TEAMS}:deadly", f"{TEAMS}:asking"
 ROUNDS = int(os.environ.get("ASTERISM_ROUNDS", "1"))
 THREADS = 200
 CONCURRENCY = 8
@@ -60,7 +61,7 @@ class Crowd:
 
     def start(self) -> Process:
         worker = Process(
-            *(CLI, "worker", "--db", self.url),
+            *(CLI, "worker", "--db", self.url, "--graph", TEAM),
             *("--concurrency", str(CONCURRENCY), "--lease", str(LEASE)),
             environment={"ASTERISM_TEST_LOG": str(self.log), "ASTERISM_TEST_PAUSE": "0.02"},
         )
@@ -245,8 +246,8 @@ def test_runs_wait_while_the_database_restarts(tmp_path: Path) -> None:
 
 
 async def test_work_that_kills_its_workers_fails_in_the_end(postgres: str) -> None:
-    queued = await enqueue(postgres, "tests.asterism.workers.teams:deadly", "Go", model="offline")
-    dead = asterism("worker", "--db", postgres)
+    queued = await enqueue(postgres, DEADLY, "Go", model="offline")
+    dead = asterism("worker", "--db", postgres, "--graph", DEADLY)
     assert dead.returncode == 9
     with psycopg.connect(postgres) as connection:
         connection.execute("UPDATE procrastinate_jobs SET attempts = %s", (MOST_TRIES,))
@@ -256,7 +257,7 @@ async def test_work_that_kills_its_workers_fails_in_the_end(postgres: str) -> No
     async with open_queue(postgres) as queue:
         assert await queue.rescue(1, MOST_TRIES) == 1
         assert await queue.rescue(1, MOST_TRIES) == 0
-    await run_worker(postgres, wait=False)
+    await run_worker(postgres, wait=False, graphs=[DEADLY])
     with psycopg.connect(postgres) as connection:
         row = connection.execute("SELECT lock, status::text FROM procrastinate_jobs").fetchone()
     assert row == (queued.thread, "failed")
@@ -298,9 +299,9 @@ async def test_a_worker_that_is_stopped_between_two_words_keeps_no_lock(postgres
 
 async def test_an_encrypted_database_is_worked_on_with_its_key(postgres: str) -> None:
     key = b"0123456789abcdef"
-    graph = "tests.asterism.workers.teams:asking"
+    graph = ASKING
     queued = await enqueue(postgres, graph, "swordfish", model="offline")
-    await run_worker(postgres, wait=False, key=key)
+    await run_worker(postgres, wait=False, key=key, graphs=[ASKING])
     async with aopen_checkpointer(postgres, key=key) as saver:
         opened = open_graph(graph, model="offline", checkpointer=saver)
         found = await opened.aget_state({"configurable": {"thread_id": queued.thread}})

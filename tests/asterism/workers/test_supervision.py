@@ -27,6 +27,7 @@ from tests.processes import CLI, Process
 
 TEAMS = "tests.asterism.workers.teams"
 TEAM, PLAIN, FAILING = (f"{TEAMS}:{name}" for name in ("team", "plain", "failing"))
+GRAPHS = (TEAM, PLAIN, FAILING)
 TURNS = len(ROUTE) + 1
 
 
@@ -68,7 +69,7 @@ async def working(
     async with open_queue(url) as queue:
         with open_saver(url, serde=serializer(), lease=10) as saver:
             kept = SupervisorConfig(**config)
-            worker = Worker(saver, queue, config=kept, on_done=note, lease=10)
+            worker = Worker(saver, queue, graphs=GRAPHS, config=kept, on_done=note, lease=10)
             running = asyncio.ensure_future(worker.run(4))
             try:
                 yield done
@@ -272,9 +273,9 @@ async def test_runs_of_another_process_are_heard_seen_and_steered(postgres: str,
     bus.on(None, told.append)
     async with open_supervisor(postgres, bus=bus) as supervisor:
         threads = [await put(postgres) for _ in range(3)]
-        worker = Process(
-            CLI, "worker", "--db", postgres, environment={"ASTERISM_TEST_PAUSE": "0.05"}
-        )
+        environment = {"ASTERISM_TEST_PAUSE": "0.05"}
+        named = ("--graph", TEAM)
+        worker = Process(CLI, "worker", "--db", postgres, *named, environment=environment)
         try:
             await until(lambda: sum(event.type == "task_completed" for event in told) >= 3)
             await supervisor.pause_child(threads[0])

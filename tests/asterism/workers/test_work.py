@@ -42,6 +42,8 @@ TEAMS = "tests.asterism.workers.teams"
 TEAM, ASKING, PLAIN, FAILING = (
     f"{TEAMS}:{name}" for name in ("team", "asking", "plain", "failing")
 )
+GRAPHS = (TEAM, ASKING, PLAIN, FAILING)
+NAMED = [word for name in GRAPHS for word in ("--graph", name)]
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +60,7 @@ async def put(url: str, graph: str = TEAM, request: str = "Go", **options: Any) 
 async def work(url: str, **options: Any) -> list[Done]:
     """Run a worker until the queue is empty."""
     done: list[Done] = []
-    await run_worker(url, wait=False, on_done=done.append, **options)
+    await run_worker(url, wait=False, graphs=GRAPHS, on_done=done.append, **options)
     return done
 
 
@@ -192,7 +194,7 @@ async def test_a_stopped_worker_puts_its_runs_back_at_a_step(
     done: list[Done] = []
     async with open_queue(postgres) as queue:
         with open_saver(postgres, serde=serializer(), lease=30) as saver:
-            worker = Worker(saver, queue, on_done=done.append)
+            worker = Worker(saver, queue, graphs=GRAPHS, on_done=done.append)
             running = asyncio.ensure_future(worker.run(3))
             while not log.exists():
                 await asyncio.sleep(0.01)
@@ -311,15 +313,15 @@ def test_the_commands_of_the_queue(postgres: str, monkeypatch: pytest.MonkeyPatc
     thread = cli("enqueue", ASKING, "Go", "--idempotency-key", "k").stdout.strip()
     assert cli("enqueue", ASKING, "Go", "--idempotency-key", "k").stdout.strip() == thread
     assert "1 todo" in cli("status").stdout
-    ran = cli("worker", "--once")
+    ran = cli("worker", "--once", *NAMED)
     assert (ran.exit_code, f"{thread}: waiting" in ran.stderr) == (0, True)
     seen = cli("status")
     assert f"{thread} asks: Which colour?" in seen.stdout
     shown = json.loads(cli("status", "--json").stdout)
     assert [q["prompt"] for q in shown["questions"]] == ["Which colour?"]
-    assert cli("resume", thread, "blue", "--queue").exit_code == 0
-    assert "first answer holds" in cli("resume", thread, "red", "--queue").stderr
-    assert f"{thread}: completed" in cli("worker", "--once").stderr
+    assert cli("resume", thread, "blue", "--queue", "--graph", ASKING).exit_code == 0
+    assert "first answer holds" in cli("resume", thread, "red", "--queue", "--graph", ASKING).stderr
+    assert f"{thread}: completed" in cli("worker", "--once", *NAMED).stderr
     assert "told: blue" in cli("show", thread).stdout
 
 
@@ -327,3 +329,36 @@ def test_the_commands_of_the_queue(postgres: str, monkeypatch: pytest.MonkeyPatc
 def test_a_file_has_no_queue(command: list[str], tmp_path: Path) -> None:
     result = cli(*command, "--db", str(tmp_path / "a.db"))
     assert (result.exit_code, "A queue needs a Postgres database" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("exiting", "SystemExit: enough"),
+        ("aborting", "Abort: enough"),
+        ("unopened", "cannot be opened: SystemExit: enough"),
+    ],
+)
+async def test_what_no_library_catches_ends_one_job_alone(
+    postgres: str, name: str, said: str
+) -> None:
+    graph = f"{TEAMS}:{name}"
+    bad = await put(postgres, graph, quotas={"max_retries": 0})
+    good = await put(postgres, PLAIN)
+    done: list[Done] = []
+    await run_worker(postgres, wait=False, graphs=[graph, PLAIN], on_done=done.append)
+    outcomes = {each.thread: each for each in done}
+    assert outcomes[good.thread].outcome == "completed"
+    assert outcomes[bad.thread].outcome == "failed"
+    assert said in (outcomes[bad.thread].error or "")
+    with psycopg.connect(postgres) as connection:
+        query = "SELECT status FROM procrastinate_jobs WHERE id = %s"
+        assert connection.execute(query, (bad.job,)).fetchone() == ("failed",)
+
+
+async def test_a_job_whose_graph_nobody_named_fails(postgres: str) -> None:
+    queued = await put(postgres, "os:system")
+    done: list[Done] = []
+    await run_worker(postgres, wait=False, on_done=done.append)
+    assert [(each.thread, each.outcome) for each in done] == [(queued.thread, "failed")]
+    assert "'os:system' is not served here" in (done[0].error or "")
