@@ -65,7 +65,7 @@ class Member:
         object.__setattr__(self, "needs_async", needs_async(self.graph))
         outputs = output_keys(self.graph)
         object.__setattr__(self, "has_messages", "messages" in outputs)
-        structured = () if inner or STRUCTURED not in outputs else (STRUCTURED,)
+        structured = () if self.is_workflow or STRUCTURED not in outputs else (STRUCTURED,)
         keys = structured if "messages" in outputs else outputs
         object.__setattr__(self, "answer_keys", keys)
 
