@@ -126,7 +126,9 @@ def match_name(said: str, names: Collection[str]) -> str | None:
     return None
 
 
-def read_decision(said: object, names: Sequence[str], *, plans: bool = False) -> SupervisorDecision:
+def read_decision(
+    said: object, names: Sequence[str], *, plans: bool = False, answers: bool = False
+) -> SupervisorDecision:
     """Read what a decider returned.
 
     Accepted are a `SupervisorDecision`, a mapping of its fields, and a model's message that
@@ -137,12 +139,15 @@ def read_decision(said: object, names: Sequence[str], *, plans: bool = False) ->
         said: What the decider returned.
         names: The ids of the live participants.
         plans: Whether the decision may create agents and answer: a `PlanDecision`.
+        answers: Whether it may answer: an `AnswerDecision`.
 
     Raises:
         BadDecisionError: What is wrong, what was said, and which names are allowed.
     """
     coded = isinstance(said, AnswerDecision)
-    schema = PlanDecision if plans or coded else SupervisorDecision
+    schema = SupervisorDecision
+    if plans or coded or answers:
+        schema = PlanDecision if plans or coded else AnswerDecision
     fault: BadDecisionError | None = None
     try:
         for fields in reversed(_decisions(said)):
@@ -358,6 +363,17 @@ def _join(calls: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         f"there are {len(calls)} decisions in one answer, and they contradict each other; "
         f"call {DECISION_TOOL} once, with tasks where several participants work at once"
     )
+
+
+def is_decision(text: str) -> bool:
+    """Whether a text is nothing but a decision, as it is written in a conversation."""
+    if not text.strip().startswith(("{", "```")):
+        return False
+    try:
+        found = _parse(text, DECISION_TOOL)
+    except (BadDecisionError, RecursionError):
+        return False
+    return any(not fields.keys().isdisjoint(("next_agent", "tasks")) for fields in found)
 
 
 def check_call_names(said: AIMessage, offered: Collection[str]) -> None:

@@ -56,8 +56,9 @@ class SupervisorWorkflowBuilder:
             the answer, and serves the participants that have no model of their own.
         prompt: Further instructions for the supervisor.
         finish: `"synthesize"` lets the model write the answer (without a model: as
-            `"forward"`), `"forward"` hands on the last report byte for byte, a pydantic model
-            is filled in and returned as `structured_response`.
+            `"forward"`), `"forward"` hands on the last report byte for byte, `"inline"` takes
+            the answer out of the decision that finishes, one call less, a pydantic model is filled
+            in and returned as `structured_response`.
         answer_prompt: Further instructions for the model that writes the answer.
         fallback: What happens when no decision is valid within the bound: `"ask_user"`,
             `"finish"` or a participant. None: `RoutingError` is raised.
@@ -137,6 +138,7 @@ class SupervisorWorkflowBuilder:
             require=tuple(require),
             on_stall=on_stall,
             retry=retry,
+            answers=finish == "inline",
         )
         self._creation: Creation | None = None
         self._policies = tuple(policies)
@@ -300,5 +302,6 @@ class SupervisorWorkflowBuilder:
             prompt=self._prompt,
             digest_tokens=self._digest_tokens,
             plans=self._plans and self._max_parallel_tasks > 1,
+            answers=self._rules.answers,
             decisions=self._decisions,
         )

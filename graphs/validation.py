@@ -114,8 +114,10 @@ def _finish_faults(finish: object, model: ModelLike | None) -> Iterator[str]:
     if isinstance(finish, type) and issubclass(finish, BaseModel):
         if model is None:
             yield f"finish={finish.__name__} is filled in by a model; give the builder a model"
-    elif finish not in ("synthesize", "forward"):
-        yield f"finish is {finish!r}; allowed: 'synthesize', 'forward' or a pydantic model"
+    elif finish not in ("synthesize", "forward", "inline"):
+        yield (
+            f"finish is {finish!r}; allowed: 'synthesize', 'forward', 'inline' or a pydantic model"
+        )
 
 
 def _decisions_faults(decisions: object) -> Iterator[str]:

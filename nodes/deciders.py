@@ -21,6 +21,12 @@ PLANS = (
     "another names it in dependencies and gets it."
 )
 """What a supervisor is told of plans."""
+WRITES_LATER = "The answer is written afterwards, not by you."
+WRITES_NOW = (
+    "Write the complete answer to the user in answer, with numbers, names and dates exactly as "
+    "they are reported."
+)
+"""What it is told of the answer."""
 
 
 class ModelDecider:
@@ -35,6 +41,7 @@ class ModelDecider:
         digest_tokens: Above how many tokens a report is shown as a digest. None: never.
         once: Whether the model is asked again only where something went wrong.
         plans: Whether it may give several tasks at once.
+        answers: Whether the decision that finishes carries the answer.
         decisions: How it is asked; see `create_supervisor_agent`.
     """
 
@@ -47,8 +54,10 @@ class ModelDecider:
         digest_tokens: int | None = DIGEST_TOKENS,
         once: bool = False,
         plans: bool = True,
+        answers: bool = False,
         decisions: Method | None = None,
     ) -> None:
+        self._answers = answers
         self._output = StructuredOutput(model, decisions)
         self._once = once
         self._plans = plans
@@ -79,6 +88,7 @@ class ModelDecider:
             participants=self._block,
             plans=PLANS if self._may_plan(view) else "",
             example=next(iter(view.participants), "name"),
+            ending=WRITES_NOW if self._answers else WRITES_LATER,
             instructions=self._instructions,
         ).replace("\n\n\n", "\n\n")
         shown = conversation(view.messages, digest_tokens=self._digest_tokens)
@@ -86,7 +96,12 @@ class ModelDecider:
 
     def _schema(self, view: SupervisorView) -> Schema:
         reads = self._digest_tokens is not None
-        return decision_schema(tuple(view.participants), reads=reads, plans=self._may_plan(view))
+        return decision_schema(
+            tuple(view.participants),
+            answers=self._answers,
+            reads=reads,
+            plans=self._may_plan(view),
+        )
 
     def _may_plan(self, view: SupervisorView) -> bool:
         return self._plans and len(view.participants) > 1
@@ -105,6 +120,7 @@ def create_supervisor_agent(
     digest_tokens: int | None = DIGEST_TOKENS,
     once: bool = False,
     plans: bool = True,
+    answers: bool = False,
     decisions: Method | None = None,
 ) -> ModelDecider:
     """Create the default decider.
@@ -118,6 +134,8 @@ def create_supervisor_agent(
         once: Whether the model decides once for a request, and is asked again only where
             something went wrong.
         plans: Whether the model may give several tasks at once.
+        answers: Whether the decision that finishes carries the answer; the workflow needs
+            `finish="inline"` to read it.
         decisions: How the model is asked: `"tool"`, `"json_schema"` or `"json"`. None: what its
             profile says, then the next one where it refuses or ignores it.
 
@@ -131,6 +149,7 @@ def create_supervisor_agent(
         digest_tokens=digest_tokens,
         once=once,
         plans=plans,
+        answers=answers,
         decisions=decisions,
     )
 

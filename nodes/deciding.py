@@ -49,6 +49,8 @@ class Rules:
     """What happens when work stands still: `"replan"`, `"ask_user"` or `"finish"`."""
     retry: RetryPolicy
     """How failures of the decider are retried."""
+    answers: bool = False
+    """Whether the decision that finishes may carry the answer."""
 
 
 class Decided(NamedTuple):
@@ -80,7 +82,9 @@ def decide(
         try:
             view, said = yield from informed(view, put)
             told, said = (said, said.decision) if isinstance(said, Told) else (None, said)
-            decision = _read(said, names, creation, bool(report_texts(view.messages)))
+            if unread := report_texts(view.messages) and reports_wanted(said):
+                raise BadDecisionError(f"no more can be read of {', '.join(unread)}")
+            decision = _read(said, names, creation, answers=rules.answers)
         except BadDecisionError as error:
             lacking = []
             complaints.append((said_text(said), str(error)))
@@ -102,11 +106,9 @@ def decide(
 
 
 def _read(
-    said: Any, names: tuple[str, ...], creation: Creation | None, has_reports: bool
+    said: Any, names: tuple[str, ...], creation: Creation | None, *, answers: bool
 ) -> SupervisorDecision:
-    if has_reports and (unread := reports_wanted(said)):
-        raise BadDecisionError(f"no more can be read of {', '.join(unread)}")
-    decision = read_decision(said, names, plans=creation is not None)
+    decision = read_decision(said, names, plans=creation is not None, answers=answers)
     if isinstance(decision, PlanDecision) and not isinstance(said, SupervisorDecision):
         own = {"provider": None, "model": None}  # a model does not choose models
         agents = [agent.model_copy(update=own) for agent in decision.subagents]

@@ -9,11 +9,12 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel
 
 from asterism.compaction import Compaction
-from asterism.decisions import read_objects, said_text
+from asterism.decisions import is_decision, read_objects, said_text
 from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.messages import clean, clean_text, with_media
+from asterism.model_input import prepare_messages
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.cutting import Write
@@ -38,8 +39,9 @@ class Answer:
     """The id of the model's message, so that who saw it streamed knows it again."""
 
 
-Finish = Literal["synthesize", "forward"] | type[BaseModel]
-"""How the answer is written: by the model, as the last report, or as a pydantic model."""
+Finish = Literal["synthesize", "forward", "inline"] | type[BaseModel]
+"""How the answer is written: by the model, as the last report, with the decision that finishes,
+or as a pydantic model."""
 
 Writer = Callable[[WorkflowState, RunnableConfig], Steps[Answer]]
 """Writes the answer."""
@@ -105,8 +107,11 @@ def synthesizer(
     def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
         rules = "\n\n".join(filter(None, (load_prompt("synthesize"), instructions)))
         messages = _prompt(rules, state, config, compactor)
-        answer = yield Call(model.invoke, model.ainvoke, (messages, SPEAKER))
-        return Answer(text=answer.text or _what_there_is(state), message_id=answer.id)
+        sent = prepare_messages(messages)
+        answer = yield Call(model.invoke, model.ainvoke, (sent, SPEAKER))
+        if not answer.text.strip() or is_decision(answer.text):
+            return (yield from forwarder()(state, config))  # small models imitate decisions
+        return Answer(text=answer.text, message_id=answer.id)
 
     return write
 
@@ -164,7 +169,7 @@ def _prompt(
     """
     messages, first = state["messages"], SystemMessage(rules)
     if compactor is None:
-        return [first, *conversation(messages)]
+        return [first, *conversation(messages, decisions=False)]
     pinned = essentials(messages) | {
         f"{REPORT_ID}{report['id']}" for report in state.get("reports") or ()
     }
@@ -180,7 +185,11 @@ def _prompt(
 
 
 def _writing(first: AnyMessage, tokens: int | None) -> Write:
-    return lambda messages: [first, *conversation(messages, digest_tokens=tokens, reading=False)]
+    def write(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+        shown = conversation(messages, digest_tokens=tokens, reading=False, decisions=False)
+        return [first, *shown]
+
+    return write
 
 
 def _fill(schema: type[BaseModel], said: AIMessage) -> BaseModel:

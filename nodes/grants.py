@@ -6,6 +6,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, messages_from_dict
 
+from asterism.model_input import without_reasoning
 from asterism.nodes.reports import report_message
 from asterism.plain import as_dict
 from asterism.state import Report
@@ -22,6 +23,8 @@ class Grant:
     """Further keys of the workflow's state that it is given, and may change."""
     shows: Shows
     """How its visits stand in the workflow's history."""
+    speaker: str = ""
+    """The name of its own messages in that history."""
 
     def given(self, name: str, handoff: str, state: Mapping[str, Any]) -> dict[str, Any]:
         """Return what it is sent, given the workflow's state.
@@ -34,7 +37,8 @@ class Grant:
         inputs = as_dict(as_dict(as_dict(state.get("decision")).get("inputs")).get(name))
         found = {key: state[key] for key in self.keys if key in state}
         own = inputs.get("messages")
-        messages = messages_from_dict(own) if own else list(state["messages"])
+        messages = messages_from_dict(own) if own else state["messages"]
+        messages = without_reasoning(messages, self.speaker)
         for place, message in enumerate(messages):
             message.id = message.id or f"{handoff}-{place}"
         return {**found, **inputs, "messages": messages}

@@ -21,6 +21,7 @@ from langgraph.types import Command, Send
 from typing_extensions import TypedDict
 
 from asterism.effects import Call, Steps, StepsNode, both_ways
+from asterism.model_input import prepare_messages, without_reasoning
 from asterism.plain import as_dict, as_list
 from asterism.runs import Graph
 
@@ -124,6 +125,9 @@ def _model_node(made_of: Thinking) -> StepsNode:
             sent = [*rules, *messages]
         elif prompt is not None:
             sent = yield Call(*both_ways(prompt), ({**state, "messages": messages},))
+        if isinstance(sent, list):
+            spoken = without_reasoning(cast(list[BaseMessage], sent), made_of.name)
+            sent = prepare_messages(spoken)
         said: AIMessage = yield Call(model.invoke, model.ainvoke, (sent, config))
         said.name = made_of.name
         return {"messages": [said], "llm_input_messages": [], "handoffs": []}

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from asterism.context import ContextManager
 from asterism.effects import Call, Steps, StepsNode
 from asterism.messages import fold_history
+from asterism.model_input import prepare_messages
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.answers import answered, as_messages
 from asterism.nodes.chains import ways_to_ask
@@ -23,6 +24,7 @@ from asterism.nodes.kinds import Participant, context_of
 from asterism.nodes.middleware import (
     callable_in_sync,
     context_middleware,
+    prompt_middleware,
     tool_errors_middleware,
 )
 from asterism.nodes.remote import create_remote_graph
@@ -99,7 +101,11 @@ def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) 
         from langchain import agents
 
         create: Callable[..., Graph] = cast(Any, agents).create_agent
-        middleware = [tool_errors_middleware(), *_middleware(second, context)]
+        middleware = [
+            tool_errors_middleware(),
+            *_middleware(second, context),
+            prompt_middleware(model),
+        ]
         return _with_memory(
             create(
                 model,
@@ -116,10 +122,10 @@ def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) 
     rules = [SystemMessage(text)] if text else []
 
     def answer(messages: list[AnyMessage]) -> AIMessage:
-        return model.invoke([*rules, *messages])
+        return model.invoke(prepare_messages([*rules, *messages]))
 
     async def aanswer(messages: list[AnyMessage]) -> AIMessage:
-        return await model.ainvoke([*rules, *messages])
+        return await model.ainvoke(prepare_messages([*rules, *messages]))
 
     return _history_graph(name, (answer, aanswer), compactor, rules)
 

@@ -6,6 +6,7 @@ from concurrent.futures import CancelledError
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, cast
 
+from langchain_core.messages import SystemMessage
 from langchain_core.tools import BaseTool, StructuredTool
 from langchain_core.tools import tool as create_tool
 from langgraph.config import get_config
@@ -16,6 +17,7 @@ from asterism.compaction import Compaction
 from asterism.context import ContextManager
 from asterism.effects import Steps, arun, is_async, run, run_coroutine
 from asterism.errors import AbandonedError, BudgetExceededError, CircuitOpenError, StorageError
+from asterism.model_input import prepare_messages, without_reasoning
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import workflow_path
 from asterism.redaction import describe_error, log_failure
@@ -77,6 +79,36 @@ def tool_errors_middleware() -> "AgentMiddleware[Any, Any, Any]":
         return text(error, request)
 
     return ToolErrorMiddleware(text_in_sync, aon_error=text_in_async)
+
+
+def prompt_middleware(model: Any) -> "AgentMiddleware[Any, Any, Any]":
+    """Send an agent's prompts as every provider accepts them.
+
+    Args:
+        model: The agent's own model; another one is not sent its thoughts.
+    """
+    from langchain.agents.middleware import AgentMiddleware
+
+    class PromptMiddleware(AgentMiddleware[Any, Any, Any]):
+        def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+            return handler(prepared(request))
+
+        async def awrap_model_call(
+            self, request: Any, handler: Callable[[Any], Awaitable[Any]]
+        ) -> Any:
+            return await handler(prepared(request))
+
+    def prepared(request: Any) -> Any:
+        given: list[Any] = request.messages
+        if request.model is not model:
+            given = without_reasoning(given, "")
+        rules = [] if request.system_message is None else [request.system_message]
+        first, *rest = [*prepare_messages([*rules, *given])]
+        if isinstance(first, SystemMessage):
+            return request.override(messages=rest, system_message=first)
+        return request.override(messages=[first, *rest])
+
+    return cast("AgentMiddleware[Any, Any, Any]", PromptMiddleware())
 
 
 def callable_in_sync(tool: Any) -> Any:

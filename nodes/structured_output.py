@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from asterism.decisions import check_call_names, is_whole
 from asterism.effects import Call, Steps
 from asterism.errors import AsterismError, BadDecisionError, ConfigurationError
+from asterism.model_input import prepare_messages
 from asterism.nodes.view import SPEAKER
 from asterism.redaction import describe_error
 from asterism.retries import status_of
@@ -158,7 +159,8 @@ def call_model(
         Exception: What else the model raised.
     """
     try:
-        said: AIMessage = yield Call(model.invoke, model.ainvoke, (messages, config))
+        sent = prepare_messages(messages)
+        said: AIMessage = yield Call(model.invoke, model.ainvoke, (sent, config))
     except (GraphBubbleUp, AsterismError):
         raise
     except _UNREADABLE as error:

@@ -51,7 +51,11 @@ class SupervisorView:
 
 
 def conversation(
-    messages: Iterable[BaseMessage], *, digest_tokens: int | None = None, reading: bool = True
+    messages: Iterable[BaseMessage],
+    *,
+    digest_tokens: int | None = None,
+    reading: bool = True,
+    decisions: bool = True,
 ) -> list[AnyMessage]:
     """Render the global conversation for a model.
 
@@ -64,12 +68,13 @@ def conversation(
         messages: The conversation.
         digest_tokens: Above how many tokens a report is shown as a digest. None: never.
         reading: Whether the model can read the whole of it.
+        decisions: Whether routing decisions are shown; who writes for a user does not need them.
     """
     rendered: list[AnyMessage] = []
     reported: set[str] = set()
     for message in convert_tool_content_to_text(messages):
         facts = facts_of(message)
-        if "withdrawn" in facts:
+        if "withdrawn" in facts or ("decision" in facts and not decisions):
             continue
         if not isinstance(message, AIMessage):
             rendered.append(message)

@@ -95,3 +95,52 @@ def test_every_end_has_a_status_and_a_reason(thread: RunnableConfig) -> None:
     result = star(Turns(), ["venue"]).build().invoke(REQUEST)
     assert result["status"] == "completed"
     assert result["reason"] == "the supervisor found the request complete"
+
+
+def test_the_writer_is_shown_reports_and_no_decisions(thread: RunnableConfig) -> None:
+    model = ScriptedChatModel(
+        script=[{"next_agent": "venue", "instruction": "Find one"}, {"next_agent": None}, "Done."]
+    )
+    builder = SupervisorWorkflowBuilder("Party", model=model)
+    workflow = builder.participants(venue=Turns().participant("venue")).build()
+    assert workflow.invoke(REQUEST)["messages"][-1].text == "Done."
+    assert "next_agent" in str(model.calls[1].messages)
+    assert "next_agent" not in str(model.calls[2].messages)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"next_agent": "venue", "instruction": "Bella Amore"}',
+        '```json\n{"tasks": [{"task_id": "1"}]}\n```',
+        "",
+    ],
+    ids=["a decision", "a plan in a fence", "nothing"],
+)
+def test_a_decision_is_no_answer(written: str) -> None:
+    model = ScriptedChatModel(script=[{"next_agent": "venue"}, {"next_agent": None}, written])
+    builder = SupervisorWorkflowBuilder("Party", model=model)
+    workflow = builder.participants(venue=Turns().participant("venue")).build()
+    assert workflow.invoke(REQUEST)["messages"][-1].text == "venue 1"
+
+
+def test_json_that_was_asked_for_is_an_answer() -> None:
+    model = ScriptedChatModel(script=[{"next_agent": None}, '{"price": 3}'])
+    builder = SupervisorWorkflowBuilder("Party", model=model)
+    workflow = builder.participants(venue=Turns().participant("venue")).build()
+    assert workflow.invoke(REQUEST)["messages"][-1].text == '{"price": 3}'
+
+
+def test_the_decision_that_finishes_may_carry_the_answer() -> None:
+    ended = {"next_agent": None, "answer": "The hall costs $500."}
+    model = ScriptedChatModel(script=[{"next_agent": "venue"}, ended])
+    builder = SupervisorWorkflowBuilder("Party", model=model, finish="inline")
+    workflow = builder.participants(venue=Turns().participant("venue")).build()
+    assert workflow.invoke(REQUEST)["messages"][-1].text == "The hall costs $500."
+    model.assert_finished()
+    schema = model.calls[0].options["tools"][0]["function"]["parameters"]
+    assert "answer" in schema["properties"]
+    silent = ScriptedChatModel(script=[{"next_agent": None}, "Written after all."])
+    builder = SupervisorWorkflowBuilder("Party", model=silent, finish="inline")
+    workflow = builder.participants(venue=Turns().participant("venue")).build()
+    assert workflow.invoke(REQUEST)["messages"][-1].text == "Written after all."

@@ -30,7 +30,7 @@ VARIABLES = {
     "repair": {"fault", "shape"},
     "results": {"reports"},
     "structured": {"schema"},
-    "supervisor": {"example", "instructions", "participants", "plans"},
+    "supervisor": {"ending", "example", "instructions", "participants", "plans"},
     "visit": {"instruction", "request"},
 }
 

@@ -45,7 +45,7 @@ def create_agent_member(
     return replace(
         member,
         graph=member.graph if keeps else _short(graph),
-        grant=Grant(keys=tuple(keys), shows=shows),
+        grant=Grant(keys=tuple(keys), shows=shows, speaker=agent.name),
         forgets=not keeps,
     )
 
