@@ -1,11 +1,14 @@
 """Asterism: a supervisor workflow toolkit on LangGraph."""
 
+import logging
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if not Path(__file__).with_name("graphs").is_dir():  # a checkout whose links were stripped
     __path__.append(str(Path(__file__).parents[1]))
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from asterism.agents import Agent

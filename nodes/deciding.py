@@ -1,5 +1,6 @@
 """How a decision comes about: asking, retrying, repairing, falling back."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,8 +29,10 @@ from asterism.nodes.routing import latest_reports
 from asterism.nodes.structured_output import METHOD_VARIABLE
 from asterism.nodes.team import Creation
 from asterism.nodes.view import SupervisorView, report_texts
-from asterism.redaction import describe_error, redact
+from asterism.redaction import describe_error, log_failure, redact
 from asterism.state import Decision
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +154,7 @@ def _ask(
         raise
     except Exception as error:
         said = describe_error(error)
+        log_failure(_log, "the supervisor's decider failed", error=error)
         raise RoutingError(
             f"The supervisor's decider failed ({said}). Nothing is lost: go on with proceed() "
             "when the cause is gone.",
@@ -190,6 +194,7 @@ def _fall_back(complaints: Sequence[tuple[str, str]], fallback: str | None) -> D
             said=said,
             attempts=number,
         )
+    log_failure(_log, "the supervisor gave %s; fallback=%r is followed", tries, fallback)
     if fallback == "finish":
         return ending("failed", tries)
     if fallback == "ask_user":

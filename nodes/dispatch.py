@@ -1,6 +1,7 @@
 """The node that follows a plan: it visits many participants at once, each when it is due."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,9 +31,11 @@ from asterism.nodes.spans import beside_steps
 from asterism.nodes.team import Team
 from asterism.nodes.view import fenced
 from asterism.prompts import render
-from asterism.redaction import describe_error
+from asterism.redaction import describe_error, log_failure
 from asterism.state import Decision, Report, Visit, WorkflowState
 from asterism.tasks import Schedule, Skipped, SubAgentTask
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -196,6 +199,7 @@ def _visit(
     except GraphBubbleUp:
         raise
     except Exception as error:  # noqa: BLE001 - a created agent may be impossible to make
+        log_failure(_log, "the agent %s cannot be made", agent, error=error)
         return failed_report(visit, "agent_failed", describe_error(error), attempts=0)
     if visitor is None:
         return failed_report(

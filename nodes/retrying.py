@@ -1,6 +1,7 @@
 """Calls that are tried again when their failure can pass."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -15,6 +16,8 @@ from asterism.events import WorkflowEventType, tell
 from asterism.redaction import describe_error
 from asterism.resilience import failure_kind
 from asterism.retries import pause, waits
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -59,6 +62,8 @@ def retried(
             if attempt >= policy.max_attempts or not waits(policy, error):
                 raise
             seconds = pause(policy, attempt, error)
+            words = "attempt %d of %d failed, the next one follows in %.1f s: %s"
+            _log.info(words, attempt, policy.max_attempts, seconds, describe_error(error))
             if on_retry is not None:
                 on_retry(error, seconds)
         yield Call(*sleep, (seconds,))

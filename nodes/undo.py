@@ -1,5 +1,6 @@
 """The node that takes back what was done for a request, latest first."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,9 +14,11 @@ from asterism.nodes.members import Member
 from asterism.nodes.reports import failed_report, report_message, written_report
 from asterism.nodes.retrying import once, retried
 from asterism.nodes.routing import SUPERVISOR, UNDO
-from asterism.redaction import describe_error
+from asterism.redaction import describe_error, log_failure, traceback_of
 from asterism.resilience import failure_kind
 from asterism.state import Report, Visit
+
+_log = logging.getLogger(__name__)
 
 NEVER_AGAIN = RetryPolicy(max_attempts=1)
 
@@ -59,7 +62,9 @@ def _undone(member: Member, report: Report, round: int) -> Steps[Report]:
     except GraphBubbleUp:
         raise
     except Exception as error:  # noqa: BLE001 - one that cannot be undone is reported
+        log_failure(_log, "the undo of %s failed", member.name, error=error)
         undone = failed_report(visit, failure_kind(error), f"not undone: {describe_error(error)}")
+        undone["traceback"] = traceback_of(error)
     else:
         undone = written_report(visit, clean_text(str(said or f"undone: {report['text']}")))
     undone["undoes"] = report["id"]

@@ -122,7 +122,7 @@ def create_visitor(member: Member) -> Visitor:
             meter.over(path)
         if lines := [*meter.take(path), *report.get("usage", ())]:
             report["usage"] = lines
-        if report["status"] != "ok":
+        if report["status"] != "ok" and report.get("kind") != "budget_exceeded":
             words = "the visit of %s failed in attempt %d: %s"
             said = report.get("error") or ""
             log_failure(_log, words, path, report["attempts"], said, error=failure)
@@ -232,7 +232,7 @@ def _run_graph(
         asynchronous = ways[1]
         ways = (lambda *args, **named: run_coroutine(asynchronous(*args, **named))), asynchronous
     found = yield Call(*ways, (request, inner), asked)
-    return cast(Mapping[str, Any], as_asked(found, kwargs))
+    return cast(Mapping[str, Any], as_asked(found, kwargs) or {})  # None: no output was written
 
 
 def _keeping_state(runner: Any, attempts: Attempts) -> tuple[Any, Any]:

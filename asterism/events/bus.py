@@ -19,7 +19,7 @@ from asterism.events.model import (
     WorkflowEvent,
 )
 from asterism.plain import plain_facts
-from asterism.redaction import describe_error
+from asterism.redaction import describe_error, log_failure
 
 _log = logging.getLogger(__name__)
 
@@ -228,7 +228,7 @@ class EventBus:
             )
         if earlier is None:
             words = "The event handler %s failed with %s (%s); it is told of what follows."
-            _log.error(words, name, event.type.value, said, exc_info=error)
+            log_failure(_log, words, name, event.type.value, said, error=error)
 
 
 def _kinds(what: Any) -> frozenset[EventType]:

@@ -8,15 +8,22 @@ from itertools import cycle, islice
 from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    BaseMessage,
+    HumanMessage,
+    ToolMessage,
+)
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism.decisions import SupervisorDecision
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
-from asterism.messages import history_fault
+from asterism.messages import history_fault, media_in_request
 from asterism.models import ModelLike
+from asterism.nodes.answers import json_text
 from asterism.nodes.kinds import Participant
 from asterism.nodes.view import SupervisorView
 from asterism.people import aresume, pending_requests
@@ -26,6 +33,12 @@ from asterism.runs import aproceed
 SUBJECT, SIBLING = "subject", "sibling"
 ROUNDS = 20
 """How often a participant may ask in one run of the suite."""
+_PICTURE: dict[str, Any] = {
+    "type": "image",
+    "mime_type": "image/png",
+    "base64": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJ"
+    "RU5ErkJggg==",
+}
 _SECRET = "only the sibling says this"
 
 
@@ -181,6 +194,46 @@ class _Suite:
         assert "_Stop: broken on purpose" in result["reports"][0].get("error", "")
         assert (fault := history_fault(_memory(workflow, thread))) is None, fault
 
+    async def check_answer_forms(self) -> None:
+        """A structured answer, or the result of a tool that ends the turn, is the report."""
+        workflow, thread = self.star(SUBJECT), _thread()
+        result = await self.run(workflow, thread)
+        values, text = _state(workflow, thread), result["reports"][0]["text"]
+        messages = _memory(workflow, thread)
+        structured = values.get("structured_response")
+        if "reports" not in values and structured is not None:
+            self.exercised.add("structured_answers")
+            assert text == json_text(structured), f"its structured answer is reported as {text!r}"
+        elif messages and isinstance(messages[-1], ToolMessage):
+            self.exercised.add("direct_returns")
+            assert messages[-1].text in text, f"the result of its tool is reported as {text!r}"
+
+    async def check_empty_answers(self) -> None:
+        """A visit works after one that has left an empty answer in the history."""
+        workflow, thread = self.star(SUBJECT), _thread()
+        await self.run(workflow, thread)
+        answers = [m for m in _memory(workflow, thread) if isinstance(m, AIMessage)]
+        if answers and not answers[-1].tool_calls:
+            place: RunnableConfig = {"configurable": _place(thread)}
+            empty = answers[-1].model_copy(update={"content": ""})
+            await workflow.aupdate_state(place, {"messages": [empty]})
+            _check_ok(await self.run(workflow, thread), 1)
+            _check_visits(workflow, thread, 2)
+
+    async def check_pictures(self) -> None:
+        """A picture in the request reaches it, or its report names what cannot cross."""
+        workflow, thread = self.star(SUBJECT), _thread()
+        text = self._request["messages"][0].text
+        content: list[str | dict[str, Any]] = [{"type": "text", "text": text}, _PICTURE]
+        asked = {"messages": [HumanMessage(content)]}
+        result = await self.answered(workflow, thread, await workflow.ainvoke(asked, thread))
+        [report] = result["reports"]
+        if report["status"] != "ok":
+            assert "image" in report.get("error", ""), "its report does not name the picture"
+            return
+        requests = [m for m in _memory(workflow, thread) if isinstance(m, HumanMessage)]
+        assert any(_PICTURE in media_in_request([m]) for m in requests), "it never got the picture"
+
     async def check_cancellation(self) -> None:
         """A turn that is cancelled runs again when the run goes on."""
         workflow, thread = self.star(SUBJECT), _thread()
@@ -208,8 +261,13 @@ _CHECKS = (
     "state_keys",
     "resume",
     "failure",
+    "answer_forms",
+    "empty_answers",
+    "pictures",
     "cancellation",
 )
+_OCCASIONS = ("interrupts", "structured_answers", "direct_returns")
+"""What some participants give occasion for, and others do not."""
 
 
 async def acheck_participant(
@@ -229,8 +287,8 @@ async def acheck_participant(
             report.failed[name] = f"{type(error).__name__}: {error}"
         else:
             report.passed.append(name)
-    noted = report.passed if "interrupts" in suite.exercised else report.not_exercised
-    noted.append("interrupts")
+    for name in _OCCASIONS:
+        (report.passed if name in suite.exercised else report.not_exercised).append(name)
     if report.failed:
         found = "\n".join(f"  {name}: {fault}" for name, fault in report.failed.items())
         raise AssertionError(f"The participant fails {len(report.failed)} checks:\n{found}")
@@ -249,10 +307,12 @@ def check_participant(
     What is checked: it answers, in sync and async; remembers its visits; sees neither
     siblings nor other threads; adds nothing to the workflow's state; runs each turn that is
     asked for, also after a stop; breaks into a report and works again; survives a
-    cancellation; keeps a valid history; and, where it asks people, does so under its name.
+    cancellation; keeps a valid history; is reported by its structured answer, or the result of
+    the tool that ended its turn; works after an empty answer; gets the pictures of a request, or
+    says that it cannot; and, where it asks people, does so under its name.
 
     Args:
-        participant: Anything that a builder takes. It is visited some 15 times, so a
+        participant: Anything that a builder takes. It is visited some 20 times, so a
             scripted model needs replies for that; a reply may be a function.
         model: The model of a `Participant` that has none.
         request: What it is asked for.
@@ -275,9 +335,16 @@ def _thread() -> RunnableConfig:
 
 
 def _memory(workflow: Workflow, thread: RunnableConfig) -> list[BaseMessage]:
-    place = {**(thread.get("configurable") or {}), "checkpoint_ns": SUBJECT}
-    values = as_dict(workflow.get_state({"configurable": place}).values)
-    return cast(list[BaseMessage], values.get("messages", []))
+    return cast(list[BaseMessage], _state(workflow, thread).get("messages", []))
+
+
+def _state(workflow: Workflow, thread: RunnableConfig) -> dict[str, Any]:
+    return as_dict(workflow.get_state({"configurable": _place(thread)}).values)
+
+
+def _place(thread: RunnableConfig) -> dict[str, Any]:
+    """Return where the participant's own state is stored."""
+    return {**(thread.get("configurable") or {}), "checkpoint_ns": SUBJECT}
 
 
 def _check_ok(result: Any, visits: int) -> None:

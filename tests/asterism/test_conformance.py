@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.structured_output import ToolStrategy
 from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import interrupt
+from pydantic import BaseModel
 
 from asterism import Participant
 from asterism.graphs.event_planning import ORDER, create_event_planning
@@ -30,6 +32,9 @@ CHECKS = [
     "state_keys",
     "resume",
     "failure",
+    "answer_forms",
+    "empty_answers",
+    "pictures",
     "cancellation",
 ]
 
@@ -88,7 +93,42 @@ PARTICIPANTS: dict[str, Callable[[], Any]] = {
 def test_every_kind_conforms(kind: str) -> None:
     report = check_participant(PARTICIPANTS[kind]())
     assert report.passed == CHECKS
-    assert report.not_exercised == ["interrupts"]
+    assert report.not_exercised == ["interrupts", "structured_answers", "direct_returns"]
+
+
+class Quote(BaseModel):
+    """A price."""
+
+    euros: int
+
+
+@tool(return_direct=True)
+def opening_hours() -> str:
+    """Tell the opening hours."""
+    return "9 to 18"
+
+
+def a_quote(messages: list[Any]) -> ScriptedReply:
+    return ScriptedReply(tool_calls=[("Quote", {"euros": 90})])
+
+
+def asks_for_the_hours(messages: list[Any]) -> ScriptedReply:
+    return ScriptedReply(tool_calls=[("opening_hours", {})])
+
+
+@pytest.mark.parametrize(
+    ("replies", "options", "exercised"),
+    [
+        (a_quote, {"response_format": ToolStrategy(Quote)}, "structured_answers"),
+        (asks_for_the_hours, {"tools": [opening_hours]}, "direct_returns"),
+    ],
+    ids=["structured", "direct"],
+)
+def test_answers_of_other_forms_conform(
+    replies: Any, options: dict[str, Any], exercised: str
+) -> None:
+    agent: Any = create_agent(ScriptedChatModel(script=[replies] * 99), **options)
+    assert check_participant(agent).passed == [*CHECKS, exercised]
 
 
 @pytest.mark.parametrize("name", ORDER)
