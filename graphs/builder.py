@@ -23,7 +23,7 @@ from asterism.graphs.workflow import Workflow
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
-from asterism.nodes.deciding import Rules
+from asterism.nodes.deciding import MAX_TASKS, Rules
 from asterism.nodes.finish import Finish, writer_of
 from asterism.nodes.kinds import Participant, describe, described
 from asterism.nodes.members import create_member
@@ -73,6 +73,8 @@ class SupervisorWorkflowBuilder:
         events: A bus that is told what happens: who is sent to work, what is asked, done, failed.
         recalls: A memory of which each participant is told, at each visit, what fits its request.
         max_parallel_tasks: How many tasks of a plan may run at once.
+        max_tasks: How many tasks a plan of a model may have; the model is told of the limit when
+            it gives more. Plans that code makes may have any number.
         thread_wait: How many seconds a call waits for a thread that another one drives,
             before it raises `ThreadBusyError`.
         context: Keeps the prompts of the supervisor and of the answer short where conversations
@@ -113,6 +115,7 @@ class SupervisorWorkflowBuilder:
         events: EventBus | None = None,
         recalls: LongTermMemory | None = None,
         max_parallel_tasks: int = 5,
+        max_tasks: int = MAX_TASKS,
         thread_wait: float = 0.0,
         context: ContextManager | None = None,
         digest_tokens: int | None = DIGEST_TOKENS,
@@ -126,6 +129,7 @@ class SupervisorWorkflowBuilder:
             fallback=fallback,
             require=tuple(require),
             on_stall=on_stall,
+            max_tasks=max_tasks,
             retry=retry,
         )
         self._creation: Creation | None = None

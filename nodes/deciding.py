@@ -30,6 +30,9 @@ from asterism.nodes.view import SupervisorView
 from asterism.redaction import describe_error, redact
 from asterism.state import Decision
 
+MAX_TASKS = 100
+"""How many tasks a plan of a model has at most, unless something else is said."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
@@ -46,6 +49,8 @@ class Rules:
     """Who must have answered before the request can be finished."""
     on_stall: str = "replan"
     """What happens when work stands still: `"replan"`, `"ask_user"` or `"finish"`."""
+    max_tasks: int = MAX_TASKS
+    """How many tasks a plan of a model may have; one that code makes may have any number."""
     retry: RetryPolicy
     """How failures of the decider are retried."""
 
@@ -78,7 +83,7 @@ def decide(
         view, said = yield from informed(view, put)
         told, said = (said, said.decision) if isinstance(said, Told) else (None, said)
         try:
-            decision = _read(said, names, creation)
+            decision = _read(said, names, creation, rules.max_tasks)
         except BadDecisionError as error:
             lacking = []
             complaints.append((said_text(said), str(error)))
@@ -97,10 +102,18 @@ def decide(
     return Decided(_fall_back(complaints, rules.fallback))
 
 
-def _read(said: Any, names: tuple[str, ...], creation: Creation | None) -> SupervisorDecision:
+def _read(
+    said: Any, names: tuple[str, ...], creation: Creation | None, max_tasks: int
+) -> SupervisorDecision:
     if unread := reports_wanted(said):
         raise BadDecisionError(f"no more can be read of {', '.join(unread)}")
     decision = read_decision(said, names, plans=creation is not None)
+    count = 0 if isinstance(said, SupervisorDecision) else len(decision.tasks or ())
+    if count > max_tasks:
+        raise BadDecisionError(
+            f"the plan has {count} tasks; at most {max_tasks} are allowed (max_tasks). Give fewer "
+            "and larger tasks, or plan the rest when these are done"
+        )
     if isinstance(decision, PlanDecision) and not isinstance(said, SupervisorDecision):
         own = {"provider": None, "model": None}  # a model does not choose models
         agents = [agent.model_copy(update=own) for agent in decision.subagents]
