@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
@@ -27,7 +27,9 @@ _POSTGRES = ("postgresql", "postgres")
 
 
 @contextmanager
-def open_checkpointer(url: str, *, key: bytes | None = None) -> Generator[BaseCheckpointSaver[str]]:
+def open_checkpointer(
+    url: str, *, key: bytes | None = None, allowed_types: Iterable[type] = ()
+) -> Generator[BaseCheckpointSaver[str]]:
     """Open the database of checkpoints at `url`, for sync and async runs.
 
     Args:
@@ -35,12 +37,14 @@ def open_checkpointer(url: str, *, key: bytes | None = None) -> Generator[BaseCh
             `memory:`, or `postgresql://user:password@host:5432/name`, prepared with `migrate`.
         key: 16, 24 or 32 bytes that the values are encrypted with. Thread ids, times and what
             runs are labelled with stay readable.
+        allowed_types: Types of objects that are stored, besides those that the state schemas of
+            participants name: pydantic models, dataclasses, enums.
 
     Raises:
         StorageError: The URL means nothing here, or the database cannot be opened.
         ConfigurationError: The key cannot be used.
     """
-    serde = serializer(key)
+    serde = serializer(key, allowed_types)
     if is_postgres(url):
         from asterism.postgres.connecting import Address
 
@@ -68,10 +72,10 @@ def open_checkpointer(url: str, *, key: bytes | None = None) -> Generator[BaseCh
 
 @asynccontextmanager
 async def aopen_checkpointer(
-    url: str, *, key: bytes | None = None
+    url: str, *, key: bytes | None = None, allowed_types: Iterable[type] = ()
 ) -> AsyncGenerator[BaseCheckpointSaver[str]]:
     """Open the database of checkpoints at `url`; see `open_checkpointer`."""
-    with open_checkpointer(url, key=key) as saver:
+    with open_checkpointer(url, key=key, allowed_types=allowed_types) as saver:
         yield saver
 
 

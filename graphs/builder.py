@@ -25,7 +25,7 @@ from asterism.graphs.workflow import Workflow
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
-from asterism.nodes.deciding import Rules
+from asterism.nodes.deciding import MAX_TASKS, Rules
 from asterism.nodes.finish import Finish, writer_of
 from asterism.nodes.kinds import Participant, describe, described
 from asterism.nodes.members import create_member
@@ -82,6 +82,8 @@ class SupervisorWorkflowBuilder:
         decisions: How the model is asked for decisions and for a `finish` model: `"tool"`,
             `"json_schema"` or `"json"`. None: as the environment's `ASTERISM_DECISIONS` says, else
             as the model's profile says, and the next way where its server refuses or ignores one.
+        max_tasks: How many tasks a plan of a model may have; the model is told of the limit when
+            it gives more. Plans that code makes may have any number.
         thread_wait: How many seconds a call waits for a thread that another one drives,
             before it raises `ThreadBusyError`.
         context: Keeps the prompts of the supervisor and of the answer short where conversations
@@ -124,6 +126,7 @@ class SupervisorWorkflowBuilder:
         max_parallel_tasks: int = 5,
         plans: bool = True,
         decisions: Method | None = None,
+        max_tasks: int = MAX_TASKS,
         thread_wait: float = 0.0,
         context: ContextManager | None = None,
         digest_tokens: int | None = DIGEST_TOKENS,
@@ -137,6 +140,7 @@ class SupervisorWorkflowBuilder:
             fallback=fallback,
             require=tuple(require),
             on_stall=on_stall,
+            max_tasks=max_tasks,
             retry=retry,
             answers=finish == "inline",
         )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -15,6 +16,7 @@ from asterism.nodes.context import with_background
 from asterism.nodes.team import Team
 from asterism.prices import DEFAULT_PRICES, PriceTable
 from asterism.prompts import prompts_hash, text_hash
+from asterism.serializers import types_in_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,13 @@ class WorkflowFacts:
     def participants(self) -> Mapping[str, str]:
         """Who takes part from the beginning: id and description."""
         return self.team.descriptions
+
+    @cached_property
+    def types(self) -> frozenset[type]:
+        """The types that the state schemas of its participants name."""
+        graphs = [member.graph for member in self.team.members.values()]
+        inner = [g for graph in graphs for _, g in graph.get_subgraphs(recurse=True)]
+        return frozenset().union(*map(types_in_state, [*graphs, *inner]))
 
     def versions(self) -> dict[str, str]:
         """Return hashes of what the workflow is made of: its prompts and its team."""

@@ -23,7 +23,7 @@ from asterism.graphs.validation import count_faults, name_faults, seconds_faults
 from asterism.graphs.workflow import Workflow
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.compacting import compactor_of
-from asterism.nodes.deciding import Rules
+from asterism.nodes.deciding import MAX_TASKS, Rules
 from asterism.nodes.finish import synthesizer
 from asterism.nodes.members import create_member
 from asterism.nodes.planning import PlanningDecider, Way
@@ -46,6 +46,8 @@ class AgentOrchestrator:
         main_agent: Who plans and answers; with tools, it may give tasks to itself, too.
         available_tools: What agents may call that are named in specs, or created.
         max_parallel_tasks: How many tasks run at once.
+        max_tasks: How many tasks a plan of a model may have; the model is told of the limit when
+            it gives more. Plans that code makes may have any number.
         max_retries: How often a task that failed is tried again.
         retry_delay: Seconds before the first retry.
         retry_backoff: By how much the wait grows with each retry.
@@ -77,6 +79,7 @@ class AgentOrchestrator:
         available_tools: Iterable[Any] = (),
         *,
         max_parallel_tasks: int = 5,
+        max_tasks: int = MAX_TASKS,
         max_retries: int = 3,
         retry_delay: float = 1.0,
         retry_backoff: float = 2.0,
@@ -103,6 +106,7 @@ class AgentOrchestrator:
         faults = [
             *([] if model is not None else ["the main agent has no model"]),
             *count_faults("max_parallel_tasks", max_parallel_tasks, least=1),
+            *count_faults("max_tasks", max_tasks, least=1),
             *count_faults("max_retries", max_retries, least=0),
             *count_faults("max_agents", max_agents, least=1),
             *count_faults("max_iterations", max_iterations, least=1),
@@ -132,7 +136,12 @@ class AgentOrchestrator:
         limits: list[Policy] = [] if retry_timeout is None else [Timeout(retry_timeout)]
         self._policies = tuple(together([retry, *limits], policies))
         self._max_parallel_tasks = max_parallel_tasks
-        self._rules = Rules(max_iterations=max_iterations, max_repairs=2, retry=MODEL_RETRY)
+        self._rules = Rules(
+            max_iterations=max_iterations,
+            max_repairs=2,
+            max_tasks=max_tasks,
+            retry=MODEL_RETRY,
+        )
         creation = Creation(
             tools=named,
             model=created if created is not None else model,

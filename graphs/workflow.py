@@ -36,6 +36,7 @@ from asterism.nodes.outputs import INTERRUPT, as_asked, lean
 from asterism.people import Answers, answer_command, open_requests
 from asterism.plain import as_dict
 from asterism.runs import is_unfinished
+from asterism.serializers import allow_types, stores_named_types, types_in_state
 
 
 class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
@@ -50,6 +51,8 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def __init__(self, *, facts: WorkflowFacts, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.facts = facts
+        if stores_named_types(self.checkpointer):
+            allow_types(self.checkpointer, facts.types | types_in_state(self))
 
     @property
     def checks_answers(self) -> bool:

@@ -34,6 +34,9 @@ from asterism.state import Decision
 
 _log = logging.getLogger(__name__)
 
+MAX_TASKS = 100
+"""How many tasks a plan of a model has at most, unless something else is said."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
@@ -50,6 +53,8 @@ class Rules:
     """Who must have answered before the request can be finished."""
     on_stall: str = "replan"
     """What happens when work stands still: `"replan"`, `"ask_user"` or `"finish"`."""
+    max_tasks: int = MAX_TASKS
+    """How many tasks a plan of a model may have; one that code makes may have any number."""
     retry: RetryPolicy
     """How failures of the decider are retried."""
     answers: bool = False
@@ -87,7 +92,7 @@ def decide(
             told, said = (said, said.decision) if isinstance(said, Told) else (None, said)
             if unread := report_texts(view.messages) and reports_wanted(said):
                 raise BadDecisionError(f"no more can be read of {', '.join(unread)}")
-            decision = _read(said, names, creation, answers=rules.answers)
+            decision = _read(said, names, creation, rules)
         except BadDecisionError as error:
             lacking = []
             complaints.append((said_text(said), str(error)))
@@ -109,9 +114,15 @@ def decide(
 
 
 def _read(
-    said: Any, names: tuple[str, ...], creation: Creation | None, *, answers: bool
+    said: Any, names: tuple[str, ...], creation: Creation | None, rules: Rules
 ) -> SupervisorDecision:
-    decision = read_decision(said, names, plans=creation is not None, answers=answers)
+    decision = read_decision(said, names, plans=creation is not None, answers=rules.answers)
+    count = 0 if isinstance(said, SupervisorDecision) else len(decision.tasks or ())
+    if count > rules.max_tasks:
+        raise BadDecisionError(
+            f"the plan has {count} tasks; at most {rules.max_tasks} are allowed (max_tasks). Give "
+            "fewer and larger tasks, or plan the rest when these are done"
+        )
     if isinstance(decision, PlanDecision) and not isinstance(said, SupervisorDecision):
         own = {"provider": None, "model": None}  # a model does not choose models
         agents = [agent.model_copy(update=own) for agent in decision.subagents]

@@ -22,8 +22,9 @@ from asterism import (
     proceed,
     resume,
 )
-from asterism.errors import RoutingError
+from asterism.errors import RoutingError, WorkflowBuildError
 from asterism.graphs.workflow import Workflow
+from asterism.nodes.deciding import MAX_TASKS
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive, part, plan, task, waiting
 from tests.teams import Turns, follow, star
@@ -385,6 +386,37 @@ def test_a_bad_plan_is_refused_before_anything_runs(tasks: list[Any], fault: str
         built.invoke(REQUEST)
     assert fault in str(caught.value)
     assert turns.taken == {}
+
+
+@WAYS
+async def test_a_plan_of_a_model_with_too_many_tasks_is_asked_for_again(way: str) -> None:
+    def planned(count: int) -> dict[str, Any]:
+        tasks = [task(f"t{n}", "one").model_dump(mode="json") for n in range(count)]
+        return {"next_agent": None, "tasks": tasks}
+
+    model = ScriptedChatModel(script=[planned(4), planned(3), {"next_agent": None}])
+    built = (
+        SupervisorWorkflowBuilder("Test", model=model, finish="forward", max_tasks=3)
+        .participants(one=echo("one"))
+        .build()
+    )
+    result = await drive(built, way, REQUEST, None)
+    assert (result["status"], len(result["reports"])) == ("completed", 3)
+    said = [message.text for message in model.calls[1].messages]
+    assert any("the plan has 4 tasks; at most 3 are allowed (max_tasks)" in text for text in said)
+
+
+def test_a_plan_of_code_may_have_any_number_of_tasks() -> None:
+    tasks = [task(f"t{n}", "one") for n in range(MAX_TASKS + 1)]
+    result = workflow(plan(*tasks), one=echo("one")).invoke(REQUEST)
+    assert (result["status"], len(result["reports"])) == ("completed", MAX_TASKS + 1)
+
+
+@pytest.mark.parametrize("max_tasks", [0, True, 2.5])
+def test_a_limit_of_tasks_is_a_whole_number(max_tasks: Any) -> None:
+    builder = SupervisorWorkflowBuilder("Test", max_tasks=max_tasks).participants(one=echo("one"))
+    with pytest.raises(WorkflowBuildError, match="max_tasks is"):
+        builder.with_manager(plan()).build()
 
 
 def test_a_decision_may_be_edited_into_a_plan(saver: Saver, thread: RunnableConfig) -> None:
