@@ -31,6 +31,7 @@ from asterism.leases import Release, leased
 from asterism.markup import PLAIN, SVG
 from asterism.nodes.background import Background
 from asterism.nodes.engine import lender
+from asterism.nodes.finish import read_fields
 from asterism.nodes.lifetime import Lifetime
 from asterism.nodes.outputs import INTERRUPT, as_asked, lean
 from asterism.people import Answers, answer_command, open_requests
@@ -215,7 +216,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         """Turn the stored fields of the answer into the model that was asked for."""
         fields, schema = values.get("structured_response"), self.facts.response_format
         if schema is not None and isinstance(fields, dict):
-            return {**values, "structured_response": schema.model_validate(fields)}
+            return {**values, "structured_response": read_fields(schema, fields)}
         return dict(values)
 
     # ---- editing

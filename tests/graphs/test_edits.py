@@ -29,7 +29,6 @@ from asterism.testing import ScriptedChatModel
 from tests.asterism.compat.teams import agent, hand_over
 from tests.graphs.test_budgets import team as budgeted
 from tests.graphs.test_budgets import worker
-from tests.plans import drive
 from tests.teams import Turns, follow, star
 
 Saver = BaseCheckpointSaver[str]
