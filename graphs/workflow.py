@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Durability, GraphOutput, StateSnapshot, StateUpdate
+from langgraph.types import Command, Durability, GraphOutput, StateSnapshot, StateUpdate
 
 from asterism.effects import Call, Steps, arun, run, running_loop
 from asterism.errors import ConfigurationError
@@ -34,7 +34,13 @@ from asterism.nodes.engine import lender
 from asterism.nodes.finish import read_fields
 from asterism.nodes.lifetime import Lifetime
 from asterism.nodes.outputs import INTERRUPT, as_asked, lean
-from asterism.people import Answers, answer_command, open_requests
+from asterism.people import (
+    Answers,
+    answering,
+    asked_before,
+    looks_like_ids,
+    open_requests,
+)
 from asterism.plain import as_dict
 from asterism.runs import is_unfinished
 
@@ -154,21 +160,40 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _fitted(self, given: Any, config: RunnableConfig) -> Steps[tuple[Any, Mapping[str, Any]]]:
         """Fit an input to the state that it finds, and return that where the run goes on."""
+        whole = Call(self.get_state, self.aget_state, (config,), {"subgraphs": True})
         if isinstance(given, Answers):
-            whole = {"subgraphs": True}
-            found = yield from latest(Call(self.get_state, self.aget_state, (config,), whole))
-            given = answer_command(open_requests(found), given.given)
+            found = yield from latest(whole)
+            given = yield from answering(open_requests(found), given.given, self, config)
         else:
             found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
         if not isinstance(given, dict):
             check_pending(found, self.facts.participants)
-            return addressed(given, found), as_dict(found.values)
+            if getattr(given, "resume", None) is not None:
+                given = yield from self._addressed(cast(Command[Any], given), found, whole)
+            return given, as_dict(found.values)
         request = resent(cast(dict[str, Any], given), as_dict(found.values))
         if not is_unfinished(found):
             return request, {}
-        found = yield Call(self.get_state, self.aget_state, (config,), {"subgraphs": True})
+        found = yield whole
         notes = withdrawals(found, self.facts.participants)
         return {**request, "messages": [*notes, *request["messages"]]}, {}
+
+    def _addressed(
+        self, given: Command[Any], found: StateSnapshot, whole: Call
+    ) -> Steps[Command[Any]]:
+        """Check who an answer is for, as far as `resume` does that of an answer without a schema.
+
+        Raises:
+            NothingPendingError: No request is open.
+            UnknownRequestError: It names requests, and none of them is open.
+        """
+        ids = {interrupt.id for interrupt in found.interrupts}
+        if not ids:  # those of a plan that was stopped are known inside of it alone
+            ids = {request.id for request in open_requests((yield whole))}
+        asked: frozenset[str] = frozenset()
+        if looks_like_ids(given.resume) and not ids & as_dict(given.resume).keys():
+            asked = yield from asked_before(self, found.config)
+        return addressed(given, ids, asked)
 
     def leased(self, thread: str) -> Steps[Release]:
         """Take the thread, so that nobody else drives it."""
