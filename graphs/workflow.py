@@ -27,6 +27,7 @@ from asterism.graphs.facts import WorkflowFacts, inside
 from asterism.graphs.forks import rewind
 from asterism.graphs.plans import seen
 from asterism.graphs.renaming import moves, renaming, replanning
+from asterism.graphs.speech import hearing
 from asterism.leases import Release, leased
 from asterism.markup import PLAIN, SVG
 from asterism.nodes.background import Background
@@ -90,8 +91,12 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         try:
             config = inside(self.facts, config, background, values, held=running_loop())
             parts: Any = super().stream(given, config, durability=durability, **kwargs)
+            hear = hearing(kwargs)
             with self._lifetime(config, background, given), closing(parts):
-                yield from parts
+                for part in parts:
+                    shown = hear(part) if hear else part
+                    if hear is None or shown is not None:
+                        yield shown
         finally:
             try:
                 background.close()
@@ -112,10 +117,13 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         try:
             config = inside(self.facts, config, background, values)
             parts: Any = super().astream(given, config, durability=durability, **kwargs)
+            hear = hearing(kwargs)
             with self._lifetime(config, background, given):
                 async with aclosing(parts):
                     async for part in parts:
-                        yield part
+                        shown = hear(part) if hear else part
+                        if hear is None or shown is not None:
+                            yield shown
         finally:
             try:
                 await background.aclose()
