@@ -1,11 +1,12 @@
 """Questions to people: what is open on a thread, and the checked way to answer."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.types import Command, Interrupt, PregelTask, StateSnapshot
 
 from asterism.approvals import (
@@ -15,6 +16,8 @@ from asterism.approvals import (
     approval_schema,
     is_approval,
 )
+from asterism.checkpoints import listed, place
+from asterism.effects import Steps, arun, run
 from asterism.errors import AnswerError, NothingPendingError, UnknownRequestError
 from asterism.plain import as_dict
 from asterism.runs import Graph
@@ -27,6 +30,9 @@ Asked for most, it is checked without the library for the others, which takes 60
 
 CHECKS = 100_000
 """How many keywords of a schema are looked at to check an answer; a hostile one has no end."""
+NOBODY_WAITS = "Nobody is waiting for an answer on this thread."
+INTERRUPT = "__interrupt__"
+"""The name under which the engine stores questions."""
 
 SUPERVISOR_NODES = ("human", "dispatch")
 """The nodes of a workflow that are no participants."""
@@ -93,7 +99,7 @@ def resume(graph: Graph, config: RunnableConfig, answers: Any) -> Any:
     """
     command: Any = Answers(answers)
     if not getattr(graph, "checks_answers", False):
-        command = answer_command(pending_requests(graph, config), answers)
+        command = run(answering(pending_requests(graph, config), answers, graph, config))
     return graph.invoke(command, config)
 
 
@@ -101,8 +107,35 @@ async def aresume(graph: Graph, config: RunnableConfig, answers: Any) -> Any:
     """Answer open requests and go on; see `resume`."""
     command: Any = Answers(answers)
     if not getattr(graph, "checks_answers", False):
-        command = answer_command(await apending_requests(graph, config), answers)
+        pending = await apending_requests(graph, config)
+        command = await arun(answering(pending, answers, graph, config))
     return await graph.ainvoke(command, config)
+
+
+def answering(
+    pending: list[PendingRequest], answers: Any, graph: Graph, config: RunnableConfig
+) -> Steps[Command[Any]]:
+    """Check answers against what is open and make the command that gives them; see `resume`."""
+    keys = as_dict(answers).keys()
+    ambiguous = looks_like_ids(answers) and not keys & {request.id for request in pending}
+    asked = (yield from asked_before(graph, config)) if pending and ambiguous else frozenset[str]()
+    return answer_command(pending, answers, asked)
+
+
+def asked_before(graph: Graph, config: RunnableConfig) -> Steps[frozenset[str]]:
+    """Return the ids of all requests that were ever open on a thread."""
+    saver, thread = graph.checkpointer, as_dict(config.get("configurable")).get("thread_id")
+    if not isinstance(saver, BaseCheckpointSaver) or thread is None:
+        return frozenset()
+    items: list[CheckpointTuple] = yield listed(saver, place(str(thread)))
+    written = (write for item in items for write in item.pending_writes or ())
+    return frozenset(
+        str(interrupt.id)
+        for _, channel, value in written
+        if channel == INTERRUPT
+        for interrupt in cast(Sequence[Any], value)
+        if isinstance(interrupt, Interrupt)
+    )
 
 
 def open_requests(snapshot: StateSnapshot) -> list[PendingRequest]:
@@ -110,19 +143,33 @@ def open_requests(snapshot: StateSnapshot) -> list[PendingRequest]:
     return [request_of(interrupt, path) for interrupt, path in _walk(snapshot.tasks, ())]
 
 
-def answer_command(pending: list[PendingRequest], answers: Any) -> Command[Any]:
-    """Check answers against what is open and make the command that gives them; see `resume`."""
+def answer_command(
+    pending: list[PendingRequest], answers: Any, asked: Collection[str] = ()
+) -> Command[Any]:
+    """Check answers against what is open and make the command that gives them; see `resume`.
+
+    Args:
+        pending: What is open.
+        answers: The answers.
+        asked: The ids of all that was ever open. A mapping of other keys is one answer, also
+            where they look like such ids.
+    """
     if not pending:
-        raise NothingPendingError("Nobody is waiting for an answer on this thread.")
+        raise NothingPendingError(NOBODY_WAITS)
     by_id = {request.id: request for request in pending}
     given = as_dict(answers)
-    if not (given.keys() & by_id.keys() or _looks_like_ids(given)):
-        if len(pending) > 1:
+    if not given.keys() & by_id.keys():
+        if not looks_like_ids(given) and len(pending) > 1:
             raise AnswerError(
                 f"{len(pending)} requests are open, so the answers need ids: "
                 f"{{id: value}} with ids of {_listed(pending)}."
             )
-        given = {pending[0].id: answers}
+        if len(pending) == 1 and not given.keys() & set(asked):
+            try:
+                return Command(resume={pending[0].id: _checked(pending[0], answers)})
+            except AnswerError:
+                if not looks_like_ids(given):
+                    raise
     for key in given:
         if key not in by_id:
             raise UnknownRequestError(
@@ -178,8 +225,10 @@ def prompt_of(value: object) -> str:
     return str(fields.get("prompt") or fields.get("question") or value)
 
 
-def _looks_like_ids(answers: Mapping[Any, Any]) -> bool:
-    return bool(answers) and all(isinstance(key, str) and len(key) == 32 for key in answers)
+def looks_like_ids(answers: object) -> bool:
+    """Whether a value is a mapping whose keys could all be ids of requests."""
+    keys: Any = as_dict(answers)
+    return bool(keys) and all(isinstance(key, str) and len(key) == 32 for key in keys)
 
 
 def _checked(request: PendingRequest, value: Any) -> Any:

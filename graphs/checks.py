@@ -1,6 +1,6 @@
 """What is refused before a run begins: a thread that is none, a request that says nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -15,13 +15,19 @@ from langchain_core.messages import (
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
-from langgraph.types import StateSnapshot
+from langgraph.types import Command, StateSnapshot
 
-from asterism.errors import InvalidRequestError, InvalidThreadError, UnknownParticipantError
+from asterism.errors import (
+    InvalidRequestError,
+    InvalidThreadError,
+    NothingPendingError,
+    UnknownParticipantError,
+    UnknownRequestError,
+)
 from asterism.graphs.plans import running_participants
 from asterism.messages import clean
 from asterism.nodes.view import label
-from asterism.people import open_requests
+from asterism.people import NOBODY_WAITS, looks_like_ids, open_requests
 from asterism.plain import as_dict, as_list
 from asterism.runs import Graph
 
@@ -118,17 +124,33 @@ def check_pending(snapshot: StateSnapshot, participants: Mapping[str, str]) -> N
         )
 
 
-def addressed(given: Any, snapshot: StateSnapshot) -> Any:
+def addressed(
+    given: Command[Any], ids: Collection[str], asked: Collection[str] = ()
+) -> Command[Any]:
     """Clean answers, and address the one answer to the one question that is open.
 
     The engine hands an answer without an address down from node to node; the visits of a
     plan are no nodes of their own.
+
+    Args:
+        given: The answers.
+        ids: The requests that are open.
+        asked: All that were ever open, where the answers name none of those.
+
+    Raises:
+        NothingPendingError: None is open.
+        UnknownRequestError: The answers name others.
     """
-    if (resume := clean(getattr(given, "resume", None))) is None:
-        return given
-    name = snapshot.interrupts[0].id if len(snapshot.interrupts) == 1 else None
-    if name is not None and name not in as_dict(resume):
-        resume = {name: resume}
+    if not ids:
+        raise NothingPendingError(NOBODY_WAITS)
+    resume = clean(given.resume)
+    names = as_dict(resume).keys()
+    if looks_like_ids(resume) and not names & set(ids) and (len(ids) > 1 or names & set(asked)):
+        raise UnknownRequestError(
+            f"No open request has the id {next(iter(names))!r}; open are {', '.join(sorted(ids))}."
+        )
+    if len(ids) == 1 and not names & set(ids):
+        resume = {next(iter(ids)): resume}
     return replace(given, resume=resume)
 
 

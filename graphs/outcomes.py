@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from asterism.errors import ConfigurationError, InvalidRequestError, WorkflowBuildError
+from asterism.nodes.finish import told_failures
 from asterism.nodes.routing import SUPERVISOR
 from asterism.people import PendingRequest
 from asterism.plain import as_dict, as_list
@@ -62,7 +63,7 @@ def failure_of(values: Mapping[str, Any]) -> str | None:
     reports: Sequence[Report] = values.get("reports") or ()
     if values.get("pending") or not reports or any(r["status"] == "ok" for r in reports):
         return None
-    return "; ".join(f"{r['participant']}: {r.get('error', r['status'])}" for r in reports)
+    return told_failures(reports)
 
 
 def may_pass(error: Exception) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Durability, GraphOutput, StateSnapshot, StateUpdate
+from langgraph.types import Command, Durability, GraphOutput, StateSnapshot, StateUpdate
 
 from asterism.effects import Call, Steps, arun, run, running_loop
 from asterism.errors import ConfigurationError
@@ -27,13 +27,21 @@ from asterism.graphs.facts import WorkflowFacts, inside
 from asterism.graphs.forks import rewind
 from asterism.graphs.plans import seen
 from asterism.graphs.renaming import moves, renaming, replanning
+from asterism.graphs.speech import hearing
 from asterism.leases import Release, leased
 from asterism.markup import PLAIN, SVG
 from asterism.nodes.background import Background
 from asterism.nodes.engine import lender
+from asterism.nodes.finish import read_fields
 from asterism.nodes.lifetime import Lifetime
 from asterism.nodes.outputs import INTERRUPT, as_asked, lean
-from asterism.people import Answers, answer_command, open_requests
+from asterism.people import (
+    Answers,
+    answering,
+    asked_before,
+    looks_like_ids,
+    open_requests,
+)
 from asterism.plain import as_dict
 from asterism.runs import is_unfinished
 from asterism.serializers import allow_types, stores_named_types, types_in_state
@@ -86,8 +94,12 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         try:
             config = inside(self.facts, config, background, values, held=running_loop())
             parts: Any = super().stream(given, config, durability=durability, **kwargs)
+            hear = hearing(kwargs)
             with self._lifetime(config, background, given), closing(parts):
-                yield from parts
+                for part in parts:
+                    shown = hear(part) if hear else part
+                    if hear is None or shown is not None:
+                        yield shown
         finally:
             try:
                 background.close()
@@ -108,10 +120,13 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         try:
             config = inside(self.facts, config, background, values)
             parts: Any = super().astream(given, config, durability=durability, **kwargs)
+            hear = hearing(kwargs)
             with self._lifetime(config, background, given):
                 async with aclosing(parts):
                     async for part in parts:
-                        yield part
+                        shown = hear(part) if hear else part
+                        if hear is None or shown is not None:
+                            yield shown
         finally:
             try:
                 await background.aclose()
@@ -156,21 +171,40 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _fitted(self, given: Any, config: RunnableConfig) -> Steps[tuple[Any, Mapping[str, Any]]]:
         """Fit an input to the state that it finds, and return that where the run goes on."""
+        whole = Call(self.get_state, self.aget_state, (config,), {"subgraphs": True})
         if isinstance(given, Answers):
-            whole = {"subgraphs": True}
-            found = yield from latest(Call(self.get_state, self.aget_state, (config,), whole))
-            given = answer_command(open_requests(found), given.given)
+            found = yield from latest(whole)
+            given = yield from answering(open_requests(found), given.given, self, config)
         else:
             found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
         if not isinstance(given, dict):
             check_pending(found, self.facts.participants)
-            return addressed(given, found), as_dict(found.values)
+            if getattr(given, "resume", None) is not None:
+                given = yield from self._addressed(cast(Command[Any], given), found, whole)
+            return given, as_dict(found.values)
         request = resent(cast(dict[str, Any], given), as_dict(found.values))
         if not is_unfinished(found):
             return request, {}
-        found = yield Call(self.get_state, self.aget_state, (config,), {"subgraphs": True})
+        found = yield whole
         notes = withdrawals(found, self.facts.participants)
         return {**request, "messages": [*notes, *request["messages"]]}, {}
+
+    def _addressed(
+        self, given: Command[Any], found: StateSnapshot, whole: Call
+    ) -> Steps[Command[Any]]:
+        """Check who an answer is for, as far as `resume` does that of an answer without a schema.
+
+        Raises:
+            NothingPendingError: No request is open.
+            UnknownRequestError: It names requests, and none of them is open.
+        """
+        ids = {interrupt.id for interrupt in found.interrupts}
+        if not ids:  # those of a plan that was stopped are known inside of it alone
+            ids = {request.id for request in open_requests((yield whole))}
+        asked: frozenset[str] = frozenset()
+        if looks_like_ids(given.resume) and not ids & as_dict(given.resume).keys():
+            asked = yield from asked_before(self, found.config)
+        return addressed(given, ids, asked)
 
     def leased(self, thread: str) -> Steps[Release]:
         """Take the thread, so that nobody else drives it."""
@@ -218,7 +252,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         """Turn the stored fields of the answer into the model that was asked for."""
         fields, schema = values.get("structured_response"), self.facts.response_format
         if schema is not None and isinstance(fields, dict):
-            return {**values, "structured_response": schema.model_validate(fields)}
+            return {**values, "structured_response": read_fields(schema, fields)}
         return dict(values)
 
     # ---- editing

@@ -1,6 +1,7 @@
 """The last node: it writes the answer, in one of three ways."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -23,6 +24,7 @@ from asterism.nodes.routing import FINISH, SUPERVISOR
 from asterism.nodes.structured_output import Method, StructuredOutput
 from asterism.nodes.view import REPORT_ID, SPEAKER, conversation, essentials, label
 from asterism.prompts import load_prompt, render
+from asterism.redaction import redact
 from asterism.state import Report, WorkflowState
 
 
@@ -32,11 +34,14 @@ class Answer:
 
     text: str
     fields: dict[str, Any] | None = None
-    """The fields of the answer, where a model of them was asked for: plain JSON."""
+    """The fields of the answer as they were given, where a model of them was asked for: plain
+    JSON, which that model reads."""
     media: Sequence[dict[str, Any]] = ()
     """The pictures and files of a report that is handed on."""
     message_id: str | None = None
     """The id of the model's message, so that who saw it streamed knows it again."""
+    failure: str | None = None
+    """Why there is no answer of the kind that was asked for."""
 
 
 Finish = Literal["synthesize", "forward", "inline"] | type[BaseModel]
@@ -65,6 +70,8 @@ def create_finish_node(write: Writer) -> StepsNode:
                     raise
                 answer = yield from forwarder()(state, config)
                 end = {"status": "limit", "reason": str(error)}
+            else:
+                end = end or _end_of(state, answer)
         end = {"status": "completed", "reason": COMPLETE, **end}
         note_end(config, {**end, "answer": answer.text})
         known = {message.id for message in state["messages"]}  # fake models repeat their ids
@@ -136,28 +143,53 @@ def structurer(
     compactor: Compactor | None = None,
     decisions: Method | None = None,
 ) -> Writer:
-    """Let the model fill in `schema`; a bad answer is sent back once.
-
-    Raises:
-        pydantic.ValidationError: The second answer does not fit either.
-    """
+    """Let the model fill in `schema`; a bad answer is sent back once, a second one is a failure."""
     output = StructuredOutput(model, decisions)
 
     def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
         rules = render("structured", schema=schema.__name__)
         messages = _prompt(rules, state, config, compactor)
-        said = AIMessage("")
-        try:
-            said = yield from output.ask(messages, schema)
-            filled = _fill(schema, said)
-        except ValueError as error:
-            fault = f"That does not fit {schema.__name__}: {error}. Answer again."
-            again = [*messages, AIMessage(said_text(said) or "(nothing)"), HumanMessage(fault)]
-            said = yield from output.ask(again, schema)
-            filled = _fill(schema, said)
-        return Answer(text=filled.model_dump_json(indent=2), fields=filled.model_dump(mode="json"))
+        fault = ""
+        for _ in range(2):
+            said = AIMessage("")
+            try:
+                said = yield from output.ask(messages, schema)
+                fields = filled_fields(said, schema.__name__)
+                filled = read_fields(schema, fields)
+            except ValueError as error:
+                fault = f"{schema.__name__}: {_describe(error)}"
+                complaint = HumanMessage(f"That does not fit {fault}. Answer again.")
+                messages = [*messages, AIMessage(said_text(said) or "(nothing)"), complaint]
+            else:
+                shown = filled.model_dump_json(indent=2, by_alias=True)
+                return Answer(text=shown, fields=fields)
+        return Answer(
+            text=said_text(said) or _what_there_is(state),
+            failure=redact(f"the answer does not fit {fault}"),
+        )
 
     return write
+
+
+def filled_fields(said: AIMessage, name: str) -> dict[str, Any]:
+    """Return what a model has filled in, as it stands in its message.
+
+    Raises:
+        BadDecisionError: It holds no fields, or was cut off or refused.
+    """
+    return clean(dict(read_objects(said, name)[-1]))
+
+
+def read_fields(schema: type[BaseModel], fields: Mapping[str, Any]) -> BaseModel:
+    """Make the object of stored fields, which are plain JSON.
+
+    Raises:
+        pydantic.ValidationError: They do not fit.
+    """
+    try:
+        return schema.model_validate(fields)
+    except ValidationError:  # a strict one reads dates and the like in JSON alone
+        return schema.model_validate_json(json.dumps(fields))
 
 
 def _prompt(
@@ -192,8 +224,42 @@ def _writing(first: AnyMessage, tokens: int | None) -> Write:
     return write
 
 
-def _fill(schema: type[BaseModel], said: AIMessage) -> BaseModel:
-    return schema.model_validate(clean(read_objects(said, schema.__name__)[-1]))
+def _describe(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    places = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:20])
+    return "; ".join(places)
+
+
+def _end_of(state: WorkflowState, answer: Answer) -> dict[str, str]:
+    """Say how a run ends whose supervisor found the request complete.
+
+    It has failed where everybody who was sent to work has, and no person was asked about it. Who
+    came to a limit has left what there was until then.
+    """
+    if answer.failure:
+        return {"status": "failed", "reason": answer.failure}
+    reports: Sequence[Report] = state.get("reports") or ()
+    tried = [report for report in reports if report["status"] != "skipped"] or reports
+    latest = {report["participant"]: report for report in tried}
+    lost = [r for r in latest.values() if r["status"] != "ok" and "to" not in _made_up(r)]
+    if not lost:
+        return {}
+    settled = ("ok", "limit")
+    asked = any(_made_up(report).get("action") == "ask_person" for report in reports)
+    if asked or any(report["status"] in settled for report in reports):
+        return {"reason": f"{COMPLETE}; not all could do their part: {told_failures(lost)}"}
+    return {"status": "failed", "reason": f"nobody could do it: {told_failures(lost)}"}
+
+
+def _made_up(report: Report) -> Mapping[str, str]:
+    return report.get("compensation") or {}
+
+
+def told_failures(reports: Iterable[Report]) -> str:
+    """Say who has failed, and why."""
+    return "; ".join(f"{r['participant']}: {r.get('error', r['status'])}" for r in reports)
 
 
 def _what_there_is(state: WorkflowState) -> str:

@@ -75,7 +75,7 @@ class Strategy:
 
 def _sequential(strategy: Strategy, view: SupervisorView, names: Sequence[str]) -> PlanDecision:
     """One after the other; each gets what all before it have reported."""
-    if view.iterations:
+    if _is_over(view):
         return _done()
     tasks = [
         _task("sequential", name, "Do your part, given what those before you have done.",
@@ -87,14 +87,14 @@ def _sequential(strategy: Strategy, view: SupervisorView, names: Sequence[str]) 
 
 def _parallel(strategy: Strategy, view: SupervisorView, names: Sequence[str]) -> PlanDecision:
     """All at once, each for itself."""
-    if view.iterations:
+    if _is_over(view):
         return _done()
     return _plan([_task("parallel", name, "Do your part.") for name in names])
 
 
 def _hierarchical(strategy: Strategy, view: SupervisorView, names: Sequence[str]) -> PlanDecision:
     """The first leads: it says what is to be done, the others do it, it puts that together."""
-    if view.iterations:
+    if _is_over(view):
         return _done()
     lead, *others = names
     begin = _task("hierarchical", lead, render("lead", team=", ".join(others)), part="lead")
@@ -171,6 +171,13 @@ def _task(
         task_description=words,
         dependencies=list(needs),
     )
+
+
+def _is_over(view: SupervisorView) -> bool:
+    """Whether the plan was followed. It is followed again where all failed and the run goes on."""
+    reopened = "decision" in view.state and view.state["decision"] is None
+    done = any(report["status"] == "ok" for report in view.reports)
+    return bool(view.iterations) and (done or not reopened)
 
 
 def _begun(view: SupervisorView) -> str | None:

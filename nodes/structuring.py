@@ -1,7 +1,7 @@
 """Fills in a schema of any kind at the end of a conversation."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -9,7 +9,7 @@ from langchain_core.messages import BaseMessage, SystemMessage
 from pydantic import BaseModel
 
 from asterism.effects import Call, Steps
-from asterism.nodes.finish import Answer
+from asterism.nodes.finish import Answer, filled_fields
 from asterism.nodes.view import SPEAKER
 
 Structurer = Callable[[Sequence[BaseMessage]], Steps[Answer]]
@@ -24,14 +24,29 @@ def create_structurer(model: Any, schema: Any, prompt: str | None = None) -> Str
         schema: A pydantic model, a TypedDict, a JSON schema or an OpenAI function.
         prompt: What it is told.
     """
-    bound = cast(BaseChatModel, model).with_structured_output(schema)
+    is_model = isinstance(schema, type) and issubclass(schema, BaseModel)
+    # The fields of a model are stored as they were given, so that it reads them again.
+    options: dict[str, Any] = {"include_raw": True} if is_model else {}
+    bound = cast(BaseChatModel, model).with_structured_output(schema, **options)
     rules = [SystemMessage(prompt)] if prompt else []
 
     def fill(messages: Sequence[BaseMessage]) -> Steps[Answer]:
         filled: Any = yield Call(bound.invoke, bound.ainvoke, ([*rules, *messages], SPEAKER))
-        fields = filled.model_dump(mode="json") if isinstance(filled, BaseModel) else filled
+        fields = _given(filled) if is_model else filled
         if fields is None:
             raise ValueError("the model gave no structured response")
         return Answer(text=json.dumps(fields, ensure_ascii=False), fields=fields)
 
     return fill
+
+
+def _given(filled: Mapping[str, Any]) -> Any:
+    """Return the fields that a model was made of, or None."""
+    if filled["parsing_error"] is not None:
+        raise filled["parsing_error"]
+    if filled["parsed"] is None:
+        return None
+    try:
+        return filled_fields(filled["raw"])
+    except ValueError:  # it came another way than in the message
+        return filled["parsed"].model_dump(mode="json", by_alias=True)

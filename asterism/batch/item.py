@@ -53,11 +53,14 @@ class Item:
                 status="failed",
                 error=describe_error(error),
             )
+        status = status_of(found)
+        reason = as_dict(found.values).get("reason") if status == "failed" else None
         return BatchOutcome(
             index=self.index,
             thread_id=self.thread_id,
-            status=status_of(found),
+            status=status,
             values=_output(self.graph, found.values),
+            error=reason if isinstance(reason, str) else None,
             reused=not ran,
         )
 

@@ -19,7 +19,7 @@ class BatchOutcome:
     values: Any = None
     """The output of the graph as it is stored, or None where it raised."""
     error: str | None = None
-    """The error that was raised, without secrets."""
+    """The error that was raised, or why the workflow has failed, without secrets."""
     reused: bool = False
     """Whether nothing ran now: it was finished before, or still waits for a person."""
 

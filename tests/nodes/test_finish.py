@@ -1,14 +1,19 @@
 """The three ways to end: synthesize, forward, structured."""
 
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, computed_field, field_validator
 
-from asterism import Participant, SupervisorWorkflowBuilder
+from asterism import Participant, SupervisorWorkflowBuilder, proceed
+from asterism.compat.langgraph_supervisor import create_supervisor
 from asterism.testing import ScriptedChatModel
+from tests.asterism.compat.teams import agent
+from tests.plans import drive
 from tests.teams import Turns, follow, star
 
 REQUEST = {"messages": [("user", "Plan it")]}
@@ -83,12 +88,114 @@ def test_a_bad_answer_is_repaired_once(thread: RunnableConfig) -> None:
     model.assert_finished()
 
 
-def test_a_second_bad_answer_is_an_error_and_the_thread_goes_on(thread: RunnableConfig) -> None:
-    _, built = workflow(["?", "??", {"venue": "Hall", "guests": 5}], Plan, ["venue"])
-    with pytest.raises(ValidationError):
-        built.invoke(REQUEST, thread)
-    assert built.get_state(thread).values["status"] == "failed"
-    assert built.invoke(None, thread)["structured_response"] == Plan(venue="Hall", guests=5)
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    ("script", "said", "fault"),
+    [
+        (["?", "It will be fun"], "It will be fun", "Plan: it holds no JSON object"),
+        (["?", {"venue": "Hall"}], '{"venue": "Hall"}', "Plan: guests: Field required"),
+    ],
+    ids=["prose", "a field is missing"],
+)
+async def test_a_second_bad_answer_is_a_failure_and_the_thread_goes_on(
+    asynchronous: bool, script: list[Any], said: str, fault: str, thread: RunnableConfig
+) -> None:
+    _, built = workflow([*script, {"venue": "Hall", "guests": 5}], Plan, ["venue"])
+    result = await drive(built, "async" if asynchronous else "sync", REQUEST, thread)
+    assert (result["status"], result["structured_response"]) == ("failed", None)
+    assert result["messages"][-1].text == said
+    assert fault in result["reason"]
+    assert proceed(built, thread)["structured_response"] == Plan(venue="Hall", guests=5)
+
+
+class Aliased(BaseModel):
+    day: str = Field(alias="eventDay")
+
+
+class Computed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    net: Decimal
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
+    @property
+    def gross(self) -> Decimal:
+        return self.net * 2
+
+
+class Secret(BaseModel):
+    code: SecretStr
+
+
+class Hidden(BaseModel):
+    day: str
+    reasoning: str = Field(exclude=True)
+
+
+class Cents(BaseModel):
+    amount: int
+
+    @field_validator("amount")
+    @classmethod
+    def cents(cls, value: int) -> int:
+        return value * 100
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+    day: date
+
+
+class Defaults(BaseModel):
+    note: str = "nothing"
+
+
+FILLED: Any = pytest.mark.parametrize(
+    ("schema", "fields"),
+    [
+        (Aliased, {"eventDay": "Monday"}),
+        (Computed, {"net": "1.50"}),
+        (Secret, {"code": "abc"}),
+        (Hidden, {"day": "Monday", "reasoning": "why not"}),
+        (Cents, {"amount": 5}),
+        (Defaults, {}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+
+
+@FILLED
+async def test_what_a_model_filled_in_is_read_as_it_was_given(
+    schema: Any, fields: dict[str, Any], thread: RunnableConfig
+) -> None:
+    _, built = workflow([fields, fields], schema, ["venue"])
+    for given in (REQUEST, REQUEST):
+        result = await built.ainvoke(given, thread)
+        assert result["status"] == "completed"
+        assert result["structured_response"] == schema.model_validate(fields)
+        stored = built.get_state(thread).values["structured_response"]
+        assert stored == schema.model_validate(fields)
+    assert "abc" not in result["messages"][-1].text
+
+
+@FILLED
+def test_so_is_it_in_a_team_that_hands_over(
+    schema: Any, fields: dict[str, Any], thread: RunnableConfig
+) -> None:
+    model = ScriptedChatModel(script=["Done.", fields])
+    team = create_supervisor([agent("clerk")], model=model, response_format=schema)
+    result = team.compile(InMemorySaver()).invoke(REQUEST, thread)
+    assert result["structured_response"] == schema.model_validate(fields)
+
+
+def test_a_strict_model_is_read_as_json(thread: RunnableConfig) -> None:
+    _, built = workflow([{"day": "2026-05-01"}], Strict, ["venue"])
+    assert built.invoke(REQUEST, thread)["structured_response"] == Strict(day=date(2026, 5, 1))
+
+
+def test_prose_is_no_object_whose_fields_all_have_defaults(thread: RunnableConfig) -> None:
+    model, built = workflow(["Sorry, no.", {"note": "none"}], Defaults, ["venue"])
+    assert built.invoke(REQUEST, thread)["structured_response"] == Defaults(note="none")
+    assert "holds no JSON object" in model.calls[1].messages[-1].text
 
 
 def test_every_end_has_a_status_and_a_reason(thread: RunnableConfig) -> None:
