@@ -1,7 +1,7 @@
 """Questions to people: what is open on a thread, and the checked way to answer."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 

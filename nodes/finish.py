@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from asterism.compaction import Compaction
 from asterism.decisions import is_decision, read_objects, said_text

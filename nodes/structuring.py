@@ -32,7 +32,7 @@ def create_structurer(model: Any, schema: Any, prompt: str | None = None) -> Str
 
     def fill(messages: Sequence[BaseMessage]) -> Steps[Answer]:
         filled: Any = yield Call(bound.invoke, bound.ainvoke, ([*rules, *messages], SPEAKER))
-        fields = _given(filled) if is_model else filled
+        fields = _given(filled, schema.__name__) if is_model else filled
         if fields is None:
             raise ValueError("the model gave no structured response")
         return Answer(text=json.dumps(fields, ensure_ascii=False), fields=fields)
@@ -40,13 +40,13 @@ def create_structurer(model: Any, schema: Any, prompt: str | None = None) -> Str
     return fill
 
 
-def _given(filled: Mapping[str, Any]) -> Any:
+def _given(filled: Mapping[str, Any], name: str) -> Any:
     """Return the fields that a model was made of, or None."""
     if filled["parsing_error"] is not None:
         raise filled["parsing_error"]
     if filled["parsed"] is None:
         return None
     try:
-        return filled_fields(filled["raw"])
+        return filled_fields(filled["raw"], name)
     except ValueError:  # it came another way than in the message
         return filled["parsed"].model_dump(mode="json", by_alias=True)
