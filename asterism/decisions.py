@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -27,6 +27,12 @@ QUESTION_LIMIT = 10_000
 _NOBODY = frozenset({"", "null", "none", "nil", "finish", "end", "__end__"})
 """How models spell that nobody works next, folded; a participant of that name wins."""
 
+_CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "incomplete"})
+"""How providers say that an answer was cut off at a limit of tokens."""
+_FILTERED = frozenset(
+    {"content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii"}
+)
+"""How they say that a filter has ended it."""
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.S | re.I)
 _FAILED_PARSES = 50
 """From how many braces of a text JSON is tried to be read without success."""
@@ -393,23 +399,37 @@ def check_call_names(said: AIMessage, offered: Collection[str]) -> None:
 
 def is_whole(said: AIMessage) -> bool:
     """Whether an answer was neither cut off nor refused."""
-    try:
-        check_whole(said)
-    except BadDecisionError:
-        return False
-    return True
+    return answer_fault(said) is None
+
+
+def answer_fault(said: AIMessage) -> tuple[Literal["cut_off", "refused"], str] | None:
+    """Say how a provider has ended an answer before its end, or return None.
+
+    Returns:
+        The kind, and a sentence: `"the answer was cut off (finish_reason=length)"`.
+    """
+    facts: dict[str, Any] = said.response_metadata
+    reason = facts.get("finish_reason") or facts.get("stop_reason") or facts.get("done_reason")
+    reason = as_dict(facts.get("incomplete_details")).get("reason") or reason
+    word = str(reason).casefold()
+    if word in _CUT_OFF:
+        return "cut_off", f"the answer was cut off (finish_reason={reason})"
+    if word in _FILTERED:
+        return "refused", f"the answer was cut off (finish_reason={reason})"
+    if reason is None and facts.get("model_provider") == "openai":
+        return "cut_off", "the answer was cut off: the stream ended without a reason"
+    blocks = said.content if isinstance(said.content, list) else []
+    refusals = [b["refusal"] for b in blocks if isinstance(b, dict) and b.get("refusal")]
+    refusal = said.additional_kwargs.get("refusal") or " ".join(map(str, refusals))
+    if refusal or word == "refusal":
+        return "refused", f"the model refused: {str(refusal or said.text)[:SAID_LIMIT]}"
+    return None
 
 
 def check_whole(said: AIMessage) -> None:
     """Refuse an answer that was cut off: what is left of it may look like a whole one."""
-    facts: dict[str, Any] = said.response_metadata
-    reason = facts.get("finish_reason") or facts.get("stop_reason")
-    if str(reason).lower() in ("length", "max_tokens", "content_filter"):
-        raise BadDecisionError(f"the answer was cut off (finish_reason={reason})")
-    if reason is None and facts.get("model_provider") == "openai":
-        raise BadDecisionError("the answer was cut off: the stream ended without a reason")
-    if refusal := said.additional_kwargs.get("refusal"):
-        raise BadDecisionError(f"the model refused: {str(refusal)[:SAID_LIMIT]}")
+    if fault := answer_fault(said):
+        raise BadDecisionError(fault[1])
 
 
 def _parse(text: str, tool: str) -> list[Mapping[str, Any]]:

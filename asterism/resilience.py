@@ -31,9 +31,11 @@ FailureKind = Literal[
     "cancelled",
     "circuit_open",
     "consensus_failed",
+    "cut_off",
     "dependency_failed",
     "empty_answer",
     "limit_reached",
+    "refused",
 ]
 """What kind of failure a report tells of."""
 
@@ -46,9 +48,11 @@ FAILURES: Mapping[FailureKind, str] = {
     "cancelled": "it was stopped from outside",
     "circuit_open": "its service failed too often and is left alone for a while",
     "consensus_failed": "the participants did not agree",
+    "cut_off": "its answer was cut off at a limit of tokens",
     "dependency_failed": "a task that it needs has failed, so it was never begun",
     "empty_answer": "it answered without a word",
     "limit_reached": "it took as many steps as it may and had no answer",
+    "refused": "its model refused, or a filter ended its answer",
 }
 """Every kind of failure, with what it means."""
 

@@ -16,12 +16,13 @@ from langgraph.errors import GraphBubbleUp
 from asterism.agents import MemoryConfig
 from asterism.compaction import Compaction, essential, holding, parts
 from asterism.context import ContextManager, SlidingWindow, Summary
+from asterism.decisions import check_whole
 from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError, BudgetExceededError
 from asterism.events import WorkflowEventType, tell
 from asterism.nodes.cutting import Cut, Prompt, Write
 from asterism.nodes.left_out import fenced_summary
-from asterism.nodes.view import SPEAKER
+from asterism.nodes.view import SPEAKER, facts_of
 from asterism.prompts import render
 from asterism.redaction import describe_error
 
@@ -164,7 +165,8 @@ class Compactor:
         """Let a model write in short what is left out, in as many calls as that needs.
 
         Raises:
-            ValueError: There is no model, it wrote nothing, or there is no room for a summary.
+            ValueError: There is no model, it wrote nothing, its summary was cut off, or there is
+                no room for one.
         """
         model = cast(Any, self._summarizer)
         if model is None or limit < 1:
@@ -177,11 +179,12 @@ class Compactor:
                 return False
             return prompt.tokens({**cut.compaction, "summary": words}) <= self.manager.max_tokens
 
-        ids = {message.id for message in cut.gone}
+        ids = {message.id for message in cut.gone if "decision" not in facts_of(message)}
         for piece in self._pieces([m for m in prompt.write(cut.gone) if m.id in ids]):
             text = f"{fenced_summary(summary)}\n\n{get_buffer_string(piece)}"
             asked = [rules, HumanMessage(text)]
             answer = yield Call(model.invoke, model.ainvoke, (asked, self._config))
+            check_whole(answer)
             summary = _shortened(str(answer.text).strip(), fits)
         return summary
 

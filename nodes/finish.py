@@ -10,11 +10,11 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel, ValidationError
 
 from asterism.compaction import Compaction
-from asterism.decisions import is_decision, read_objects, said_text
+from asterism.decisions import answer_fault, is_decision, read_objects, said_text
 from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
-from asterism.messages import clean, clean_text, with_media
+from asterism.messages import clean, clean_text, with_media, words_of
 from asterism.model_input import prepare_messages
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import meter_of, path_of, workflow_path
@@ -42,6 +42,8 @@ class Answer:
     """The id of the model's message, so that who saw it streamed knows it again."""
     failure: str | None = None
     """Why there is no answer of the kind that was asked for."""
+    note: str | None = None
+    """What is to be said of it in the reason: that it was cut off or refused."""
 
 
 Finish = Literal["synthesize", "forward", "inline"] | type[BaseModel]
@@ -73,6 +75,8 @@ def create_finish_node(write: Writer) -> StepsNode:
             else:
                 end = end or _end_of(state, answer)
         end = {"status": "completed", "reason": COMPLETE, **end}
+        if answer.note:
+            end["reason"] = redact(f"{end['reason']}; {answer.note}")
         note_end(config, {**end, "answer": answer.text})
         known = {message.id for message in state["messages"]}  # fake models repeat their ids
         message = AIMessage(
@@ -116,9 +120,11 @@ def synthesizer(
         messages = _prompt(rules, state, config, compactor)
         sent = prepare_messages(messages)
         answer = yield Call(model.invoke, model.ainvoke, (sent, SPEAKER))
-        if not answer.text.strip() or is_decision(answer.text):
+        if not words_of(answer) or is_decision(answer.text):
             return (yield from forwarder()(state, config))  # small models imitate decisions
-        return Answer(text=answer.text, message_id=answer.id)
+        fault = answer_fault(answer)
+        note = None if fault is None else fault[1]
+        return Answer(text=words_of(answer), message_id=answer.id, note=note)
 
     return write
 

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
+from asterism.decisions import answer_fault
 from asterism.idempotency import AFTER, HANDOFF
 from asterism.ledger import lines_of
 from asterism.messages import clean_text, with_media
@@ -24,6 +25,7 @@ from asterism.state import Report, ReportStatus, Visit
 _STATUS: Mapping[FailureKind, ReportStatus] = {
     "agent_timeout": "timeout",
     "limit_reached": "limit",
+    "cut_off": "limit",
     "budget_exceeded": "limit",
     "cancelled": "cancelled",
     "empty_answer": "empty",
@@ -73,6 +75,8 @@ def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
         report = failed_report(visit, kind, f"{status}: {reason}", text=answer.text)
     elif not answer.text.strip():
         report = failed_report(visit, answer.kind, answer.fault)
+    elif "reports" not in values and (fault := _last_fault(new)):
+        report = failed_report(visit, *fault, text=answer.text)
     else:
         report = written_report(visit, answer.text)
         if answer.media:
@@ -82,6 +86,12 @@ def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
     if files := [*_files(new), *_inner_files(values)]:
         report["files"] = files
     return report
+
+
+def _last_fault(new: Sequence[BaseMessage]) -> tuple[FailureKind, str] | None:
+    """Say how the last answer of a model was cut off or refused, or return None."""
+    last = next((m for m in reversed(new) if isinstance(m, AIMessage)), None)
+    return None if last is None else answer_fault(last)
 
 
 def _answer(new: Sequence[BaseMessage], values: Mapping[str, Any]) -> VisitAnswer:
