@@ -3,6 +3,7 @@
 Tests: tests/nodes/test_answers.py, tests/graphs/test_answers.py.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -17,7 +18,7 @@ from langchain_core.messages import (
     convert_to_messages,
 )
 from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from asterism.messages import clean_text, media_of, words_of
 from asterism.nodes.view import facts_of
@@ -88,10 +89,10 @@ def json_text(value: object) -> str:
     if isinstance(value, str):
         return clean_text(value)
     try:
-        written = to_json(value, inf_nan_mode="strings", bytes_mode="base64", fallback=str)
+        plain = from_json(to_json(value, inf_nan_mode="strings", bytes_mode="base64", fallback=str))
     except (PydanticSerializationError, ValueError):  # a lone surrogate, a str() that fails
         return ascii(value)
-    return clean_text(written.decode())
+    return clean_text(json.dumps(plain, ensure_ascii=False))
 
 
 def _answer(messages: Sequence[BaseMessage]) -> VisitAnswer:

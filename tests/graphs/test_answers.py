@@ -89,9 +89,9 @@ async def test_a_structured_answer_is_that_of_its_own_visit(way: str, saver: Any
     agent: Any = create_agent(model, [], response_format=ToolStrategy(Quote))
     result = await go(alone(graph_of(_answers_once(agent), _Structured), 2, saver), way)
     texts = [report["text"] for report in result["reports"]]
-    assert texts == ['{"euros":3}', "I do not know."]
+    assert texts == ['{"euros": 3}', "I do not know."]
     [report] = (await go(alone(agent), way))["reports"]
-    assert (report["status"], report["text"]) == ("ok", '{"euros":3}')
+    assert (report["status"], report["text"]) == ("ok", '{"euros": 3}')
 
 
 class _Structured(TypedDict, total=False):

@@ -114,9 +114,9 @@ class Place:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (Quote(euros=90), '{"euros":90}'),
-        (Place("Oslo"), '{"city":"Oslo"}'),
-        ({"a": [1, float("inf")]}, '{"a":[1,"Infinity"]}'),
+        (Quote(euros=90), '{"euros": 90}'),
+        (Place("Oslo"), '{"city": "Oslo"}'),
+        ({"a": [1, float("inf")]}, '{"a": [1, "Infinity"]}'),
         ("as it is", "as it is"),
         (0, "0"),
         ({"a": "\ud800"}, "{'a': '\\ud800'}"),
@@ -131,7 +131,7 @@ def test_a_structured_answer_is_json(value: Any, text: str) -> None:
     ("state", "text"),
     [
         ({"answer": "Oslo"}, "Oslo"),
-        ({"answer": "Oslo", "score": 2, "unset": None}, '{"answer":"Oslo","score":2}'),
+        ({"answer": "Oslo", "score": 2, "unset": None}, '{"answer": "Oslo", "score": 2}'),
         ({}, ""),
     ],
     ids=["one text", "several", "nothing"],
@@ -141,6 +141,6 @@ def test_an_output_without_messages_is_read(state: dict[str, Any], text: str) ->
 
 
 def test_a_function_may_answer_with_a_pydantic_object_or_the_text_of_a_message() -> None:
-    assert as_messages(Quote(euros=3))[0].text == '{"euros":3}'
+    assert as_messages(Quote(euros=3))[0].text == '{"euros": 3}'
     content = as_messages(HumanMessage("Hello").text)[0].content
     assert type(content) is str and content == "Hello"
