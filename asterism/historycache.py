@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import Checkpoint, DeltaChannelHistory, PendingWrite
 
-LIMIT = 10_000
+LIMIT = 50_000
 """How many writes, and values of snapshots, are kept in all."""
 
 Place = tuple[str, str]
@@ -136,7 +136,7 @@ class HistoryCache:
         before = self._known.pop(place, None)
         self._size += known.size() - (before.size() if before else 0)
         self._known[place] = known
-        while self._size > self._limit:
+        while self._size > self._limit and len(self._known) > 1:  # else it would know nothing
             _, oldest = self._known.popitem(last=False)
             self._size -= oldest.size()
 
@@ -194,9 +194,11 @@ def _copied(history: DeltaChannelHistory) -> DeltaChannelHistory:
 
 def _handed(history: DeltaChannelHistory) -> DeltaChannelHistory:
     """Return a history for somebody who may do anything with it."""
-    handed = DeltaChannelHistory(writes=history["writes"])
+    writes = history["writes"]
+    handed = DeltaChannelHistory(writes=writes)
     if "seed" in history:
-        handed["seed"] = own(history["seed"])
+        begun = getattr(writes, "made", None) is not None  # what it made, it copies itself
+        handed["seed"] = history["seed"] if begun else own(history["seed"])
     return handed
 
 

@@ -101,7 +101,7 @@ class StrictSerializer(JsonPlusSerializer):
         if kind in _PLAIN or isinstance(value, Interrupt):
             return
         if isinstance(value, Mapping):
-            parts: Iterable[Any] = cast(Mapping[Any, Any], value).values()
+            parts: Iterable[Any] = value.values()
         elif kind in _CONTAINERS:
             parts = value
         elif isinstance(value, BaseModel):
@@ -110,7 +110,7 @@ class StrictSerializer(JsonPlusSerializer):
         elif isinstance(value, tuple):
             if not kind.__module__.startswith("langgraph."):
                 self._check_type(kind)
-            parts = cast(tuple[Any, ...], value)
+            parts = value
         elif is_dataclass(value):
             self._check_type(kind)
             parts = [getattr(value, field.name) for field in fields(value)]

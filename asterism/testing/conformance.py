@@ -1,6 +1,7 @@
 """A suite that any participant can be run through before it joins a team."""
 
 import asyncio
+import copy
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism.decisions import SupervisorDecision
+from asterism.effects import run_coroutine
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
 from asterism.messages import history_fault, media_in_request
@@ -29,6 +31,7 @@ from asterism.nodes.view import SupervisorView
 from asterism.people import aresume, pending_requests
 from asterism.plain import as_dict
 from asterism.runs import aproceed
+from asterism.serializers import serializer
 
 SUBJECT, SIBLING = "subject", "sibling"
 ROUNDS = 20
@@ -78,6 +81,32 @@ class _Breaker(BaseCallbackHandler):
             self._act()
 
 
+class _Steps(BaseCallbackHandler):
+    """Notes the steps that begin inside the participant, and acts before the second."""
+
+    raise_error = True
+    run_inline = True
+
+    def __init__(self, act: Callable[[], None] = lambda: None) -> None:
+        self._act = act
+        self.begun: list[tuple[str, int]] = []
+        """The nodes of its graph, each with the number of the step."""
+
+    def on_chain_start(
+        self, serialized: Any, inputs: Any, *, metadata: Any = None, **kwargs: Any
+    ) -> None:
+        """Note a step of the participant's own graph."""
+        facts = as_dict(metadata)
+        place = str(facts.get("langgraph_checkpoint_ns") or "").split("|")
+        if facts.get("participant") != SUBJECT or len(place) != 2:
+            return
+        step = (str(facts.get("langgraph_node")), int(facts.get("langgraph_step") or 0))
+        if step not in self.begun:
+            self.begun.append(step)
+            if len({number for _, number in self.begun}) == 2:
+                self._act()
+
+
 class _Suite:
     """Builds stars around the participant and drives them."""
 
@@ -90,8 +119,8 @@ class _Suite:
         self._answers = answers
         self.exercised: set[str] = set()
 
-    def star(self, *route: str) -> Workflow:
-        """A star of the participant and a sibling, routed as given."""
+    def star(self, *route: str, saver: InMemorySaver | None = None) -> Workflow:
+        """A star of the participant and a sibling, routed as given; its saver is a strict one."""
 
         def follow(view: SupervisorView) -> SupervisorDecision:
             place = view.iterations
@@ -110,7 +139,7 @@ class _Suite:
             SupervisorWorkflowBuilder("Conformance", finish="forward", model=self._model)
             .participants(**{SUBJECT: given, SIBLING: sibling})
             .with_manager(follow)
-            .build(checkpointer=InMemorySaver())
+            .build(checkpointer=saver or InMemorySaver(serde=serializer()))
         )
 
     async def run(self, workflow: Workflow, thread: RunnableConfig, **options: Any) -> Any:
@@ -142,8 +171,34 @@ class _Suite:
     async def check_answers_in_sync(self) -> None:
         """A visit gives a text, in sync."""
         workflow, thread = self.star(SUBJECT), _thread()
-        result: Any = await asyncio.to_thread(workflow.invoke, self._request, thread)
+        result = await _in_sync(workflow, self._request, thread)
         _check_ok(await self.answered(workflow, thread, result), 1)
+
+    async def check_sync_again(self) -> None:
+        """Its later visits in sync work as the first: its clients live in one event loop."""
+        workflow, thread = self.star(SUBJECT, SUBJECT), _thread()
+        result = await _in_sync(workflow, self._request, thread)
+        _check_ok(await self.answered(workflow, thread, result), 2)
+
+    async def check_steps(self) -> None:
+        """A turn whose process dies after its first step goes on at the second."""
+        saver, left = InMemorySaver(serde=serializer()), InMemorySaver(serde=serializer())
+
+        def die() -> None:
+            for name in ("storage", "writes", "blobs"):  # what a process that dies leaves
+                getattr(left, name).update(copy.deepcopy(getattr(saver, name)))
+            raise _Stop("the end of the process")
+
+        workflow, thread, before = self.star(SUBJECT, saver=saver), _thread(), _Steps(die)
+        await workflow.ainvoke(self._request, {**thread, "callbacks": [before]})
+        if not left.storage:
+            return
+        self.exercised.add("steps")
+        workflow, after = self.star(SUBJECT, saver=left), _Steps()
+        result = await aproceed(workflow, {**thread, "callbacks": [after]})
+        _check_ok(await self.answered(workflow, thread, result), 1)
+        first = before.begun[0]
+        assert first not in after.begun, f"the step {first[0]!r} was finished, and ran again"
 
     async def check_memory(self) -> None:
         """Its visits and requests on a thread are remembered."""
@@ -256,6 +311,7 @@ class _Suite:
 _CHECKS = (
     "answers",
     "answers_in_sync",
+    "sync_again",
     "memory",
     "isolation",
     "state_keys",
@@ -287,12 +343,24 @@ async def acheck_participant(
             report.failed[name] = f"{type(error).__name__}: {error}"
         else:
             report.passed.append(name)
+    await _check_steps(suite, report)
     for name in _OCCASIONS:
         (report.passed if name in suite.exercised else report.not_exercised).append(name)
     if report.failed:
         found = "\n".join(f"  {name}: {fault}" for name, fault in report.failed.items())
         raise AssertionError(f"The participant fails {len(report.failed)} checks:\n{found}")
     return report
+
+
+async def _check_steps(suite: _Suite, report: ConformanceReport) -> None:
+    """Check that finished steps are not repeated, where the participant has several."""
+    try:
+        await suite.check_steps()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+        report.failed["steps"] = f"{type(error).__name__}: {error}"
+    else:
+        noted = report.passed if "steps" in suite.exercised else report.not_exercised
+        noted.append("steps")
 
 
 def check_participant(
@@ -304,12 +372,14 @@ def check_participant(
 ) -> ConformanceReport:
     """Run a participant through every check, and fail like a test.
 
-    What is checked: it answers, in sync and async; remembers its visits; sees neither
-    siblings nor other threads; adds nothing to the workflow's state; runs each turn that is
-    asked for, also after a stop; breaks into a report and works again; survives a
-    cancellation; keeps a valid history; is reported by its structured answer, or the result of
-    the tool that ended its turn; works after an empty answer; gets the pictures of a request, or
-    says that it cannot; and, where it asks people, does so under its name.
+    What is checked: it answers, in sync and async, and again in sync with the same clients;
+    remembers its visits; sees neither siblings nor other threads; adds nothing to the
+    workflow's state; runs each turn that is asked for, also after a stop; breaks into a report
+    and works again; survives a cancellation; repeats no finished step after a crash; keeps
+    nothing in its state that would come back as something else; keeps a valid history; is
+    reported by its structured answer, or the result of the tool that ended its turn; works
+    after an empty answer; gets the pictures of a request, or says that it cannot; and, where it
+    asks people, does so under its name.
 
     Args:
         participant: Anything that a builder takes. It is visited some 20 times, so a
@@ -325,9 +395,15 @@ def check_participant(
     Raises:
         AssertionError: Every check that failed, with what was found.
     """
-    return asyncio.run(
+    return run_coroutine(
         acheck_participant(participant, model=model, request=request, answers=answers)
     )
+
+
+async def _in_sync(workflow: Workflow, request: Any, thread: RunnableConfig) -> Any:
+    """Run a workflow in sync, in a thread whose context is its own."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(None, workflow.invoke, request, thread)
 
 
 def _thread() -> RunnableConfig:

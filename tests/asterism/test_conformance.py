@@ -1,5 +1,6 @@
 """The conformance kit: the project's own participants pass it, and faults are found."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 
 from asterism import Participant
 from asterism.graphs.event_planning import ORDER, create_event_planning
+from asterism.nodes import members
 from asterism.nodes.event_planning import DESCRIPTIONS, TOOLS
 from asterism.testing import ScriptedChatModel, ScriptedReply, acheck_participant, check_participant
 from tests.teams import Turns, star
@@ -27,6 +29,7 @@ PARTY = (
 CHECKS = [
     "answers",
     "answers_in_sync",
+    "sync_again",
     "memory",
     "isolation",
     "state_keys",
@@ -92,8 +95,12 @@ PARTICIPANTS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("kind", PARTICIPANTS)
 def test_every_kind_conforms(kind: str) -> None:
     report = check_participant(PARTICIPANTS[kind]())
-    assert report.passed == CHECKS
-    assert report.not_exercised == ["interrupts", "structured_answers", "direct_returns"]
+    steps = ["steps"] if kind in ("agent", "workflow") else []
+    assert report.passed == [*CHECKS, *steps]
+    assert report.not_exercised == [
+        *(["steps"] if not steps else []),
+        *("interrupts", "structured_answers", "direct_returns"),
+    ]
 
 
 class Quote(BaseModel):
@@ -128,18 +135,51 @@ def test_answers_of_other_forms_conform(
     replies: Any, options: dict[str, Any], exercised: str
 ) -> None:
     agent: Any = create_agent(ScriptedChatModel(script=[replies] * 99), **options)
-    assert check_participant(agent).passed == [*CHECKS, exercised]
+    assert set(check_participant(agent).passed) - {"steps"} == {*CHECKS, exercised}
 
 
 @pytest.mark.parametrize("name", ORDER)
 async def test_the_event_planners_conform(name: str) -> None:
     planner = Participant(model="offline", tools=TOOLS[name], description=DESCRIPTIONS[name])
-    assert (await acheck_participant(planner, request=PARTY)).passed == CHECKS
+    assert (await acheck_participant(planner, request=PARTY)).passed == [*CHECKS, "steps"]
 
 
 async def test_the_whole_event_planning_conforms() -> None:
     report = await acheck_participant(create_event_planning().build(), request=PARTY)
-    assert report.passed == CHECKS
+    assert report.passed == [*CHECKS, "steps"]
+
+
+def test_one_with_a_client_that_belongs_to_a_loop_conforms() -> None:
+    loops: list[Any] = []
+
+    async def fetch(messages: list[AnyMessage]) -> str:
+        loops.append(asyncio.get_running_loop())
+        assert loops[-1] is loops[0], "attached to a different loop"
+        return f"Message {len(messages)}"
+
+    assert check_participant(fetch).passed == CHECKS
+
+
+def test_one_that_repeats_its_steps_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "_has_steps", lambda graph, runs: False)
+    with pytest.raises(AssertionError, match=r"steps: .*'model' was finished, and ran again"):
+        check_participant(an_agent())
+
+
+class Note(BaseModel):
+    text: str
+
+
+def test_one_that_keeps_what_cannot_be_stored_fails() -> None:
+    class State(MessagesState):
+        note: Any
+
+    graph = StateGraph(State)
+    done = [AIMessage("Done.")]
+    graph.add_node("n", lambda state: {"note": Note(text="x"), "messages": done})
+    graph.add_edge(START, "n")
+    with pytest.raises(AssertionError, match="Note is not stored: no state schema"):
+        check_participant(graph.compile())
 
 
 def test_one_who_asks_is_answered() -> None:
