@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphInterrupt
 from langgraph.types import Interrupt, StateSnapshot
 
 from asterism.effects import Call, Steps
@@ -87,6 +88,13 @@ def open_answers(config: RunnableConfig, name: str, last: StateSnapshot) -> Step
         if task.id in used
     }
     return {_ANSWERS: {key: value for key, value in answers.items() if key not in gone}}
+
+
+def at_breakpoint(config: RunnableConfig, name: str) -> GraphInterrupt:
+    """Return the question by which a participant that rests at a breakpoint is seen to wait."""
+    prompt = f"{name} rests at a breakpoint. Let it go on?"
+    value = {"prompt": prompt, "request_type": "breakpoint"}
+    return GraphInterrupt([Interrupt.from_ns(value, place_of(config, name))])
 
 
 def lender(config: RunnableConfig) -> Any:

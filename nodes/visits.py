@@ -20,6 +20,7 @@ from asterism.events import WorkflowEventType, is_told, tell
 from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.engine import (
+    at_breakpoint,
     detached,
     goes_on,
     has_saver,
@@ -82,6 +83,8 @@ def create_visitor(member: Member) -> Visitor:
             said = "it sent a command to its parent graph"
             report = failed_report(visit, "agent_failed", said, attempts=this.attempts.taken)
         except GraphInterrupt as stop:
+            if not stop.args[0]:  # a breakpoint of its own graph asks nothing by itself
+                raise at_breakpoint(this.config, member.name) from None
             for request in stop.args[0]:
                 prompt = as_dict(request.value).get("prompt")
                 tell(
