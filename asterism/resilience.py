@@ -132,6 +132,12 @@ class Compensation:
                     f"the action for {kind} is {action!r}; allowed: UseCached(text), "
                     "Delegate(participant), AskPerson(prompt), UndoAll()"
                 )
+            said: list[object] = [*vars(action).values()]
+            if not all(isinstance(text, str) for text in said):
+                raise ValueError(
+                    f"the action for {kind} is {action!r}; it takes a text. What is known only "
+                    "when it is needed comes from a participant: Delegate(participant)"
+                )
 
 
 Policy = RetryPolicy | Timeout | CircuitBreaker | Compensation

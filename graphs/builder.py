@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Self
 
@@ -35,7 +36,7 @@ from asterism.nodes.structured_output import Method
 from asterism.nodes.team import Creation, Team, tool_name
 from asterism.prices import DEFAULT_PRICES, PriceTable
 from asterism.remembering.longterm import LongTermMemory
-from asterism.resilience import Policy
+from asterism.resilience import Action, Compensation, Policy
 from asterism.retries import MODEL_RETRY
 
 Stall = Literal["replan", "ask_user", "finish"]
@@ -233,6 +234,7 @@ class SupervisorWorkflowBuilder:
         """
         faults = find_faults(
             participants=self._participants,
+            creates=self._creation is not None,
             model=self._model,
             manager=self._manager,
             rules=self._rules,
@@ -296,9 +298,16 @@ class SupervisorWorkflowBuilder:
         descriptions = {name: described(name, thing) for name, thing in self._participants}
         return Team(descriptions, members, creation=self._creation, policies=self._policies)
 
+    def _without_consensus(self) -> Action | None:
+        """Return what makes up for a vote of this team that fails."""
+        made_up = (p.actions for p in self._policies if isinstance(p, Compensation))
+        return next((a["consensus_failed"] for a in made_up if "consensus_failed" in a), None)
+
     def _decider(self, team: Team, model: Runnable[Any, AIMessage] | None) -> AnyDecider:
         if self._manager is not None or model is None:
             assert self._manager is not None
+            if isinstance(self._manager, Strategy):
+                return replace(self._manager, without_consensus=self._without_consensus())
             return self._manager
         return create_supervisor_agent(
             model,

@@ -44,12 +44,24 @@ def seen(snapshot: StateSnapshot, team: Team, saver: Any) -> Steps[StateSnapshot
         member = None
         with suppress(Exception):  # a created agent may be impossible to make, by now
             member = team.member(name, as_dict(snapshot.values))
-        if member:
-            place = lent(snapshot.config, saver, name)
-            read = (member.graph.get_state, member.graph.aget_state)
-            found: StateSnapshot = yield Call(*read, (place,), {"subgraphs": True})
-            visits.append(PregelTask("", name, ((),), interrupts=found.interrupts, state=found))
-    return _with_visits(snapshot, visits) if visits else snapshot
+        if member is None:  # it takes no part any more
+            visits.append(PregelTask("", name, ((),)))
+            continue
+        place = lent(snapshot.config, saver, name)
+        read = (member.graph.get_state, member.graph.aget_state)
+        found: StateSnapshot = yield Call(*read, (place,), {"subgraphs": True})
+        visits.append(PregelTask("", name, ((),), interrupts=found.interrupts, state=found))
+    return _with_visits(snapshot, _claimed(snapshot, visits)) if visits else snapshot
+
+
+def _claimed(snapshot: StateSnapshot, visits: Sequence[PregelTask]) -> list[PregelTask]:
+    """Give the questions that nobody's state shows to the one visit that shows none."""
+    shown = {interrupt.id for visit in visits for interrupt in visit.interrupts}
+    rest = tuple(i for i in snapshot.interrupts if i.id not in shown)
+    silent = [visit for visit in visits if not visit.interrupts]
+    if len(silent) != 1:
+        return [*visits]
+    return [visit._replace(interrupts=rest) if visit is silent[0] else visit for visit in visits]
 
 
 def _with_visits(snapshot: StateSnapshot, visits: Sequence[PregelTask]) -> StateSnapshot:

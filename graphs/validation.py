@@ -21,6 +21,7 @@ from asterism.resilience import Compensation, UndoAll, policy_faults
 def find_faults(
     *,
     participants: Sequence[tuple[str, Any]],
+    creates: bool = False,
     model: ModelLike | None,
     manager: object,
     rules: Rules,
@@ -35,7 +36,7 @@ def find_faults(
     """Return every fault, each with the culprit, what is allowed and the way out."""
     names = [name for name, _ in participants]
     return [
-        *_team_faults(names),  # 1. somebody is there, nobody twice
+        *_team_faults(names, creates),  # 1. somebody is there, nobody twice
         *(fault for name in names for fault in name_faults(name)),  # 2. names that work
         *_kind_faults(participants, model),  # 3. things that can take part
         *_model_faults(participants, model, manager is not None),  # 4. models that exist
@@ -54,8 +55,8 @@ def find_faults(
     ]
 
 
-def _team_faults(names: Sequence[str]) -> Iterator[str]:
-    if not names:
+def _team_faults(names: Sequence[str], creates: bool) -> Iterator[str]:
+    if not names and not creates:
         yield "there are no participants; add some with .participants(name=thing)"
     counts = Counter(normal_name(name) for name in names)
     for name, count in counts.items():

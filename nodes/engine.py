@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphInterrupt
 from langgraph.graph import START
 from langgraph.pregel._utils import find_subgraph_pregel, get_function_nonlocals
 from langgraph.types import Interrupt, StateSnapshot
@@ -116,6 +117,13 @@ def answers_others(config: RunnableConfig, last: StateSnapshot) -> bool:
     answers: dict[str, Any] | None = _configurable(config).get(_ANSWERS)
     asked = {interrupt.id for interrupt in last.interrupts}
     return bool(answers and asked) and not asked.intersection(answers or ())
+
+
+def at_breakpoint(config: RunnableConfig, name: str) -> GraphInterrupt:
+    """Return the question by which a participant that rests at a breakpoint is seen to wait."""
+    prompt = f"{name} rests at a breakpoint. Let it go on?"
+    value = {"prompt": prompt, "request_type": "breakpoint"}
+    return GraphInterrupt([Interrupt.from_ns(value, place_of(config, name))])
 
 
 def lender(config: RunnableConfig) -> Any:

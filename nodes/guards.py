@@ -54,6 +54,30 @@ def missing_complaint(names: Sequence[str]) -> str:
     )
 
 
+def goes_round(
+    decision: Decision, reports: Sequence[Report], decided: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether a decision goes on with a round of visits that brings nothing new.
+
+    Args:
+        decision: The decision.
+        reports: The reports of this request.
+        decided: What was decided before, as the history has it.
+    """
+    tasks, name = decision.get("tasks"), decision.get("next_agent")
+    wanted = (
+        {"tasks": tasks} if tasks else {"next_agent": name, "instruction": decision["instruction"]}
+    )
+    if decided.count(wanted) < STALL_LIMIT:
+        return False
+    agents = {task["agent_id"] for task in tasks} if tasks else {name}
+    rounds: dict[tuple[str, str], set[int]] = {}
+    for report in reports[-STALL_WINDOW:]:
+        key = report["participant"], report["fingerprint"]
+        rounds.setdefault(key, set()).add(report["round"])
+    return agents <= {who for (who, _), same in rounds.items() if len(same) >= STALL_LIMIT}
+
+
 def same_visit(decision: Decision, before: Mapping[str, Any] | None) -> bool:
     """Whether a decision asks for the visit that an earlier one asked for."""
     if before is None:

@@ -13,6 +13,7 @@ from asterism.decisions import AnswerDecision, PlanDecision, SupervisorDecision
 from asterism.nodes.ballots import Ballot, count_votes, read_vote
 from asterism.nodes.view import SupervisorView, fenced
 from asterism.prompts import render
+from asterism.resilience import Action, AskPerson, Delegate, UseCached
 from asterism.state import Report
 from asterism.tasks import SubAgentTask
 
@@ -41,6 +42,8 @@ class Strategy:
     """Consensus: a winner has more than this share of the votes."""
     tie: TieRule = "revote"
     """Consensus: what happens without a winner."""
+    without_consensus: Action | None = None
+    """Consensus: what is done where it fails. None: the request fails."""
 
     def decide(self, view: SupervisorView) -> SupervisorDecision:
         """Give the next plan, or finish."""
@@ -49,6 +52,9 @@ class Strategy:
         if name not in STRATEGIES:
             raise ValueError(f"the strategy is {name!r}; allowed: {', '.join(STRATEGIES)}")
         chosen = self._team(view)
+        if not chosen and not view.iterations:
+            said = f"create_agents_for_task chose nobody for {view.request[:200]!r}"
+            return AnswerDecision(next_agent=None, failure=f"agent_failed: {said}")
         created = [agent for agent in chosen if isinstance(agent, Agent)]
         names = [agent.agent_id if isinstance(agent, Agent) else agent for agent in chosen]
         decision = STRATEGIES[name](self, view, names)
@@ -67,10 +73,7 @@ class Strategy:
         if view.iterations:
             at_work = {report["participant"] for report in view.reports}
             return [name for name in view.participants if name in at_work]
-        chosen = tuple(self.create_agents_for_task(view.request))
-        if not chosen:
-            raise ValueError(f"create_agents_for_task chose nobody for {view.request[:200]!r}")
-        return chosen
+        return tuple(self.create_agents_for_task(view.request))
 
 
 def _sequential(strategy: Strategy, view: SupervisorView, names: Sequence[str]) -> PlanDecision:
@@ -113,11 +116,15 @@ def _consensus(
     """All answer, all vote on the answers, and the answer with a majority wins."""
     if not view.iterations:
         return _plan([_task("consensus", name, "Give your answer.") for name in names])
+    if made_up := _made_up(strategy, view):
+        return made_up
     reports = _reported(view, "answer", names)
     answers = {r["participant"]: r["text"] for r in reports if r["status"] == "ok"}
+    if len(answers) < 2 and view.state.get("decision", view) is None:  # a person has answered
+        return _plan([_task("consensus", name, "Give your answer.") for name in names])
     if len(answers) < 2:
         reasons = "; ".join(r["error"] for r in reports if "error" in r)
-        return _failed(f"{len(answers)} of {len(names)} answered ({reasons})")
+        return _without(strategy, f"{len(answers)} of {len(names)} answered ({reasons})")
     votes = [r for r in _reported(view, "vote", names) if r["round"] == view.iterations]
     if not votes:
         return _vote(names, answers, again=None)
@@ -125,7 +132,7 @@ def _consensus(
     if ballot.winner is None and strategy.tie == "revote" and view.iterations == 2:
         return _vote(names, answers, again=ballot)
     if ballot.winner is None:
-        return _failed(ballot.describe())
+        return _without(strategy, ballot.describe())
     fields = ballot.fields(answers)
     return AnswerDecision(next_agent=None, answer=ballot.announce(answers), fields=fields)
 
@@ -198,6 +205,29 @@ def _plan(tasks: Sequence[SubAgentTask]) -> PlanDecision:
 
 def _done() -> PlanDecision:
     return PlanDecision(next_agent=None)
+
+
+def _without(strategy: Strategy, reason: str) -> SupervisorDecision:
+    """Decide what follows where there is no consensus."""
+    match strategy.without_consensus:
+        case UseCached(text):
+            return AnswerDecision(next_agent=None, answer=text)
+        case Delegate(name):
+            return SupervisorDecision(
+                next_agent=name, instruction=f"There is no consensus: {reason}"
+            )
+        case AskPerson(prompt):
+            return SupervisorDecision(next_agent=None, user_input_needed=True, user_prompt=prompt)
+        case _:
+            return _failed(reason)
+
+
+def _made_up(strategy: Strategy, view: SupervisorView) -> SupervisorDecision | None:
+    """Finish with what somebody has said who was to decide without a consensus."""
+    last = view.reports[-1] if view.reports else None
+    if last is None or "task" in last:
+        return None
+    return _done() if last["status"] == "ok" else _failed(last.get("error", last["status"]))
 
 
 def _failed(reason: str) -> AnswerDecision:

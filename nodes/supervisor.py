@@ -27,13 +27,13 @@ from asterism.nodes.deciding import (
     ending,
     question_of,
 )
-from asterism.nodes.guards import same_visit, stall_complaint, stalled
+from asterism.nodes.guards import goes_round, same_visit, stall_complaint, stalled
 from asterism.nodes.looking import looking
 from asterism.nodes.protocol import AnyDecider, caller
 from asterism.nodes.retrying import OnRetry, tell_retry
 from asterism.nodes.routing import SUPERVISOR, route
 from asterism.nodes.team import Team
-from asterism.nodes.view import SupervisorView, label
+from asterism.nodes.view import SupervisorView, facts_of, label
 from asterism.state import Decision, WorkflowState
 
 STEPS_OF_VISIT = 4
@@ -173,9 +173,18 @@ def _next(
     if stall:
         view = replace(view, complaints=(("", stall_complaint(stall)),))
     decided = yield from decide(view, ask, rules, team.creation, on_retry=on_retry)
-    if reason and same_visit(decided.decision, state.get("decision")):
+    if reason and works(decided.decision) and _insists(decided.decision, state):
         return Decided(ending("stalled", reason))
     return decided
+
+
+def _insists(decision: Decision, state: Mapping[str, Any]) -> bool:
+    """Whether a decision repeats what stands still, at once or after others in a round."""
+    if same_visit(decision, state.get("decision")):
+        return True
+    marks = (facts_of(message).get("decision") for message in state["messages"])
+    decided = [mark for mark in marks if mark is not None]
+    return goes_round(decision, state.get("reports") or (), decided)
 
 
 def works(decision: Decision) -> bool:

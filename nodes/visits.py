@@ -25,6 +25,7 @@ from asterism.messages import with_media
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.engine import (
     answers_others,
+    at_breakpoint,
     detached,
     goes_on,
     has_saver,
@@ -91,6 +92,8 @@ def create_visitor(member: Member) -> Visitor:
         except ParentCommand as sent:
             report = yield from _handed_over(member, visit, this, sent.args[0])
         except GraphInterrupt as stop:
+            if not stop.args[0]:  # a breakpoint of its own graph asks nothing by itself
+                raise at_breakpoint(this.config, member.name) from None
             for request in stop.args[0]:
                 prompt = as_dict(request.value).get("prompt")
                 tell(

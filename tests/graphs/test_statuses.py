@@ -1,16 +1,31 @@
 """Statuses: a run says how it stands, wherever it is read."""
 
+import uuid
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
 
-from asterism import Participant, SupervisorWorkflowBuilder, abatch_process, batch_process
-from asterism.errors import ChildFailedError
+from asterism import (
+    AskPerson,
+    Compensation,
+    Delegate,
+    Participant,
+    SupervisorDecision,
+    SupervisorWorkflowBuilder,
+    UseCached,
+    abatch_process,
+    batch_process,
+    pending_requests,
+    resume,
+)
+from asterism.errors import ChildFailedError, NothingPendingError, UnknownRequestError
 from asterism.supervision import AgentSupervisor, ChildStatus, SupervisorConfig
 from asterism.testing import ScriptedChatModel
-from tests.plans import drive
-from tests.teams import Turns, follow
+from tests.plans import drive, task
+from tests.teams import Turns, follow, star
 
 REQUEST = {"messages": [("user", "Plan it")]}
 
@@ -105,3 +120,130 @@ def test_words_about_a_failure_make_no_success() -> None:
     builder.participants(broken=Participant(runs=broken, description="Breaks."))
     result = builder.build().invoke(REQUEST)
     assert (result["status"], result["messages"][-1].text) == ("failed", "Sorry.")
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("routed", [True, False], ids=["visit", "plan"])
+async def test_a_breakpoint_inside_a_participant_waits(
+    way: str, routed: bool, saver: Any, thread: Any
+) -> None:
+    done: list[str] = []
+
+    def node(name: str) -> Any:
+        def work(state: MessagesState) -> Any:
+            done.append(name)
+            return {"messages": [("ai", name)]}
+
+        return work
+
+    graph = StateGraph(MessagesState)
+    graph.add_sequence([("look", node("look")), ("pay", node("pay"))])
+    graph.add_edge(START, "look")
+    bank = Participant(runs=graph.compile(interrupt_before=["pay"]), description="Pays.")
+    workflow = team("manager" if routed else "parallel", saver, bank=bank)
+    assert (await drive(workflow, way, REQUEST, thread))["status"] == "waiting"
+    assert workflow.get_state(thread).values["status"] == "waiting"
+    [request] = pending_requests(workflow, thread)
+    assert (request.participant, request.request_type) == ("bank", "breakpoint")
+    result = await drive(workflow, way, None, thread)
+    assert (result["status"], done) == ("completed", ["look", "pay"])
+    await drive(workflow, way, REQUEST, thread)
+    assert resume(workflow, thread, "yes")["status"] == "completed"
+    assert done == ["look", "pay"] * 2
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b"], ["a", "b", "c"]], ids=len)
+@pytest.mark.parametrize("planned", [False, True], ids=["visits", "plans"])
+async def test_a_round_that_brings_nothing_new_is_a_stall(names: list[str], planned: bool) -> None:
+    def decide(view: Any) -> SupervisorDecision:
+        name = names[view.iterations % len(names)]
+        if planned:
+            return SupervisorDecision(next_agent=None, tasks=[task("t", name)])
+        return SupervisorDecision(next_agent=name, instruction="Again")
+
+    builder = SupervisorWorkflowBuilder("Test", finish="forward")
+    builder.participants(**dict.fromkeys(names, said))
+    result = await builder.with_manager(decide).build().ainvoke(REQUEST)
+    assert result["status"] == "stalled"
+    assert len(result["reports"]) <= 3 * len(names) + 1
+
+
+def said(messages: Any) -> str:
+    """Says the same."""
+    return "the same"
+
+
+def test_a_round_that_brings_something_new_goes_on() -> None:
+    turns = Turns()
+    builder = star(turns, ["a"] * 12)
+    builder.participants(check=said)
+    route: list[str | None] = ["a", "check"] * 6
+    result = builder.with_manager(
+        lambda view: SupervisorDecision(
+            next_agent=route[view.iterations] if view.iterations < 12 else None, instruction="Go"
+        )
+    )
+    assert result.build().invoke(REQUEST)["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        (Command(resume="late"), NothingPendingError),
+        (Command(resume={"0" * 32: "late"}), NothingPendingError),
+    ],
+    ids=["a value", "an id"],
+)
+@pytest.mark.parametrize("finished", [False, True], ids=["unknown", "finished"])
+async def test_an_answer_that_nobody_waits_for_is_refused(
+    finished: bool, command: Any, error: type[Exception], saver: Any, thread: Any
+) -> None:
+    turns = Turns()
+    workflow = star(turns, ["a"]).build(checkpointer=saver)
+    if finished:
+        workflow.invoke(REQUEST, thread)
+    before = workflow.get_state(thread)
+    with pytest.raises(error):
+        workflow.invoke(command, thread)
+    with pytest.raises(error):
+        await workflow.ainvoke(command, thread)
+    with pytest.raises(error):
+        list(workflow.stream(command, thread))
+    with pytest.raises(error):
+        [part async for part in workflow.astream(command, thread)]
+    with pytest.raises(error):
+        workflow.batch([command], [thread])
+    assert workflow.get_state(thread) == before
+
+
+@pytest.mark.parametrize("raw", [False, True], ids=["resume", "Command"])
+def test_a_mapping_by_other_ids_is_an_answer_and_one_by_old_ids_is_not(
+    raw: bool, saver: Any, thread: Any
+) -> None:
+    documents = {uuid.uuid4().hex: True}
+
+    def review(messages: Any) -> str:
+        """Reviews."""
+        return f"{interrupt({'prompt': 'Which?'})}"
+
+    workflow = star(Turns(), ["review", "review"])
+    workflow.participants(check=review)
+    built = workflow.with_manager(follow(["check", "check"])).build(checkpointer=saver)
+
+    def give(answer: Any) -> Any:
+        if raw:
+            return built.invoke(Command(resume=answer), thread)
+        return resume(built, thread, answer)
+
+    built.invoke(REQUEST, thread)
+    [first] = pending_requests(built, thread)
+    assert give({first.id: documents})["reports"][0]["text"] == str(documents)
+    with pytest.raises(UnknownRequestError):
+        give({first.id: documents})
+    assert give(documents)["reports"][1]["text"] == str(documents)
+
+
+@pytest.mark.parametrize("action", [UseCached, Delegate, AskPerson])
+def test_an_action_that_is_made_of_a_function_is_refused(action: Any) -> None:
+    with pytest.raises(ValueError, match="it takes a text"):
+        Compensation({"agent_failed": action(lambda: "x")})

@@ -9,7 +9,9 @@ from langgraph.types import interrupt
 
 from asterism import (
     Agent,
+    AskPerson,
     Compensation,
+    Delegate,
     Participant,
     SupervisorWorkflowBuilder,
     UseCached,
@@ -234,10 +236,49 @@ def test_a_bad_choice_is_an_error_that_says_so() -> None:
         team("consensus", options={"tie": "toss"}, ann=voter("ann"))
     with pytest.raises(RoutingError, match="the strategy is 'chaos'; allowed: sequential"):
         team(lambda request: "chaos", ann=voter("ann")).invoke(REQUEST)
-    with pytest.raises(RoutingError, match="chose nobody for 'Where do we meet"):
-        team(
-            "parallel", options={"create_agents_for_task": lambda request: []}, ann=voter("ann")
-        ).invoke(REQUEST)
+    for members in ({"ann": voter("ann")}, {}):
+        nobody = {"create_agents_for_task": lambda request: []}
+        result = team("parallel", options=nobody, **members).invoke(REQUEST)
+        assert result["status"] == "failed"
+        assert "chose nobody for 'Where do we meet" in result["reason"]
+
+
+@WAYS
+@pytest.mark.parametrize(
+    ("action", "answer"),
+    [
+        (UseCached("the town hall"), "the town hall"),
+        (Delegate("eve"), "eve's place"),
+        (AskPerson("Which?"), "Winner: ann, with 2 of 2 votes"),
+    ],
+    ids=["cached", "delegated", "asked"],
+)
+async def test_a_failed_consensus_is_made_up_for_where_it_fails(
+    way: str, action: Any, answer: str, saver: Saver, thread: RunnableConfig
+) -> None:
+    def eve(messages: Any) -> str:
+        asked = messages[-1].text
+        agrees = "Answered: ann" in asked
+        return f"vote: {'ann' if agrees else 'eve'}" if "vote" in asked else "eve's place"
+
+    members = {
+        "ann": voter("ann", "vote: ann", "vote: ann"),
+        "eve": Participant(runs=eve, description="Votes."),
+    }
+    builder = SupervisorWorkflowBuilder(
+        "Vote", finish="forward", policies=[Compensation({"consensus_failed": action})]
+    )
+    built = builder.participants(**members).with_strategy("consensus", tie="fail")
+    workflow = built.build(checkpointer=saver)
+    result = await drive(workflow, way, REQUEST, thread)
+    if isinstance(action, AskPerson):
+        assert (result["status"], pending_requests(workflow, thread)[0].prompt) == (
+            "waiting",
+            "Which?",
+        )
+        result = resume(workflow, thread, "ann")
+    assert result["status"] == "completed"
+    assert answer in result["messages"][-1].text
 
 
 @pytest.mark.parametrize(
