@@ -1,6 +1,6 @@
 """How checkpoints are written and read: as data, never as code, and encrypted on request."""
 
-from typing import Any
+from typing import Any, cast
 
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -31,6 +31,8 @@ class StrictSerializer(JsonPlusSerializer):
                 writes.
         """
         kind = data[0]
+        if not isinstance(cast(object, kind), str):
+            raise StorageError(f"A stored value has the format {kind!r:.80}, which is none.")
         if "+" in kind:
             raise StorageError("The database is encrypted; open it with its key.")
         if kind not in _READABLE:
@@ -40,7 +42,7 @@ class StrictSerializer(JsonPlusSerializer):
             )
         try:
             return super().loads_typed(data)
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise StorageError(
                 f"A stored value cannot be read: {error}. The database is damaged; restore it "
                 "from a copy."
@@ -56,14 +58,14 @@ class StrictEncryptedSerializer(EncryptedSerializer):
         Raises:
             StorageError: It is not encrypted, or not with this key.
         """
-        if "+" not in data[0]:
+        if "+" not in str(data[0]):
             raise StorageError(
                 "A stored value is not encrypted, so somebody else wrote it, or the database "
                 "was made without a key. Open it without one, or restore it."
             )
         try:
             return super().loads_typed(data)
-        except (ValueError, AssertionError) as error:
+        except (ValueError, TypeError, AssertionError) as error:
             raise StorageError("A stored value cannot be decrypted with this key.") from error
 
 

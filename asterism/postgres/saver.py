@@ -20,6 +20,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg_pool import ConnectionPool
 
+from asterism.checkpoints import checked, checked_write, reading, thread_of
 from asterism.leases import Release
 from asterism.postgres.connecting import Address, settings
 from asterism.postgres.lanes import LANES, LEASE, Lanes, steadily
@@ -77,7 +78,9 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Get a checkpoint."""
-        return self._with(config, lambda stock: stock.get_tuple(config))
+        with reading(thread_of(config)):
+            found = self._with(config, lambda stock: stock.get_tuple(config))
+        return None if found is None else checked(found)
 
     def list(
         self,
@@ -107,10 +110,12 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None,
         size: int,
     ) -> Sequence[CheckpointTuple]:
-        return self._with(
-            config,
-            lambda stock: [*stock.list(config, filter=filter, before=before, limit=size)],
-        )
+        with reading(thread_of(config)):
+            found = self._with(
+                config,
+                lambda stock: [*stock.list(config, filter=filter, before=before, limit=size)],
+            )
+        return [checked(row) for row in found]
 
     def put(
         self,
@@ -143,10 +148,15 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Read what makes up growing channels."""
-        return self._with(
-            config,
-            lambda stock: stock.get_delta_channel_history(config=config, channels=channels),
-        )
+        with reading(thread_of(config)):
+            found = self._with(
+                config,
+                lambda stock: stock.get_delta_channel_history(config=config, channels=channels),
+            )
+            for channel, history in found.items():
+                for _, _, value in history["writes"]:
+                    checked_write(channel, value)
+        return found
 
     # ---- async, each one call in a thread
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from asterism.checkpoints import reading
 from asterism.postgres.saver import LeasedPostgresSaver
 from asterism.postgres.schema import has_queue
 from asterism.retention.rows import Write
@@ -74,18 +75,19 @@ class PostgresRows:
             "ORDER BY checkpoint_ns, checkpoint_id, task_path, task_id, idx",
             (thread,),
         )
-        return [
-            Write(
-                namespace=row["checkpoint_ns"],
-                checkpoint_id=row["checkpoint_id"],
-                task_id=row["task_id"],
-                task_path=row["task_path"],
-                index=row["idx"],
-                channel=row["channel"],
-                value=self._saver.serde.loads_typed((row["type"], bytes(row["blob"]))),
-            )
-            for row in rows
-        ]
+        with reading(thread):
+            return [self._write(row) for row in rows]
+
+    def _write(self, row: Any) -> Write:
+        return Write(
+            namespace=row["checkpoint_ns"],
+            checkpoint_id=row["checkpoint_id"],
+            task_id=row["task_id"],
+            task_path=row["task_path"],
+            index=row["idx"],
+            channel=row["channel"],
+            value=self._saver.serde.loads_typed((row["type"], bytes(row["blob"]))),
+        )
 
     def drop(self, thread: str, namespace: str, checkpoints: Collection[str]) -> None:
         """Delete some checkpoints of a thread, and what they alone need."""

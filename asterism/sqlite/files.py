@@ -71,7 +71,13 @@ def prepare(connection: sqlite3.Connection, path: Path | None, kind: str, newest
     )
     connection.execute("INSERT OR IGNORE INTO asterism VALUES (?, ?)", (kind, str(newest)))
     connection.commit()
-    (found,) = connection.execute("SELECT value FROM asterism WHERE key = ?", (kind,)).fetchone()
+    row = connection.execute("SELECT value FROM asterism WHERE key = ?", (kind,)).fetchone()
+    found = row[0] if row else None
+    if not str(found).isdigit():
+        raise StorageError(
+            f"The database {str(path)!r} has the {kind} {found!r:.80}, which is no number. The "
+            "table asterism is damaged; restore the file from a copy."
+        )
     if int(found) > newest:
         raise StorageError(
             f"The database {str(path)!r} has the {kind} {found}; this version of "

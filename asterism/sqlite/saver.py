@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,6 +19,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from asterism.checkpoints import checked, reading, thread_of
 from asterism.historycache import HistoryCache
 from asterism.leases import Release, take_file_lease, take_process_lease
 from asterism.sqlite.files import faults, prepare
@@ -106,6 +107,28 @@ class GroupCommitSaver(SqliteSaver):
             finally:
                 cursor.close()
 
+    # ---- reading: what is damaged is told, with its thread
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Get a checkpoint."""
+        with reading(thread_of(config)):
+            found = super().get_tuple(config)
+        return None if found is None else checked(found)
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """List checkpoints, the latest first."""
+        rows: Any = super().list(config, filter=filter, before=before, limit=limit)
+        with reading(thread_of(config)), closing(rows):
+            for row in rows:
+                yield checked(row)
+
     # ---- async, each one call of a group
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -169,7 +192,7 @@ class GroupCommitSaver(SqliteSaver):
         target = get_checkpoint_id(config)
         if not target or not channels:
             return super().get_delta_channel_history(config=config, channels=channels)
-        with self.lock:
+        with reading(place[0]), self.lock:
             self._heed_others()
             return self._histories.read(place, target, channels, StoredLine(self, place, target))
 

@@ -8,6 +8,7 @@ from functools import partial
 from langgraph.checkpoint.base import PendingWrite, writes_sort_key
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from asterism.checkpoints import checked_write
 from asterism.historycache import Place, Step
 
 _BACK = """
@@ -62,5 +63,5 @@ class StoredLine:
         for step, _, task, _, channel, kind, value in sorted(
             rows, key=lambda row: writes_sort_key(*row[1:4])
         ):
-            found[step].append((task, channel, load((kind, value))))
+            found[step].append((task, channel, checked_write(channel, load((kind, value)))))
         return found
