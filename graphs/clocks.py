@@ -5,9 +5,13 @@ last writer was ahead of this one, what is written here would count as earlier, 
 """
 
 import asyncio
+import os
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
+from uuid import UUID
 
+from langgraph.checkpoint.base import id as ids
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.types import StateSnapshot
 
@@ -16,8 +20,17 @@ from asterism.errors import StorageError
 
 SKEW = 2.0
 """Seconds that are waited for clocks of other machines, which never agree to the millisecond."""
+FOLLOW = "ASTERISM_FOLLOW_CLOCK"
+"""The environment variable that lets this process write as of the time of the thread."""
 POLL = 0.01
 """Seconds between two looks at the clock."""
+
+
+def _follow(stored: str) -> None:
+    """Let the next ids of this process come after a stored one."""
+    with suppress(ValueError):
+        number = UUID(stored).int
+        ids._last_v6_timestamp = (number >> 80) << 12 | (number >> 64) & 0xFFF
 
 
 def latest(read: Call) -> Steps[StateSnapshot]:
@@ -30,13 +43,18 @@ def latest(read: Call) -> Steps[StateSnapshot]:
         StorageError: This clock is more than `SKEW` seconds behind.
     """
     found: StateSnapshot = yield read
-    stored = str((found.config.get("configurable") or {}).get("checkpoint_id") or "")
+    place = found.config.get("configurable") or {}
+    stored = str(place.get("checkpoint_id") or "")
+    if os.environ.get(FOLLOW) == "1" and str(uuid6()) <= stored:
+        _follow(stored)
     for _ in range(round(SKEW / POLL)):
         if str(uuid6()) > stored:
             return found
         yield Call(time.sleep, asyncio.sleep, (POLL,))
-    now = datetime.now(UTC).isoformat()
+    now, thread = datetime.now(UTC).isoformat(), place.get("thread_id")
     raise StorageError(
-        f"The thread was stored at {found.created_at}, and this machine's clock says {now}: what "
-        "is written now would count as earlier, and be ignored. Set the clock right, or wait."
+        f"The thread {thread!r} was stored at {found.created_at}, and this machine's clock says "
+        f"{now}: what is written now would count as earlier, and be ignored. Set the clock right, "
+        f"or wait. If it was the other clock that was wrong, set {FOLLOW}=1 in the environment: "
+        "what this process writes then counts as later than the thread."
     )
