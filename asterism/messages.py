@@ -21,7 +21,7 @@ from langchain_core.messages import (
 )
 from langgraph.graph.message import add_messages
 
-from asterism.controls import without_controls
+from asterism.redaction import without_controls
 
 T = TypeVar("T")
 
