@@ -101,18 +101,18 @@ def checked(found: CheckpointTuple) -> CheckpointTuple:
                 f"{_VERSION}. Install a newer version of LangGraph."
             )
         facts = cast(object, found.metadata)
-        if not isinstance(facts, dict) or not facts:
+        if not as_dict(facts):
             raise TypeError(f"the metadata of a checkpoint is {facts!r:.80}")
         for name, kind in _FACTS.items():
-            if name in facts and not isinstance(facts[name], kind):
-                raise TypeError(f"the {name} of a checkpoint is {facts[name]!r:.80}")
-        for name, counts in as_dict(as_dict(facts).get(_COUNTERS, {})).items():
-            if not isinstance(name, str) or not all(isinstance(n, int) for n in counts):
+            if name in as_dict(facts) and not isinstance(as_dict(facts)[name], kind):
+                raise TypeError(f"the {name} of a checkpoint is {as_dict(facts)[name]!r:.80}")
+        for counts in as_dict(as_dict(facts).get(_COUNTERS)).values():
+            if not all(isinstance(n, int) for n in counts):
                 raise TypeError(f"the counters of a checkpoint are {counts!r:.80}")
         if not all(isinstance(part, str) for part in place.values()):
             raise TypeError(f"the place of a checkpoint is {place!r:.200}")
         for task, channel, value in found.pending_writes or ():
-            if not isinstance(task, str) or not isinstance(channel, str):
+            if not all(isinstance(part, str) for part in cast(tuple[Any, ...], (task, channel))):
                 raise TypeError(f"a write has the place {task!r:.80}, {channel!r:.80}")
             if channel == INTERRUPT and not all(isinstance(item, Interrupt) for item in value):
                 raise TypeError(f"a question is {value!r:.80}")

@@ -9,6 +9,7 @@ import os
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any, cast
 from uuid import UUID
 
 from langgraph.checkpoint.base import id as ids
@@ -30,7 +31,7 @@ def _follow(stored: str) -> None:
     """Let the next ids of this process come after a stored one."""
     with suppress(ValueError):
         number = UUID(stored).int
-        ids._last_v6_timestamp = (number >> 80) << 12 | (number >> 64) & 0xFFF
+        cast(Any, ids)._last_v6_timestamp = (number >> 80) << 12 | (number >> 64) & 0xFFF
 
 
 def latest(read: Call) -> Steps[StateSnapshot]:

@@ -71,6 +71,11 @@ def prepare(connection: sqlite3.Connection, path: Path | None, kind: str, newest
     )
     connection.execute("INSERT OR IGNORE INTO asterism VALUES (?, ?)", (kind, str(newest)))
     connection.commit()
+    check_format(connection, path, kind, newest)
+
+
+def check_format(connection: sqlite3.Connection, path: Path | None, kind: str, newest: int) -> None:
+    """Check that this version can read what is stored; see `prepare`."""
     row = connection.execute("SELECT value FROM asterism WHERE key = ?", (kind,)).fetchone()
     found = row[0] if row else None
     if not str(found).isdigit():

@@ -20,13 +20,24 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from asterism.checkpoints import checked, reading, thread_of
+from asterism.errors import StorageError
 from asterism.historycache import HistoryCache
 from asterism.leases import Release, take_file_lease, take_process_lease
-from asterism.sqlite.files import faults, prepare
+from asterism.sqlite.files import check_format, faults, prepare
 from asterism.sqlite.groups import Groups
 from asterism.sqlite.steps import StoredLine
 
 T = TypeVar("T")
+
+
+def _file_at(path: Path | None) -> tuple[int, int] | None:
+    """Return which file it is that a path names."""
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
+
 
 FORMAT = 1
 """The version of what is stored; it grows when an older version could not read it."""
@@ -45,9 +56,12 @@ class GroupCommitSaver(SqliteSaver):
         *,
         serde: SerializerProtocol | None = None,
         path: Path | None = None,
+        archive: bool = False,
     ) -> None:
         super().__init__(conn, serde=serde)
-        self.path = path
+        self.path = None if path is None else path.absolute()
+        self._file = _file_at(self.path)
+        self._archive = archive  # it is read, and nothing is written to it
         self.lock: Any = threading.RLock()  # a transaction of several calls holds it throughout
         self._histories = HistoryCache()
         self._version = 0  # of the file, as others change it
@@ -66,6 +80,12 @@ class GroupCommitSaver(SqliteSaver):
         if self.is_setup:
             return
         with faults(self.path):
+            if self._archive:
+                check_format(self.conn, self.path, "format", FORMAT)
+                columns = self.conn.execute("PRAGMA table_info(writes)").fetchall()
+                self._has_task_path = any(column[1] == "task_path" for column in columns)
+                self.is_setup = True
+                return
             prepare(self.conn, self.path, "format", FORMAT)
             super().setup()
 
@@ -82,7 +102,7 @@ class GroupCommitSaver(SqliteSaver):
 
     def take_lease(self, thread_id: str) -> Release | None:
         """Take the lease of a thread, against other processes too."""
-        if self.path is None:
+        if self.path is None or self._archive:
             return take_process_lease(self, thread_id)
         with faults(self.path, OSError):
             return take_file_lease(self.path.with_name(f"{self.path.name}.locks"), thread_id)
@@ -92,6 +112,11 @@ class GroupCommitSaver(SqliteSaver):
         """Open a cursor; within a group, the group commits."""
         with self.lock, faults(self.path):
             self.setup()
+            if transaction and _file_at(self.path) != self._file:
+                raise StorageError(
+                    f"The database {str(self.path)!r} is gone: the file was deleted or replaced "
+                    "while it was open, so nothing more is stored. Put it back and open it anew."
+                )
             if not self._groups.open:
                 self._groups.wait()
             cursor = self.conn.cursor()
