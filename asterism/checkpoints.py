@@ -109,8 +109,9 @@ def checked(found: CheckpointTuple) -> CheckpointTuple:
         for counts in as_dict(as_dict(facts).get(_COUNTERS)).values():
             if not all(isinstance(n, int) for n in counts):
                 raise TypeError(f"the counters of a checkpoint are {counts!r:.80}")
-        if not all(isinstance(part, str) for part in place.values()):
-            raise TypeError(f"the place of a checkpoint is {place!r:.200}")
+        named = {key: place[key] for key in ("checkpoint_ns", "checkpoint_id") if key in place}
+        if not all(isinstance(part, str) for part in named.values()):
+            raise TypeError(f"the place of a checkpoint is {named!r:.200}")
         for task, channel, value in found.pending_writes or ():
             if not all(isinstance(part, str) for part in cast(tuple[Any, ...], (task, channel))):
                 raise TypeError(f"a write has the place {task!r:.80}, {channel!r:.80}")

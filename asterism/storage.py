@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -28,14 +28,16 @@ _POSTGRES = ("postgresql", "postgres")
 
 
 @contextmanager
-def open_checkpointer(url: str, *, key: bytes | None = None) -> Generator[BaseCheckpointSaver[str]]:
+def open_checkpointer(
+    url: str, *, key: bytes | Sequence[bytes] | None = None
+) -> Generator[BaseCheckpointSaver[str]]:
     """Open the database of checkpoints at `url`, for sync and async runs.
 
     Args:
         url: `sqlite:///path` (a relative path) or `sqlite:////path` (an absolute one), or
             `memory:`, or `postgresql://user:password@host:5432/name`, prepared with `migrate`.
         key: 16, 24 or 32 bytes that the values are encrypted with. Thread ids, times and what
-            runs are labelled with stay readable.
+            runs are labelled with stay readable. Several: the first encrypts, all decrypt.
 
     Raises:
         StorageError: The URL means nothing here, or the database cannot be opened.
@@ -91,7 +93,7 @@ def _is_archive(path: Path, error: StorageError) -> bool:
 
 @asynccontextmanager
 async def aopen_checkpointer(
-    url: str, *, key: bytes | None = None
+    url: str, *, key: bytes | Sequence[bytes] | None = None
 ) -> AsyncGenerator[BaseCheckpointSaver[str]]:
     """Open the database of checkpoints at `url`; see `open_checkpointer`."""
     with open_checkpointer(url, key=key) as saver:

@@ -25,6 +25,7 @@ from asterism.leases import Release
 from asterism.postgres.connecting import Address, settings
 from asterism.postgres.lanes import LANES, LEASE, Lanes, steadily
 from asterism.postgres.schema import check
+from asterism.serializers import opened, placed, sealing, unsealed
 
 T = TypeVar("T")
 
@@ -80,7 +81,7 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         """Get a checkpoint."""
         with reading(thread_of(config)):
             found = self._with(config, lambda stock: stock.get_tuple(config))
-        return None if found is None else checked(found)
+        return None if found is None else self._whole(found)
 
     def list(
         self,
@@ -115,7 +116,10 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
                 config,
                 lambda stock: [*stock.list(config, filter=filter, before=before, limit=size)],
             )
-        return [checked(row) for row in found]
+        return [self._whole(row) for row in found]
+
+    def _whole(self, found: CheckpointTuple) -> CheckpointTuple:
+        return checked(opened(self.serde, found, by_checkpoint=False))
 
     def put(
         self,
@@ -125,9 +129,10 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint."""
-        return self._with(
-            config, lambda stock: stock.put(config, checkpoint, metadata, new_versions)
-        )
+        with sealing("blob", *_place(config)):
+            return self._with(
+                config, lambda stock: stock.put(config, checkpoint, metadata, new_versions)
+            )
 
     def put_writes(
         self,
@@ -137,7 +142,9 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         task_path: str = "",
     ) -> None:
         """Store the writes of a task."""
-        self._with(config, lambda stock: stock.put_writes(config, writes, task_id, task_path))
+        written = placed(self.serde, writes)
+        with sealing("write", *_place(config), task_id):
+            self._with(config, lambda stock: stock.put_writes(config, written, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete everything that is stored of a thread."""
@@ -153,10 +160,20 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
                 config,
                 lambda stock: stock.get_delta_channel_history(config=config, channels=channels),
             )
-            for channel, history in found.items():
-                for _, _, value in history["writes"]:
-                    checked_write(channel, value)
-        return found
+            return {name: self._history(name, each, config) for name, each in found.items()}
+
+    def _history(
+        self, channel: str, found: DeltaChannelHistory, config: RunnableConfig
+    ) -> DeltaChannelHistory:
+        """Return a history that is decrypted, where it can be one."""
+        place, serde = _place(config), self.serde
+        made = DeltaChannelHistory(writes=[])
+        for task, name, value in found["writes"]:
+            read = unsealed(serde, value, "write", *place, task, name)
+            made["writes"].append((task, name, checked_write(channel, read)))
+        if "seed" in found:
+            made["seed"] = unsealed(serde, found["seed"], "blob", *place)
+        return made
 
     # ---- async, each one call in a thread
 
@@ -238,6 +255,11 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
 
     async def _aside(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
+
+
+def _place(config: RunnableConfig) -> tuple[str, str]:
+    named = cast(dict[str, Any], config.get("configurable") or {})
+    return str(named["thread_id"]), str(named.get("checkpoint_ns", ""))
 
 
 def _id(row: CheckpointTuple) -> str:

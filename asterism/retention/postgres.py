@@ -9,6 +9,7 @@ from asterism.checkpoints import reading
 from asterism.postgres.saver import LeasedPostgresSaver
 from asterism.postgres.schema import has_queue
 from asterism.retention.rows import Write
+from asterism.serializers import unsealed
 
 TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "asterism_leases")
 
@@ -76,9 +77,12 @@ class PostgresRows:
             (thread,),
         )
         with reading(thread):
-            return [self._write(row) for row in rows]
+            return [self._write(thread, row) for row in rows]
 
-    def _write(self, row: Any) -> Write:
+    def _write(self, thread: str, row: Any) -> Write:
+        serde = self._saver.serde
+        read = serde.loads_typed((row["type"], bytes(row["blob"])))
+        where = (thread, row["checkpoint_ns"], row["task_id"], row["channel"])
         return Write(
             namespace=row["checkpoint_ns"],
             checkpoint_id=row["checkpoint_id"],
@@ -86,7 +90,7 @@ class PostgresRows:
             task_path=row["task_path"],
             index=row["idx"],
             channel=row["channel"],
-            value=self._saver.serde.loads_typed((row["type"], bytes(row["blob"]))),
+            value=unsealed(serde, read, "write", *where),
         )
 
     def drop(self, thread: str, namespace: str, checkpoints: Collection[str]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from asterism.checkpoints import reading
 from asterism.retention.rows import Write
+from asterism.serializers import unsealed
 from asterism.sqlite import GroupCommitSaver
 
 SLICE = 1_000
@@ -62,10 +63,13 @@ class SqliteRows:
             (thread,),
         )
         with reading(thread):
-            return [self._write(row) for row in rows]
+            return [self._write(thread, row) for row in rows]
 
-    def _write(self, row: Sequence[Any]) -> Write:
+    def _write(self, thread: str, row: Sequence[Any]) -> Write:
         namespace, checkpoint, task, path, index, channel, kind, value = row
+        serde = self._saver.serde
+        read = serde.loads_typed((kind, value))
+        where = (thread, namespace, checkpoint, task, channel)
         return Write(
             namespace=namespace,
             checkpoint_id=checkpoint,
@@ -73,7 +77,7 @@ class SqliteRows:
             task_path=path,
             index=index,
             channel=channel,
-            value=self._saver.serde.loads_typed((kind, value)),
+            value=unsealed(serde, read, "write", *where),
         )
 
     def drop(self, thread: str, namespace: str, checkpoints: Collection[str]) -> None:

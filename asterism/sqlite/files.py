@@ -83,7 +83,7 @@ def check_format(connection: sqlite3.Connection, path: Path | None, kind: str, n
             f"The database {str(path)!r} has the {kind} {found!r:.80}, which is no number. The "
             "table asterism is damaged; restore the file from a copy."
         )
-    if int(found) > newest:
+    if int(str(found)) > newest:
         raise StorageError(
             f"The database {str(path)!r} has the {kind} {found}; this version of "
             f"Asterism reads up to {newest}. Install a newer version."

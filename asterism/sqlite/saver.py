@@ -15,6 +15,7 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     DeltaChannelHistory,
     get_checkpoint_id,
+    get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -23,6 +24,7 @@ from asterism.checkpoints import checked, reading, thread_of
 from asterism.errors import StorageError
 from asterism.historycache import HistoryCache
 from asterism.leases import Release, take_file_lease, take_process_lease
+from asterism.serializers import StrictEncryptedSerializer, digest, opened, placed, sealing
 from asterism.sqlite.files import check_format, faults, prepare
 from asterism.sqlite.groups import Groups
 from asterism.sqlite.steps import StoredLine
@@ -37,6 +39,12 @@ def _file_at(path: Path | None) -> tuple[int, int] | None:
     except OSError:
         return None
     return None if found is None else (found.st_dev, found.st_ino)
+
+
+def _place(config: RunnableConfig) -> tuple[str, str, str]:
+    named = cast(dict[str, Any], config.get("configurable") or {})
+    thread, space = str(named["thread_id"]), str(named.get("checkpoint_ns", ""))
+    return thread, space, str(named.get("checkpoint_id", ""))
 
 
 FORMAT = 1
@@ -138,7 +146,7 @@ class GroupCommitSaver(SqliteSaver):
         """Get a checkpoint."""
         with reading(thread_of(config)):
             found = super().get_tuple(config)
-        return None if found is None else checked(found)
+        return None if found is None else self._whole(found)
 
     def list(
         self,
@@ -152,7 +160,36 @@ class GroupCommitSaver(SqliteSaver):
         rows: Any = super().list(config, filter=filter, before=before, limit=limit)
         with reading(thread_of(config)), closing(rows):
             for row in rows:
-                yield checked(row)
+                yield self._whole(row)
+
+    def _whole(self, found: CheckpointTuple) -> CheckpointTuple:
+        return checked(opened(self.serde, found, by_checkpoint=True))
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint."""
+        if not isinstance(self.serde, StrictEncryptedSerializer):
+            return super().put(config, checkpoint, metadata, new_versions)
+        facts = digest(get_checkpoint_metadata(config, metadata))
+        thread, space = _place(config)[:2]
+        with sealing("checkpoint", thread, space, checkpoint["id"], facts):
+            return super().put(config, checkpoint, metadata, new_versions)
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store the writes of a task."""
+        with sealing("write", *_place(config), task_id):
+            super().put_writes(config, placed(self.serde, writes), task_id, task_path)
 
     # ---- async, each one call of a group
 

@@ -29,7 +29,8 @@ class Prompt(H11Protocol):
         self.loop.call_later(HEADERS_SECONDS, self._look)
 
     def _look(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+        cycle: object = vars(self).get("cycle")
+        if cycle is None and not self.transport.is_closing():
             self.transport.close()
 
 
