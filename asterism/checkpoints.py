@@ -2,17 +2,125 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.serde.types import INTERRUPT
+from langgraph.types import Interrupt
 
 from asterism.effects import Call, Steps
+from asterism.errors import StorageError
+from asterism.plain import as_dict
+from asterism.redaction import describe_error
 
 Saver = BaseCheckpointSaver[Any]
 
 COPY_OF = "asterism_copy_of"
 """The metadata key by which the copy of a checkpoint names the ones that it stands for."""
+_DAMAGES = (TypeError, ValueError, AttributeError, LookupError, NotImplementedError, RecursionError)
+"""What comes of reading rows that hold something else than LangGraph stores."""
+_VERSION = 4
+"""The newest form of a checkpoint that is known."""
+_KINDS: Mapping[str, type] = {
+    "v": int,
+    "id": str,
+    "ts": str,
+    "channel_values": dict,
+    "channel_versions": dict,
+    "versions_seen": dict,
+}
+_FACTS: Mapping[str, type] = {"source": str, "step": int, "parents": dict}
+_GROWING = ("messages", "reports", "brief", "usage")
+_COUNTERS = "counters_since_delta_snapshot"
+
+
+class reading:  # noqa: N801 - it is used like a function, and a generator takes far longer
+    """Say which thread it is whose rows are damaged.
+
+    Args:
+        thread: The thread. None: it is not known.
+    """
+
+    def __init__(self, thread: object) -> None:
+        self._thread = thread
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        whose = "A thread" if self._thread is None else f"The thread {self._thread!r}"
+        if isinstance(error, StorageError):
+            said = str(error)
+            if said.startswith(("The database '", "The thread ", "A thread ")):
+                return
+        elif isinstance(error, _DAMAGES):
+            said = (
+                f"{describe_error(error)[:300]}. Its rows are damaged; restore the database from "
+            )
+            said += "a copy, or delete the thread."
+        else:
+            return
+        raise StorageError(f"{whose} cannot be read: {said}") from error
+
+
+def thread_of(config: RunnableConfig | None) -> Any:
+    """Return the thread that a config names."""
+    return as_dict((config or {}).get("configurable")).get("thread_id")
+
+
+def checked_write(channel: str, value: Any) -> Any:
+    """Return what was written to a channel, where that can be.
+
+    Raises:
+        TypeError: A history was written something that is none.
+    """
+    if channel in _GROWING and isinstance(value, int | float | bytes | None):
+        raise TypeError(f"what was written to {channel} is {value!r:.80}")
+    return value
+
+
+def checked(found: CheckpointTuple) -> CheckpointTuple:
+    """Return a checkpoint that has the form of one.
+
+    Raises:
+        StorageError: It has not, or a newer version of LangGraph wrote it.
+    """
+    with reading(thread_of(found.config)):
+        place = as_dict(found.config["configurable"])
+        checkpoint = as_dict(found.checkpoint)
+        for name, kind in _KINDS.items():
+            if not isinstance(checkpoint.get(name), kind):
+                raise TypeError(f"the {name} of a checkpoint is {checkpoint.get(name)!r:.80}")
+        if checkpoint["v"] > _VERSION:
+            raise StorageError(
+                f"a checkpoint has the form {checkpoint['v']}; this version reads up to "
+                f"{_VERSION}. Install a newer version of LangGraph."
+            )
+        facts = cast(object, found.metadata)
+        if not as_dict(facts):
+            raise TypeError(f"the metadata of a checkpoint is {facts!r:.80}")
+        for name, kind in _FACTS.items():
+            if name in as_dict(facts) and not isinstance(as_dict(facts)[name], kind):
+                raise TypeError(f"the {name} of a checkpoint is {as_dict(facts)[name]!r:.80}")
+        for counts in as_dict(as_dict(facts).get(_COUNTERS)).values():
+            if not all(isinstance(n, int) for n in counts):
+                raise TypeError(f"the counters of a checkpoint are {counts!r:.80}")
+        named = {key: place[key] for key in ("checkpoint_ns", "checkpoint_id") if key in place}
+        if not all(isinstance(part, str) for part in named.values()):
+            raise TypeError(f"the place of a checkpoint is {named!r:.200}")
+        for task, channel, value in found.pending_writes or ():
+            if not all(isinstance(part, str) for part in cast(tuple[Any, ...], (task, channel))):
+                raise TypeError(f"a write has the place {task!r:.80}, {channel!r:.80}")
+            if channel == INTERRUPT and not all(isinstance(item, Interrupt) for item in value):
+                raise TypeError(f"a question is {value!r:.80}")
+    return found
 
 
 def listed(saver: Saver, config: RunnableConfig) -> Call:

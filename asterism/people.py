@@ -245,7 +245,7 @@ def _checked(request: PendingRequest, value: Any) -> Any:
 
     # With a registry of its own, a `$ref` of the schema is not looked up on the network.
     kind = validators.validator_for(request.schema, Draft202012Validator)
-    bounded = validators.extend(kind, _bounded(kind.VALIDATORS))
+    bounded = cast(Any, validators).extend(kind, _bounded(kind.VALIDATORS))
     check = bounded(request.schema, registry=Registry())
     try:
         fault: Any = cast(Any, exceptions).best_match(check.iter_errors(value))

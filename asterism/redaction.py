@@ -1,11 +1,9 @@
-"""Secrets, taken out of what is printed or stored beside the conversation."""
+"""What is taken out of texts that are printed or stored: secrets, and what steers a terminal."""
 
 import logging
 import re
 import traceback
 from typing import Any, cast
-
-from asterism.controls import without_controls
 
 MASK = "[redacted]"
 
@@ -24,6 +22,8 @@ _PATTERNS = (
     r"\bAIza[A-Za-z0-9_-]{20,}",
     r"\blsv2_[A-Za-z0-9_]{16,}",
     r"\bhf_[A-Za-z0-9]{16,}",
+    r"\bnpm_[A-Za-z0-9]{16,}",
+    r"\b(?:SK|AC)[0-9a-f]{32}\b",
     r"(?<![\w-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
 )
@@ -31,12 +31,20 @@ _KNOWN = re.compile("|".join(_PATTERNS), re.S)
 _KNOWN_MARKS = (
     *("sk-", "pk-", "rk-", "k_live_", "k_test_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
     *("github_pat_", "glpat-", "xox", "AKIA", "ASIA", "AIza", "lsv2_", "hf_", "eyJ", "-----BEGIN"),
+    *("npm_", "SK", "AC"),
 )
 """Without one of these there is no key to be found: a look that costs a hundredth of a search."""
 _NAMED_MARKS = ("key", "secret", "passw", "passphrase", "creden", "token")
 _BEARER = re.compile(r"\b(bearer|basic)\s{1,9}[A-Za-z0-9._~+/=-]{6,}", re.I)
+_COOKIE = re.compile(
+    r"\b(?P<name>(?:set-)?cookie[\"']?\s{0,9}[:=]\s{0,9}[\"']?)(?!\[redacted\])(?P<value>[^\s\"'][^\r\n\"']{2,})",
+    re.I,
+)
 _URL = re.compile(r"\b([a-z][a-z0-9+.-]{0,30}://[^\s/:@]{0,200}):[^\s@/]+@", re.I)
-_SECRET = r"api[_-]?key|secret|passw(?:or)?d|passphrase|credential|(?P<counted>token)"
+_SECRET = (
+    r"(?:api|account|access)[_-]?key|access[_-]?signature"
+    r"|secret|passw(?:or)?d|passphrase|credential|(?P<counted>token)"
+)
 # What stands before the word is not part of the match, and what follows it has a bound: a long
 # text without an end to its name must not be read over and over.
 _NAMED = re.compile(
@@ -51,8 +59,8 @@ def redact(text: str) -> str:
     """Replace keys, tokens and passwords in a text by `[redacted]`.
 
     What is found: keys that are known by how they begin (`sk-`, `ghp_`, `AKIA`, ...), JSON
-    web tokens, private keys, bearer tokens, passwords in URLs, and whatever is assigned to a
-    name with `key`, `token`, `secret` or `password` in it.
+    web tokens, private keys, bearer tokens, cookies, passwords in URLs, and whatever is assigned
+    to a name with `key`, `token`, `secret` or `password` in it.
     """
     if any(mark in text for mark in _KNOWN_MARKS):
         text = _KNOWN.sub(MASK, text)
@@ -61,6 +69,8 @@ def redact(text: str) -> str:
         text = _BEARER.sub(rf"\1 {MASK}", text)
     if "://" in text and "@" in text:
         text = _URL.sub(rf"\1:{MASK}@", text)
+    if "cookie" in folded:
+        text = _COOKIE.sub(rf"\g<name>{MASK}", text)
     if any(mark in folded for mark in _NAMED_MARKS):
         text = _NAMED.sub(rf"\g<name>\g<quote>{MASK}\g<quote>", text)
     return text
@@ -121,3 +131,32 @@ def log_failure(
         shown = [redact(value) if isinstance(value, str) else value for value in values]
         ended = "" if error is None else f"\n{traceback_of(error)}"
         log.warning(f"{words}%s", *shown, ended)
+
+
+_SEQUENCES = (
+    # with a text and its end, with numbers, of two characters
+    r"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x90\x98\x9c-\x9f]*(?:\x07|\x1b\\|\x9c)"
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|\x1b[ -/]*[0-Z\\^-~]"
+)
+_STEERING = re.compile(rf"{_SEQUENCES}|[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_SHOWN = re.compile("[\r\x00\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What is kept in a text that is stored, and not shown in a terminal."""
+_ESCAPED = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def without_controls(text: str) -> str:
+    """Take escape sequences and control characters out of a text; tabs and line ends stay."""
+    return text if text.isprintable() else _STEERING.sub("", text)
+
+
+def shown_text(text: str) -> str:
+    """Return a text as a terminal may show it; it can neither steer it nor turn its direction."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _SHOWN.sub("", without_controls(text.replace("\r\n", "\n")))
+
+
+def shown_json(text: str) -> str:
+    """Return JSON as a terminal may show it, with the same value."""
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -1,14 +1,29 @@
 """How checkpoints are written and read: as data, never as code, and encrypted on request."""
 
+import hashlib
+import json
 import logging
+import os
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import ormsgpack
 from langchain_core.messages import ToolMessage
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer, _msgpack_default, _option
@@ -16,7 +31,9 @@ from langgraph.types import Interrupt
 from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
+from asterism.checkpoints import reading
 from asterism.errors import ConfigurationError, StorageError
+from asterism.plain import as_dict
 
 _log = logging.getLogger(__name__)
 
@@ -146,6 +163,8 @@ class StrictSerializer(JsonPlusSerializer):
                 writes.
         """
         kind = data[0]
+        if not isinstance(cast(object, kind), str):
+            raise StorageError(f"A stored value has the format {kind!r:.80}, which is none.")
         if "+" in kind:
             raise StorageError("The database is encrypted; open it with its key.")
         if kind not in _READABLE:
@@ -155,31 +174,98 @@ class StrictSerializer(JsonPlusSerializer):
             )
         try:
             return super().loads_typed(data)
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise StorageError(
                 f"A stored value cannot be read: {error}. The database is damaged; restore it "
                 "from a copy."
             ) from error
 
 
+class Sealed(NamedTuple):
+    """An encrypted value that is opened once it is known where it was found."""
+
+    kind: str
+    data: bytes
+
+
+class Placed(NamedTuple):
+    """A value that is to be encrypted for a place of its own within that of the others."""
+
+    value: Any
+    place: str
+
+
 class StrictEncryptedSerializer(EncryptedSerializer):
-    """LangGraph's encrypted serializer, which reads nothing that is not encrypted."""
+    """LangGraph's encrypted serializer, which reads nothing that is not encrypted.
+
+    What a saver writes is bound to its place (AES-GCM with the place as associated data), so
+    that a row that was moved to another thread cannot be read there. Its format ends in `+gcm`.
+    What older versions wrote ends in `+aes`, and is bound to nothing until it is written anew.
+
+    Args:
+        keys: What is encrypted with, then what else is decrypted with.
+        allowed: Further types that are stored.
+    """
+
+    def __init__(self, keys: Sequence[bytes], allowed: Iterable[type] = ()) -> None:
+        plain = StrictSerializer(allowed)  # one for all, as it may be allowed further types
+        older = [EncryptedSerializer.from_pycryptodome_aes(plain, key=k) for k in keys]
+        super().__init__(older[0].cipher, older[0].serde)
+        self._older = older
+        self._keys = tuple(keys)
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """Encrypt a value, for the place that is written to."""
+        if (place := _PLACE.get()) is None:
+            return super().dumps_typed(obj)
+        from Crypto.Cipher import AES
+
+        if isinstance(obj, Placed):
+            obj, place = obj.value, (*place, obj.place)
+        kind, data = self.serde.dumps_typed(obj)
+        cipher: Any = AES.new(self._keys[0], AES.MODE_GCM, nonce=os.urandom(_NONCE))
+        cipher.update(_associated(kind, place))
+        sealed, tag = cipher.encrypt_and_digest(data)
+        return f"{kind}{_BOUND}", cipher.nonce + tag + sealed
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
-        """Read a stored value.
+        """Read a stored value; one that is bound to a place is returned as it is: `unsealed`.
 
         Raises:
-            StorageError: It is not encrypted, or not with this key.
+            StorageError: It is not encrypted, or not with these keys.
         """
-        if "+" not in data[0]:
+        kind, sealed = str(data[0]), data[1]
+        if "+" not in kind:
             raise StorageError(
                 "A stored value is not encrypted, so somebody else wrote it, or the database "
                 "was made without a key. Open it without one, or restore it."
             )
-        try:
-            return super().loads_typed(data)
-        except (ValueError, AssertionError) as error:
-            raise StorageError("A stored value cannot be decrypted with this key.") from error
+        if kind.endswith(_BOUND):
+            return Sealed(kind, bytes(sealed))
+        for older in self._older:
+            with suppress(ValueError, TypeError, AssertionError):
+                return older.loads_typed(data)
+        raise StorageError("A stored value cannot be decrypted with this key.")
+
+    def unsealed(self, sealed: Sealed, place: Sequence[str]) -> Any:
+        """Read a value that was found at a place.
+
+        Raises:
+            StorageError: It was encrypted with another key, or for another place.
+        """
+        from Crypto.Cipher import AES
+
+        kind, data = sealed.kind.removesuffix(_BOUND), sealed.data
+        nonce, tag, rest = data[:_NONCE], data[_NONCE : _NONCE + 16], data[_NONCE + 16 :]
+        for key in self._keys:
+            cipher: Any = AES.new(key, AES.MODE_GCM, nonce=nonce or b"0")
+            cipher.update(_associated(kind, place))
+            with suppress(ValueError):
+                return self.serde.loads_typed((kind, cipher.decrypt_and_verify(rest, tag)))
+        raise StorageError(
+            "A stored value cannot be decrypted with this key, or it was moved here from another "
+            "place, or what it is labelled with was changed."
+        )
 
 
 def stores_named_types(saver: object) -> bool:
@@ -238,28 +324,102 @@ def _hints(kind: type) -> list[Any]:
         return []
 
 
+_BOUND = "+gcm"
+_NONCE = 12
+_PLACE: ContextVar[tuple[str, ...] | None] = ContextVar("place", default=None)
+
+
+@contextmanager
+def sealing(*place: str) -> Generator[None]:
+    """Encrypt what is written for a place."""
+    token = _PLACE.set(place)
+    try:
+        yield
+    finally:
+        _PLACE.reset(token)
+
+
+def unsealed(serde: object, value: Any, *place: str) -> Any:
+    """Return a value that was read at a place, opened where it is sealed."""
+    if isinstance(value, Sealed):
+        return cast(StrictEncryptedSerializer, serde).unsealed(value, place)
+    return value
+
+
+def placed(serde: object, writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
+    """Return writes so that each is encrypted for its channel."""
+    if not isinstance(serde, StrictEncryptedSerializer):
+        return writes
+    return [(channel, Placed(value, channel)) for channel, value in writes]
+
+
+def opened(serde: object, found: CheckpointTuple, *, by_checkpoint: bool) -> CheckpointTuple:
+    """Return a checkpoint whose values are decrypted for the place that they were found at.
+
+    Args:
+        serde: What decrypts them.
+        found: The checkpoint.
+        by_checkpoint: Whether they are bound to their checkpoint, or to their thread and, for
+            writes, to their task, whose id is made of that of its checkpoint.
+    """
+    if not isinstance(serde, StrictEncryptedSerializer):
+        return found
+    named = as_dict(found.config.get("configurable"))
+    thread, space, own = (
+        str(named.get(key) or "") for key in ("thread_id", "checkpoint_ns", "checkpoint_id")
+    )
+    where = (thread, space, own) if by_checkpoint else (thread, space)
+    with reading(thread):
+        checkpoint: Any = found.checkpoint
+        if by_checkpoint:
+            checkpoint = unsealed(serde, checkpoint, "checkpoint", *where, digest(found.metadata))
+        else:
+            values = checkpoint["channel_values"].items()
+            held = {name: unsealed(serde, value, "blob", *where) for name, value in values}
+            checkpoint = {**checkpoint, "channel_values": held}
+        writes = [
+            (task, channel, unsealed(serde, value, "write", *where, task, channel))
+            for task, channel, value in found.pending_writes or ()
+        ]
+    return found._replace(checkpoint=checkpoint, pending_writes=writes)
+
+
+def digest(metadata: object) -> str:
+    """Return what stands for the metadata of a checkpoint in the place that it is bound to."""
+    plain = json.loads(json.dumps(metadata, ensure_ascii=False).encode("utf-8", "ignore"))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _associated(kind: str, place: Sequence[str]) -> bytes:
+    return json.dumps([kind, *place]).encode()
+
+
 def serializer(
-    key: bytes | None = None, allowed_types: Iterable[type] = ()
+    key: bytes | Sequence[bytes] | None = None, allowed_types: Iterable[type] = ()
 ) -> StrictSerializer | StrictEncryptedSerializer:
     """Make the serializer of a database.
 
     Args:
-        key: 16, 24 or 32 bytes to encrypt with AES; needs the package `pycryptodome`.
+        key: 16, 24 or 32 bytes to encrypt with AES; needs the package `pycryptodome`. Several:
+            the first encrypts, and all decrypt.
         allowed_types: Types that are stored besides those that LangGraph stores itself.
 
     Raises:
-        ConfigurationError: The key has another length, or the package is missing.
+        ConfigurationError: A key has another length, or the package is missing.
     """
     if key is None:
         return StrictSerializer(allowed_types)
-    if len(key) not in KEY_LENGTHS:
-        raise ConfigurationError(
-            f"The key has {len(key)} bytes; allowed are {', '.join(map(str, KEY_LENGTHS))}."
-        )
+    keys = [key] if isinstance(key, bytes) else list(key)
+    if not keys:
+        raise ConfigurationError("There is no key. Allowed: bytes, or a list of at least one.")
+    for each in keys:
+        if len(each) not in KEY_LENGTHS:
+            raise ConfigurationError(
+                f"The key has {len(each)} bytes; allowed are {', '.join(map(str, KEY_LENGTHS))}."
+            )
     try:
-        plain = EncryptedSerializer.from_pycryptodome_aes(StrictSerializer(allowed_types), key=key)
+        return StrictEncryptedSerializer(keys, allowed_types)
     except ImportError as error:
         raise ConfigurationError(
             "Encryption needs a package: pip install 'asterism[encryption]'."
         ) from error
-    return StrictEncryptedSerializer(plain.cipher, plain.serde)

@@ -5,11 +5,12 @@ Fields that a side does not know are ignored, so either may be newer than the ot
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, field_validator, model_validator
 
 from asterism.ledger import Entry
+from asterism.plain import as_dict, as_list
 
 Version = Annotated[Literal[1], Field(description="The version of the contract.")]
 Count = Annotated[int, Field(ge=0, le=10**15)]
@@ -94,10 +95,10 @@ _VALUES = ("const", "enum", "default", "examples")
 
 def _unpatterned(schema: Any) -> Any:
     if isinstance(schema, list):
-        return [_unpatterned(item) for item in cast(list[Any], schema)]
+        return [_unpatterned(item) for item in as_list(schema)]
     if not isinstance(schema, dict):
         return schema
-    fields = cast(dict[str, Any], schema)
+    fields = as_dict(schema)
     dropped = {name for name in ("pattern", "$schema") if isinstance(fields.get(name), str)}
     if isinstance(fields.get("patternProperties"), dict):  # what else is allowed depends on them
         dropped |= {"patternProperties", "additionalProperties", "unevaluatedProperties"}

@@ -1,9 +1,10 @@
 """Serving a participant by the contract of `asterism.services`, for workflows elsewhere."""
 
 import hmac
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
@@ -32,14 +33,15 @@ from asterism.services import (
     ServiceUsage,
 )
 
-try:
+if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
-    from starlette.responses import JSONResponse, Response
-    from starlette.routing import Route
-except ImportError as error:
-    raise ImportError("Serving needs packages: pip install 'asterism[ui]'.") from error
+    from starlette.responses import Response
 
+HOSTS = ("127.0.0.1", "localhost", "[::1]")
+"""The names by which this machine calls itself. Any other is a site that may have pointed its own
+name at this machine."""
+Headers = Sequence[tuple[bytes, bytes]]
 BODY_LIMIT = 4 * 1024 * 1024
 """How many bytes a request may have."""
 REQUEST = "request-"
@@ -51,7 +53,8 @@ def create_service_app(
     *,
     checkpointer: BaseCheckpointSaver[str] | None = None,
     token: SecretStr | None = None,
-) -> Starlette:
+    hosts: Sequence[str] = (),
+) -> "Starlette":
     """Create an ASGI app that answers `POST /` as a service that is a participant elsewhere.
 
     A conversation is a thread, so it is remembered, and a call that is repeated, also after a
@@ -60,12 +63,23 @@ def create_service_app(
     Args:
         thing: A workflow with a checkpointer, or anything else that may be a participant.
         checkpointer: Where conversations are stored, for anything else.
-        token: What callers send as `authorization: Bearer ...`. None: anybody may call.
+        token: What callers send as `authorization: Bearer ...`. None: anybody on this machine
+            may call, by one of its own names.
+        hosts: The names by which the service may be called, without ports. Empty: any with a
+            token, else those of this machine.
 
     Raises:
         ConfigurationError: There is nowhere to store conversations.
         WorkflowBuildError: `thing` cannot be a participant.
     """
+    try:
+        from starlette.applications import Starlette
+        from starlette.requests import Request
+        from starlette.responses import JSONResponse, Response
+        from starlette.routing import Route
+    except ImportError as error:
+        raise ImportError("Serving needs packages: pip install 'asterism[ui]'.") from error
+
     workflow = thing if isinstance(thing, Workflow) else _workflow(thing, checkpointer)
     if not isinstance(workflow.checkpointer, BaseCheckpointSaver):
         raise ConfigurationError(
@@ -74,6 +88,9 @@ def create_service_app(
         )
 
     async def answer(request: Request) -> Response:
+        names = hosts or (HOSTS if token is None else ())
+        if said := stranger(request.headers.raw, names):
+            return _refusal(403, said)
         if token is not None and not _is_known(request, token):
             return _refusal(401, "The token is missing or wrong.")
         if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
@@ -168,10 +185,48 @@ async def _reply(workflow: Workflow, thread: RunnableConfig, state: StateSnapsho
     return ServiceFailed(error=f"{status}: {reason}", kind=kind, text=text, usage=usage)
 
 
-def _is_known(request: Request, token: SecretStr) -> bool:
-    given = request.headers.get("authorization", "").encode("latin-1")
-    return hmac.compare_digest(given, f"Bearer {token.get_secret_value()}".encode())
+def stranger(headers: Headers, hosts: Sequence[str]) -> str | None:
+    """Say what speaks against a call that a page of another site may have made.
+
+    A browser names the site that a request comes from in `Origin` or `Sec-Fetch-Site`.
+
+    Args:
+        headers: Those of the call.
+        hosts: The names that the server may be called by. Empty: any.
+    """
+    host, origin = header(headers, b"host"), header(headers, b"origin")
+    named = "|".join(map(re.escape, hosts)) or r"[\w.:\[\]-]+"
+    if host is None or not re.fullmatch(rf"({named})(:\d{{1,5}})?", host, re.ASCII | re.IGNORECASE):
+        return f"The server answers only as {', '.join(hosts) or 'one host'}, not as {host!r}."
+    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
+        return f"A request from {origin!r} is refused; allowed: the page itself."
+    if header(headers, b"sec-fetch-site") not in (None, "same-origin", "none"):
+        return "A request from another site is refused; allowed: the page itself."
+    return None
 
 
-def _refusal(status: int, said: str, headers: dict[str, str] | None = None) -> Response:
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """Return a header; one that is given twice reads as neither."""
+    found = [value.decode("latin-1") for key, value in headers if key.lower() == name]
+    return ", ".join(found) if found else None
+
+
+def is_token(given: str | None, token: SecretStr) -> bool:
+    """Whether a token is the right one."""
+    return hmac.compare_digest((given or "").encode(), token.get_secret_value().encode())
+
+
+def bearer(headers: Headers) -> str | None:
+    """Return the bearer token of a call; the name of the scheme has no case."""
+    scheme, _, given = (header(headers, b"authorization") or "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else None
+
+
+def _is_known(request: "Request", token: SecretStr) -> bool:
+    return is_token(bearer(request.headers.raw), token)
+
+
+def _refusal(status: int, said: str, headers: dict[str, str] | None = None) -> "Response":
+    from starlette.responses import JSONResponse
+
     return JSONResponse({"error": said}, status, headers)

@@ -1,13 +1,14 @@
 """The state of a workflow, and what stands in it."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, cast
 
 from langchain_core.messages import AnyMessage, BaseMessage
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import PendingWrite
 from typing_extensions import TypedDict
 
+from asterism.errors import StorageError
 from asterism.historycache import Made, Writes, own
 from asterism.ledger import Entry
 from asterism.messages import Places, fold_messages, places_of
@@ -91,8 +92,18 @@ class Decision(TypedDict):
     """`status` and `reason` where the run ends for another cause than being complete."""
 
 
+_DAMAGED = "the rows of the thread are damaged. Restore the database from a copy."
+
+
 def fold_list(left: list[Any], writes: Sequence[list[Any]]) -> list[Any]:
-    """Append each write's items to a list, in order."""
+    """Append each write's items to a list, in order.
+
+    Raises:
+        StorageError: A write is no list: no node makes such a one, so a stored row is damaged.
+    """
+    for write in (left, *writes):
+        if not isinstance(cast(object, write), list):
+            raise StorageError(f"A growing list was given {write!r:.80}; {_DAMAGED}")
     return [*left, *(item for write in writes for item in write)]
 
 
@@ -129,6 +140,12 @@ class HistoryChannel(DeltaChannel[list[AnyMessage]]):
 
     def replay_writes(self, writes: Sequence[PendingWrite]) -> None:
         """Apply stored writes; what was made of the first ones before is not made again."""
+        try:
+            self._replay(writes)
+        except (TypeError, ValueError, AttributeError, LookupError, NotImplementedError) as error:
+            raise StorageError(f"A history cannot be read: {error!r:.200}; {_DAMAGED}") from error
+
+    def _replay(self, writes: Sequence[PendingWrite]) -> None:
         if not isinstance(writes, Writes):
             super().replay_writes(writes)
             return

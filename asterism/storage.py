@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from langchain_core.embeddings import Embeddings
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -28,7 +29,10 @@ _POSTGRES = ("postgresql", "postgres")
 
 @contextmanager
 def open_checkpointer(
-    url: str, *, key: bytes | None = None, allowed_types: Iterable[type] = ()
+    url: str,
+    *,
+    key: bytes | Sequence[bytes] | None = None,
+    allowed_types: Iterable[type] = (),
 ) -> Generator[BaseCheckpointSaver[str]]:
     """Open the database of checkpoints at `url`, for sync and async runs.
 
@@ -36,7 +40,7 @@ def open_checkpointer(
         url: `sqlite:///path` (a relative path) or `sqlite:////path` (an absolute one), or
             `memory:`, or `postgresql://user:password@host:5432/name`, prepared with `migrate`.
         key: 16, 24 or 32 bytes that the values are encrypted with. Thread ids, times and what
-            runs are labelled with stay readable.
+            runs are labelled with stay readable. Several: the first encrypts, all decrypt.
         allowed_types: Types of objects that are stored, besides those that the state schemas of
             participants name: pydantic models, dataclasses, enums.
 
@@ -62,17 +66,42 @@ def open_checkpointer(
 
     from asterism.sqlite import GroupCommitSaver
 
-    make_private(path)
-    with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
-        saver = GroupCommitSaver(connection, serde=serde, path=path)
-        saver.setup()
-        with closing(saver):
-            yield saver
+    def opened(address: str, *, archive: bool) -> GroupCommitSaver:
+        connection = sqlite3.connect(address, check_same_thread=False, uri=archive)
+        try:
+            saver = GroupCommitSaver(connection, serde=serde, path=path, archive=archive)
+            saver.setup()
+        except BaseException:
+            connection.close()
+            raise
+        return saver
+
+    try:
+        make_private(path)
+        saver = opened(str(path), archive=False)
+    except StorageError as error:
+        if not _is_archive(path, error):
+            raise
+        # what is in a log beside the file is read as well, where sqlite can read it
+        fixed = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+        saver = opened(f"file:{quote(str(path.absolute()))}?mode=ro{fixed}", archive=True)
+    with closing(saver.conn), closing(saver):
+        yield saver
+
+
+def _is_archive(path: Path, error: StorageError) -> bool:
+    """Whether a file is there that can only be read: it is read-only, or its disk is full."""
+    said = str(error).lower()
+    words = ("readonly", "read-only", "permission denied", "full", "unable to open", "disk i/o")
+    return path.is_file() and path.stat().st_size > 0 and any(word in said for word in words)
 
 
 @asynccontextmanager
 async def aopen_checkpointer(
-    url: str, *, key: bytes | None = None, allowed_types: Iterable[type] = ()
+    url: str,
+    *,
+    key: bytes | Sequence[bytes] | None = None,
+    allowed_types: Iterable[type] = (),
 ) -> AsyncGenerator[BaseCheckpointSaver[str]]:
     """Open the database of checkpoints at `url`; see `open_checkpointer`."""
     with open_checkpointer(url, key=key, allowed_types=allowed_types) as saver:

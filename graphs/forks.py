@@ -59,7 +59,8 @@ def rewind(saver: Saver, config: RunnableConfig) -> Steps[None]:
             f"The thread {thread!r} has no checkpoint {checkpoint!r}; get_state_history() lists "
             "those it has."
         )
-    yield from wait_past(max(map(id_of, items)), max(item.checkpoint["ts"] for item in items))
+    newest = max(items, key=id_of)
+    yield from wait_past(id_of(newest), newest.checkpoint["ts"], thread)
     trunk = lineage(above, head)
     for namespace in _below(items, own):
         stored = [item for item in items if namespace_of(item) == namespace]

@@ -118,6 +118,9 @@ def ui(
     model: Model = OFFLINE,
     db: Database = None,
     graphs: Graphs = None,
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Let everybody on this machine use the page.")
+    ] = False,
     pace: Annotated[
         float, typer.Option(min=0, help="Seconds that a reply of the offline model takes.")
     ] = 0,
@@ -130,7 +133,9 @@ def ui(
             engine.open_graph(name, model=model)
         async with engine.aopen_checkpointer(engine.database(db)):
             _introduce(model)  # what cannot be used is told before the server starts
-        await engine.serve_page(port=port, db=db, graphs=named, model=model, pace=pace)
+        await engine.serve_page(
+            port=port, db=db, graphs=named, model=model, pace=pace, open_to_all=no_token
+        )
         return 0
 
     exit_with(work())

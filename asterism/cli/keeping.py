@@ -61,7 +61,8 @@ def prune_database(
             return 0
         print_text(
             f"{found.threads} threads and {found.checkpoints} checkpoints of others deleted; "
-            f"{found.busy} driven and {found.unfinished} unfinished threads left alone; "
+            f"{found.busy} driven and {found.unfinished} unfinished threads left alone, "
+            f"{found.damaged} damaged ones as well; "
             f"{found.bytes_before / 1e6:.1f} MB are now {found.bytes_after / 1e6:.1f} MB."
         )
         return 0

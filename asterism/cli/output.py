@@ -19,8 +19,8 @@ from asterism.cli.terminal import (
     print_json,
     print_text,
 )
-from asterism.controls import shown_text
 from asterism.graphs.catalog import named_graphs
+from asterism.redaction import shown_text
 
 
 def again(thread: str, graph: str, answer: str = "") -> str:

@@ -1,13 +1,16 @@
 """The page, served from the command line."""
 
+import secrets
 from collections.abc import Sequence
+
+from pydantic import SecretStr
 
 from asterism.cli.terminal import ERRORS
 from asterism.errors import ConfigurationError
 
 
 async def serve_page(
-    *, port: int, db: str | None, graphs: Sequence[str], model: str, pace: float
+    *, port: int, db: str | None, graphs: Sequence[str], model: str, pace: float, open_to_all: bool
 ) -> None:
     """Serve the page until the process is told to end.
 
@@ -22,11 +25,14 @@ async def serve_page(
             f"The page needs packages ({error.name} is missing): pip install 'asterism[ui]'."
         ) from error
 
+    token = None if open_to_all else SecretStr(secrets.token_urlsafe(24))
+    query = "" if token is None else f"/?token={token.get_secret_value()}"
+
     def ready(opened: int) -> None:
         ERRORS.print(
-            f"The page is at http://localhost:{opened} for this machine alone. Ctrl-C ends it; "
-            "runs then stop at a step, and can go on.",
+            f"The page is at http://localhost:{opened}{query} for this machine alone. Ctrl-C ends "
+            "it; runs then stop at a step, and can go on.",
             highlight=False,
         )
 
-    await serve(create_app(db=db, graphs=graphs, model=model, pace=pace), port, ready)
+    await serve(create_app(db=db, graphs=graphs, model=model, pace=pace, token=token), port, ready)

@@ -18,10 +18,15 @@ from rich.text import Text
 
 from asterism.cli.board import Board
 from asterism.cli.terminal import ERRORS
-from asterism.controls import shown_text
 from asterism.events import BUS, EventBus
 from asterism.people import PendingRequest, answer_command, open_requests
+from asterism.redaction import shown_text
 from asterism.runs import Graph
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""How a process is told to end: by a person, by whoever runs it, by a terminal that is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +63,7 @@ async def _run(graph: Graph, config: RunnableConfig, given: Command[Any] | Any) 
     participants = getattr(getattr(graph, "facts", None), "participants", {})
     bus = EventBus(history=0)
     told = merge_configs(config, {"configurable": {BUS: bus}})
-    with Board(participants, ERRORS) as board, _drain_on_interrupt(control):
+    with Board(participants, ERRORS) as board, _drain_on_signal(control):
         bus.on(None, board.hear)
         try:
             parts = graph.astream(given, told, stream_mode="tasks", subgraphs=True, control=control)
@@ -70,24 +75,29 @@ async def _run(graph: Graph, config: RunnableConfig, given: Command[Any] | Any) 
 
 
 @contextmanager
-def _drain_on_interrupt(control: RunControl) -> Generator[None]:
-    """Let the first Ctrl-C finish the step that is running, and the second one not."""
+def _drain_on_signal(control: RunControl) -> Generator[None]:
+    """Let the first signal to end finish the step that is running, and the second one not."""
     loop = asyncio.get_running_loop()
 
+    def remove() -> None:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
     def stop() -> None:
-        loop.remove_signal_handler(signal.SIGINT)
+        remove()
         ERRORS.print("Stopping after this step; press Ctrl-C again to stop at once.")
         control.request_drain("interrupted")
 
     try:
-        loop.add_signal_handler(signal.SIGINT, stop)
+        for number in SIGNALS:
+            loop.add_signal_handler(number, stop)
     except NotImplementedError:  # Windows has no signal handlers in its event loop
         yield
         return
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        remove()
 
 
 def _asked(request: PendingRequest) -> str:

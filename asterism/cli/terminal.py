@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from asterism.controls import shown_json, shown_text
+from asterism.redaction import shown_json, shown_text
 
 
 class SafeConsole(Console):

@@ -20,10 +20,12 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg_pool import ConnectionPool
 
+from asterism.checkpoints import checked, checked_write, reading, thread_of
 from asterism.leases import Release
 from asterism.postgres.connecting import Address, settings
 from asterism.postgres.lanes import LANES, LEASE, Lanes, steadily
 from asterism.postgres.schema import check
+from asterism.serializers import opened, placed, sealing, unsealed
 
 T = TypeVar("T")
 
@@ -77,7 +79,9 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Get a checkpoint."""
-        return self._with(config, lambda stock: stock.get_tuple(config))
+        with reading(thread_of(config)):
+            found = self._with(config, lambda stock: stock.get_tuple(config))
+        return None if found is None else self._whole(found)
 
     def list(
         self,
@@ -107,10 +111,15 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None,
         size: int,
     ) -> Sequence[CheckpointTuple]:
-        return self._with(
-            config,
-            lambda stock: [*stock.list(config, filter=filter, before=before, limit=size)],
-        )
+        with reading(thread_of(config)):
+            found = self._with(
+                config,
+                lambda stock: [*stock.list(config, filter=filter, before=before, limit=size)],
+            )
+        return [self._whole(row) for row in found]
+
+    def _whole(self, found: CheckpointTuple) -> CheckpointTuple:
+        return checked(opened(self.serde, found, by_checkpoint=False))
 
     def put(
         self,
@@ -120,9 +129,10 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint."""
-        return self._with(
-            config, lambda stock: stock.put(config, checkpoint, metadata, new_versions)
-        )
+        with sealing("blob", *_place(config)):
+            return self._with(
+                config, lambda stock: stock.put(config, checkpoint, metadata, new_versions)
+            )
 
     def put_writes(
         self,
@@ -132,7 +142,9 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         task_path: str = "",
     ) -> None:
         """Store the writes of a task."""
-        self._with(config, lambda stock: stock.put_writes(config, writes, task_id, task_path))
+        written = placed(self.serde, writes)
+        with sealing("write", *_place(config), task_id):
+            self._with(config, lambda stock: stock.put_writes(config, written, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete everything that is stored of a thread."""
@@ -143,10 +155,25 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Read what makes up growing channels."""
-        return self._with(
-            config,
-            lambda stock: stock.get_delta_channel_history(config=config, channels=channels),
-        )
+        with reading(thread_of(config)):
+            found = self._with(
+                config,
+                lambda stock: stock.get_delta_channel_history(config=config, channels=channels),
+            )
+            return {name: self._history(name, each, config) for name, each in found.items()}
+
+    def _history(
+        self, channel: str, found: DeltaChannelHistory, config: RunnableConfig
+    ) -> DeltaChannelHistory:
+        """Return a history that is decrypted, where it can be one."""
+        place, serde = _place(config), self.serde
+        made = DeltaChannelHistory(writes=[])
+        for task, name, value in found["writes"]:
+            read = unsealed(serde, value, "write", *place, task, name)
+            made["writes"].append((task, name, checked_write(channel, read)))
+        if "seed" in found:
+            made["seed"] = unsealed(serde, found["seed"], "blob", *place)
+        return made
 
     # ---- async, each one call in a thread
 
@@ -228,6 +255,11 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
 
     async def _aside(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
+
+
+def _place(config: RunnableConfig) -> tuple[str, str]:
+    named = cast(dict[str, Any], config.get("configurable") or {})
+    return str(named["thread_id"]), str(named.get("checkpoint_ns", ""))
 
 
 def _id(row: CheckpointTuple) -> str:

@@ -5,9 +5,11 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from asterism.checkpoints import reading
 from asterism.postgres.saver import LeasedPostgresSaver
 from asterism.postgres.schema import has_queue
 from asterism.retention.rows import Write
+from asterism.serializers import unsealed
 
 TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "asterism_leases")
 
@@ -74,18 +76,22 @@ class PostgresRows:
             "ORDER BY checkpoint_ns, checkpoint_id, task_path, task_id, idx",
             (thread,),
         )
-        return [
-            Write(
-                namespace=row["checkpoint_ns"],
-                checkpoint_id=row["checkpoint_id"],
-                task_id=row["task_id"],
-                task_path=row["task_path"],
-                index=row["idx"],
-                channel=row["channel"],
-                value=self._saver.serde.loads_typed((row["type"], bytes(row["blob"]))),
-            )
-            for row in rows
-        ]
+        with reading(thread):
+            return [self._write(thread, row) for row in rows]
+
+    def _write(self, thread: str, row: Any) -> Write:
+        serde = self._saver.serde
+        read = serde.loads_typed((row["type"], bytes(row["blob"])))
+        where = (thread, row["checkpoint_ns"], row["task_id"], row["channel"])
+        return Write(
+            namespace=row["checkpoint_ns"],
+            checkpoint_id=row["checkpoint_id"],
+            task_id=row["task_id"],
+            task_path=row["task_path"],
+            index=row["idx"],
+            channel=row["channel"],
+            value=unsealed(serde, read, "write", *where),
+        )
 
     def drop(self, thread: str, namespace: str, checkpoints: Collection[str]) -> None:
         """Delete some checkpoints of a thread, and what they alone need."""

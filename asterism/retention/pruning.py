@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.types import TASKS
 
-from asterism.errors import ConfigurationError
+from asterism.checkpoints import reading
+from asterism.errors import ConfigurationError, StorageError
 from asterism.leases import take_lease
 from asterism.plain import as_dict
 from asterism.retention.opening import rows_of
@@ -40,6 +42,8 @@ class Pruned:
     """Threads that somebody drives or that wait in the queue; they stay as they are."""
     unfinished: int = 0
     """Threads that wait for a person or could go on; they stay as they are."""
+    damaged: int = 0
+    """Threads whose rows cannot be read; they stay as they are."""
     bytes_before: int = 0
     bytes_after: int = 0
 
@@ -76,7 +80,7 @@ def prune(
     oldest = None if older_than is None else (now or datetime.now(UTC)) - older_than
     counts: dict[str, int] = defaultdict(int)
     for thread, latest in _threads(rows):
-        old = oldest is not None and time_of(latest) < oldest
+        old = oldest is not None and time_of(str(latest)) < oldest
         if old or keep_last is not None:
             keep = None if old else keep_last
             for what, count in _pruned(saver, rows, (thread, latest), keep, unfinished).items():
@@ -140,7 +144,12 @@ def _pruned(
         if keep is None:
             rows.delete(name)
             return {"threads": 1}
-        return {"checkpoints": _shorten(saver, rows, name, keep)}
+        with reading(name):
+            return {"checkpoints": _shorten(saver, rows, name, keep)}
+    except StorageError as error:
+        if not str(error).startswith(f"The thread {name!r} "):
+            raise  # it is the database
+        return {"damaged": 1}
     finally:
         release()
 
@@ -152,7 +161,7 @@ def _shorten(saver: BaseCheckpointSaver[Any], rows: Rows, thread: str, keep: int
         spaces[place["checkpoint_ns"]][place["checkpoint_id"]] = row
     gone = 0
     since = min(sorted(spaces[""], reverse=True)[:keep], default="")
-    for namespace, found in spaces.items():
+    for namespace, found in filter(itemgetter(1), spaces.items()):
         drop = found.keys() - needed(found, _wanted(namespace, list(found), since))
         if drop:
             rows.drop(thread, namespace, drop)

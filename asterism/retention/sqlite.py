@@ -3,7 +3,9 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from asterism.checkpoints import reading
 from asterism.retention.rows import Write
+from asterism.serializers import unsealed
 from asterism.sqlite import GroupCommitSaver
 
 SLICE = 1_000
@@ -19,7 +21,8 @@ class SqliteRows:
     def threads(self, after: str, limit: int) -> Sequence[tuple[str, str]]:
         """Return threads in the order of their ids, each with its latest checkpoint's id."""
         return self._read(
-            "SELECT thread_id, max(checkpoint_id) FROM checkpoints WHERE thread_id > ? "
+            "SELECT thread_id, max(checkpoint_id) FROM checkpoints "
+            "WHERE thread_id > ? AND typeof(thread_id) = 'text' "
             "GROUP BY thread_id ORDER BY thread_id LIMIT ?",
             (after, limit),
         )
@@ -59,18 +62,23 @@ class SqliteRows:
             "ORDER BY checkpoint_ns, checkpoint_id, task_path, task_id, idx",
             (thread,),
         )
-        return [
-            Write(
-                namespace=namespace,
-                checkpoint_id=checkpoint,
-                task_id=task,
-                task_path=path,
-                index=index,
-                channel=channel,
-                value=self._saver.serde.loads_typed((kind, value)),
-            )
-            for namespace, checkpoint, task, path, index, channel, kind, value in rows
-        ]
+        with reading(thread):
+            return [self._write(thread, row) for row in rows]
+
+    def _write(self, thread: str, row: Sequence[Any]) -> Write:
+        namespace, checkpoint, task, path, index, channel, kind, value = row
+        serde = self._saver.serde
+        read = serde.loads_typed((kind, value))
+        where = (thread, namespace, checkpoint, task, channel)
+        return Write(
+            namespace=namespace,
+            checkpoint_id=checkpoint,
+            task_id=task,
+            task_path=path,
+            index=index,
+            channel=channel,
+            value=unsealed(serde, read, "write", *where),
+        )
 
     def drop(self, thread: str, namespace: str, checkpoints: Collection[str]) -> None:
         """Delete some checkpoints of a thread with their writes."""

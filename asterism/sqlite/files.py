@@ -71,8 +71,19 @@ def prepare(connection: sqlite3.Connection, path: Path | None, kind: str, newest
     )
     connection.execute("INSERT OR IGNORE INTO asterism VALUES (?, ?)", (kind, str(newest)))
     connection.commit()
-    (found,) = connection.execute("SELECT value FROM asterism WHERE key = ?", (kind,)).fetchone()
-    if int(found) > newest:
+    check_format(connection, path, kind, newest)
+
+
+def check_format(connection: sqlite3.Connection, path: Path | None, kind: str, newest: int) -> None:
+    """Check that this version can read what is stored; see `prepare`."""
+    row = connection.execute("SELECT value FROM asterism WHERE key = ?", (kind,)).fetchone()
+    found = row[0] if row else None
+    if not str(found).isdigit():
+        raise StorageError(
+            f"The database {str(path)!r} has the {kind} {found!r:.80}, which is no number. The "
+            "table asterism is damaged; restore the file from a copy."
+        )
+    if int(str(found)) > newest:
         raise StorageError(
             f"The database {str(path)!r} has the {kind} {found}; this version of "
             f"Asterism reads up to {newest}. Install a newer version."

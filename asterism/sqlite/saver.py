@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -15,17 +15,37 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     DeltaChannelHistory,
     get_checkpoint_id,
+    get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from asterism.checkpoints import checked, reading, thread_of
+from asterism.errors import StorageError
 from asterism.historycache import HistoryCache
 from asterism.leases import Release, take_file_lease, take_process_lease
-from asterism.sqlite.files import faults, prepare
+from asterism.serializers import StrictEncryptedSerializer, digest, opened, placed, sealing
+from asterism.sqlite.files import check_format, faults, prepare
 from asterism.sqlite.groups import Groups
 from asterism.sqlite.steps import StoredLine
 
 T = TypeVar("T")
+
+
+def _file_at(path: Path | None) -> tuple[int, int] | None:
+    """Return which file it is that a path names."""
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+def _place(config: RunnableConfig) -> tuple[str, str, str]:
+    named = cast(dict[str, Any], config.get("configurable") or {})
+    thread, space = str(named["thread_id"]), str(named.get("checkpoint_ns", ""))
+    return thread, space, str(named.get("checkpoint_id", ""))
+
 
 FORMAT = 1
 """The version of what is stored; it grows when an older version could not read it."""
@@ -44,9 +64,12 @@ class GroupCommitSaver(SqliteSaver):
         *,
         serde: SerializerProtocol | None = None,
         path: Path | None = None,
+        archive: bool = False,
     ) -> None:
         super().__init__(conn, serde=serde)
-        self.path = path
+        self.path = None if path is None else path.absolute()
+        self._file = _file_at(self.path)
+        self._archive = archive  # it is read, and nothing is written to it
         self.lock: Any = threading.RLock()  # a transaction of several calls holds it throughout
         self._histories = HistoryCache()
         self._version = 0  # of the file, as others change it
@@ -65,6 +88,12 @@ class GroupCommitSaver(SqliteSaver):
         if self.is_setup:
             return
         with faults(self.path):
+            if self._archive:
+                check_format(self.conn, self.path, "format", FORMAT)
+                columns = self.conn.execute("PRAGMA table_info(writes)").fetchall()
+                self._has_task_path = any(column[1] == "task_path" for column in columns)
+                self.is_setup = True
+                return
             prepare(self.conn, self.path, "format", FORMAT)
             super().setup()
 
@@ -81,7 +110,7 @@ class GroupCommitSaver(SqliteSaver):
 
     def take_lease(self, thread_id: str) -> Release | None:
         """Take the lease of a thread, against other processes too."""
-        if self.path is None:
+        if self.path is None or self._archive:
             return take_process_lease(self, thread_id)
         with faults(self.path, OSError):
             return take_file_lease(self.path.with_name(f"{self.path.name}.locks"), thread_id)
@@ -91,6 +120,11 @@ class GroupCommitSaver(SqliteSaver):
         """Open a cursor; within a group, the group commits."""
         with self.lock, faults(self.path):
             self.setup()
+            if transaction and _file_at(self.path) != self._file:
+                raise StorageError(
+                    f"The database {str(self.path)!r} is gone: the file was deleted or replaced "
+                    "while it was open, so nothing more is stored. Put it back and open it anew."
+                )
             if not self._groups.open:
                 self._groups.wait()
             cursor = self.conn.cursor()
@@ -105,6 +139,57 @@ class GroupCommitSaver(SqliteSaver):
                     self.conn.commit()
             finally:
                 cursor.close()
+
+    # ---- reading: what is damaged is told, with its thread
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Get a checkpoint."""
+        with reading(thread_of(config)):
+            found = super().get_tuple(config)
+        return None if found is None else self._whole(found)
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """List checkpoints, the latest first."""
+        rows: Any = super().list(config, filter=filter, before=before, limit=limit)
+        with reading(thread_of(config)), closing(rows):
+            for row in rows:
+                yield self._whole(row)
+
+    def _whole(self, found: CheckpointTuple) -> CheckpointTuple:
+        return checked(opened(self.serde, found, by_checkpoint=True))
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint."""
+        if not isinstance(self.serde, StrictEncryptedSerializer):
+            return super().put(config, checkpoint, metadata, new_versions)
+        facts = digest(get_checkpoint_metadata(config, metadata))
+        thread, space = _place(config)[:2]
+        with sealing("checkpoint", thread, space, checkpoint["id"], facts):
+            return super().put(config, checkpoint, metadata, new_versions)
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store the writes of a task."""
+        with sealing("write", *_place(config), task_id):
+            super().put_writes(config, placed(self.serde, writes), task_id, task_path)
 
     # ---- async, each one call of a group
 
@@ -169,7 +254,7 @@ class GroupCommitSaver(SqliteSaver):
         target = get_checkpoint_id(config)
         if not target or not channels:
             return super().get_delta_channel_history(config=config, channels=channels)
-        with self.lock:
+        with reading(place[0]), self.lock:
             self._heed_others()
             return self._histories.read(place, target, channels, StoredLine(self, place, target))
 

@@ -4,21 +4,24 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Generator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from langgraph.checkpoint.base import PendingWrite, writes_sort_key
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from asterism.checkpoints import checked_write
 from asterism.historycache import Place, Step
+from asterism.serializers import Sealed, digest, unsealed
 
 _BACK = """
-WITH RECURSIVE line(id, parent, kind, stored) AS (
-    SELECT checkpoint_id, parent_checkpoint_id, type, checkpoint FROM checkpoints
+WITH RECURSIVE line(id, parent, kind, stored, facts) AS (
+    SELECT checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata FROM checkpoints
     WHERE thread_id = :thread AND checkpoint_ns = :namespace AND checkpoint_id = :target
     UNION ALL
-    SELECT checkpoint_id, parent_checkpoint_id, type, checkpoint
+    SELECT checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata
     FROM line CROSS JOIN checkpoints ON checkpoint_id = line.parent
     WHERE thread_id = :thread AND checkpoint_ns = :namespace
-) SELECT id, kind, stored FROM line
+) SELECT id, kind, stored, facts FROM line
 """
 """A cross join keeps its order, so that each step back is one look at the primary key."""
 
@@ -44,11 +47,19 @@ class StoredLine:
         with self._saver.cursor(transaction=False) as cursor:
             rows = cursor.execute(_BACK, {**self._place, "target": self._target})
             next(rows, None)
-            for name, kind, stored in rows:
+            for name, kind, stored, facts in rows:
                 if name in seen:
                     return
                 seen.add(name)
-                yield Step(name, partial(self._saver.serde.loads_typed, (kind, stored)))
+                yield Step(name, partial(self._load, name, kind, stored, facts))
+
+    def _load(self, name: str, kind: str, stored: bytes, facts: bytes | str) -> Any:
+        serde = self._saver.serde
+        value = serde.loads_typed((kind, stored))
+        if isinstance(value, Sealed):
+            where = ("checkpoint", *self._place.values(), name, digest(json.loads(facts)))
+            value = unsealed(serde, value, *where)
+        return value
 
     def writes(
         self, steps: Sequence[str], channels: Collection[str]
@@ -58,9 +69,11 @@ class StoredLine:
         with self._saver.cursor(transaction=False) as cursor:
             rows = cursor.execute(_WRITES, {**self._place, **what}).fetchall()
         found: defaultdict[str, list[PendingWrite]] = defaultdict(list)
-        load = self._saver.serde.loads_typed
+        serde, place = self._saver.serde, tuple(self._place.values())
         for step, _, task, _, channel, kind, value in sorted(
             rows, key=lambda row: writes_sort_key(*row[1:4])
         ):
-            found[step].append((task, channel, load((kind, value))))
+            read = serde.loads_typed((kind, value))
+            read = unsealed(serde, read, "write", *place, step, task, channel)
+            found[step].append((task, channel, checked_write(channel, read)))
         return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -50,6 +50,7 @@ def create_app(
     model: str = OFFLINE,
     pace: float = 0.0,
     stream_seconds: float = STREAM_SECONDS,
+    token: SecretStr | None = None,
 ) -> Starlette:
     """Create the page and what it asks for, as an ASGI app.
 
@@ -59,6 +60,8 @@ def create_app(
         model: The model of new threads.
         pace: Seconds that a reply of the offline model takes.
         stream_seconds: How long one stream of events lasts; the page asks for the next one.
+        token: What a browser has to bring once, as `?token=`. None: whoever is on this machine
+            may use the page.
     """
 
     @asynccontextmanager
@@ -89,7 +92,7 @@ def create_app(
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Guard)],
+        middleware=[Middleware(Guard, token=token)],
         exception_handlers=dict.fromkeys((AsterismError, HTTPException, ValidationError), on_error),
         lifespan=lifespan,
     )

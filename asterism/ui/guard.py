@@ -1,17 +1,12 @@
 """Keeps other sites out: the page is for the browser on this machine, and its own pages only."""
 
-import re
-from collections.abc import Iterable, Sequence
-
+from pydantic import SecretStr
 from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from asterism.serving import HOSTS, Headers, bearer, header, is_token, stranger
 from asterism.ui.answers import on_error, refusal
-
-HOSTS = ("127.0.0.1", "localhost", "[::1]")
-"""The names by which the server may be called. Any other is a site that has pointed its own
-name at this machine."""
-_HOST = re.compile(rf"({'|'.join(map(re.escape, HOSTS))})(:\d{{1,5}})?", re.ASCII | re.IGNORECASE)
 
 BODY_LIMIT = 256 * 1024
 """How many bytes a request may have."""
@@ -29,7 +24,6 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Guard:
@@ -37,10 +31,12 @@ class Guard:
 
     Args:
         app: What it guards.
+        token: What a browser brings once in the address, and keeps in a cookie. None: nothing.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, token: SecretStr | None = None) -> None:
         self._app = app
+        self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or refuse it."""
@@ -63,12 +59,33 @@ class Guard:
             status, said = fault
             await refusal(status, "refused", said)(scope, receive, strictly)
             return
+        if self._token is not None and (answer := _admission(Request(scope), self._token)):
+            await answer(scope, receive, strictly)
+            return
         try:
             await self._app(scope, receive, strictly)
         except Exception as error:
             if started:
                 raise
             await (await on_error(Request(scope), error))(scope, receive, strictly)
+
+
+def _admission(request: Request, token: SecretStr) -> Response | None:
+    """Answer whoever has no token yet, or brings it in the address; None: go on."""
+    name = f"asterism-{request.url.port or 80}"  # cookies do not know ports
+    if is_token(request.cookies.get(name) or bearer(request.headers.raw), token):
+        return None
+    if request.method != "GET" or not is_token(request.query_params.get("token"), token):
+        return refusal(
+            401,
+            "token",
+            "The token is missing or wrong; open the address that was "
+            "printed when the page was started.",
+        )
+    answer = RedirectResponse(str(request.url.remove_query_params("token")), 303)
+    secret = token.get_secret_value()
+    answer.set_cookie(name, secret, httponly=True, samesite="strict", path="/")
+    return answer
 
 
 def fault_of(method: str, headers: Headers) -> tuple[int, str] | None:
@@ -78,36 +95,23 @@ def fault_of(method: str, headers: Headers) -> tuple[int, str] | None:
     changes something has to come from the page itself, and to be JSON, which no form of
     another site can send.
     """
-    host, origin = _only(headers, b"host"), _only(headers, b"origin")
-    if host is None or not _HOST.fullmatch(host):
-        return 403, f"The server answers only as {', '.join(HOSTS)}, not as {host!r}."
-    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
-        return 403, f"A request from {origin!r} is refused; allowed: the page itself."
-    if not (_is_own(headers) or _opens_the_page(method, headers)):
-        return 403, "A request from another site is refused; allowed: the page itself."
+    if _opens_the_page(method, headers):
+        headers = [(name, value) for name, value in headers if name.lower() != b"sec-fetch-site"]
+    if said := stranger(headers, HOSTS):
+        return 403, said
     if method in ("GET", "HEAD"):
         return None
-    if origin is None:
+    if header(headers, b"origin") is None:
         return 403, "A request that changes something needs the page's own Origin."
-    if (_only(headers, b"content-type") or "").split(";")[0].strip() != "application/json":
+    if (header(headers, b"content-type") or "").split(";")[0].strip() != "application/json":
         return 415, "The body must be JSON, with the content type application/json."
-    length = _only(headers, b"content-length") or "0"
+    length = header(headers, b"content-length") or "0"
     if not length.isdigit() or int(length) > BODY_LIMIT:
         return 413, f"The body has {length} bytes; allowed: {BODY_LIMIT}."
     return None
 
 
-def _is_own(headers: Headers) -> bool:
-    return _only(headers, b"sec-fetch-site") in (None, "same-origin", "none")
-
-
 def _opens_the_page(method: str, headers: Headers) -> bool:
     """Whether a link of another site is followed to the page, which harms nobody."""
-    wants = (_only(headers, b"sec-fetch-mode"), _only(headers, b"sec-fetch-dest"))
+    wants = (header(headers, b"sec-fetch-mode"), header(headers, b"sec-fetch-dest"))
     return method == "GET" and wants == ("navigate", "document")
-
-
-def _only(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
-    """Return a header; one that is given twice reads as neither."""
-    found = [value.decode("latin-1") for key, value in headers if key.lower() == name]
-    return ", ".join(found) if found else None

@@ -25,6 +25,8 @@ from asterism.ui.live import Live
 
 _log = logging.getLogger(__name__)
 
+MOST_RUNS = 32
+"""How many runs may be under way at once."""
 GRACE = 10.0
 """Seconds that a run has to come to the end of its step when the server ends."""
 Begin = tuple[RunnableConfig, Any]
@@ -144,6 +146,11 @@ class Hub:
         run = Run(graph=graph, config=config)
         if run.thread in self._runs or self.closing:
             raise _busy(run.thread)
+        if len(self._runs) >= MOST_RUNS:
+            raise ThreadBusyError(
+                f"{MOST_RUNS} runs are under way here, as many as may be. Try again when one is "
+                "over, or let workers run them."
+            )
         self._runs[run.thread] = run
         run.task = asyncio.create_task(self._driven(run, ready))
         begun = asyncio.create_task(run.begun.wait())

@@ -8,6 +8,7 @@ from langgraph.types import Interrupt
 from asterism.people import PendingRequest, request_of
 from asterism.plain import as_list
 from asterism.postgres.saver import LeasedPostgresSaver
+from asterism.serializers import unsealed
 from asterism.workers.queue import TASK
 
 SHOWN = 20
@@ -35,7 +36,8 @@ WHERE j.task_name = %s AND j.status = %s AND (j.status = 'todo' AND j.args ? 'or
 ORDER BY j.priority DESC, j.id LIMIT %s
 """
 _QUESTIONS = """
-SELECT w.thread_id, w.type, w.blob FROM checkpoint_writes w
+SELECT w.thread_id, w.checkpoint_ns, w.task_id, w.channel, w.type, w.blob
+FROM checkpoint_writes w
 WHERE w.channel = '__interrupt__' AND w.checkpoint_ns = '' AND w.checkpoint_id = (
     SELECT max(c.checkpoint_id) FROM checkpoints c
     WHERE c.thread_id = w.thread_id AND c.checkpoint_ns = ''
@@ -124,7 +126,9 @@ def queue_status(saver: LeasedPostgresSaver, *, shown: int = SHOWN) -> QueueStat
 
 
 def _interrupts(saver: LeasedPostgresSaver, row: Any) -> list[Interrupt]:
-    value: object = saver.serde.loads_typed((row["type"], bytes(row["blob"])))
+    read = saver.serde.loads_typed((row["type"], bytes(row["blob"])))
+    where = (row["thread_id"], row["checkpoint_ns"], row["task_id"], row["channel"])
+    value: object = unsealed(saver.serde, read, "write", *where)
     return [item for item in as_list(value) if isinstance(item, Interrupt)]
 
 

@@ -240,7 +240,7 @@ async def run_worker(
     concurrency: int = CONCURRENCY,
     lease: float = LEASE,
     wait: bool = True,
-    key: bytes | None = None,
+    key: bytes | Sequence[bytes] | None = None,
     graphs: Sequence[str] = (),
     config: SupervisorConfig | None = None,
     on_done: Callable[[Done], None] | None = None,

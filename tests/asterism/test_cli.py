@@ -187,7 +187,10 @@ def test_the_database_is_a_file_of_the_user() -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
-def test_ctrl_c_stops_at_a_step_and_the_run_goes_on(tmp_path: Path, db: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_at_a_step_and_the_run_goes_on(
+    number: signal.Signals, tmp_path: Path, db: str
+) -> None:
     log = tmp_path / "log"
     log.touch()
     graph = "tests.asterism.slow_team:builder"
@@ -197,7 +200,7 @@ def test_ctrl_c_stops_at_a_step_and_the_run_goes_on(tmp_path: Path, db: str) -> 
     deadline = time.monotonic() + 60
     while not log.read_text() and time.monotonic() < deadline:
         time.sleep(0.02)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     stdout, stderr = running.communicate(timeout=60)
     assert running.returncode == 130, stderr
     assert "Stopping after this step" in stderr

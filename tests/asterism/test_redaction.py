@@ -90,3 +90,33 @@ def test_secrets_are_taken_out_of_json(value: object, expected: object) -> None:
 def test_a_long_text_is_read_once(part: str) -> None:
     """A search that starts anew at each place would take minutes here."""
     redact(part * (300_000 // len(part)))
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Cookie: session=abcdef123456; theme=dark", "Cookie: [redacted]"),
+        ("set-cookie: sid=abcdef; Path=/", "set-cookie: [redacted]"),
+        ('{"cookie": "session=abcdef"}', '{"cookie": "[redacted]"}'),
+        ("AccountName=x;AccountKey=aGVsbG8gd29ybGQ=;EndpointSuffix=y", "AccountName=x;AccountKey"),
+        ("//registry/:_authToken=npm_0123456789abcdefABCDEF", "//registry/:_authToken="),
+        ("got npm_0123456789abcdefABCDEFghijkl0123456789", "got [redacted]"),
+        ("sid SK0123456789abcdef0123456789abcdef end", "sid [redacted] end"),
+    ],
+)
+def test_more_keys_are_found(text: str, kept: str) -> None:
+    found = redact(text)
+    assert kept in found and MASK in found
+    for secret in ("abcdef", "aGVsbG8", "npm_0", "SK01"):
+        assert secret not in found
+    assert redact(found) == found
+
+
+def test_a_word_about_cookies_and_codes_stays() -> None:
+    for text in (
+        "We bake a cookie today",
+        "SKU SK12 AC",
+        "the npm_config file",
+        "cookies are nice",
+    ):
+        assert redact(text) == text

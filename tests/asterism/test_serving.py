@@ -259,3 +259,39 @@ def test_a_served_participant_passes_the_suite(saver: Saver) -> None:
 
     with served(work, saver) as url:
         check_participant(Service(url, description="Works there."))
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_of_a_token_has_no_case(scheme: str, saver: Saver) -> None:
+    with served(lambda messages: "ok", saver, token=SecretStr("right")) as url:
+        headers = {"authorization": f"{scheme} right"}
+        assert httpx.post(url, json=call("1"), headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"host": "evil.com"}, 403),
+        ({"host": "127.0.0.1.evil.com"}, 403),
+        ({"origin": "http://evil.com"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+    ],
+)
+def test_without_a_token_this_machine_alone_is_answered(
+    headers: dict[str, str], status: int, saver: Saver
+) -> None:
+    with served(lambda messages: "ok", saver) as url:
+        assert httpx.post(url, json=call("1"), headers=headers).status_code == status
+
+
+def test_with_a_token_or_names_others_are_answered(saver: Saver) -> None:
+    elsewhere = {"host": "service.example"}
+    token = {"authorization": "Bearer right"}
+    with served(lambda messages: "ok", saver, token=SecretStr("right")) as url:
+        assert httpx.post(url, json=call("1"), headers=elsewhere | token).status_code == 200
+        browser = elsewhere | token | {"origin": "http://evil.com"}
+        assert httpx.post(url, json=call("1"), headers=browser).status_code == 403
+    with served(lambda messages: "ok", saver, hosts=["service.example"]) as url:
+        assert httpx.post(url, json=call("2"), headers=elsewhere).status_code == 200
+        assert httpx.post(url, json=call("2")).status_code == 403

@@ -20,7 +20,7 @@ from tests.processes import CLI, Process
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[Process, str]]:
-    given = ("--port", "0", "--db", tmp_path / "threads.db", "--pace", "0.05")
+    given = ("--no-token", "--port", "0", "--db", tmp_path / "threads.db", "--pace", "0.05")
     running = Process(CLI, "ui", *given)
     try:
         found = re.search(r"http://localhost:\d+", running.said("http://localhost:"))
