@@ -113,7 +113,12 @@ def describe_error(error: BaseException) -> str:
 
 def traceback_of(error: BaseException) -> str:
     """Return the end of an error's traceback without secrets."""
-    return redact("".join(traceback.format_exception(error)))[-TRACEBACK_LENGTH:].strip()
+    return _storable(redact("".join(traceback.format_exception(error))))[-TRACEBACK_LENGTH:].strip()
+
+
+def _storable(text: str) -> str:
+    """Write lone surrogates and null characters as escapes, which logs and databases take."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def log_failure(
@@ -128,7 +133,7 @@ def log_failure(
         error: What was raised. None: nothing was.
     """
     if log.isEnabledFor(logging.WARNING):
-        shown = [redact(value) if isinstance(value, str) else value for value in values]
+        shown = [_storable(redact(v)) if isinstance(v, str) else v for v in values]
         ended = "" if error is None else f"\n{traceback_of(error)}"
         log.warning(f"{words}%s", *shown, ended)
 

@@ -400,6 +400,18 @@ async def test_an_error_without_a_message_is_a_report(way: str) -> None:
     assert report["error"] == "MuteError: (its message cannot be written)"
 
 
+@WAYS
+async def test_a_traceback_can_be_stored_and_logged(
+    way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(messages: list[AnyMessage]) -> str:
+        raise ValueError("half a character \ud800 and \x00")
+
+    [report] = (await go(alone(fail, saver=InMemorySaver), way))["reports"]
+    assert "half a character \\ud800 and \\x00" in report["traceback"]
+    assert caplog.text.encode() and "\x00" not in caplog.text
+
+
 # ---- logs
 
 
