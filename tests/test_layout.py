@@ -247,8 +247,8 @@ def test_nothing_imports_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_file_is_at_most_300_lines(module: str) -> None:
-    assert len(MODULES[module].read_text().splitlines()) <= 300
+def test_a_file_is_at_most_500_lines(module: str) -> None:
+    assert len(MODULES[module].read_text().splitlines()) <= 500
 
 
 @pytest.mark.parametrize("module", MODULES)
