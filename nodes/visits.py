@@ -9,7 +9,7 @@ from langgraph.errors import GraphBubbleUp, GraphInterrupt, ParentCommand, is_in
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from asterism.budgets import Scope, task_scope
-from asterism.effects import Call, Steps
+from asterism.effects import Call, Steps, without_exit
 from asterism.errors import (
     AbandonedError,
     BudgetExceededError,
@@ -196,7 +196,7 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
     kwargs = {"durability": member.durability} if stored_once else {}
     runner: Any = graph
     asked = lean(kwargs) if member.collects_leanly else kwargs
-    found = yield Call(runner.invoke, runner.ainvoke, (request, inner), asked)
+    found = yield Call(without_exit(runner.invoke), runner.ainvoke, (request, inner), asked)
     return cast(Mapping[str, Any], as_asked(found, kwargs))
 
 
