@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -82,8 +83,37 @@ def both_ways(
             return (lambda *args: run_coroutine(function.ainvoke(*args))), function.ainvoke
         return function.invoke, function.ainvoke
     if is_async(function):
-        return (lambda *args: run_coroutine(function(*args))), function
-    return function, (lambda *args: run_in_executor(None, function, *args))
+
+        async def alone(*args: Any) -> Any:
+            with no_exit():
+                return await function(*args)
+
+        return (lambda *args: run_coroutine(alone(*args))), alone
+    inside = without_exit(function)
+    return inside, (lambda *args: run_in_executor(None, inside, *args))
+
+
+@contextmanager
+def no_exit() -> Generator[None]:
+    """Turn the wish of some code to end the process into an error of that code.
+
+    Raises:
+        RuntimeError: It raised SystemExit.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise RuntimeError(f"it wanted to end the process (SystemExit: {error.code})") from error
+
+
+def without_exit(function: Callable[..., T]) -> Callable[..., T]:
+    """Return a function that cannot end the process; see `no_exit`."""
+
+    def inside(*args: Any, **kwargs: Any) -> T:
+        with no_exit():
+            return function(*args, **kwargs)
+
+    return inside
 
 
 def is_async(function: Callable[..., Any]) -> bool:

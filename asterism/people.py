@@ -31,8 +31,8 @@ Asked for most, it is checked without the library for the others, which takes 60
 CHECKS = 100_000
 """How many keywords of a schema are looked at to check an answer; a hostile one has no end."""
 NOBODY_WAITS = "Nobody is waiting for an answer on this thread."
-INTERRUPT = "__interrupt__"
-"""The name under which the engine stores questions."""
+INTERRUPT, ERROR = "__interrupt__", "__error__"
+"""The names under which the engine stores questions and failures."""
 
 SUPERVISOR_NODES = ("human", "dispatch")
 """The nodes of a workflow that are no participants."""

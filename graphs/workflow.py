@@ -1,7 +1,7 @@
 """A compiled workflow: a LangGraph graph that keeps a few promises more."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -36,6 +36,7 @@ from asterism.nodes.finish import read_fields
 from asterism.nodes.lifetime import Lifetime
 from asterism.nodes.outputs import INTERRUPT, as_asked, lean
 from asterism.people import (
+    ERROR,
     Answers,
     answering,
     asked_before,
@@ -45,6 +46,9 @@ from asterism.people import (
 from asterism.plain import as_dict
 from asterism.runs import is_unfinished
 from asterism.serializers import allow_types, stores_named_types, types_in_state
+
+CANCELLED = "cancelled: the run was stopped from outside"
+"""What is stored in the place of an error of a step that was under way then."""
 
 
 class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
@@ -100,6 +104,12 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
                     shown = hear(part) if hear else part
                     if hear is None or shown is not None:
                         yield shown
+        except Exception:
+            raise
+        except BaseException:  # it was stopped from outside
+            with suppress(Exception):
+                run(self._cancelled(config, background))
+            raise
         finally:
             try:
                 background.close()
@@ -127,6 +137,12 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
                         shown = hear(part) if hear else part
                         if hear is None or shown is not None:
                             yield shown
+        except Exception:
+            raise
+        except BaseException:  # it was stopped from outside
+            with suppress(Exception):
+                await arun(self._cancelled(config, background))
+            raise
         finally:
             try:
                 await background.aclose()
@@ -206,6 +222,21 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             asked = yield from asked_before(self, found.config)
         return addressed(given, ids, asked)
 
+    def _cancelled(self, config: RunnableConfig | None, background: Background) -> Steps[None]:
+        """Note with the steps that were under way that the run was cancelled.
+
+        They are made again when it goes on, as those that have failed.
+        """
+        saver = self.checkpointer
+        if not isinstance(saver, BaseCheckpointSaver) or background.end is not None:
+            return
+        thread: RunnableConfig = {"configurable": {"thread_id": check_thread(config)}}
+        found: StateSnapshot = yield Call(super().get_state, super().aget_state, (thread,))
+        for task in found.tasks:
+            if not task.error and not task.interrupts and task.result is None:
+                written = (found.config, [(ERROR, CANCELLED)], task.id)
+                yield Call(saver.put_writes, saver.aput_writes, written)
+
     def leased(self, thread: str) -> Steps[Release]:
         """Take the thread, so that nobody else drives it."""
         return leased(self.checkpointer, thread, self.facts.thread_wait)
@@ -234,8 +265,9 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         true = self._revived(cast(dict[str, Any], values))
         if snapshot.interrupts:
             true["status"] = "waiting"
-        elif any(task.error for task in snapshot.tasks):
-            true["status"] = "failed"
+        elif errors := [task.error for task in snapshot.tasks if task.error]:
+            stopped = all(str(error) == CANCELLED for error in errors)
+            true["status"] = "cancelled" if stopped else "failed"
         return snapshot._replace(values=true)
 
     def _presented(self, output: Any) -> Any:

@@ -12,7 +12,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Send
 
 from asterism.budgets import Scope, task_scope
-from asterism.effects import Call, Steps, run_coroutine
+from asterism.effects import Call, Steps, run_coroutine, without_exit
 from asterism.errors import (
     AbandonedError,
     BudgetExceededError,
@@ -234,7 +234,7 @@ def _run_graph(
     if member.needs_async:
         asynchronous = ways[1]
         ways = (lambda *args, **named: run_coroutine(asynchronous(*args, **named))), asynchronous
-    found = yield Call(*ways, (request, inner), asked)
+    found = yield Call(without_exit(ways[0]), ways[1], (request, inner), asked)
     return cast(Mapping[str, Any], as_asked(found, kwargs) or {})  # None: no output was written
 
 

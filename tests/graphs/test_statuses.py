@@ -1,9 +1,12 @@
 """Statuses: a run says how it stands, wherever it is read."""
 
+import asyncio
+import sys
 import uuid
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
@@ -19,11 +22,12 @@ from asterism import (
     abatch_process,
     batch_process,
     pending_requests,
+    proceed,
     resume,
 )
 from asterism.errors import ChildFailedError, NothingPendingError, UnknownRequestError
 from asterism.supervision import AgentSupervisor, ChildStatus, SupervisorConfig
-from asterism.testing import ScriptedChatModel
+from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive, task
 from tests.teams import Turns, follow, star
 
@@ -247,3 +251,90 @@ def test_a_mapping_by_other_ids_is_an_answer_and_one_by_old_ids_is_not(
 def test_an_action_that_is_made_of_a_function_is_refused(action: Any) -> None:
     with pytest.raises(ValueError, match="it takes a text"):
         Compensation({"agent_failed": action(lambda: "x")})
+
+
+@pytest.mark.parametrize("planned", [False, True], ids=["visit", "plan"])
+async def test_a_run_that_was_cancelled_reads_cancelled_until_it_goes_on(
+    planned: bool, saver: Any, thread: Any
+) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(messages: Any) -> str:
+        """Takes its time."""
+        begun.set()
+        await go.wait()
+        return "done"
+
+    workflow = team("parallel" if planned else "manager", saver, slow=slow)
+    running = asyncio.create_task(workflow.ainvoke(REQUEST, thread))
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (await workflow.aget_state(thread)).values["status"] == "cancelled"
+    assert workflow.get_state(thread, subgraphs=True).values["status"] == "cancelled"
+    go.set()
+    result = await workflow.ainvoke(None, thread)
+    assert (result["status"], result["messages"][-1].text) == ("completed", "done")
+    assert workflow.get_state(thread).values["status"] == "completed"
+
+
+def test_a_stream_that_is_left_reads_cancelled(saver: Any, thread: Any) -> None:
+    workflow = star(Turns(), ["a", "a"]).build(checkpointer=saver)
+    parts: Any = workflow.stream(REQUEST, thread)
+    next(parts)
+    parts.close()
+    assert workflow.get_state(thread).values["status"] == "cancelled"
+    assert workflow.invoke(None, thread)["status"] == "completed"
+
+
+def test_a_key_that_interrupts_a_run_leaves_it_cancelled_and_it_goes_on(
+    saver: Any, thread: Any
+) -> None:
+    pressed = [True]
+
+    def slow(messages: Any) -> str:
+        """Is interrupted once."""
+        if pressed:
+            pressed.clear()
+            raise KeyboardInterrupt
+        return "done"
+
+    workflow = team("manager", saver, slow=slow)
+    with pytest.raises(KeyboardInterrupt):
+        workflow.invoke(REQUEST, thread)
+    assert workflow.get_state(thread).values["status"] == "cancelled"
+    assert proceed(workflow, thread)["status"] == "completed"
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("planned", [False, True], ids=["visit", "plan"])
+async def test_a_participant_cannot_end_the_process(way: str, planned: bool) -> None:
+    def leaves(messages: Any) -> str:
+        """Leaves."""
+        sys.exit(3)
+
+    async def leaves_too(messages: Any) -> str:
+        """Leaves."""
+        sys.exit(4)
+
+    built = team("parallel" if planned else "manager", a=leaves, b=leaves_too)
+    result = await drive(built, way, REQUEST, None)
+    assert result["status"] == "failed"
+    assert sorted(str(report.get("error")) for report in result["reports"]) == [
+        "RuntimeError: it wanted to end the process (SystemExit: 3)",
+        "RuntimeError: it wanted to end the process (SystemExit: 4)",
+    ]
+
+
+def test_a_tool_cannot_end_the_process(thread: Any) -> None:
+    def leave(word: str) -> str:
+        """Leave."""
+        raise SystemExit(word)
+
+    model = ScriptedChatModel(script=[ScriptedReply(tool_calls=[("leave", {"word": "bye"})])] * 3)
+    clerk = Participant(runs=create_agent(model, [leave]), description="Leaves.")
+    workflow = team("manager", InMemorySaver(), clerk=clerk)
+    [report] = workflow.invoke(REQUEST, thread)["reports"]
+    assert "SystemExit: bye" in report["error"]
+    assert not workflow.get_state(thread).next

@@ -237,7 +237,7 @@ def test_a_bad_choice_is_an_error_that_says_so() -> None:
     with pytest.raises(RoutingError, match="the strategy is 'chaos'; allowed: sequential"):
         team(lambda request: "chaos", ann=voter("ann")).invoke(REQUEST)
     for members in ({"ann": voter("ann")}, {}):
-        nobody = {"create_agents_for_task": lambda request: []}
+        nobody: Any = {"create_agents_for_task": lambda request: []}
         result = team("parallel", options=nobody, **members).invoke(REQUEST)
         assert result["status"] == "failed"
         assert "chose nobody for 'Where do we meet" in result["reason"]

@@ -99,12 +99,13 @@ def price(item: str) -> str:
 def speaking(kind: str, routed: bool) -> Any:
     """A team whose clerk says REPORT once, and whose supervisor says ANSWER, where it does."""
     script: list[Any] = [ScriptedReply(tool_calls=[("price", {"item": "pen"})]), "REPORT"]
-    clerk: Any = {
+    kinds: dict[str, Any] = {
         "agent": lambda: create_agent(ScriptedChatModel(script=script), [price]),
         "model": lambda: ScriptedChatModel(script=["REPORT"]),
         "function": lambda: lambda messages: "REPORT",
         "workflow": lambda: speaking("function", routed=False),
-    }[kind]()
+    }
+    clerk = kinds[kind]()
     model = ScriptedChatModel(script=["ANSWER"])
     builder = SupervisorWorkflowBuilder("Shop", model=model, description="Sells.")
     builder.participants(clerk=Participant(runs=clerk, description="Prices."))

@@ -149,7 +149,7 @@ class Defaults(BaseModel):
     note: str = "nothing"
 
 
-FILLED: Any = pytest.mark.parametrize(
+FILLED = pytest.mark.parametrize(
     ("schema", "fields"),
     [
         (Aliased, {"eventDay": "Monday"}),
