@@ -66,7 +66,7 @@ def open_checkpointer(
 
     from asterism.sqlite import GroupCommitSaver
 
-    def opened(address: str, *, archive: bool) -> GroupCommitSaver:
+    def open_file(address: str, *, archive: bool) -> GroupCommitSaver:
         connection = sqlite3.connect(address, check_same_thread=False, uri=archive)
         try:
             saver = GroupCommitSaver(connection, serde=serde, path=path, archive=archive)
@@ -78,13 +78,13 @@ def open_checkpointer(
 
     try:
         make_private(path)
-        saver = opened(str(path), archive=False)
+        saver = open_file(str(path), archive=False)
     except StorageError as error:
         if not _is_archive(path, error):
             raise
         # what is in a log beside the file is read as well, where sqlite can read it
         fixed = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
-        saver = opened(f"file:{quote(str(path.absolute()))}?mode=ro{fixed}", archive=True)
+        saver = open_file(f"file:{quote(str(path.absolute()))}?mode=ro{fixed}", archive=True)
     with closing(saver.conn), closing(saver):
         yield saver
 

@@ -258,7 +258,7 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
 
 
 def _place(config: RunnableConfig) -> tuple[str, str]:
-    named = cast(dict[str, Any], config.get("configurable") or {})
+    named = config.get("configurable") or {}
     return str(named["thread_id"]), str(named.get("checkpoint_ns", ""))
 
 

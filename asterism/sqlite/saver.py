@@ -42,7 +42,7 @@ def _file_at(path: Path | None) -> tuple[int, int] | None:
 
 
 def _place(config: RunnableConfig) -> tuple[str, str, str]:
-    named = cast(dict[str, Any], config.get("configurable") or {})
+    named = config.get("configurable") or {}
     thread, space = str(named["thread_id"]), str(named.get("checkpoint_ns", ""))
     return thread, space, str(named.get("checkpoint_id", ""))
 
