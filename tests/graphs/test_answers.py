@@ -411,7 +411,7 @@ async def test_an_error_without_a_message_is_a_report(way: str) -> None:
         raise MuteError
 
     [report] = (await go(alone(fail), way))["reports"]
-    assert report["error"] == "MuteError: (its message cannot be written)"
+    assert report["error"] == "MuteError: (its message cannot be read)"
 
 
 @WAYS
