@@ -72,6 +72,7 @@ class Meter:
         self._lines: dict[tuple[str, str, str, str], Entry] = {}
         self._watchers: list[Callable[[MeteredCall], None]] = []
         self._counted: set[str] = set()
+        self._taken: dict[str, list[Entry]] = {}
         self.gate = Gate()
         """The budgets that hold for the calls."""
         self.total = Usage()
@@ -106,7 +107,26 @@ class Meter:
         with self._lock:
             below = f"{by}/" if by else ""
             keys = [key for key in self._lines if key[0] == by or key[0].startswith(below)]
-            return [self._lines.pop(key) for key in keys]
+            lines = [self._lines.pop(key) for key in keys]
+            for above, taken in self._taken.items():
+                taken += [line for line in lines if f"{line['by']}/".startswith(f"{above}/")]
+            return lines
+
+    def note_taken(self, by: str, lines: list[Entry]) -> None:
+        """Add to `lines` what is taken of those below somebody, until `over(by)`."""
+        with self._lock:
+            self._taken[by] = lines
+
+    def put_back(self, lines: Iterable[Entry]) -> None:
+        """Keep lines that were taken for a state which nobody reads any more."""
+        with self._lock:
+            for line in lines:
+                self._keep(line)
+
+    def _keep(self, entry: Entry) -> None:
+        key = (entry["by"], entry.get("task", ""), entry.get("model", ""), entry.get("tool", ""))
+        line = self._lines.get(key)
+        self._lines[key] = entry if line is None else joined(line, entry)
 
     def over(self, by: str) -> None:
         """Note that whatever somebody had under way is over.
@@ -114,9 +134,8 @@ class Meter:
         LangChain tells of no end when an `ainvoke` is cancelled; what such a call had reserved
         would be kept from others.
         """
-        if not self._open:
-            return
         with self._lock:
+            self._taken.pop(by, None)
             left = [
                 (run, began.tool)
                 for run, began in self._open.items()
@@ -275,9 +294,7 @@ class Meter:
         with self._lock:
             if message is not None and message.id:
                 self._counted.add(message.id)
-            key = (entry["by"], task or "", entry.get("model", ""), entry.get("tool", ""))
-            line = self._lines.get(key)
-            self._lines[key] = entry if line is None else joined(line, entry)
+            self._keep(entry)
             usage = Usage.of([entry])
             self.total += usage
         self.gate.spend(scopes_of(entry["by"], task), usage, run)
