@@ -11,7 +11,16 @@ from rich.table import Table
 
 from asterism.cli import keeping, working
 from asterism.cli.late import engine
-from asterism.cli.options import AsJson, Database, GraphName, Graphs, Model, exit_with, text_of
+from asterism.cli.options import (
+    AsJson,
+    Database,
+    Decisions,
+    GraphName,
+    Graphs,
+    Model,
+    exit_with,
+    text_of,
+)
 from asterism.cli.terminal import ERRORS, FAILED, NEEDS_INPUT, print_json, print_text
 from asterism.defaults import OFFLINE
 from asterism.errors import ConfigurationError
@@ -30,6 +39,7 @@ def run(
     graph: GraphName,
     request: str,
     model: Model = OFFLINE,
+    decisions: Decisions = None,
     thread: Annotated[str | None, typer.Option(help="Go on with this conversation.")] = None,
     db: Database = None,
     as_json: AsJson = False,
@@ -60,6 +70,7 @@ def resume(
         str | None, typer.Option(help="The graph of the thread, where it is not a shipped one.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Another model than before.")] = None,
+    decisions: Decisions = None,
     queue: Annotated[bool, typer.Option("--queue", help="Let a worker go on with it.")] = False,
     quota: working.Quotas = None,
     db: Database = None,
@@ -99,6 +110,7 @@ def resume(
 def supervise(
     file: Annotated[Path, typer.Argument(help="Children and their quotas, as TOML or YAML.")],
     model: Model = OFFLINE,
+    decisions: Decisions = None,
     db: Database = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print events, a line each.")] = False,
 ) -> None:
@@ -116,6 +128,7 @@ def supervise(
 def ui(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
     model: Model = OFFLINE,
+    decisions: Decisions = None,
     db: Database = None,
     graphs: Graphs = None,
     no_token: Annotated[
