@@ -1,5 +1,6 @@
 """The commands."""
 
+import asyncio
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -150,6 +151,18 @@ def ui(
             port=port, db=db, graphs=named, model=model, pace=pace, open_to_all=no_token
         )
         return 0
+
+    exit_with(work())
+
+
+@app.command()
+def doctor(model: Model = OFFLINE, as_json: AsJson = False) -> None:
+    """Try what a model and its server are able to do, by six short calls; say what to set."""
+
+    async def work() -> int:
+        _introduce(model)
+        found = await asyncio.to_thread(engine.examine, model)
+        return engine.report(found, as_json=as_json)
 
     exit_with(work())
 
