@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast
 from langchain_core.language_models import BaseChatModel
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from asterism.defaults import Method
 from asterism.personality import Personality
 from asterism.plain import normal_name
 
@@ -72,6 +73,8 @@ class Agent(BaseModel):
     )
     personality: Personality | None = None
     """What it is like."""
+    decisions: Method | None = None
+    """How its model is asked for plans, where it plans. None: as the orchestrator says."""
     memory_config: MemoryConfig = Field(default_factory=MemoryConfig)
 
     def model_like(self) -> str | BaseChatModel | None:

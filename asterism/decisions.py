@@ -411,6 +411,7 @@ def answer_fault(said: AIMessage) -> tuple[Literal["cut_off", "refused"], str] |
     facts: dict[str, Any] = said.response_metadata
     reason = facts.get("finish_reason") or facts.get("stop_reason") or facts.get("done_reason")
     reason = as_dict(facts.get("incomplete_details")).get("reason") or reason
+    reason = reason or facts.get("status")  # of the Responses API, which has no finish_reason
     word = str(reason).casefold()
     if word in _CUT_OFF:
         return "cut_off", f"the answer was cut off (finish_reason={reason})"

@@ -112,7 +112,8 @@ def flat_schema(schema: Mapping[str, Any]) -> Schema:
     """Rewrite a schema of a decision without `anyOf`, for clients that drop it."""
     agent = schema["properties"]["next_agent"]
     names = [name for option in agent["anyOf"] for name in option.get("enum") or ()]
-    flat = {"description": agent["description"], **_choice([*names, NOBODY])}
+    said = agent["description"].replace("null", repr(NOBODY))
+    flat = {"description": said, **_choice([*names, NOBODY])}
     return {**schema, "properties": {**schema["properties"], "next_agent": flat}}
 
 

@@ -12,6 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism.agents import Agent
 from asterism.budgets import Budget
+from asterism.defaults import Method
 from asterism.effects import arun
 from asterism.errors import UnknownParticipantError, WorkflowBuildError
 from asterism.events import EventBus
@@ -19,7 +20,12 @@ from asterism.graphs.facts import WorkflowFacts
 from asterism.graphs.memories import memory
 from asterism.graphs.responses import OrchestratorResponse, response_of, tool_outputs
 from asterism.graphs.star import create_star
-from asterism.graphs.validation import count_faults, name_faults, seconds_faults
+from asterism.graphs.validation import (
+    count_faults,
+    decisions_faults,
+    name_faults,
+    seconds_faults,
+)
 from asterism.graphs.workflow import Workflow
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.compacting import compactor_of
@@ -60,6 +66,8 @@ class AgentOrchestrator:
         subagent_designer_model: Who designs new agents. None: the main agent does.
         dynamic: Whether agents may be created. None: as the models above say.
         planning: How the main agent says what it plans: `"structured"` or `"tools"`.
+        decisions: How models are asked for plans: `"tool"`, `"json_schema"` or `"json"`, where
+            the main agent's spec does not say it. None: as each model is able to.
         allow_recursion: Whether created agents may create agents, one level down.
         max_agents: How many agents there may be in all.
         max_iterations: How many plans a request may take.
@@ -91,6 +99,7 @@ class AgentOrchestrator:
         subagent_designer_model: ModelLike | None = None,
         dynamic: bool | None = None,
         planning: Way = "structured",
+        decisions: Method | None = None,
         allow_recursion: bool = False,
         max_agents: int = 20,
         max_iterations: int = 30,
@@ -116,6 +125,7 @@ class AgentOrchestrator:
         faults += policy_faults(policies, [])
         if any(isinstance(p, Compensation) and UndoAll() in p.actions.values() for p in policies):
             faults.append("a Compensation says UndoAll(), and no agent can undo anything")
+        faults += decisions_faults(decisions)
         if model is None or faults:
             raise WorkflowBuildError(main_agent.agent_id, faults)
         self._model = resolve_model(model)
@@ -127,6 +137,7 @@ class AgentOrchestrator:
             dynamic = designer is not None or created is not None
         self._tools = named
         self._planning: Way = planning
+        self._decisions: Method | None = decisions
         self._designer = None if designer is None else resolve_model(designer)
         retry = AGENT_RETRY._replace(
             initial_interval=retry_delay,
@@ -258,6 +269,7 @@ class AgentOrchestrator:
             tools=creation.tools if creation.allowed else None,
             designer=self._designer,
             prompt=self._main.system_prompt,
+            decisions=self._main.decisions or self._decisions,
         )
         compactor = compactor_of(self._main.memory_config, self._model)
         star = create_star(

@@ -51,7 +51,7 @@ def find_faults(
         *_policy_faults(policies, participants),  # 9. policies that can act
         *filter(None, [context_fault(context, model)]),  # 10. prompts that can be kept short
         *(() if digest_tokens is None else count_faults("digest_tokens", digest_tokens, least=1)),
-        *_decisions_faults(decisions),  # 11. a way to decide that exists
+        *decisions_faults(decisions),  # 11. a way to decide that exists
     ]
 
 
@@ -122,7 +122,8 @@ def _finish_faults(finish: object, model: ModelLike | None) -> Iterator[str]:
         )
 
 
-def _decisions_faults(decisions: object) -> Iterator[str]:
+def decisions_faults(decisions: object) -> Iterator[str]:
+    """Yield what is wrong with a way to decide."""
     if decisions is not None and decisions not in METHODS:
         yield f"decisions is {decisions!r}; allowed: None, {', '.join(map(repr, METHODS))}"
 

@@ -9,7 +9,7 @@ import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
@@ -19,6 +19,9 @@ from langgraph.errors import GraphBubbleUp
 from pydantic import ValidationError
 
 from asterism.decisions import check_call_names, is_whole
+from asterism.defaults import METHOD_VARIABLE as METHOD_VARIABLE
+from asterism.defaults import METHODS as METHODS
+from asterism.defaults import Method as Method
 from asterism.effects import Call, Steps
 from asterism.errors import AsterismError, BadDecisionError, ConfigurationError
 from asterism.model_input import prepare_messages
@@ -28,15 +31,6 @@ from asterism.retries import status_of
 from asterism.schemas import describe_shape, flat_schema, strict_schema
 
 log = logging.getLogger(__name__)
-
-Method = Literal["tool", "json_schema", "json"]
-"""How a model is asked for an object: by a tool that it has to call, by a JSON schema that its
-answer has to fit, or in words, as JSON text."""
-
-METHODS: tuple[Method, ...] = ("tool", "json_schema", "json")
-
-METHOD_VARIABLE = "ASTERISM_DECISIONS"
-"""The environment variable that names the method where no argument does."""
 
 _REFUSALS = ("tool", "function", "response_format", "json_schema", "structured", "schema")
 """Words of a status 400 that say the method is not supported, and not the request."""
@@ -88,6 +82,8 @@ class StructuredOutput:
             try:
                 bound = self._bind(schema, strict)
                 said = yield from call_model(bound, self.with_shape(messages, schema), config)
+            except (GraphBubbleUp, AsterismError):
+                raise
             except Exception as error:
                 if not self._is_refused(error):
                     raise

@@ -1,5 +1,6 @@
 """The commands."""
 
+import asyncio
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,7 +12,16 @@ from rich.table import Table
 
 from asterism.cli import keeping, working
 from asterism.cli.late import engine
-from asterism.cli.options import AsJson, Database, GraphName, Graphs, Model, exit_with, text_of
+from asterism.cli.options import (
+    AsJson,
+    Database,
+    Decisions,
+    GraphName,
+    Graphs,
+    Model,
+    exit_with,
+    text_of,
+)
 from asterism.cli.terminal import ERRORS, FAILED, NEEDS_INPUT, print_json, print_text
 from asterism.defaults import OFFLINE
 from asterism.errors import ConfigurationError
@@ -30,6 +40,7 @@ def run(
     graph: GraphName,
     request: str,
     model: Model = OFFLINE,
+    decisions: Decisions = None,
     thread: Annotated[str | None, typer.Option(help="Go on with this conversation.")] = None,
     db: Database = None,
     as_json: AsJson = False,
@@ -60,6 +71,7 @@ def resume(
         str | None, typer.Option(help="The graph of the thread, where it is not a shipped one.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Another model than before.")] = None,
+    decisions: Decisions = None,
     queue: Annotated[bool, typer.Option("--queue", help="Let a worker go on with it.")] = False,
     quota: working.Quotas = None,
     db: Database = None,
@@ -99,6 +111,7 @@ def resume(
 def supervise(
     file: Annotated[Path, typer.Argument(help="Children and their quotas, as TOML or YAML.")],
     model: Model = OFFLINE,
+    decisions: Decisions = None,
     db: Database = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print events, a line each.")] = False,
 ) -> None:
@@ -116,6 +129,7 @@ def supervise(
 def ui(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
     model: Model = OFFLINE,
+    decisions: Decisions = None,
     db: Database = None,
     graphs: Graphs = None,
     no_token: Annotated[
@@ -137,6 +151,18 @@ def ui(
             port=port, db=db, graphs=named, model=model, pace=pace, open_to_all=no_token
         )
         return 0
+
+    exit_with(work())
+
+
+@app.command()
+def doctor(model: Model = OFFLINE, as_json: AsJson = False) -> None:
+    """Try what a model and its server are able to do, by six short calls; say what to set."""
+
+    async def work() -> int:
+        _introduce(model)
+        found = await asyncio.to_thread(engine.examine, model)
+        return engine.report(found, as_json=as_json)
 
     exit_with(work())
 

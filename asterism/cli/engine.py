@@ -1,5 +1,6 @@
 """All of the engine that commands use."""
 
+from asterism.cli.doctor import examine, report
 from asterism.cli.output import again, finish
 from asterism.cli.page import serve_page
 from asterism.cli.running import drive
@@ -43,6 +44,7 @@ __all__ = [
     "config_of",
     "database",
     "drive",
+    "examine",
     "export_thread",
     "finish",
     "forget_everywhere",
@@ -60,6 +62,7 @@ __all__ = [
     "picture",
     "prune",
     "reader_of",
+    "report",
     "serve_page",
     "summary",
     "supervise_file",

@@ -9,10 +9,28 @@ import typer
 from rich.table import Table
 
 from asterism.cli.terminal import ERRORS, FAILED, STOPPED, SafeConsole
+from asterism.defaults import METHOD_VARIABLE, Method
 from asterism.errors import AsterismError
 from asterism.redaction import describe_error
 
 Model = Annotated[str, typer.Option(envvar="ASTERISM_MODEL", help="provider:model, or offline.")]
+
+
+def _set_decisions(value: Method | None) -> Method | None:
+    """Let every model of this process be asked in one way."""
+    if value:
+        os.environ[METHOD_VARIABLE] = value
+    return value
+
+
+Decisions = Annotated[
+    Method | None,
+    typer.Option(
+        envvar=METHOD_VARIABLE,
+        callback=_set_decisions,
+        help="How models are asked to decide; nothing: as each of them is able to.",
+    ),
+]
 Database = Annotated[
     str | None,
     typer.Option("--db", envvar="ASTERISM_DB", help="A sqlite file, postgresql://... or :memory:."),

@@ -179,6 +179,23 @@ def test_a_bad_key_is_one_sentence_and_nothing_is_lost(llmock: LLMock, db: str) 
     assert asterism("resume", "t", "--db", db).stdout == "Done.\n"
 
 
+@pytest.mark.parametrize("command", ["run", "resume", "supervise", "ui"])
+def test_a_way_to_decide_that_does_not_exist_is_refused(command: str) -> None:
+    arguments = {"run": ["toy_example", "Hello"], "resume": ["t"], "supervise": ["f"], "ui": []}
+    refused = cli(command, *arguments[command], "--decisions", "xml")
+    assert refused.exit_code == 2
+    assert all(word in refused.stderr for word in ("xml", "tool", "json_schema", "json"))
+
+
+def test_models_are_asked_to_decide_as_the_option_says(llmock: LLMock, db: str) -> None:
+    llmock.reply('{"next_agent": null}')
+    llmock.reply("Done.")
+    model = ["--model", "openai:gpt-5-mini", "--decisions", "json_schema"]
+    assert asterism("run", "event_planning", PARTY, "--db", db, *model).stdout == "Done.\n"
+    body = llmock.requests[0].body
+    assert body["response_format"]["type"] == "json_schema" and "tools" not in body
+
+
 def test_the_database_is_a_file_of_the_user() -> None:
     assert database(None).endswith("asterism/threads.db")
     assert database(":memory:") == "memory:"

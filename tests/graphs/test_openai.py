@@ -96,6 +96,25 @@ async def test_tokens_are_streamed(llmock: LLMock, thread: RunnableConfig) -> No
     assert all(record.stream for record in llmock.requests)
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_the_responses_api(streamed: bool, llmock: LLMock, thread: RunnableConfig) -> None:
+    """Its answers have a status, and no reason for which they ended."""
+    script(llmock)
+    async with httpx2.AsyncClient() as client:
+        model = init_chat_model(MODEL, use_responses_api=True, http_async_client=client)
+        workflow = create_event_planning(model).build(checkpointer=InMemorySaver())
+        if streamed:
+            async for _ in workflow.astream(REQUEST, thread, stream_mode="messages"):
+                pass
+            result = (await workflow.aget_state(thread)).values
+        else:
+            result = await workflow.ainvoke(REQUEST, thread)
+    assert (result["status"], result["messages"][-1].text) == ("completed", "The whole plan.")
+    assert [report["status"] for report in result["reports"]] == ["ok"] * 4
+    assert {record.stream for record in llmock.requests} == {streamed}
+    assert all("input" in record.body for record in llmock.requests)
+
+
 def small(thread: RunnableConfig) -> Any:
     builder = SupervisorWorkflowBuilder("Test", model=MODEL, finish="forward")
     workflow = builder.participants(venue=Turns().participant("venue"))

@@ -76,6 +76,24 @@ async def test_a_plan_takes_one_call_and_the_answer_another(way: Any) -> None:
     assert "- reader: You are the reader." in system and "Be brief." in system
 
 
+@pytest.mark.parametrize(
+    ("own", "whole"),
+    [("json", None), (None, "json"), ("json", "tool")],
+    ids=["spec", "argument", "both"],
+)
+async def test_plans_are_asked_for_as_the_spec_or_the_orchestrator_says(
+    own: Any, whole: Any
+) -> None:
+    main = ScriptedChatModel(script=scripts("structured", {"tasks": TASKS[:1]}, "Done.", ""))
+    orchestrator = AgentOrchestrator(
+        Agent(agent_id="main", model=main, decisions=own), decisions=whole
+    )
+    orchestrator.register_subagent(agent("reader", "read it"))
+    assert (await orchestrator.process("Read")).content == "Done."
+    assert [call.tools for call in main.calls] == [[], []]
+    assert "Answer with one JSON object" in main.calls[0].messages[0].text
+
+
 @WAYS
 async def test_new_agents_are_created_with_tools_by_name(way: Any, saver: Saver) -> None:
     subagents = [{
@@ -316,6 +334,9 @@ def test_wrong_settings_are_refused() -> None:
         AgentOrchestrator(main, max_parallel_tasks=0)
     with pytest.raises(WorkflowBuildError, match="max_retries is -1"):
         AgentOrchestrator(main, max_retries=-1)
+    wrong: Any = "xml"
+    with pytest.raises(WorkflowBuildError, match="decisions is 'xml'; allowed: None, 'tool'"):
+        AgentOrchestrator(main, decisions=wrong)
     orchestrator = AgentOrchestrator(main)
     orchestrator.register_subagent(Agent(agent_id="x", system_prompt="X."))
     with pytest.raises(WorkflowBuildError, match="there is an agent 'x' already; say replace=True"):
