@@ -312,15 +312,28 @@ def clean_text(text: str) -> str:
     return without_controls(text)
 
 
-def clean(value: T) -> T:
-    """Clean every text in a plain JSON value or a message, at any depth.
+DEPTH = 400
+"""How deep a value may be nested; what is deeper cannot be stored on each interpreter."""
+
+
+def clean(value: T, depth: int = 0) -> T:
+    """Clean every text in a plain JSON value or a message.
+
+    Args:
+        value: The value.
+        depth: How deep it lies in another one.
 
     Returns:
         `value` itself where there is nothing to replace.
+
+    Raises:
+        RecursionError: It is nested deeper than `DEPTH`.
     """
     given: object = value
     if _is_clean(given):
         return value
+    if depth > DEPTH:
+        raise RecursionError(f"a value is nested deeper than {DEPTH} levels")
     if isinstance(given, str):
         text = clean_text(given)
         return value if text == given else cast(T, text)
@@ -328,11 +341,11 @@ def clean(value: T) -> T:
         return cast(T, _clean_message(given))
     if isinstance(given, list):
         items = cast(list[object], given)
-        new = [clean(item) for item in items]
+        new = [clean(item, depth + 1) for item in items]
         return value if all(map(operator.is_, new, items)) else cast(T, new)
     if isinstance(given, dict):
         named = cast(dict[object, object], given)
-        pairs = {clean(key): clean(item) for key, item in named.items()}
+        pairs = {clean(key): clean(item, depth + 1) for key, item in named.items()}
         same = map(operator.is_, (*pairs, *pairs.values()), (*named, *named.values()))
         return value if all(same) else cast(T, pairs)
     return value

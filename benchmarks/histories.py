@@ -11,6 +11,7 @@ import tempfile
 import time
 import warnings
 from argparse import ArgumentParser
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ VISITS = 25
 
 
 def own_bytes(path: Path) -> int:
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         found = [
             database.execute(
                 f"SELECT SUM(LENGTH({column})) FROM {table} WHERE checkpoint_ns = 'clerk'"

@@ -2,6 +2,7 @@
 
 import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def main() -> None:
             for thread in (FINISHED, WAITING):
                 built.invoke(REQUEST, thread)
             resume(built, FINISHED, "yes")
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection, connection:
             dump = "\n".join(connection.iterdump())
     (FOLDER / f"threads_v{FORMAT}.sql").write_text(dump + "\n")
 

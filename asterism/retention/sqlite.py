@@ -115,7 +115,7 @@ class SqliteRows:
 
     def _pragma(self, words: str) -> int:
         rows = self._read(f"PRAGMA {words}", (), write=True)
-        return int(rows[0][0]) if rows else 0
+        return int(rows[0][0]) if rows and rows[0] else 0  # newer sqlite gives empty rows
 
     def _read(self, query: str, values: Sequence[Any], *, write: bool = False) -> list[Any]:
         with self._saver.cursor(transaction=write) as cursor:

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def path() -> Iterator[Path]:
             star(Turns(), ["venue"]).build(checkpointer=saver).invoke(
                 {"messages": [("user", "Plan it")]}, THREAD
             )
-        with sqlite3.connect(folder / "a.db") as connection:
+        with closing(sqlite3.connect(folder / "a.db")) as connection, connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
         yield folder / "a.db"

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -341,7 +342,7 @@ def test_processes_may_share_a_file(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'cache.db'}"
     work = [Process(SCRIPT, url) for _ in range(3)]
     assert [process.wait(120) for process in work] == [0, 0, 0]
-    with sqlite3.connect(tmp_path / "cache.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "cache.db")) as connection, connection:
         (count,) = connection.execute("SELECT count(*) FROM responses").fetchone()
         assert 0 < count <= 30
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

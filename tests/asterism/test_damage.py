@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         for thread in ("good", "bad"):
             place: Any = {**THREAD, "configurable": {"thread_id": thread}}
             team(saver).invoke({"messages": [("user", "Go")]}, place)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path.read_bytes()
 
@@ -133,7 +134,7 @@ def damaged(path: Path, whole: bytes, table: str, column: str, value: Any) -> bo
     """Damage a column of a thread; False where the database allows no such value."""
     path.write_bytes(whole)
     where = " WHERE thread_id = 'bad'" if table != "asterism" else ""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         try:
             connection.execute(f"UPDATE OR REPLACE {table} SET {column} = ?{where}", (value,))
         except sqlite3.IntegrityError:

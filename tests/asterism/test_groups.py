@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class Base:
         return await self.groups.run(lambda: self.add(number), short=short)
 
     def stored(self) -> list[int]:
-        with sqlite3.connect(self.path) as other:
+        with closing(sqlite3.connect(self.path)) as other, other:
             return [n for (n,) in other.execute("SELECT n FROM rows ORDER BY n")]
 
 

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,7 +43,7 @@ def bytes_a_turn(channel: Any, path: Path, turns: int, each: int) -> list[float]
             result = graph.invoke(request, thread)
             assert len(result["messages"]) == 2 * turn
             if turn % each == 0:
-                with sqlite3.connect(path) as database:
+                with closing(sqlite3.connect(path)) as database, database:
                     query = "SELECT SUM(LENGTH(checkpoint)) FROM checkpoints"
                     found.append(database.execute(query).fetchone()[0] / turn)
     return found

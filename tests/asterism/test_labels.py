@@ -5,7 +5,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.exit_code == 0
     for command in COMMANDS:  # whatever they load is loaded
         CliRunner().invoke(app, [*command, "--db", str(path)])
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path
 
@@ -96,7 +96,7 @@ THREAD = ["--thread", "t"]
 
 def labelled(path: Path, graph: Any, model: Any) -> None:
     """Forge the labels of every checkpoint of a file."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         rows = connection.execute("SELECT rowid, metadata FROM checkpoints").fetchall()
         for number, metadata in rows:
             facts = {**json.loads(metadata), "graph": graph, "model": model}

@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def shape(run: RunRecord) -> list[Any]:
 
 def test_a_thread_that_an_older_version_stored_has_a_record(tmp_path: Path) -> None:
     path = tmp_path / "threads.db"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript((Path(__file__).parents[1] / "data/threads_v1.sql").read_text())
     with open_checkpointer(f"sqlite:///{path}") as saver:
         built = workflow(saver)

@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def test_a_forged_row_runs_no_code(
     with open_checkpointer(f"sqlite:///{path}", key=key) as saver:
         workflow.build(checkpointer=saver).invoke(REQUEST, THREAD)
     column = "checkpoint" if table == "checkpoints" else "value"
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute(
             f"UPDATE {table} SET type = 'msgpack', {column} = ?", (forged(kind, tmp_path / MARK),)
         )

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ async def failing(path: Path, words: str, prepare: Callable[[sqlite3.Connection]
             workflow.invoke(REQUEST, config)
         with pytest.raises(StorageError, match=words):
             await workflow.ainvoke(REQUEST, config)
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw, raw:
         assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     raw.close()
     with open_checkpointer(f"sqlite:///{path}") as saver:
@@ -264,7 +265,7 @@ async def test_a_damaged_database_is_an_error(tmp_path: Path) -> None:
 def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "threads.db"
     stored(path)
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("UPDATE asterism SET value = '2' WHERE key = 'format'")
     raw.close()
     with pytest.raises(StorageError, match="has the format 2; this version of Asterism reads up"):
@@ -313,7 +314,7 @@ async def test_calls_that_wait_share_a_transaction_and_fail_alone(tmp_path: Path
 @pytest.mark.parametrize("dump", sorted(FOLDER.glob("threads_v*.sql")), ids=lambda p: p.stem)
 def test_what_every_version_stored_is_read_and_goes_on(dump: Path, tmp_path: Path) -> None:
     path = tmp_path / "threads.db"
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw, raw:
         raw.executescript(dump.read_text())
     raw.close()
     with open_checkpointer(f"sqlite:///{path}") as saver:
