@@ -22,6 +22,7 @@ from asterism.fences import Fence
 from asterism.nodes.engine import fenced_config
 from asterism.nodes.retrying import SLEEP, Sleep, retried, tell_retry
 from asterism.resilience import (
+    ENDLESS,
     AskPerson,
     Compensation,
     Delegate,
@@ -52,6 +53,8 @@ class Attempts:
     taken: int = 0
     state: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What the latest one has come to, where nothing is stored."""
+    breach: dict[str, Any] | None = None
+    """The facts of the budget of the workflow that the latest one has used up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +134,7 @@ def _guarded(breaker: CircuitBreaker, attempt: Attempt, service: str) -> Attempt
         try:
             _turned(this, permit, breaker.service or service)
             report = yield from attempt(this)
-        except (GraphBubbleUp, BudgetExceededError):
+        except (GraphBubbleUp, BudgetExceededError, *ENDLESS):
             raise
         except Exception as error:
             permit.failed(error)

@@ -28,6 +28,7 @@ VARIABLES = {
     "review_again": {"fault"},
     "recalled": {"memories", "request"},
     "repair": {"fault", "shape"},
+    "repeated": {"calls", "times"},
     "results": {"reports"},
     "structured": {"schema"},
     "supervisor": {"ending", "example", "instructions", "participants", "plans"},
