@@ -107,7 +107,7 @@ def _model_graph(
     model = resolve_model(cast(ModelLike, spec.model if spec.model is not None else default_model))
     second = None if spec.fallback_model is None else resolve_model(spec.fallback_model)
     context = context_of(spec)
-    text = _rules(spec)
+    text = _rules(name, spec)
     if spec.tools:
         from langchain import agents
 
@@ -129,7 +129,7 @@ def _model_graph(
     compactor = None if context is None else Compactor(context, model)
     if second is not None:
         model = model.with_fallbacks([second])
-    rules = [SystemMessage(text)] if text else []
+    rules = [SystemMessage(text)]
 
     def answer(messages: list[AnyMessage]) -> AIMessage:
         return model.invoke(prepare_messages([*rules, *messages]))
@@ -140,12 +140,14 @@ def _model_graph(
     return _history_graph(name, (answer, aanswer), compactor, rules)
 
 
-def _rules(spec: Participant) -> str | None:
-    """Write the system prompt: what it is told, and what it is like."""
+def _rules(name: str, spec: Participant) -> str:
+    """Write the system prompt: what it is told, or else who it is, and what it is like."""
     rules, who = spec.prompt, spec.personality
+    if not rules or not rules.strip():
+        rules = render("participant", name=name, description=spec.description or "").strip()
     if who is None:
         return rules
-    rules, style = rules or "", who.style or "as it fits"
+    style = who.style or "as it fits"
     return render("personality", rules=rules, traits=" ".join(who.sentences()), style=style).strip()
 
 

@@ -23,6 +23,7 @@ VARIABLES = {
     "read_source": {"path", "question"},
     "vote": {"answers", "before", "name", "names"},
     "orchestrator": {"creation", "instructions", "participants", "way"},
+    "participant": {"description", "name"},
     "personality": {"rules", "style", "traits"},
     "review": {"criteria"},
     "review_again": {"fault"},
