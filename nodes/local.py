@@ -28,6 +28,7 @@ from asterism.nodes.middleware import (
     end_middleware,
     prompt_middleware,
     tool_errors_middleware,
+    with_tools_inside,
 )
 from asterism.nodes.remote import create_remote_graph
 from asterism.nodes.service import Service, create_service_graph
@@ -112,6 +113,7 @@ def _model_graph(
         from langchain import agents
 
         create: Callable[..., Graph] = cast(Any, agents).create_agent
+        model, second = with_tools_inside(model), second and with_tools_inside(second)
         middleware = [
             tool_errors_middleware(),
             *_middleware(second, context, max_steps),

@@ -8,7 +8,9 @@ from functools import wraps
 from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, cast
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import RunnableBinding
 from langchain_core.tools import BaseTool, StructuredTool
 from langchain_core.tools import tool as create_tool
 from langgraph.config import get_config
@@ -30,6 +32,7 @@ from asterism.model_input import prepare_messages, without_reasoning
 from asterism.nodes.answers import json_text
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import workflow_path
+from asterism.nodes.structured_output import bind_inside
 from asterism.prompts import render
 from asterism.redaction import describe_error, log_failure
 from asterism.runs import is_async_tool
@@ -213,6 +216,22 @@ def _repeated(messages: Sequence[Any]) -> list[str]:
 def _calls(message: AIMessage) -> list[str]:
     """Write the tool calls of a message so that the same calls are the same texts."""
     return sorted(f"{c['name']} {json_text(c['args'])}" for c in message.tool_calls)
+
+
+class _ToolsInside(RunnableBinding[Any, AIMessage]):
+    """A model that keeps its bound arguments, config, retries and fallbacks with tools as well."""
+
+    def bind_tools(self, tools: Sequence[Any], **options: Any) -> Any:
+        """Bind tools to the chat model that lies inside."""
+        return bind_inside(self.bound, lambda model: model.bind_tools(tools, **options))
+
+
+def with_tools_inside(model: Any) -> Any:
+    """Return a model to which an agent can bind tools without losing what is bound already.
+
+    `create_agent` would reach through to the chat model inside.
+    """
+    return model if isinstance(model, BaseChatModel) else _ToolsInside(bound=model)
 
 
 def callable_in_sync(tool: Any) -> Any:
