@@ -18,6 +18,7 @@ from asterism.errors import (
     CircuitOpenError,
     ConsensusFailedError,
     RemoteFailedError,
+    StalledError,
 )
 from asterism.plain import is_number
 from asterism.retries import is_api_error
@@ -36,6 +37,7 @@ FailureKind = Literal[
     "empty_answer",
     "limit_reached",
     "refused",
+    "stalled",
 ]
 """What kind of failure a report tells of."""
 
@@ -53,8 +55,14 @@ FAILURES: Mapping[FailureKind, str] = {
     "empty_answer": "it answered without a word",
     "limit_reached": "it took as many steps as it may and had no answer",
     "refused": "its model refused, or a filter ended its answer",
+    "stalled": "it repeated a tool call that had given the same result three times",
 }
 """Every kind of failure, with what it means."""
+
+
+ENDLESS = (GraphRecursionError, StalledError)
+"""The errors of work that found no end by itself. Another attempt would find none either, and the
+service that it stands on is not to blame."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +190,8 @@ def failure_kind(error: BaseException) -> FailureKind:
         return "agent_timeout"
     if isinstance(error, GraphRecursionError):
         return "limit_reached"
+    if isinstance(error, StalledError):
+        return "stalled"
     if isinstance(error, NodeCancelledError):
         return "cancelled"
     if isinstance(error, BudgetExceededError):

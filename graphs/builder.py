@@ -28,7 +28,7 @@ from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
 from asterism.nodes.deciding import MAX_TASKS, Rules
 from asterism.nodes.finish import Finish, writer_of
-from asterism.nodes.kinds import Participant, describe, described
+from asterism.nodes.kinds import MAX_STEPS, Participant, describe, described
 from asterism.nodes.members import create_member
 from asterism.nodes.protocol import AnyDecider
 from asterism.nodes.strategies import Selector, Strategy, StrategyName, TeamChoice, TieRule
@@ -53,6 +53,8 @@ class SupervisorWorkflowBuilder:
         max_iterations: How many decisions one request may take; then the run ends with what
             there is and `status="limit"`.
         max_repairs: How often the model is asked again after a decision that is not valid.
+        max_steps: How many model calls one visit may make, of an agent or a graph that has no
+            limit of its own; then the visit ends with what it has found.
         model: A chat model, a `"provider:model"` name, or `"offline"`. It decides, writes
             the answer, and serves the participants that have no model of their own.
         prompt: Further instructions for the supervisor.
@@ -110,6 +112,7 @@ class SupervisorWorkflowBuilder:
         description: str | None = None,
         max_iterations: int = 30,
         max_repairs: int = 2,
+        max_steps: int = MAX_STEPS,
         model: ModelLike | None = None,
         prompt: str | None = None,
         finish: Finish = "synthesize",
@@ -145,6 +148,7 @@ class SupervisorWorkflowBuilder:
             retry=retry,
             answers=finish == "inline",
         )
+        self._max_steps = max_steps
         self._creation: Creation | None = None
         self._policies = tuple(policies)
         self._budget = budget
@@ -212,7 +216,7 @@ class SupervisorWorkflowBuilder:
         )
         if create_agents_for_task is not None:
             tools = {tool_name(tool): tool for tool in available_tools}
-            self._creation = Creation(tools=tools, model=self._model)
+            self._creation = Creation(tools=tools, model=self._model, max_steps=self._max_steps)
         return self
 
     def build(
@@ -239,6 +243,7 @@ class SupervisorWorkflowBuilder:
             manager=self._manager,
             rules=self._rules,
             finish=self._finish,
+            max_steps=self._max_steps,
             thread_wait=self._thread_wait,
             policies=self._policies,
             max_parallel_tasks=self._max_parallel_tasks,
@@ -291,7 +296,13 @@ class SupervisorWorkflowBuilder:
     def _team(self) -> Team:
         members = {
             name: create_member(
-                name, thing, self._model, self._policies, self._task_budget, self._recalls
+                name,
+                thing,
+                self._model,
+                self._policies,
+                self._task_budget,
+                self._recalls,
+                self._max_steps,
             )
             for name, thing in self._participants
         }

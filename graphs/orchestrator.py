@@ -31,6 +31,7 @@ from asterism.models import ModelLike, resolve_model
 from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciding import MAX_TASKS, Rules
 from asterism.nodes.finish import synthesizer
+from asterism.nodes.kinds import MAX_STEPS
 from asterism.nodes.members import create_member
 from asterism.nodes.planning import PlanningDecider, Way
 from asterism.nodes.team import Creation, Team, participant_of, tool_name
@@ -71,6 +72,8 @@ class AgentOrchestrator:
         allow_recursion: Whether created agents may create agents, one level down.
         max_agents: How many agents there may be in all.
         max_iterations: How many plans a request may take.
+        max_steps: How many model calls one visit of an agent may make; then it ends with what it
+            has found.
         policies: Further policies of all agents, as a `CircuitBreaker` or a `Compensation`.
         budget: What one request may take.
         prices: What tokens cost.
@@ -103,6 +106,7 @@ class AgentOrchestrator:
         allow_recursion: bool = False,
         max_agents: int = 20,
         max_iterations: int = 30,
+        max_steps: int = MAX_STEPS,
         policies: Sequence[Policy] = (),
         budget: Budget | None = None,
         prices: PriceTable = DEFAULT_PRICES,
@@ -119,6 +123,7 @@ class AgentOrchestrator:
             *count_faults("max_retries", max_retries, least=0),
             *count_faults("max_agents", max_agents, least=1),
             *count_faults("max_iterations", max_iterations, least=1),
+            *count_faults("max_steps", max_steps, least=1),
             *seconds_faults("retry_delay", retry_delay),
             *seconds_faults("retry_backoff", retry_backoff),
         ]
@@ -156,6 +161,7 @@ class AgentOrchestrator:
         creation = Creation(
             tools=named,
             model=created if created is not None else model,
+            max_steps=max_steps,
             limit=max_agents,
             allowed=dynamic,
             planner=self._nested if allow_recursion else None,
@@ -205,7 +211,11 @@ class AgentOrchestrator:
             raise WorkflowBuildError(self._main.agent_id, [str(error)]) from error
         thing = spec if spec.runs else dataclasses.replace(spec, fallback_model=self._fallback)
         self._team.members[agent.agent_id] = create_member(
-            agent.agent_id, thing, self._model, self._policies
+            agent.agent_id,
+            thing,
+            self._model,
+            self._policies,
+            max_steps=self._creation.max_steps,
         )
         self._team.descriptions[agent.agent_id] = agent.summary()
         self._graph = None

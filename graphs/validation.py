@@ -26,6 +26,7 @@ def find_faults(
     manager: object,
     rules: Rules,
     finish: object,
+    max_steps: object,
     thread_wait: float,
     policies: Sequence[Any] = (),
     max_parallel_tasks: object = 1,
@@ -43,6 +44,7 @@ def find_faults(
         *count_faults("max_iterations", rules.max_iterations, least=1),  # 5. limits that limit
         *count_faults("max_repairs", rules.max_repairs, least=0),
         *count_faults("max_tasks", rules.max_tasks, least=1),
+        *count_faults("max_steps", max_steps, least=1),
         *count_faults("max_parallel_tasks", max_parallel_tasks, least=1),
         *seconds_faults("thread_wait", thread_wait),
         *_finish_faults(finish, model),  # 6. an end that can be reached

@@ -60,6 +60,8 @@ class Plan:
     """What visits leave in the workflow's state, by the id of the report."""
     stopped: dict[str, BaseException] = field(default_factory=dict[str, BaseException])
     """The tasks that wait for a person, or were stopped from outside."""
+    breach: dict[str, Any] | None = None
+    """The facts of the budget of the workflow that a task has used up: no further task begins."""
 
 
 def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
@@ -79,7 +81,7 @@ def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
         reports: list[Report] = []
         beside = beside_steps(config)
         while not reports or (draining() and background.names):
-            due += [] if draining() else plan.schedule.start()
+            due += [] if draining() or plan.breach else plan.schedule.start()
             visits = {name: partial(_visit, plan, name, state, beside, team) for name in due}
             if not visits and not background.names:
                 break
@@ -97,18 +99,20 @@ def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
             "messages": [],
             "running": running,
         }
+        last: Command[Any]
         further: list[Command[Any]] = []  # one write each, so that reducers and conflicts count
         for report in reports:
             left = plan.left.pop(report["id"], {"messages": [report_message(report)]})
             update["messages"] += left.pop("messages")
             further += [Command(update=left)] if left else []
-        if plan.stopped and not background.names:
-            if breach := _breach(plan.stopped, workflow_path(config)):
-                return Command(update={**update, "breach": breach.facts()}, goto=SUPERVISOR)
+        if (plan.stopped or plan.breach) and not background.names:
+            if breach := plan.breach or _breach(plan.stopped, workflow_path(config)):
+                last = Command(update={**update, "breach": breach}, goto=SUPERVISOR)
+                return [*further, last] if further else last
             if not reports and set(running) == set(state.get("running") or ()):
                 _raise(plan.stopped)
         over = plan.schedule.done or not (running or reports or draining())
-        last: Command[Any] = Command(update=update, goto=SUPERVISOR if over else DISPATCH)
+        last = Command(update=update, goto=SUPERVISOR if over else DISPATCH)
         return [*further, last] if further else last
 
     return StepsNode(dispatch, name=DISPATCH)
@@ -209,11 +213,15 @@ def _visit(
     place: RunnableConfig = {**config, "configurable": overrides}
     this = Try(config=place, overrides=overrides, resumes=name in plan.begun)
     member = team.members.get(agent)
-    if member is None or member.grant is None:
-        return (yield from visitor(visit, this))
-    visit["given"] = member.grant.given(name, visit["id"], state)
+    grant = None if member is None else member.grant
+    given: dict[str, Any] = {}
+    if grant is not None:
+        given = visit["given"] = grant.given(name, visit["id"], state)
     report = yield from visitor(visit, this)
-    plan.left[report["id"]] = member.grant.left(report, this.turn, visit["given"])
+    plan.breach = plan.breach or this.attempts.breach
+    if grant is None:
+        return report
+    plan.left[report["id"]] = grant.left(report, this.turn, given)
     return report
 
 
@@ -248,12 +256,10 @@ def _results(reports: Sequence[Report]) -> str:
     return render("results", reports="\n\n".join(shown))
 
 
-def _breach(stopped: Mapping[str, BaseException], owner: str) -> BudgetExceededError | None:
-    """Return the budget that has stopped a visit and that this workflow has to see to."""
-    return next(
-        (e for e in stopped.values() if isinstance(e, BudgetExceededError) and e.owner == owner),
-        None,
-    )
+def _breach(stopped: Mapping[str, BaseException], owner: str) -> dict[str, Any] | None:
+    """Return the facts of the budget that has stopped a visit and that this workflow sees to."""
+    breaches = (e for e in stopped.values() if isinstance(e, BudgetExceededError))
+    return next((e.facts() for e in breaches if e.owner == owner), None)
 
 
 def _raise(stopped: Mapping[str, BaseException]) -> None:

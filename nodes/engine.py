@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT as LANGCHAIN_LIMIT
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import START
 from langgraph.pregel._utils import find_subgraph_pregel, get_function_nonlocals
@@ -28,6 +29,9 @@ _ANSWERS = "__pregel_resume_map"
 _RESUME = "__resume__"
 _SCRATCHPAD = "__pregel_scratchpad"
 _PLACE = "checkpoint_ns"
+UNCHOSEN = (None, LANGCHAIN_LIMIT, 10_007, 9_999)
+"""Values of `recursion_limit` that nobody has chosen: the defaults of LangChain, LangGraph and
+`create_agent`."""
 
 
 def is_resuming(config: RunnableConfig) -> bool:
@@ -172,6 +176,12 @@ def has_graph_inside(runs: Any) -> bool:
         held += get_function_nonlocals(cast(Callable[..., Any], function))
     found = (getattr(thing, "__self__", thing) for thing in held)
     return any(is_runnable(thing) and find_subgraph_pregel(thing) is not None for thing in found)
+
+
+def chosen_limit(config: RunnableConfig | None) -> int | None:
+    """Return the `recursion_limit` that somebody has chosen, or None."""
+    limit = (config or {}).get("recursion_limit")
+    return None if limit in UNCHOSEN else limit
 
 
 def has_saver(config: RunnableConfig) -> bool:

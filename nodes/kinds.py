@@ -21,6 +21,9 @@ from asterism.resilience import Policy
 from asterism.runs import Graph, is_graph, is_runnable
 from asterism.state import Report
 
+MAX_STEPS = 50
+"""How many model calls one visit may make, unless something else is said."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Participant:
@@ -52,6 +55,9 @@ class Participant:
     """What is recalled for each visit, besides its own history."""
     budget: Budget | None = None
     """What its visits for one request may take together, with everything below it."""
+    max_steps: int | None = None
+    """How many model calls one visit may make, of an agent or a graph. None: as the workflow
+    says. At the limit the visit ends with what it has found."""
     undo: Callable[[Report], Any] | None = None
     """Takes back what a report tells of, where a `Compensation` says `UndoAll`."""
 
@@ -64,7 +70,7 @@ def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
             return (
                 "has `runs` and also a model, prompt, personality or tools; give one or the other"
             )
-        if fault := _context_fault(thing, default_model):
+        if fault := _steps_fault(thing) or _context_fault(thing, default_model):
             return fault
         if thing.runs is None and thing.model is None and default_model is None:
             return "has no model, and the workflow has none either; give one of them a model"
@@ -83,6 +89,28 @@ def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
         "an agent, a Runnable, a chat model, a function of messages, a Service, a RemoteGraph, "
         "or a Participant"
     )
+
+
+def max_steps_of(thing: object, default: int) -> int | None:
+    """Return how many model calls a visit may make, or None where that cannot be limited."""
+    if isinstance(thing, Participant):
+        default = default if thing.max_steps is None else thing.max_steps
+        return default if thing.runs is None else max_steps_of(thing.runs, default)
+    return default if is_graph(thing) and "reports" not in thing.channels else None
+
+
+def _steps_fault(spec: Participant) -> str | None:
+    steps: Any = spec.max_steps
+    if steps is None:
+        return None
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        return f"has max_steps={steps!r}; it must be a whole number of at least 1"
+    if max_steps_of(spec, steps) is None:
+        return (
+            "has `max_steps` and makes its model calls by itself; leave it out, and limit them "
+            "with budget=Budget(max_calls=...), or with the `max_steps` of its own workflow"
+        )
+    return None
 
 
 def context_of(spec: Participant) -> ContextManager | None:

@@ -20,12 +20,15 @@ from asterism.nodes.answers import answered, as_messages
 from asterism.nodes.chains import ways_to_ask
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import workflow_path
+from asterism.nodes.engine import chosen_limit
 from asterism.nodes.kinds import Participant, context_of
 from asterism.nodes.middleware import (
     callable_in_sync,
     context_middleware,
+    end_middleware,
     prompt_middleware,
     tool_errors_middleware,
+    with_tools_inside,
 )
 from asterism.nodes.remote import create_remote_graph
 from asterism.nodes.service import Service, create_service_graph
@@ -49,20 +52,23 @@ class BoundedState(LocalState):
     """What stands for the beginning of its history."""
 
 
-def participant_graph(name: str, thing: object, default_model: ModelLike | None) -> Graph:
+def participant_graph(
+    name: str, thing: object, default_model: ModelLike | None, max_steps: int | None = None
+) -> Graph:
     """Make the graph that runs a participant: it keeps its history on the workflow's thread.
 
     Args:
         name: The participant's id.
         thing: What `fault_of` finds no fault with.
         default_model: The model of a participant that has none.
+        max_steps: How many model calls an agent may make in a visit. None: any number.
     """
     if isinstance(thing, Participant):
         if thing.runs is None:
-            return _model_graph(name, thing, default_model)
+            return _model_graph(name, thing, default_model, max_steps)
         context = context_of(thing)
         if context is None or is_graph(thing.runs):
-            return participant_graph(name, thing.runs, default_model)
+            return participant_graph(name, thing.runs, default_model, max_steps)
         model = None if default_model is None else resolve_model(default_model)
         compactor = Compactor(context, model)
         return _history_graph(name, ways_to_ask(thing.runs), compactor)
@@ -86,31 +92,38 @@ def _with_memory(graph: Graph) -> Graph:
     }
     for key, channel in channels.items():
         channel.key = key
-    return graph.copy({"checkpointer": True, "channels": channels})
+    config = {**(graph.config or {})}
+    if chosen_limit(graph.config) is None:
+        config.pop("recursion_limit", None)
+    return graph.copy({"checkpointer": True, "channels": channels, "config": config})
 
 
 def _adds_messages(channel: Any) -> bool:
     return isinstance(channel, BinaryOperatorAggregate) and channel.operator is add_messages
 
 
-def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) -> Graph:
+def _model_graph(
+    name: str, spec: Participant, default_model: ModelLike | None, max_steps: int | None
+) -> Graph:
     model = resolve_model(cast(ModelLike, spec.model if spec.model is not None else default_model))
     second = None if spec.fallback_model is None else resolve_model(spec.fallback_model)
     context = context_of(spec)
+    text = _rules(name, spec)
     if spec.tools:
         from langchain import agents
 
         create: Callable[..., Graph] = cast(Any, agents).create_agent
+        model, second = with_tools_inside(model), second and with_tools_inside(second)
         middleware = [
             tool_errors_middleware(),
-            *_middleware(second, context),
+            *_middleware(second, context, max_steps),
             prompt_middleware(model),
         ]
         return _with_memory(
             create(
                 model,
                 [callable_in_sync(tool) for tool in spec.tools],
-                system_prompt=_rules(spec),
+                system_prompt=text,
                 name=name,
                 middleware=middleware,
             )
@@ -118,8 +131,7 @@ def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) 
     compactor = None if context is None else Compactor(context, model)
     if second is not None:
         model = model.with_fallbacks([second])
-    text = _rules(spec)
-    rules = [SystemMessage(text)] if text else []
+    rules = [SystemMessage(text)]
 
     def answer(messages: list[AnyMessage]) -> AIMessage:
         return model.invoke(prepare_messages([*rules, *messages]))
@@ -130,22 +142,25 @@ def _model_graph(name: str, spec: Participant, default_model: ModelLike | None) 
     return _history_graph(name, (answer, aanswer), compactor, rules)
 
 
-def _rules(spec: Participant) -> str | None:
-    """Write the system prompt: what it is told, and what it is like."""
-    who = spec.personality
+def _rules(name: str, spec: Participant) -> str:
+    """Write the system prompt: what it is told, or else who it is, and what it is like."""
+    rules, who = spec.prompt, spec.personality
+    if not rules or not rules.strip():
+        rules = render("participant", name=name, description=spec.description or "").strip()
     if who is None:
-        return spec.prompt
-    rules, style = spec.prompt or "", who.style or "as it fits"
+        return rules
+    style = who.style or "as it fits"
     return render("personality", rules=rules, traits=" ".join(who.sentences()), style=style).strip()
 
 
-def _middleware(second: Any, context: ContextManager | None) -> list[Any]:
-    """Return what sees to a history that grows long, and to a second model."""
+def _middleware(second: Any, context: ContextManager | None, max_steps: int | None) -> list[Any]:
+    """Return what sees to a history that grows long, to an end, and to a second model."""
     from langchain.agents import middleware
 
     found: list[Any] = []
     if context is not None:
         found.append(context_middleware(context))
+    found.append(end_middleware(max_steps))
     if second is not None:
         found.append(middleware.ModelFallbackMiddleware(second))
     return found

@@ -4,13 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START
 
 from asterism.budgets import Budget
 from asterism.models import ModelLike
-from asterism.nodes.engine import has_graph_inside
+from asterism.nodes.engine import chosen_limit, has_graph_inside
 from asterism.nodes.grants import Grant
-from asterism.nodes.kinds import Participant, public_description, service_of
+from asterism.nodes.kinds import (
+    MAX_STEPS,
+    Participant,
+    max_steps_of,
+    public_description,
+    service_of,
+)
 from asterism.nodes.local import participant_graph
 from asterism.nodes.outputs import collects_leanly, output_keys
 from asterism.remembering.longterm import LongTermMemory
@@ -49,6 +56,10 @@ class Member:
     """What it sees of the workflow's state. None: its request alone."""
     stores_steps: bool = True
     """Whether each step of its turns is stored, or a turn once, at its end."""
+    max_steps: int | None = None
+    """How many model calls a visit may make. None: nothing here limits them."""
+    counts_calls: bool = False
+    """Whether its graph counts them itself."""
     is_workflow: bool = field(init=False)
     collects_leanly: bool = field(init=False)
     needs_async: bool = field(init=False)
@@ -69,6 +80,22 @@ class Member:
         keys = structured if "messages" in outputs else outputs
         object.__setattr__(self, "answer_keys", keys)
 
+    def step_limit(self, config: RunnableConfig) -> int | None:
+        """Return how many engine steps `max_steps` is, or None where somebody chose a limit.
+
+        From one model call to the next, an agent takes at most one step in each of its nodes: its
+        model, its tools, the hooks of its middleware. The engine takes one step more to see that
+        nothing is left to do; it fits where a node `tools` has no part in the last round.
+
+        Args:
+            config: That of the node that makes the visit.
+        """
+        chosen = not self.counts_calls and (chosen_limit(self.graph.config) or chosen_limit(config))
+        if self.max_steps is None or chosen:
+            return None
+        nodes = [name for name in self.graph.nodes if name != START]
+        return self.max_steps * max(2, len(nodes)) + ("tools" not in nodes)
+
 
 def create_member(
     name: str,
@@ -77,6 +104,7 @@ def create_member(
     policies: Sequence[Policy] = (),
     task_budget: Budget | None = None,
     recalls: LongTermMemory | None = None,
+    max_steps: int = MAX_STEPS,
 ) -> Member:
     """Make a member of a team of anything that may be a participant.
 
@@ -87,13 +115,17 @@ def create_member(
         policies: Those of the workflow.
         task_budget: What each of its tasks may take.
         recalls: What is recalled for its visits, where it says nothing itself.
+        max_steps: How many model calls a visit may make, where it says nothing itself.
     """
     spec = thing if isinstance(thing, Participant) else Participant()
-    graph = participant_graph(name, thing, default_model)
+    steps = max_steps_of(thing, max_steps)
+    graph = participant_graph(name, thing, default_model, steps)
     return Member(
         name=name,
         graph=graph,
         stores_steps=_has_steps(graph, spec.runs if thing is spec else thing),
+        max_steps=steps,
+        counts_calls=bool(spec.tools),
         description=public_description(thing),
         policies=together(policies, spec.policies),
         service=service_of(thing, default_model) or name,

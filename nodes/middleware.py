@@ -1,25 +1,39 @@
 """Middleware for agents, and what becomes of the errors of their tools."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from bisect import insort
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from functools import wraps
+from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, cast
 
-from langchain_core.messages import SystemMessage
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import RunnableBinding
 from langchain_core.tools import BaseTool, StructuredTool
 from langchain_core.tools import tool as create_tool
 from langgraph.config import get_config
-from langgraph.errors import NodeCancelledError, is_invalid_resume
+from langgraph.errors import GraphRecursionError, NodeCancelledError, is_invalid_resume
 from langgraph.types import Command
 
 from asterism.compaction import Compaction
 from asterism.context import ContextManager
 from asterism.effects import Steps, arun, is_async, run, run_coroutine
-from asterism.errors import AbandonedError, BudgetExceededError, CircuitOpenError, StorageError
+from asterism.errors import (
+    AbandonedError,
+    BudgetExceededError,
+    CircuitOpenError,
+    StalledError,
+    StorageError,
+)
+from asterism.idempotency import AFTER, HANDOFF
 from asterism.model_input import prepare_messages, without_reasoning
+from asterism.nodes.answers import json_text
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import workflow_path
+from asterism.nodes.structured_output import bind_inside
+from asterism.prompts import render
 from asterism.redaction import describe_error, log_failure
 from asterism.runs import is_async_tool
 
@@ -44,6 +58,10 @@ ENDS_VISIT = (
 
 What is down or broken stays so however the tool is called; a `RetryPolicy` sees to that.
 """
+
+
+REPEATS = 3
+"""How often running the same tool calls may give the same results."""
 
 
 def tool_error_text(error: Exception, name: str = "") -> str:
@@ -116,6 +134,111 @@ def prompt_middleware(model: Any) -> "AgentMiddleware[Any, Any, Any]":
         return request.override(messages=[first, *rest])
 
     return cast("AgentMiddleware[Any, Any, Any]", PromptMiddleware())
+
+
+def end_middleware(max_steps: int | None) -> "AgentMiddleware[Any, Any, Any]":
+    """End a visit whose model calls tools without end.
+
+    The calls are counted in its history, so that the count goes on after a crash and after an
+    answer of a person.
+
+    Args:
+        max_steps: How many model calls a visit may make. None: any number.
+
+    Raises:
+        GraphRecursionError: It has made as many as it may.
+        StalledError: It repeats what it was told not to repeat.
+    """
+    from langchain.agents.middleware import AgentMiddleware
+
+    class EndMiddleware(AgentMiddleware[Any, Any, Any]):
+        def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+            checked, repeated = check(request)
+            return refused(handler(checked), repeated)
+
+        async def awrap_model_call(
+            self, request: Any, handler: Callable[[Any], Awaitable[Any]]
+        ) -> Any:
+            checked, repeated = check(request)
+            return refused(await handler(checked), repeated)
+
+    def check(request: Any) -> tuple[Any, Sequence[str]]:
+        said = _in_this_visit(request.state["messages"])
+        if max_steps and sum(isinstance(message, AIMessage) for message in said) >= max_steps:
+            raise GraphRecursionError(limit_text(max_steps))
+        repeated = _repeated(said)
+        if not repeated:
+            return request, ()
+        calls = ", ".join(dict.fromkeys(call.partition(" ")[0] for call in repeated))
+        complaint = HumanMessage(render("repeated", calls=calls, times=str(REPEATS)))
+        return request.override(messages=[*request.messages, complaint]), repeated
+
+    def refused(response: Any, repeated: Sequence[str]) -> Any:
+        if repeated and any(
+            _calls(message) == repeated
+            for message in response.result
+            if isinstance(message, AIMessage)
+        ):
+            raise StalledError(
+                f"it called {', '.join(repeated)} again, which had given the same result "
+                f"{REPEATS} times"
+            )
+        return response
+
+    return cast("AgentMiddleware[Any, Any, Any]", EndMiddleware())
+
+
+def limit_text(max_steps: int | None) -> str:
+    """Say that a visit has taken as many steps as it may, and how it may take more."""
+    return (
+        f"it reached max_steps={max_steps}, the limit of model calls in one visit, and had no "
+        "answer; a higher one is set by Participant(max_steps=...), or for all in the builder"
+    )
+
+
+def _in_this_visit(messages: Sequence[Any]) -> list[Any]:
+    """Return the messages since the request of the visit that is under way."""
+    marks: Mapping[str, Any] = get_config().get("metadata") or {}
+    starts = {marks.get(AFTER), marks.get(HANDOFF)} - {None}
+    if not any(message.id in starts for message in messages):  # it was trimmed away
+        starts = {m.id for m in messages if isinstance(m, HumanMessage)}
+    return [*takewhile(lambda message: message.id not in starts, reversed(messages))][::-1]
+
+
+def _repeated(messages: Sequence[Any]) -> list[str]:
+    """Return the tool calls that the last rounds have in common, results too, where enough do.
+
+    The calls of one message are one round.
+    """
+    rounds: list[tuple[list[str], list[str]]] = []
+    for message in messages:
+        if isinstance(message, AIMessage) and message.tool_calls:
+            rounds.append((_calls(message), []))
+        elif isinstance(message, ToolMessage) and rounds:
+            insort(rounds[-1][1], f"{message.name} {message.status} {message.content}")
+    last = rounds[-REPEATS:]
+    return last[0][0] if len(last) == REPEATS and all(one == last[0] for one in last) else []
+
+
+def _calls(message: AIMessage) -> list[str]:
+    """Write the tool calls of a message so that the same calls are the same texts."""
+    return sorted(f"{c['name']} {json_text(c['args'])}" for c in message.tool_calls)
+
+
+class _ToolsInside(RunnableBinding[Any, AIMessage]):
+    """A model that keeps its bound arguments, config, retries and fallbacks with tools as well."""
+
+    def bind_tools(self, tools: Sequence[Any], **options: Any) -> Any:
+        """Bind tools to the chat model that lies inside."""
+        return bind_inside(self.bound, lambda model: model.bind_tools(tools, **options))
+
+
+def with_tools_inside(model: Any) -> Any:
+    """Return a model to which an agent can bind tools without losing what is bound already.
+
+    `create_agent` would reach through to the chat model inside.
+    """
+    return model if isinstance(model, BaseChatModel) else _ToolsInside(bound=model)
 
 
 def callable_in_sync(tool: Any) -> Any:

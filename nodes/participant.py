@@ -33,8 +33,11 @@ def create_participant_node(member: Member) -> StepsNode:
             if error.owner != workflow_path(config):
                 raise
             return {"breach": error.facts()}
+        update: dict[str, Any] = {"reports": [report]}
+        if this.attempts.breach is not None:
+            update["breach"] = this.attempts.breach
         if member.grant is None:
-            return {"reports": [report], "messages": [report_message(report)]}
-        return {"reports": [report], **member.grant.left(report, this.turn, given)}
+            return {**update, "messages": [report_message(report)]}
+        return {**update, **member.grant.left(report, this.turn, given)}
 
     return StepsNode(visit, name=member.name, graphs=(member.graph,))

@@ -23,6 +23,7 @@ from asterism.ledger import Entry
 from asterism.nodes.engine import fenced_config
 from asterism.nodes.retrying import SLEEP, Sleep, retried, tell_retry
 from asterism.resilience import (
+    ENDLESS,
     AskPerson,
     Compensation,
     Delegate,
@@ -55,6 +56,8 @@ class Attempts:
     """What the latest one has come to, where nothing is stored."""
     lines: list[Entry] = field(default_factory=list[Entry])
     """What the latest one of a workflow has counted for itself, where nothing is stored."""
+    breach: dict[str, Any] | None = None
+    """The facts of the budget of the workflow that the latest one has used up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +137,7 @@ def _guarded(breaker: CircuitBreaker, attempt: Attempt, service: str) -> Attempt
         try:
             _turned(this, permit, breaker.service or service)
             report = yield from attempt(this)
-        except (GraphBubbleUp, BudgetExceededError):
+        except (GraphBubbleUp, BudgetExceededError, *ENDLESS):
             raise
         except Exception as error:
             permit.failed(error)

@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from asterism.decisions import answer_fault
 from asterism.idempotency import AFTER, HANDOFF
 from asterism.ledger import lines_of
-from asterism.messages import clean_text, with_media
+from asterism.messages import clean_text, with_media, words_of
 from asterism.nodes.answers import (
     VisitAnswer,
     answer_in_state,
@@ -21,6 +21,12 @@ from asterism.nodes.guards import fingerprint
 from asterism.nodes.view import REPORT_ID, label
 from asterism.resilience import FAILURES, FailureKind
 from asterism.state import Report, ReportStatus, Visit
+
+OUT_OF_STEPS = "Sorry, need more steps to process this request."
+"""What LangGraph's `create_react_agent` answers where no steps are left to it."""
+NO_ANSWER = "it took as many steps as it may and had no answer"
+FOUND_LENGTH = 8_000
+"""How many characters of what it found the report of a visit has that was ended."""
 
 _STATUS: Mapping[FailureKind, ReportStatus] = {
     "agent_timeout": "timeout",
@@ -73,6 +79,8 @@ def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
         reason = values.get("reason")
         kind = inner_kind(status, reason)
         report = failed_report(visit, kind, f"{status}: {reason}", text=answer.text)
+    elif "reports" not in values and answer.text == OUT_OF_STEPS:
+        report = failed_report(visit, "limit_reached", NO_ANSWER, text=_found(new[:-1]))
     elif not answer.text.strip():
         report = failed_report(visit, answer.kind, answer.fault)
     elif "reports" not in values and (fault := _last_fault(new)):
@@ -146,6 +154,31 @@ def visit_marks(visit: Visit) -> dict[str, str]:
 def said_in(visit: Visit, values: Mapping[str, Any]) -> str:
     """Return the last text that was said in a visit, also before a tool call, or an empty one."""
     return last_text(new_messages(visit, values), is_workflow="reports" in values)
+
+
+def found_in(visit: Visit, values: Mapping[str, Any]) -> str:
+    """Return what a visit has found that was ended: its texts, or else the results of its tools.
+
+    Where that is much, the latest of it.
+    """
+    if "reports" in values:
+        return said_in(visit, values)
+    return _found(new_messages(visit, values))
+
+
+def _found(new: Sequence[BaseMessage]) -> str:
+    texts = [words_of(message) for message in new if isinstance(message, AIMessage)]
+    if not any(map(str.strip, texts)):
+        results = (message for message in new if isinstance(message, ToolMessage))
+        texts = [f"{result.name or 'tool'}: {words_of(result)}" for result in results]
+    found, room = list[str](), FOUND_LENGTH
+    for text in filter(str.strip, dict.fromkeys(reversed(texts))):
+        if len(text) > room:
+            found.append(f"…{text[len(text) - room + 1 :]}" if not found else "…")
+            break
+        found.append(text)
+        room -= len(text)
+    return "\n\n".join(reversed(found))
 
 
 def begins_after(visit: Visit) -> str:

@@ -14,7 +14,7 @@ from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError, BudgetExceededError
 from asterism.events import WorkflowEventType, tell
 from asterism.redaction import describe_error
-from asterism.resilience import failure_kind
+from asterism.resilience import ENDLESS, failure_kind
 from asterism.retries import pause, waits
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def retried(
     for attempt in range(1, policy.max_attempts + 1):
         try:
             return (yield from make())
-        except (GraphBubbleUp, AbandonedError, BudgetExceededError):
+        except (GraphBubbleUp, AbandonedError, BudgetExceededError, *ENDLESS):
             raise
         except Exception as error:
             if attempt >= policy.max_attempts or not waits(policy, error):

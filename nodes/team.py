@@ -9,7 +9,7 @@ from langgraph.types import RetryPolicy
 
 from asterism.agents import PLANNING, Agent, MemoryConfig
 from asterism.models import ModelLike
-from asterism.nodes.kinds import Participant
+from asterism.nodes.kinds import MAX_STEPS, Participant
 from asterism.nodes.members import Member, create_member
 from asterism.nodes.visits import Visitor, create_visitor
 from asterism.plain import as_dict
@@ -29,6 +29,8 @@ class Creation:
     """What they may call, by name."""
     model: ModelLike | None = None
     """Their model, where their spec names none."""
+    max_steps: int = MAX_STEPS
+    """How many model calls one of their visits may make."""
     limit: int = MAX_AGENTS
     """How many agents there may be in all."""
     allowed: bool = True
@@ -84,7 +86,13 @@ class Team:
         if known is None or known[0] != spec:
             agent = Agent.model_validate(spec)
             thing = participant_of(agent, self.creation)
-            member = create_member(name, thing, self.creation.model, self._policies)
+            member = create_member(
+                name,
+                thing,
+                self.creation.model,
+                self._policies,
+                max_steps=self.creation.max_steps,
+            )
             known = self._created[name] = (spec, member)
         return known[1]
 

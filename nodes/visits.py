@@ -6,7 +6,13 @@ from typing import Any, cast
 
 from langchain_core.messages import HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphBubbleUp, GraphInterrupt, ParentCommand, is_invalid_resume
+from langgraph.errors import (
+    GraphBubbleUp,
+    GraphInterrupt,
+    GraphRecursionError,
+    ParentCommand,
+    is_invalid_resume,
+)
 from langgraph.graph import END
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Send
@@ -37,14 +43,22 @@ from asterism.nodes.engine import (
     unreplayed,
 )
 from asterism.nodes.members import Member
+from asterism.nodes.middleware import limit_text
 from asterism.nodes.outputs import as_asked, lean
 from asterism.nodes.policies import Attempt, Attempts, Try, compensated, folded
 from asterism.nodes.recalling import with_recalled
-from asterism.nodes.reports import failed_report, new_messages, read_report, said_in, visit_marks
+from asterism.nodes.reports import (
+    failed_report,
+    found_in,
+    new_messages,
+    read_report,
+    said_in,
+    visit_marks,
+)
 from asterism.nodes.spans import traced_visit
 from asterism.plain import as_dict
 from asterism.redaction import describe_error, log_failure, traceback_of
-from asterism.resilience import failure_kind
+from asterism.resilience import ENDLESS, failure_kind
 from asterism.state import Report, Visit
 from asterism.usage import Meter
 
@@ -113,20 +127,23 @@ def create_visitor(member: Member) -> Visitor:
         except Exception as error:
             if is_invalid_resume(error):
                 raise  # a person's answer was refused; the question is still open
-            if isinstance(error, BudgetExceededError) and (
-                error.asks or error.scope not in [scope.name for scope in own]
-            ):
-                if not error.asks:
-                    left = yield from _state_left(member, visit, this)
-                    meter.put_back(lines_of(left) or this.attempts.lines)
-                raise  # it is for the workflow to see to
+            if isinstance(error, BudgetExceededError):
+                if error.asks:
+                    raise
+                left = yield from _state_left(member, visit, this)
+                error.found = _said(visit, left, error)
+                if error.scope not in [scope.name for scope in own]:
+                    if error.owner != above:
+                        meter.put_back(lines_of(left) or this.attempts.lines)
+                        raise  # it is for a workflow further up to see to
+                    this.attempts.breach = error.facts()
             failure = error
             left = yield from _state_left(member, visit, this)
             meter.put_back(lines_of(left) or this.attempts.lines)
             report = failed_report(
                 visit,
                 failure_kind(error),
-                describe_error(error),
+                _why(member, error, this.config),
                 text=_said(visit, left, error),
                 attempts=max(1, this.attempts.taken),
             )
@@ -194,6 +211,8 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
             **(inner.get("configurable") or {}),
             **new_turn(),
         }
+    if (limit := member.step_limit(this.config)) is not None:
+        inner["recursion_limit"] = limit
     forced = again or this.resumes
     known = False
     if (forced and has_saver(this.config)) or is_resuming(this.config):
@@ -334,10 +353,20 @@ def _said(visit: Visit, values: Mapping[str, Any], error: Exception | None = Non
     """Return what a participant had said when it failed, given the state that it left."""
     if isinstance(error, RemoteFailedError) and error.said:
         return error.said
+    if isinstance(error, BudgetExceededError) and error.found:
+        return error.found
+    read = found_in if isinstance(error, (BudgetExceededError, *ENDLESS)) else said_in
     try:
-        return said_in(visit, values)
+        return read(visit, values)
     except (TypeError, ValueError):  # what stands under `messages` may be the very fault
         return ""
+
+
+def _why(member: Member, error: Exception, config: RunnableConfig) -> str:
+    """Say why a visit failed; of a limit of steps, how to raise it."""
+    if isinstance(error, GraphRecursionError) and member.step_limit(config) is not None:
+        return limit_text(member.max_steps)
+    return describe_error(error)
 
 
 def _last(member: Member, visit: Visit, config: RunnableConfig) -> Steps[Any]:

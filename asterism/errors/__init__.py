@@ -15,6 +15,7 @@ AsterismError
 ├── WhatIfError             (ValueError)    a past run cannot be changed like that
 ├── AgentTimeoutError       (TimeoutError)  a participant gave no answer in time
 ├── BudgetExceededError     (RuntimeError)  a call does not fit into a budget
+├── StalledError            (RuntimeError)  a model repeats a tool call without end
 ├── AbandonedError          (RuntimeError)  an attempt that was given up still wants to store
 ├── CircuitOpenError        (RuntimeError)  a service failed too often and is left alone
 ├── CapacityTimeoutError    (TimeoutError)  a service had no capacity left in time
@@ -84,6 +85,7 @@ from asterism.errors.workflows import (
     ModelNotFoundError,
     NothingPendingError,
     RoutingError,
+    StalledError,
     StorageError,
     ThreadBusyError,
     UnknownParticipantError,
@@ -125,6 +127,7 @@ __all__ = [
     "RemoteTimeoutError",
     "RoutingError",
     "SpawnRefusedError",
+    "StalledError",
     "StorageError",
     "TaskFailedError",
     "ThreadBusyError",

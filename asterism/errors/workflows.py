@@ -123,6 +123,8 @@ class BudgetExceededError(AsterismError, RuntimeError):
         self.spent = spent
         self.asks = asks
         """Whether a person is asked to raise the limit."""
+        self.found = ""
+        """What the visit that it ended had found."""
         whose = f"of {scope.rstrip('/')}" if scope.rstrip("/") else "of the run"
         super().__init__(
             f"the budget {whose} is used up: {spent} of {limit} {measure}, and the next call does "
@@ -137,6 +139,12 @@ class BudgetExceededError(AsterismError, RuntimeError):
         """Return what it tells, as plain values."""
         names = ("scope", "owner", "measure", "limit", "spent", "asks")
         return {name: getattr(self, name) for name in names}
+
+
+class StalledError(AsterismError, RuntimeError):
+    """A model repeats a tool call that gives the same result each time, and does not stop."""
+
+    code = "stalled"
 
 
 class AbandonedError(AsterismError, RuntimeError):

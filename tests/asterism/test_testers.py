@@ -130,7 +130,7 @@ def test_a_conversation_goes_on() -> None:
     tester.run("A hotel")
     tester.run("Another one")
     tester.assert_route("hotels").assert_finished()
-    assert [m.text for m in tester.calls("hotels")[1].messages][1] == "The Ritz"
+    assert [m.text for m in tester.calls("hotels")[1].messages][2] == "The Ritz"
 
 
 def test_questions_are_answered() -> None:

@@ -127,7 +127,8 @@ async def test_budgets_warn_once_and_then_are_exceeded(way: str) -> None:
     await drive(built, way, REQUEST, None)
     kinds = [event.type.value for event in bus.history()]
     assert kinds == [
-        "run_started", "routed", "task_started", "budget_warning", "budget_exceeded", "run_ended",
+        "run_started", "routed", "task_started", "budget_warning", "task_failed",
+        "budget_exceeded", "run_ended",
     ]  # fmt: skip
     assert bus.history()[3].facts == {"scope": "/", "measure": "calls", "percent": "90"}
 

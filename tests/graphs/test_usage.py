@@ -285,7 +285,7 @@ async def test_what_a_cache_answers_is_not_counted(way: str) -> None:
     same = [task(name, name).model_copy(update={"task_description": "same"}) for name in "pq"]
     built = (
         SupervisorWorkflowBuilder("Test", finish="forward", max_parallel_tasks=1)
-        .participants(**{name: Participant(model=model, description=name) for name in "pq"})
+        .participants(**{name: Participant(model=model, prompt="Say.") for name in "pq"})
         .with_manager(plan(*same))
         .build()
     )
