@@ -13,6 +13,9 @@ from asterism.errors import ModelNotFoundError
 ModelLike = str | BaseChatModel | Runnable[Any, AIMessage]
 """A chat model, also with fallbacks or bound arguments, or the name of one."""
 
+_CHAIN: type[Any] = RunnableWithFallbacks
+_BINDING: type[Any] = RunnableBindingBase
+
 
 def resolve_model(model: ModelLike, **options: Any) -> Runnable[Any, AIMessage]:
     """Return the chat model that `model` names.
@@ -26,7 +29,7 @@ def resolve_model(model: ModelLike, **options: Any) -> Runnable[Any, AIMessage]:
         ModelNotFoundError: The name means nothing, or its package or key is missing.
     """
     if not isinstance(model, str):
-        return with_stream_usage(model)
+        return cast(Runnable[Any, AIMessage], with_stream_usage(model))
     if model == OFFLINE:
         from asterism.offline import OfflineChatModel
 
@@ -34,7 +37,7 @@ def resolve_model(model: ModelLike, **options: Any) -> Runnable[Any, AIMessage]:
     from langchain.chat_models import init_chat_model
 
     try:
-        return with_stream_usage(init_chat_model(model, **options))
+        return cast(BaseChatModel, with_stream_usage(init_chat_model(model, **options)))
     except ImportError as error:
         raise ModelNotFoundError(f"The model {model!r} needs a package: {error}") from error
     except ValueError as error:
@@ -52,16 +55,14 @@ def with_stream_usage(model: Any) -> Any:
     langchain-openai asks for it at OpenAI's own host alone. A model that is changed is a copy;
     those inside of fallbacks and bound arguments are changed as well.
     """
-    if isinstance(model, RunnableWithFallbacks):
-        chain = cast(RunnableWithFallbacks[Any, Any], model)
-        inner = [with_stream_usage(one) for one in chain.runnables]
-        if all(new is old for new, old in zip(inner, chain.runnables, strict=True)):
-            return chain
-        return chain.model_copy(update={"runnable": inner[0], "fallbacks": inner[1:]})
-    if isinstance(model, RunnableBindingBase):
-        binding = cast(RunnableBindingBase[Any, Any], model)
-        bound = with_stream_usage(binding.bound)
-        return binding if bound is binding.bound else binding.model_copy(update={"bound": bound})
+    if isinstance(model, _CHAIN):
+        inner = [with_stream_usage(one) for one in model.runnables]
+        if all(new is old for new, old in zip(inner, model.runnables, strict=True)):
+            return model
+        return model.model_copy(update={"runnable": inner[0], "fallbacks": inner[1:]})
+    if isinstance(model, _BINDING):
+        bound = with_stream_usage(model.bound)
+        return model if bound is model.bound else model.model_copy(update={"bound": bound})
     if isinstance(model, BaseChatModel) and "stream_usage" in type(model).model_fields:
         value: bool | None = getattr(model, "stream_usage", None)
         chosen = "stream_usage" in model.model_fields_set and value is not None

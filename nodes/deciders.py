@@ -75,7 +75,7 @@ class ModelDecider:
 
     def prompt(self, view: SupervisorView) -> list[AnyMessage]:
         """Write what the model is sent: the rules, the conversation, what was said to it."""
-        return self._output.with_shape(self._messages(view), self._schema(view))
+        return self._output.prompt_for(self._messages(view), self._schema(view))
 
     def _ask(self, view: SupervisorView) -> Steps[AIMessage | SupervisorDecision]:
         if self._is_done(view):

@@ -21,6 +21,7 @@ from asterism.decisions import (
 )
 from asterism.effects import Call, Steps
 from asterism.errors import BadDecisionError, BudgetExceededError, RoutingError
+from asterism.errors.workflows import FALLBACK_WAY
 from asterism.messages import clean_text
 from asterism.nodes.guards import missing, missing_complaint
 from asterism.nodes.protocol import Told
@@ -215,8 +216,7 @@ def _fall_back(complaints: Sequence[tuple[str, str]], fallback: str | None) -> D
                 f"({METHOD_VARIABLE}, or --decisions on the command line)."
             )
         raise RoutingError(
-            f"The supervisor gave {tries}. It said: {said[-1]!r}.{hint} To go on instead, give "
-            "the builder fallback='ask_user', 'finish' or a participant.",
+            f"The supervisor gave {tries}. It said: {said[-1]!r}.{hint} {FALLBACK_WAY}",
             said=said,
             attempts=number,
             faults=complaints,

@@ -14,7 +14,13 @@ from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Steps, arun, run
 from asterism.nodes.deciders import describe_participants
 from asterism.nodes.protocol import Said
-from asterism.nodes.structured_output import Method, StructuredOutput, bind_inside, call_model
+from asterism.nodes.structured_output import (
+    Method,
+    StructuredOutput,
+    bind_inside,
+    call_model,
+    with_cache_mark,
+)
 from asterism.nodes.view import SupervisorView, asides, conversation
 from asterism.prompts import render
 from asterism.schemas import Schema, decision_schema, team_schema
@@ -88,7 +94,7 @@ class PlanningDecider:
             self._bound[names] = bind_inside(
                 self._output.model, lambda model: model.bind_tools(offered)
             )
-        said = yield from call_model(self._bound[names], self._messages(view))
+        said = yield from call_model(self._bound[names], self.prompt(view))
         check_call_names(said, [tool["function"]["name"] for tool in offered])
         if reports_wanted(said):
             return said
@@ -109,8 +115,8 @@ class PlanningDecider:
         """Write what the main agent is sent: the rules, the conversation, what was said to it."""
         messages = self._messages(view)
         if self._way == "tools":
-            return messages
-        return self._output.with_shape(messages, self._schema(view))
+            return with_cache_mark(messages, self._output.model)
+        return self._output.prompt_for(messages, self._schema(view))
 
     def _messages(self, view: SupervisorView) -> list[AnyMessage]:
         creation = ""

@@ -81,7 +81,7 @@ class StructuredOutput:
             method = self.method
             try:
                 bound = self._bind(schema, strict)
-                said = yield from call_model(bound, self.with_shape(messages, schema), config)
+                said = yield from call_model(bound, self.prompt_for(messages, schema), config)
             except (GraphBubbleUp, AsterismError):
                 raise
             except Exception as error:
@@ -95,8 +95,15 @@ class StructuredOutput:
             check_call_names(said, [_name(schema)])
             return said
 
-    def with_shape(self, messages: Sequence[AnyMessage], schema: Any) -> list[AnyMessage]:
-        """Add the fields of the object to the prompt's rules where nothing else names them."""
+    def prompt_for(self, messages: Sequence[AnyMessage], schema: Any) -> list[AnyMessage]:
+        """Write a prompt as this model needs it.
+
+        It names the fields of the object where nothing else does, and has a mark where a cache
+        asks for one.
+        """
+        return with_cache_mark(self._with_shape(messages, schema), self.model)
+
+    def _with_shape(self, messages: Sequence[AnyMessage], schema: Any) -> list[AnyMessage]:
         if self.method != "json":
             return list(messages)
         shape = describe_shape(_parameters(schema))
@@ -168,6 +175,34 @@ def call_model(
     return said
 
 
+def with_cache_mark(messages: Sequence[AnyMessage], model: Any) -> list[AnyMessage]:
+    """Mark the rules of a prompt for Anthropic's cache, which keeps nothing by itself.
+
+    What stands before the mark is kept: the tools, which come first there, and the rules.
+    """
+    first = messages[0] if messages else None
+    if not isinstance(first, SystemMessage) or not isinstance(first.content, str):
+        return list(messages)
+    if not all(_is_a(one, "ChatAnthropic") for one in _all_inside(model)):
+        return list(messages)
+    block: dict[str, Any] = {"type": "text", "text": first.content}
+    marked = [{**block, "cache_control": {"type": "ephemeral"}}]
+    return [first.model_copy(update={"content": marked}), *messages[1:]]
+
+
+def _is_a(model: Any, name: str) -> bool:
+    """Whether a model is of a class that need not be installed."""
+    return any(kind.__name__ == name for kind in type(model).__mro__)
+
+
+def _all_inside(model: Any) -> list[Any]:
+    """Return the chat models inside of fallbacks and bound arguments."""
+    if (first := getattr(model, "runnable", None)) is not None:
+        return [one for part in (first, *model.fallbacks) for one in _all_inside(part)]
+    bound = getattr(model, "bound", None)
+    return [model] if bound is None else _all_inside(bound)
+
+
 class MethodRefusedError(Exception):
     """The class of a model does not offer a method."""
 
@@ -191,7 +226,7 @@ def bind_method(
     if method == "json":
         return cast(Runnable[Any, AIMessage], model)
     enforced = strict and _is_strict(model)
-    if strict and any(kind.__name__ == "ChatOllama" for kind in type(model).__mro__):
+    if strict and _is_a(model, "ChatOllama"):
         schema = flat_schema(schema)
     if enforced:
         schema = strict_schema(schema)

@@ -11,6 +11,7 @@ from rich.table import Table
 from asterism.cli.terminal import ERRORS, FAILED, STOPPED, SafeConsole
 from asterism.defaults import METHOD_VARIABLE, Method
 from asterism.errors import AsterismError
+from asterism.errors.workflows import FALLBACK_WAY
 from asterism.redaction import describe_error
 
 Model = Annotated[str, typer.Option(envvar="ASTERISM_MODEL", help="provider:model, or offline.")]
@@ -50,7 +51,7 @@ def exit_with(work: Coroutine[Any, Any, int]) -> None:
     except (KeyboardInterrupt, asyncio.CancelledError):
         code = STOPPED
     except AsterismError as error:
-        ERRORS.print(str(error), style="red", markup=False)
+        ERRORS.print(_with_ways_out(str(error)), style="red", markup=False)
         code = FAILED
     except BaseException as error:
         if os.environ.get("ASTERISM_DEBUG"):
@@ -58,6 +59,15 @@ def exit_with(work: Coroutine[Any, Any, int]) -> None:
         ERRORS.print(_sentence(error), style="red", markup=False)
         code = FAILED
     raise typer.Exit(code)
+
+
+def _with_ways_out(text: str) -> str:
+    """Name the ways out that there are on a command line, where there is no builder."""
+    ways = "Try another --model"
+    if "--decisions" not in text:
+        ways += f", or --decisions json_schema or json ({METHOD_VARIABLE})"
+    text = text.replace(FALLBACK_WAY, f"{ways}; see `asterism trace THREAD --tools`.")
+    return text.replace("go on with proceed()", "go on with `asterism resume THREAD`")
 
 
 def _sentence(error: BaseException) -> str:

@@ -53,6 +53,10 @@ class BadDecisionError(AsterismError, ValueError):
     code = "bad_decision"
 
 
+FALLBACK_WAY = "To go on instead, give the builder fallback='ask_user', 'finish' or a participant."
+"""The way out of a `RoutingError` for who has a builder."""
+
+
 class RoutingError(AsterismError, RuntimeError):
     """No valid decision came within the bound, and no fallback was configured."""
 

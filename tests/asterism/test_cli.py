@@ -268,3 +268,17 @@ def test_arguments_that_are_no_text_are_cleaned_or_refused(db: str) -> None:
         refused = asterism(*arguments, "--db", db)
         assert (refused.returncode, refused.stdout) == (1, "")
         assert refused.stderr.startswith(r"The thread id is 'a\udcffb'.")
+
+
+def test_the_ways_out_of_bad_decisions_exist_on_the_command_line(llmock: LLMock, db: str) -> None:
+    for _ in range(9):
+        llmock.reply("I would rather talk about the weather.")
+    request = ("run", "event_planning", "A party", "--thread", "talk", "--db", db)
+    result = cli(*request, "--model", "openai:gpt-5-mini")
+    said = " ".join(result.stderr.split())
+    assert result.exit_code == 1
+    assert "the builder" not in said
+    for way in ("--decisions", "ASTERISM_DECISIONS", "another --model", "asterism trace"):
+        assert way in said
+    drawn = cli("trace", "talk", "--db", db, "--tools").stdout
+    assert "gives no valid decision" in drawn and "talk about the weather" in drawn

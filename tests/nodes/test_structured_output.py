@@ -1,6 +1,7 @@
 """How a model is asked for an object, and what it learns of its model."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -200,3 +201,45 @@ async def test_an_answer_that_cannot_be_read_is_repaired(reply: Any) -> None:
     assert "That does not work" in model.calls[1].messages[-1].text
     again = ScriptedChatModel(script=script)
     assert said(await shop(again).build().ainvoke(REQUEST)) == ["3 dollars"]
+
+
+class ChatAnthropic(ScriptedChatModel):
+    """A model that is known by the name of its class alone."""
+
+
+MARKED: dict[str, tuple[Callable[[Any], Any], bool]] = {
+    "the model itself": (lambda model: model, True),
+    "bound arguments": (lambda model: model.bind(temperature=0), True),
+    "fallbacks of its kind": (
+        lambda model: model.with_fallbacks([ChatAnthropic(script=[])]),
+        True,
+    ),
+    "a fallback that knows no marks": (
+        lambda model: model.with_fallbacks([ScriptedChatModel(script=[])]),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("how", MARKED)
+async def test_the_rules_are_marked_for_anthropics_cache(how: str) -> None:
+    wrap, marked = MARKED[how]
+    model = ChatAnthropic(script=[{"next_agent": "clerk"}, {"next_agent": None}])
+    result = shop(wrap(model)).build().invoke(REQUEST)  # pyright: ignore[reportArgumentType]
+    assert result["status"] == "completed"
+    first, second = (call.messages for call in model.calls)
+    assert first[0] == second[0]
+    if not marked:
+        assert isinstance(first[0].content, str)
+        return
+    content: Any = first[0].content
+    [block] = content
+    assert block["cache_control"] == {"type": "ephemeral"}
+    assert block["text"].startswith("You are the supervisor")
+    assert all("cache_control" not in str(message.content) for message in second[1:])
+
+
+def test_another_models_rules_are_a_plain_text() -> None:
+    model = ScriptedChatModel(script=[{"next_agent": None}])
+    shop(model).build().invoke(REQUEST)  # pyright: ignore[reportArgumentType]
+    assert isinstance(model.calls[0].messages[0].content, str)
