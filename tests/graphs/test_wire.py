@@ -25,7 +25,7 @@ from asterism import Participant, SupervisorWorkflowBuilder
 FOLDER = Path(__file__).parents[1] / "data" / "wire"
 STEPS = ("decision", "visit", "visit after the tool", "last decision", "structured finish")
 NAMES = ["trains", "hotels"]
-TRIP = {"city": "Rome", "travellers": 2}
+TRIP: dict[str, Any] = {"city": "Rome", "travellers": 2}
 SCRIPT: Sequence[tuple[str, Mapping[str, Any]] | str] = (
     ("SupervisorDecision", {"next_agent": "trains", "instruction": "Price two tickets to Rome."}),
     ("ticket_price", TRIP),
