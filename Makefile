@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUEST := Plan a corporate holiday party for 50 people in Seattle on December 15th
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui ui-test lint format studio notebooks docs bench bench-peers eval real torture mutants audit clean
+.PHONY: help demo test newest ui ui-test lint format studio notebooks docs bench bench-peers eval real torture mutants audit clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,17 @@ demo: $(VENV)/installed ## Plan an event with the offline model: no key, no netw
 # where the environment forbids bytecode.
 test: $(VENV)/developed ## Run the tests
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal
+
+# The newest interpreter found that is declared, and the newest version of each package: run it
+# before a release.
+NEWEST = $(shell for p in python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python3 python3.12 \
+	$(HOME)/.pyenv/versions/3.12.*/bin/python3 $(PYTHON); do \
+	"$$p" --version >/dev/null 2>&1 && echo "$$p" && break; done)
+
+newest: ## Run the tests on the newest Python and packages, without constraints
+	$(NEWEST) -m venv .venvs/newest
+	.venvs/newest/bin/pip install --quiet --upgrade -e '.[dev]'
+	PYTHONDONTWRITEBYTECODE= .venvs/newest/bin/python -m pytest -n 4 --dist worksteal
 
 # What the browser needs is not in [dev]: 100 MB that no other target uses. Where it cannot be
 # installed, the tests are skipped and say why. The pictures are in out/ui.

@@ -118,9 +118,16 @@ def checked(found: CheckpointTuple) -> CheckpointTuple:
         for task, channel, value in found.pending_writes or ():
             if not all(isinstance(part, str) for part in cast(tuple[Any, ...], (task, channel))):
                 raise TypeError(f"a write has the place {task!r:.80}, {channel!r:.80}")
-            if channel == INTERRUPT and not all(isinstance(item, Interrupt) for item in value):
+            if channel == INTERRUPT and not _is_question(value):
                 raise TypeError(f"a question is {value!r:.80}")
     return found
+
+
+def _is_question(value: object) -> bool:
+    """Whether a value may stand in the channel of questions; other savers store dicts there."""
+    if isinstance(value, list | tuple):
+        return all(isinstance(item, Interrupt) for item in cast(Sequence[object], value))
+    return isinstance(value, dict)
 
 
 def listed(saver: Saver, config: RunnableConfig) -> Call:

@@ -28,7 +28,11 @@ class Entry(TypedDict):
     input_tokens: int
     cached_input_tokens: int
     """Those of the input tokens that the provider had in its cache."""
+    cache_write_tokens: NotRequired[int]
+    """Those that the provider has put into its cache, where it says so."""
     output_tokens: int
+    estimated: NotRequired[bool]
+    """Whether the tokens, and so the cost, are an estimate: the answers told none."""
     seconds: float
     cost_usd: str | None
     """A decimal number of US dollars. None: the price of the model is not known."""
@@ -42,7 +46,12 @@ class Usage:
     """Model calls; those that a cache answered are not counted, those that failed are."""
     input_tokens: int = 0
     cached_input_tokens: int = 0
+    """Those of the input tokens that providers had in their caches."""
+    cache_write_tokens: int = 0
+    """Those that providers have put into their caches."""
     output_tokens: int = 0
+    estimated_tokens: int = 0
+    """Those of all tokens that are an estimate, because the answers told none."""
     seconds: float = 0.0
     """The time in model and tool calls."""
     cost_usd: Decimal = Decimal(0)
@@ -54,6 +63,11 @@ class Usage:
     def tokens(self) -> int:
         """Input and output tokens."""
         return self.input_tokens + self.output_tokens
+
+    @property
+    def cache_hit_rate(self) -> float:
+        """The part of the input tokens that providers had in their caches, from 0 to 1."""
+        return self.cached_input_tokens / self.input_tokens if self.input_tokens else 0.0
 
     @property
     def cost_in_cents(self) -> Decimal:
@@ -79,7 +93,13 @@ class Usage:
             calls=sum(entry["calls"] for entry in models),
             input_tokens=sum(entry["input_tokens"] for entry in models),
             cached_input_tokens=sum(entry["cached_input_tokens"] for entry in models),
+            cache_write_tokens=sum(entry.get("cache_write_tokens", 0) for entry in models),
             output_tokens=sum(entry["output_tokens"] for entry in models),
+            estimated_tokens=sum(
+                entry["input_tokens"] + entry["output_tokens"]
+                for entry in models
+                if entry.get("estimated")
+            ),
             seconds=sum(entry["seconds"] for entry in found),
             cost_usd=sum((Decimal(e["cost_usd"]) for e in found if e["cost_usd"]), Decimal(0)),
             unknown=frozenset(e.get("model", "") for e in models if e["cost_usd"] is None),
@@ -90,8 +110,10 @@ class Usage:
         rows = [
             ("model calls", f"{self.calls:,}"),
             ("input tokens", f"{self.input_tokens:,}"),
-            ("of them cached", f"{self.cached_input_tokens:,}"),
+            ("of them cached", f"{self.cached_input_tokens:,} ({self.cache_hit_rate:.0%})"),
+            ("of them written to a cache", f"{self.cache_write_tokens:,}"),
             ("output tokens", f"{self.output_tokens:,}"),
+            ("of all tokens estimated", f"{self.estimated_tokens:,}"),
             ("time in calls", f"{self.seconds:.3f} s"),
             ("cost", f"${self.cost_usd}{prices}"),
         ]
@@ -105,7 +127,7 @@ def joined(line: Entry, entry: Entry) -> Entry:
         if line["cost_usd"] is None or entry["cost_usd"] is None
         else str(Decimal(line["cost_usd"]) + Decimal(entry["cost_usd"]))
     )
-    return {
+    sums: Entry = {
         **line,
         "calls": line["calls"] + entry["calls"],
         "input_tokens": line["input_tokens"] + entry["input_tokens"],
@@ -114,6 +136,9 @@ def joined(line: Entry, entry: Entry) -> Entry:
         "seconds": round(line["seconds"] + entry["seconds"], 6),
         "cost_usd": cost,
     }
+    if written := line.get("cache_write_tokens", 0) + entry.get("cache_write_tokens", 0):
+        sums["cache_write_tokens"] = written
+    return sums
 
 
 def lines_of(values: Mapping[str, Any]) -> list[Entry]:

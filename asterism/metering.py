@@ -34,7 +34,16 @@ class Metering(Protocol):
     gate: Gate
     """The budgets that hold for the calls."""
 
-    def began(self, run: UUID, name: str, facts: Mapping[str, Any], *, tool: bool = False) -> None:
+    def began(
+        self,
+        run: UUID,
+        name: str,
+        facts: Mapping[str, Any],
+        *,
+        tool: bool = False,
+        sent: Sequence[BaseMessage] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         """Note that a call begins."""
         ...
 
@@ -52,8 +61,17 @@ class Metering(Protocol):
         """Note that a model has answered."""
         ...
 
-    def failed(self, run: UUID, error: BaseException | None = None) -> None:
+    def failed(
+        self,
+        run: UUID,
+        error: BaseException | None = None,
+        response: LLMResult | None = None,
+    ) -> None:
         """Note that a model call has failed."""
+        ...
+
+    def heard(self, run: UUID, characters: int) -> None:
+        """Note that a part of an answer has come."""
         ...
 
     def worked(self, run: UUID, output: object, error: BaseException | None = None) -> None:
@@ -105,23 +123,32 @@ class CallHandler(_CallsOnly):
     ) -> None:
         """Note that a model call begins, once there is room for it."""
         facts = metadata or {}
-        self._meter.began(run_id, str(facts.get("ls_model_name") or ""), facts)
+        options = as_dict(kwargs.get("invocation_params"))
+        name = str(facts.get("ls_model_name") or "")
+        self._meter.began(run_id, name, facts, sent=messages[0], options=options)
         gate = self._meter.gate
         if gate and not self._is_async():
-            options = as_dict(kwargs.get("invocation_params"))
             try:
                 gate.enter(*self._meter.estimate(run_id, messages[0], options))
             except BaseException:
                 self._meter.forget(run_id)
                 raise
 
+    def on_llm_new_token(
+        self, token: str | list[Any], *, chunk: Any = None, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Note a part of an answer, for when the rest does not come."""
+        calls = getattr(getattr(chunk, "message", None), "tool_call_chunks", None) or ()
+        length = len(token) if isinstance(token, str) else len(str(token))
+        self._meter.heard(run_id, length + sum(len(call["args"] or "") for call in calls))
+
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Count an answer."""
         self._meter.answered(run_id, response)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """Count a failure."""
-        self._meter.failed(run_id, error)
+        """Count a failure, with what was answered before it."""
+        self._meter.failed(run_id, error, kwargs.get("response"))
 
     def on_tool_start(
         self,

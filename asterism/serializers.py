@@ -1,11 +1,12 @@
 """How checkpoints are written and read: as data, never as code, and encrypted on request."""
 
 import hashlib
+import inspect
 import json
 import logging
 import os
 import sys
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
@@ -288,13 +289,26 @@ def _strict(saver: object) -> StrictSerializer | None:
 
 
 def types_in_state(graph: Any) -> set[type]:
-    """Return the models, dataclasses and enums that the state of a graph names, in any depth."""
+    """Return the models, dataclasses and enums that the state of a graph names, in any depth.
+
+    An agent's `response_format` counts, too: its state holds the object, and names no type of it.
+    """
     found: set[type] = set()
     schemas: Iterable[Any] = getattr(getattr(graph, "builder", None), "schemas", ())
     values = (getattr(channel, "ValueType", None) for channel in graph.channels.values())
-    for annotation in (*schemas, *values):
+    for annotation in (*schemas, *values, *_response_schemas(graph)):
         _collect(annotation, found, set())
     return found
+
+
+def _response_schemas(graph: Any) -> Iterator[Any]:
+    """Yield the schemas of structured responses, which an agent's nodes hold."""
+    for node in graph.nodes.values():
+        function = getattr(getattr(node, "bound", None), "func", None)
+        if inspect.isfunction(function):
+            for held in inspect.getclosurevars(function).nonlocals.values():
+                if type(held).__module__ == "langchain.agents.structured_output":
+                    yield getattr(held, "schema", None)
 
 
 def _collect(annotation: Any, found: set[type], seen: set[int]) -> None:

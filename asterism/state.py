@@ -205,6 +205,9 @@ class WorkflowState(WorkflowOutput):
     compaction: dict[str, Any] | None
     """What stands for the beginning of the conversation in the supervisor's prompts; it has the
     fields of `asterism.compaction.Compaction`."""
+    tries: dict[str, Any] | None
+    """The bad answers before the latest decision, and whether none followed; see
+    `asterism.nodes.deciding.tries_of`."""
     running: list[str]
     """The tasks of its plan that have begun and have no report yet."""
 

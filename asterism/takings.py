@@ -53,6 +53,25 @@ def answer_of(response: LLMResult) -> AIMessage | None:
     return None
 
 
+def has_usage(message: AIMessage | None) -> bool:
+    """Whether an answer tells how many tokens it took."""
+    usage = as_dict(message.usage_metadata if message else None)
+    return "input_tokens" in usage or "output_tokens" in usage
+
+
+def is_of_model(message: AIMessage) -> bool:
+    """Whether a stored message is the answer of a model, and not of a function."""
+    named = "model_name" in message.response_metadata
+    return named or (message.id or "").startswith(("lc_run-", "run-"))
+
+
+def says_anything(message: AIMessage | None) -> bool:
+    """Whether an answer has begun: a failure before its first word was not answered."""
+    return message is not None and bool(
+        message.text or message.tool_calls or message.invalid_tool_calls
+    )
+
+
 def is_from_cache(message: AIMessage | None) -> bool:
     """Whether LangChain's cache gave an answer: it marks its usage so."""
     return as_dict(message.usage_metadata if message else None).get("total_cost") == 0

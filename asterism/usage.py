@@ -14,12 +14,21 @@ from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import LLMResult
 
 from asterism.budgets import Gate, scopes_of
+from asterism.digests import CHARACTERS_PER_TOKEN
 from asterism.errors import ConfigurationError
 from asterism.ledger import Entry, Usage, joined
 from asterism.metering import CallHandler, Gatekeeper
-from asterism.plain import as_dict
+from asterism.plain import as_dict, as_list
 from asterism.prices import DEFAULT_PRICES, PriceTable
-from asterism.takings import answer_of, is_from_cache, told_entries, tool_cost
+from asterism.takings import (
+    answer_of,
+    has_usage,
+    is_from_cache,
+    is_of_model,
+    says_anything,
+    told_entries,
+    tool_cost,
+)
 
 OUTPUT_GUESS = 4_096
 """How many tokens a model is taken to answer with at most, where the call does not say."""
@@ -35,6 +44,17 @@ class _Open:
     name: str
     began: float
     tool: bool = False
+    sent: Sequence[BaseMessage] = ()
+    tools: Sequence[Any] = ()
+    """Those that a model was offered."""
+
+    heard: int = 0
+    """How many characters of the answer have been streamed."""
+
+    def tokens_sent(self) -> int:
+        """Estimate how many tokens were sent."""
+        shown: list[Any] = [found for tool in self.tools if (found := as_dict(tool))]
+        return count_tokens_approximately(self.sent, tools=shown)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +89,10 @@ class Meter:
         self._clock = clock
         self._lock = threading.RLock()
         self._open: dict[UUID, _Open] = {}
-        self._lines: dict[tuple[str, str, str, str], Entry] = {}
+        self._lines: dict[tuple[Any, ...], Entry] = {}
         self._watchers: list[Callable[[MeteredCall], None]] = []
         self._counted: set[str] = set()
+        self._taken: dict[str, list[Entry]] = {}
         self.gate = Gate()
         """The budgets that hold for the calls."""
         self.total = Usage()
@@ -106,7 +127,27 @@ class Meter:
         with self._lock:
             below = f"{by}/" if by else ""
             keys = [key for key in self._lines if key[0] == by or key[0].startswith(below)]
-            return [self._lines.pop(key) for key in keys]
+            lines = [self._lines.pop(key) for key in keys]
+            for above, taken in self._taken.items():
+                taken += [line for line in lines if f"{line['by']}/".startswith(f"{above}/")]
+            return lines
+
+    def note_taken(self, by: str, lines: list[Entry]) -> None:
+        """Add to `lines` what is taken of those below somebody, until `over(by)`."""
+        with self._lock:
+            self._taken[by] = lines
+
+    def put_back(self, lines: Iterable[Entry]) -> None:
+        """Keep lines that were taken for a state which nobody reads any more."""
+        with self._lock:
+            for line in lines:
+                self._keep(line)
+
+    def _keep(self, entry: Entry) -> None:
+        names = ("by", "task", "model", "tool", "estimated")
+        key = tuple(entry.get(name) for name in names)
+        line = self._lines.get(key)
+        self._lines[key] = entry if line is None else joined(line, entry)
 
     def over(self, by: str) -> None:
         """Note that whatever somebody had under way is over.
@@ -114,9 +155,8 @@ class Meter:
         LangChain tells of no end when an `ainvoke` is cancelled; what such a call had reserved
         would be kept from others.
         """
-        if not self._open:
-            return
         with self._lock:
+            self._taken.pop(by, None)
             left = [
                 (run, began.tool)
                 for run, began in self._open.items()
@@ -130,23 +170,35 @@ class Meter:
 
     def recall(self, by: str, task: str | None, messages: Iterable[BaseMessage]) -> None:
         """Count answers that an earlier process got and this one did not see."""
+        before: list[BaseMessage] = []
         for message in messages:
+            before.append(message)
             answer = message if isinstance(message, AIMessage) else None
             if answer is None or answer.id in self._counted or is_from_cache(answer):
                 continue
-            if answer.usage_metadata:
-                self._close(_Open(by, task, "", self._clock()), answer)
+            if has_usage(answer) or is_of_model(answer):
+                self._close(_Open(by, task, "", self._clock(), sent=before[:]), answer)
             for entry in told_entries(answer, by, task, self._prices):
                 self._note(entry, task, answer)
 
     # ---- what the handlers tell
 
-    def began(self, run: UUID, name: str, facts: Mapping[str, Any], *, tool: bool = False) -> None:
+    def began(
+        self,
+        run: UUID,
+        name: str,
+        facts: Mapping[str, Any],
+        *,
+        tool: bool = False,
+        sent: Sequence[BaseMessage] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         """Note that a call begins."""
         path = str(facts.get("participant_path") or "")
         if facts.get("participant") == "supervisor":
             path = f"{path}/supervisor" if path else "supervisor"
-        began = _Open(path, facts.get("task"), name, self._clock(), tool)
+        tools = as_list((options or {}).get("tools"))
+        began = _Open(path, facts.get("task"), name, self._clock(), tool, sent, tools)
         with self._lock:
             self._open[run] = began
 
@@ -199,12 +251,31 @@ class Meter:
         else:
             self._close(began, message, run)
 
-    def failed(self, run: UUID, error: BaseException | None = None) -> None:
-        """Note that a call has failed. It counts as a call; what it cost is not known here."""
+    def failed(
+        self,
+        run: UUID,
+        error: BaseException | None = None,
+        response: LLMResult | None = None,
+    ) -> None:
+        """Note that a call has failed; it counts as a call.
+
+        One that was cut off or cancelled has been sent, and is paid with what was answered until
+        then. What a provider refused costs nothing.
+        """
         with self._lock:
             began = self._open.pop(run, None)
-        if began is not None:
-            self._close(began, None, run, error)
+        if began is None:
+            return
+        message = answer_of(response) if response is not None else None
+        if not says_anything(message):
+            sent = began.heard or not isinstance(error, Exception)
+            message = AIMessage("") if sent else None
+        self._close(began, message, run, error)
+
+    def heard(self, run: UUID, characters: int) -> None:
+        """Note that a part of an answer has come."""
+        if began := self._open.get(run):
+            began.heard += characters
 
     def worked(self, run: UUID, output: object, error: BaseException | None = None) -> None:
         """Note that a tool is done, or has failed."""
@@ -221,24 +292,31 @@ class Meter:
         error: BaseException | None = None,
     ) -> None:
         usage: dict[str, Any] = dict(message.usage_metadata or {}) if message else {}
+        estimated = message is not None and not has_usage(message)
+        if message is not None and estimated:
+            said = began.heard // CHARACTERS_PER_TOKEN
+            if says_anything(message):
+                said = count_tokens_approximately([message])
+            usage = {"input_tokens": began.tokens_sent(), "output_tokens": said}
         details = as_dict(usage.get("input_token_details"))
         model = str((message.response_metadata.get("model_name") if message else "") or began.name)
         tokens = {
             "input_tokens": int(usage.get("input_tokens") or 0),
             "cached_input_tokens": int(details.get("cache_read") or 0),
+            "cache_write_tokens": int(details.get("cache_creation") or 0),
             "output_tokens": int(usage.get("output_tokens") or 0),
         }
-        written = int(details.get("cache_creation") or 0)
         try:
-            cost = self._prices.cost(model, cache_write_tokens=written, **tokens)
+            cost = self._prices.cost(model, **tokens)
         except ValueError:  # numbers that make no sense: the call is made, its price unknown
             cost = None
-        self._add(began, {"model": model}, message, cost=cost, run=run, error=error, **tokens)
+        what: dict[str, Any] = {"model": model, **({"estimated": True} if estimated else {})}
+        self._add(began, what, message, cost=cost, run=run, error=error, **tokens)
 
     def _add(
         self,
         began: _Open,
-        what: Mapping[str, str],
+        what: Mapping[str, Any],
         message: AIMessage | None,
         *,
         cost: Decimal | None,
@@ -257,6 +335,10 @@ class Meter:
         )
         if began.task:
             entry["task"] = began.task
+        if written := tokens.get("cache_write_tokens"):
+            entry["cache_write_tokens"] = written
+        if what.get("estimated"):
+            entry["estimated"] = True
         if "model" in what:
             entry["model"] = what["model"]
         else:
@@ -275,9 +357,7 @@ class Meter:
         with self._lock:
             if message is not None and message.id:
                 self._counted.add(message.id)
-            key = (entry["by"], task or "", entry.get("model", ""), entry.get("tool", ""))
-            line = self._lines.get(key)
-            self._lines[key] = entry if line is None else joined(line, entry)
+            self._keep(entry)
             usage = Usage.of([entry])
             self.total += usage
         self.gate.spend(scopes_of(entry["by"], task), usage, run)

@@ -76,7 +76,7 @@ def create_star(
     for name in undoing:
         star.add_node(name, create_undo_node(team.members), destinations=(SUPERVISOR,))
     star.add_node(HUMAN, create_human_node())
-    star.add_node(FINISH, create_finish_node(write))
+    star.add_node(FINISH, create_finish_node(write), input_schema=extended(SupervisorInput, keys))
     star.add_edge(START, BEGIN)
     star.add_edge(BEGIN, SUPERVISOR)
     star.add_edge(HUMAN, SUPERVISOR)

@@ -19,6 +19,9 @@ from langchain_core.utils.uuid import uuid7
 from asterism.effects import Steps, arun, run
 from asterism.state import Report
 
+STEPS_OF_FAILURE = 2
+"""Engine steps that must be left, this one too, to store what failed before it is raised."""
+
 Visits = Mapping[str, Callable[[], Steps[Report]]]
 """Visits to be started, by the name of the task."""
 
@@ -36,6 +39,8 @@ class Background:
         """The run of the workflow, which is open for as long as they run."""
         self.end: Mapping[str, str] | None = None
         """The `status`, the `reason` and the `answer` that the run ended with, once it has."""
+        self.failure: Exception | None = None
+        """What the run ends with, once the step after what was stored of it is reached."""
         self._threads: dict[str, Future[Report]] = {}
         self._tasks: dict[str, asyncio.Task[Report]] = {}
         self._pool: ThreadPoolExecutor | None = None

@@ -10,7 +10,13 @@ from langgraph.types import Overwrite
 from asterism.effects import Steps, StepsNode
 from asterism.nodes.routing import BEGIN
 
-_EMPTY: dict[str, Any] = {"decision": None, "running": [], "breach": None, "limits": {}}
+_EMPTY: dict[str, Any] = {
+    "decision": None,
+    "running": [],
+    "breach": None,
+    "limits": {},
+    "tries": None,
+}
 """What only the workflow itself reads, as a request begins. It is written where an earlier request
 has left something: each checkpoint names all channels that were ever written."""
 

@@ -21,6 +21,7 @@ from asterism.decisions import (
 )
 from asterism.effects import Call, Steps
 from asterism.errors import BadDecisionError, BudgetExceededError, RoutingError
+from asterism.messages import clean_text
 from asterism.nodes.guards import missing, missing_complaint
 from asterism.nodes.protocol import Told
 from asterism.nodes.reading import informed
@@ -29,10 +30,14 @@ from asterism.nodes.routing import latest_reports
 from asterism.nodes.structured_output import METHOD_VARIABLE
 from asterism.nodes.team import Creation
 from asterism.nodes.view import SupervisorView, report_texts
+from asterism.plain import shortened
 from asterism.redaction import describe_error, log_failure, redact
 from asterism.state import Decision
 
 _log = logging.getLogger(__name__)
+
+MAX_TRIES, TRY_LIMIT = 20, 500
+"""How many bad answers to one question are kept, and how many characters of each."""
 
 MAX_TASKS = 100
 """How many tasks a plan of a model has at most, unless something else is said."""
@@ -69,6 +74,8 @@ class Decided(NamedTuple):
     """The specs of the agents that it creates, by id."""
     update: Mapping[str, Any] = MappingProxyType({})
     """What its decider writes into the state itself."""
+    faults: Sequence[tuple[str, str]] = ()
+    """Each bad answer before it, with what is wrong with it."""
 
 
 def decide(
@@ -82,6 +89,7 @@ def decide(
     """Ask until a decision is valid or the bound is reached, then fall back."""
     names = tuple(view.participants)
     complaints = list(view.complaints)
+    known = len(complaints)
     lacking: list[str] = []
 
     put = partial(_ask, ask, rules.retry, on_retry)
@@ -93,6 +101,9 @@ def decide(
             if unread := report_texts(view.messages) and reports_wanted(said):
                 raise BadDecisionError(f"no more can be read of {', '.join(unread)}")
             decision = _read(said, names, creation, rules)
+        except RoutingError as error:
+            error.faults = (*complaints[known:], *error.faults)
+            raise
         except BadDecisionError as error:
             lacking = []
             complaints.append((said_text(said), str(error)))
@@ -103,14 +114,17 @@ def decide(
         lacking = missing(rules.require, view.reports) if decision.complete else []
         if not lacking:
             plain, agents = plain_decision(decision), created_agents(decision)
+            faults = complaints[known:]
             if told is None:
-                return Decided(plain, agents)
-            return Decided(told.noted(plain), agents, {**told.update, "messages": told.messages})
+                return Decided(plain, agents, faults=faults)
+            update = {**told.update, "messages": told.messages}
+            return Decided(told.noted(plain), agents, update, faults)
         complaints.append((said_text(said), missing_complaint(lacking)))
         view = replace(view, complaints=tuple(complaints))
+    faults = complaints[known:]
     if lacking:
-        return Decided(_insist(lacking, view))
-    return Decided(_fall_back(complaints, rules.fallback))
+        return Decided(_insist(lacking, view), faults=faults)
+    return Decided(_fall_back(faults, rules.fallback), faults=faults)
 
 
 def _read(
@@ -171,6 +185,7 @@ def _ask(
             "when the cause is gone.",
             said=[said],
             attempts=policy.max_attempts,
+            faults=[("", said)],
         ) from error
 
 
@@ -204,6 +219,7 @@ def _fall_back(complaints: Sequence[tuple[str, str]], fallback: str | None) -> D
             "the builder fallback='ask_user', 'finish' or a participant.",
             said=said,
             attempts=number,
+            faults=complaints,
         )
     log_failure(_log, "the supervisor gave %s; fallback=%r is followed", tries, fallback)
     if fallback == "finish":
@@ -211,6 +227,22 @@ def _fall_back(complaints: Sequence[tuple[str, str]], fallback: str | None) -> D
     if fallback == "ask_user":
         return question_of("I could not decide how to go on. What should be done next?")
     return visit_of(fallback)
+
+
+def tries_of(name: str, faults: Sequence[tuple[str, str]], *, failed: bool) -> dict[str, Any]:
+    """Write bad answers down for the state: shortened, and without secrets.
+
+    Args:
+        name: Tells them from those of another decision.
+        faults: Each bad answer, with what is wrong with it.
+        failed: Whether no decision followed.
+    """
+
+    def short(text: str) -> str:
+        return shortened(clean_text(redact(shortened(text, 2 * TRY_LIMIT))), TRY_LIMIT)
+
+    shown = [{"said": short(said), "fault": short(fault)} for said, fault in faults[:MAX_TRIES]]
+    return {"id": name, "failed": failed, "tries": shown}
 
 
 def plain_decision(decision: SupervisorDecision) -> Decision:

@@ -7,6 +7,8 @@ from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command
 from pydantic import BaseModel, ValidationError
 
 from asterism.compaction import Compaction
@@ -14,11 +16,14 @@ from asterism.decisions import answer_fault, is_decision, read_objects, said_tex
 from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
+from asterism.ledger import Usage
 from asterism.messages import clean, clean_text, with_media, words_of
 from asterism.model_input import prepare_messages
+from asterism.nodes.background import STEPS_OF_FAILURE
 from asterism.nodes.compacting import Compactor
-from asterism.nodes.context import meter_of, path_of, workflow_path
+from asterism.nodes.context import background_of, meter_of, path_of, workflow_path
 from asterism.nodes.cutting import Write
+from asterism.nodes.engine import has_saver
 from asterism.nodes.lifetime import note_end
 from asterism.nodes.routing import FINISH, SUPERVISOR
 from asterism.nodes.structured_output import Method, StructuredOutput
@@ -59,7 +64,25 @@ COMPLETE = "the supervisor found the request complete"
 def create_finish_node(write: Writer) -> StepsNode:
     """Create the node that ends a run: the answer, a true status and a reason."""
 
-    def finish(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
+    def finish(state: Any, config: RunnableConfig) -> Steps[dict[str, Any] | Command[Any]]:
+        background = background_of(config)
+        if background.failure is not None:
+            raise background.failure
+        try:
+            return (yield from conclude(state, config))
+        except (GraphBubbleUp, BudgetExceededError):
+            raise
+        except Exception as error:
+            if not has_saver(config) or state["remaining_steps"] < STEPS_OF_FAILURE:
+                raise
+            lines = meter_of(config).take(workflow_path(config))
+            if not Usage.of(lines).tokens:
+                meter_of(config).put_back(lines)
+                raise
+            background.failure = error  # a node that raises stores nothing
+            return Command(update={"usage": lines}, goto=FINISH)
+
+    def conclude(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
         decision: dict[str, Any] = state.get("decision") or {}
         end: dict[str, str] = decision.get("end") or {}
         if decision.get("answer"):

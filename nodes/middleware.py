@@ -33,10 +33,17 @@ ENDS_VISIT = (
     BudgetExceededError,
     CancelledError,
     CircuitOpenError,
+    ConnectionError,
+    MemoryError,
     NodeCancelledError,
+    RuntimeError,
     StorageError,
+    TimeoutError,
 )
-"""The errors of tools that no model can mend: they end the visit. Interrupts do so anyhow."""
+"""The errors of tools that no model can mend: they end the visit. Interrupts do so anyhow.
+
+What is down or broken stays so however the tool is called; a `RetryPolicy` sees to that.
+"""
 
 
 def tool_error_text(error: Exception, name: str = "") -> str:

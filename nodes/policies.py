@@ -19,6 +19,7 @@ from asterism.effects import Call, Steps, arun, run
 from asterism.errors import AgentTimeoutError, BudgetExceededError
 from asterism.events import WorkflowEventType, tell
 from asterism.fences import Fence
+from asterism.ledger import Entry
 from asterism.nodes.engine import fenced_config
 from asterism.nodes.retrying import SLEEP, Sleep, retried, tell_retry
 from asterism.resilience import (
@@ -52,6 +53,8 @@ class Attempts:
     taken: int = 0
     state: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What the latest one has come to, where nothing is stored."""
+    lines: list[Entry] = field(default_factory=list[Entry])
+    """What the latest one of a workflow has counted for itself, where nothing is stored."""
 
 
 @dataclass(frozen=True, kw_only=True)

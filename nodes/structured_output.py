@@ -82,6 +82,8 @@ class StructuredOutput:
             try:
                 bound = self._bind(schema, strict)
                 said = yield from call_model(bound, self.with_shape(messages, schema), config)
+            except (GraphBubbleUp, AsterismError):
+                raise
             except Exception as error:
                 if not self._is_refused(error):
                     raise

@@ -13,10 +13,11 @@ from langgraph.types import Command
 
 from asterism.compaction import Compaction
 from asterism.effects import Call, Steps, StepsNode
-from asterism.errors import BudgetExceededError
+from asterism.errors import BudgetExceededError, RoutingError
 from asterism.events import WorkflowEventType, is_told, tell
+from asterism.nodes.background import STEPS_OF_FAILURE
 from asterism.nodes.compacting import Compactor
-from asterism.nodes.context import meter_of, path_of, workflow_path
+from asterism.nodes.context import background_of, meter_of, path_of, workflow_path
 from asterism.nodes.deciding import (
     Decided,
     Rules,
@@ -26,7 +27,9 @@ from asterism.nodes.deciding import (
     decide,
     ending,
     question_of,
+    tries_of,
 )
+from asterism.nodes.engine import has_saver
 from asterism.nodes.guards import goes_round, same_visit, stall_complaint, stalled
 from asterism.nodes.looking import looking
 from asterism.nodes.protocol import AnyDecider, caller
@@ -68,6 +71,22 @@ def create_supervisor_node(
     nodes = frozenset(team.members)
 
     def supervise(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
+        background = background_of(config)
+        if background.failure is not None:
+            raise background.failure
+        try:
+            return (yield from follow(state, config))
+        except RoutingError as error:
+            if not has_saver(config) or state["remaining_steps"] < STEPS_OF_FAILURE:
+                raise
+            background.failure = error  # a node that raises stores nothing
+            faults = error.faults or [("", str(error))]
+            update: dict[str, Any] = {"tries": tries_of(new_id(), faults, failed=True)}
+            if lines := meter_of(config).take(path_of(config, SUPERVISOR)):
+                update["usage"] = lines
+            return Command(update=update, goto=SUPERVISOR)
+
+    def follow(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
         taken: int = state.get("iterations") or 0
         decided: Decided | None = None
         compaction: Compaction | None = None
@@ -104,6 +123,9 @@ def create_supervisor_node(
         update = decision_update(decision, taken)
         if decided is not None:
             update |= decided.update
+        faults = decided.faults if decided is not None else ()
+        if faults or state.get("tries"):
+            update["tries"] = tries_of(new_id(), faults, failed=False) if faults else None
         if compaction:
             update["compaction"] = compaction
         if update["status"] == state.get("status"):
@@ -114,12 +136,13 @@ def create_supervisor_node(
             tell(config, WorkflowEventType.BUDGET_EXCEEDED, path=workflow_path(config), **found)
         if is_told(config):
             _tell_decision(config, decision, taken)
-        if lines := meter_of(config).take(path_of(config, SUPERVISOR)):
-            update["usage"] = lines
         if decided is not None and decided.agents:
             update["agents"] = {**(state.get("agents") or {}), **decided.agents}
         after = {**state, **update}
-        return Command(update=update, goto=route(after, team.live(after)))
+        goto = route(after, team.live(after))
+        if lines := meter_of(config).take(path_of(config, SUPERVISOR)):
+            update["usage"] = lines
+        return Command(update=update, goto=goto)
 
     return StepsNode(supervise, name=SUPERVISOR, graphs=tuple(getattr(decider, "graphs", ())))
 

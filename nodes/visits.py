@@ -21,6 +21,7 @@ from asterism.errors import (
 )
 from asterism.events import WorkflowEventType, is_told, tell
 from asterism.idempotency import CALLS, HANDOFF, counter
+from asterism.ledger import lines_of
 from asterism.messages import with_media
 from asterism.nodes.context import meter_of, path_of, workflow_path
 from asterism.nodes.engine import (
@@ -65,6 +66,8 @@ def create_visitor(member: Member) -> Visitor:
 
     def visiting(visit: Visit, this: Try) -> Visiting:
         def attempt(this: Try) -> Visiting:
+            meter.put_back(this.attempts.lines)  # of a workflow that begins anew
+            this.attempts.lines.clear()
             this.attempts.taken += 1
             this.attempts.state = {}
             values = yield from _turn(member, visit, this)
@@ -79,6 +82,8 @@ def create_visitor(member: Member) -> Visitor:
         own = _scopes(member, path, visit.get("task"), above)
         for scope in own:
             meter.gate.add(scope)
+        if member.is_workflow and not has_saver(this.config):
+            meter.note_taken(path, this.attempts.lines)
         what = {"path": path, "handoff": visit["id"], "task": visit.get("task")}
         told = is_told(this.config)
         if told:
@@ -111,13 +116,18 @@ def create_visitor(member: Member) -> Visitor:
             if isinstance(error, BudgetExceededError) and (
                 error.asks or error.scope not in [scope.name for scope in own]
             ):
+                if not error.asks:
+                    left = yield from _state_left(member, visit, this)
+                    meter.put_back(lines_of(left) or this.attempts.lines)
                 raise  # it is for the workflow to see to
             failure = error
+            left = yield from _state_left(member, visit, this)
+            meter.put_back(lines_of(left) or this.attempts.lines)
             report = failed_report(
                 visit,
                 failure_kind(error),
                 describe_error(error),
-                text=(yield from _said(member, visit, this, error)),
+                text=_said(visit, left, error),
                 attempts=max(1, this.attempts.taken),
             )
             report["traceback"] = traceback_of(error)
@@ -190,7 +200,7 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
         last = yield from _last(member, visit, this.config)
         stored: Mapping[str, Any] = last.metadata or {}
         same = stored.get(HANDOFF) == visit["id"]
-        if same:
+        if same and not again:  # an earlier attempt is counted already
             _recall(meter_of(this.config), member, visit, last.values, this.config)
         if same and answers_others(this.config, last):
             raise GraphInterrupt(last.interrupts)
@@ -286,7 +296,7 @@ def _handed_over(member: Member, visit: Visit, this: Try, sent: Command[Any]) ->
         if names
         else ""
     )
-    text = yield from _said(member, visit, this)
+    text = _said(visit, (yield from _state_left(member, visit, this)))
     if has_saver(this.config):
         graph = member.graph
         place = {"configurable": detached(this.config, visit["participant"])}
@@ -312,14 +322,18 @@ def _recall(
     meter.recall(path_of(config, member.name), visit.get("task"), new_messages(visit, values))
 
 
-def _said(member: Member, visit: Visit, this: Try, error: Exception | None = None) -> Steps[str]:
-    """Return what a participant had said when it failed."""
+def _state_left(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
+    """Return the state that a participant had come to when it failed."""
+    if not has_saver(this.config):
+        return this.attempts.state
+    last = yield from _last(member, visit, this.config)
+    return last.values if (last.metadata or {}).get(HANDOFF) == visit["id"] else {}
+
+
+def _said(visit: Visit, values: Mapping[str, Any], error: Exception | None = None) -> str:
+    """Return what a participant had said when it failed, given the state that it left."""
     if isinstance(error, RemoteFailedError) and error.said:
         return error.said
-    values: Mapping[str, Any] = this.attempts.state
-    if has_saver(this.config):
-        last = yield from _last(member, visit, this.config)
-        values = last.values if (last.metadata or {}).get(HANDOFF) == visit["id"] else {}
     try:
         return said_in(visit, values)
     except (TypeError, ValueError):  # what stands under `messages` may be the very fault

@@ -1,5 +1,6 @@
 import gc
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,10 @@ from asterism.storage import open_checkpointer
 from tests.databases import Server, serving
 
 os.environ["LANGSMITH_TRACING"] = "false"  # nothing leaves the machine, and exits are not delayed
+
+# A job in the background ignores Ctrl-C, and would hand that on to the processes of tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is slow, not wrong: no example fails by the clock.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -25,7 +25,7 @@ LAYERS = [
     },
     {"personality", "vectors"},
     {"agents", "compaction", "digests", "files", "historycache", "messages", "tasks", "underway"},
-    {"decisions"},
+    {"decisions", "model_input"},
     {"schemas"},
     {"state"},
     {

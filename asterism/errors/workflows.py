@@ -58,12 +58,21 @@ class RoutingError(AsterismError, RuntimeError):
 
     code = "routing_failed"
 
-    def __init__(self, message: str, *, said: Sequence[str] = (), attempts: int = 0) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        said: Sequence[str] = (),
+        attempts: int = 0,
+        faults: Sequence[tuple[str, str]] = (),
+    ) -> None:
         super().__init__(message)
         self.said: tuple[str, ...] = tuple(said)
         """What the decider answered, one text per attempt."""
         self.attempts = attempts
         """How often the decider was asked."""
+        self.faults: tuple[tuple[str, str], ...] = tuple(faults)
+        """Each bad answer, with what is wrong with it."""
 
 
 class ThreadBusyError(AsterismError, RuntimeError):

@@ -19,7 +19,7 @@ from asterism.events.model import (
     WorkflowEvent,
 )
 from asterism.plain import plain_facts
-from asterism.redaction import log_failure, message_of
+from asterism.redaction import describe_error, log_failure
 
 _log = logging.getLogger(__name__)
 
@@ -218,7 +218,7 @@ class EventBus:
 
     def _failed(self, listener: Listener, event: Event, error: BaseException) -> None:
         name = getattr(listener.handler, "__qualname__", None) or repr(listener.handler)
-        said = f"{type(error).__name__}: {message_of(error)}"
+        said = describe_error(error)
         with self._lock:
             earlier = self._failures.get(listener)
             self._failures[listener] = (

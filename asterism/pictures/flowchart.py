@@ -11,6 +11,7 @@ from asterism.pictures.phrases import (
     summary,
     title_of,
     tools_line,
+    try_line,
 )
 from asterism.pictures.record import RequestRecord, RoundRecord, RunRecord, VisitRecord
 from asterism.pictures.waves import waves
@@ -63,6 +64,8 @@ def _decision(decided: RoundRecord) -> list[str]:
         after = f" (after {', '.join(task.needs)})" if task.needs else ""
         said = f"{task.id} → {task.participant}{after}: {task.description}"
         lines.append(fitted(said, TEXT_WIDTH + 16))
+    for bad in decided.tries:
+        lines += wrapped(try_line(bad), TEXT_WIDTH, TEXT_LINES)
     if decided.question is not None:
         lines += wrapped(question_line(decided.question), TEXT_WIDTH, TEXT_LINES)
     return [*lines, *_spent(spent(decided.usage))]

@@ -11,6 +11,7 @@ from asterism.pictures.phrases import (
     summary,
     title_of,
     tools_line,
+    try_line,
 )
 from asterism.pictures.record import RequestRecord, RoundRecord, RunRecord, VisitRecord
 from asterism.pictures.trace import Branch, tree_of
@@ -116,6 +117,7 @@ class _Chart:
             f"supervisor, round {decided.number}",
             title_of(decided),
             decided.instruction or "",
+            *(try_line(bad) for bad in decided.tries),
             asks,
             spent(decided.usage),
         )

@@ -9,6 +9,7 @@ from asterism.pictures.record import (
     RoundRecord,
     RunRecord,
     ToolRecord,
+    TryRecord,
     VisitRecord,
 )
 from asterism.pictures.words import fitted, spent
@@ -42,9 +43,18 @@ def title_of(decided: RoundRecord) -> str:
         return f"plans {_counted(len(decided.tasks), 'task')}{made}"
     if decided.kind == "visit":
         return f"sends {decided.participant}{made}"
-    return {"question": "asks", "undo": "takes back what was done", "finish": "finishes"}[
-        decided.kind
-    ]
+    return {
+        "question": "asks",
+        "undo": "takes back what was done",
+        "finish": "finishes",
+        "failed": "gives no valid decision",
+    }[decided.kind]
+
+
+def try_line(bad: TryRecord) -> str:
+    """Say what a bad answer was, and what is wrong with it."""
+    said = f"“{bad.said}”: " if bad.said else ""
+    return f"{MARKS[False]} {said}{bad.fault}"
 
 
 def question_line(question: QuestionRecord) -> str:

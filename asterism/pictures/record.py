@@ -13,8 +13,8 @@ from asterism.state import ReportStatus, Status
 VisitStatus = ReportStatus | Literal["running", "waiting", "pending", "stopped"]
 """How a visit stands. `"pending"`: it has not begun. `"stopped"`: its run went on without it."""
 
-RoundKind = Literal["visit", "plan", "question", "undo", "finish"]
-"""What a decision asks for."""
+RoundKind = Literal["visit", "plan", "question", "undo", "finish", "failed"]
+"""What a decision asks for. `"failed"`: no valid one was given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +97,16 @@ class VisitRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TryRecord:
+    """A bad answer to the question who works next."""
+
+    said: str
+    """Shortened."""
+    fault: str
+    """What is wrong with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RoundRecord:
     """One decision of a supervisor and what came of it."""
 
@@ -111,6 +121,8 @@ class RoundRecord:
     """What the user was asked."""
     created: tuple[str, ...] = ()
     """The agents that the decision created."""
+    tries: tuple[TryRecord, ...] = ()
+    """The bad answers before it."""
     visits: tuple[VisitRecord, ...] = ()
     """In the order in which they ended; those that are open come last."""
     began: str | None = None
@@ -202,7 +214,10 @@ def plain(value: object) -> Any:
             "calls": value.calls,
             "input_tokens": value.input_tokens,
             "cached_input_tokens": value.cached_input_tokens,
+            "cache_write_tokens": value.cache_write_tokens,
+            "cache_hit_rate": round(value.cache_hit_rate, 4),
             "output_tokens": value.output_tokens,
+            "estimated_tokens": value.estimated_tokens,
             "seconds": round(value.seconds, 3),
             "cost_usd": str(value.cost_usd),
             "unknown_prices": sorted(value.unknown),

@@ -83,6 +83,10 @@ class RequestReader:
         if self._rounds:
             self._take_work(step, before)
         new = decision and decision != before.get("decision")
+        found = as_dict(step.values.get("tries"))
+        tries = found if found.get("id") != as_dict(before.get("tries")).get("id") else {}
+        if tries.get("failed"):
+            new, decision = True, {}
         if new and step.after is not None and not self._goes_on(decision):
             agents = as_dict(step.values.get("agents")).keys()
             created = [name for name in agents if name not in as_dict(before.get("agents"))]
@@ -94,13 +98,14 @@ class RequestReader:
                     checkpoint=step.before.checkpoint["id"],
                     usage=lines,
                     created=tuple(created),
+                    tries=tries.get("tries") or [],
                 )
             )
 
     def _goes_on(self, decision: Mapping[str, Any]) -> bool:
         """Whether a decision is the last one, with a note of how it is followed."""
         known = self._rounds[-1].decision if self._rounds else {}
-        return {**decision, "follow": None} == {**known, "follow": None}
+        return bool(decision) and {**decision, "follow": None} == {**known, "follow": None}
 
     def _take_work(self, step: Step, before: Mapping[str, Any]) -> None:
         """Take a step in which a decision was followed."""

@@ -12,6 +12,7 @@ from asterism.pictures.record import (
     RoundKind,
     RoundRecord,
     TaskRecord,
+    TryRecord,
     VisitRecord,
 )
 from asterism.plain import shortened
@@ -31,6 +32,7 @@ class OpenRound:
     checkpoint: str
     usage: list[Entry]
     created: tuple[str, ...]
+    tries: list[dict[str, str]]
     visits: list[VisitRecord] = field(default_factory=list[VisitRecord])
     starts: dict[str, CheckpointTuple] = field(default_factory=dict[str, CheckpointTuple])
     """What each task of a plan began after."""
@@ -57,6 +59,7 @@ class OpenRound:
             tasks=tuple(self.tasks()),
             question=question,
             created=self.created,
+            tries=tuple(TryRecord(**one) for one in self.tries),
             visits=tuple(self.visits),
             began=self.began,
             decided=self.decided,
@@ -90,7 +93,9 @@ class OpenRound:
 
 
 def kind_of(decision: Mapping[str, Any]) -> RoundKind:
-    """Say what a decision asks for."""
+    """Say what a decision asks for; none is a failure."""
+    if not decision:
+        return "failed"
     if decision.get("user_input_needed"):
         return "question"
     if decision.get("undo"):

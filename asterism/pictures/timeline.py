@@ -42,7 +42,8 @@ def bars_of(request: RequestRecord) -> list[Bar]:
         for decided in found.rounds:
             if decided.began and decided.decided:
                 name = f"supervisor, round {decided.number}"
-                yield bar(name, depth, (decided.began, decided.decided), True, "")
+                times, ok = (decided.began, decided.decided), decided.kind != "failed"
+                yield bar(name, depth, times, ok, "")
             for visit in sorted(decided.visits, key=lambda v: v.began or ""):
                 if visit.began is None:
                     continue

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asterism.pictures.phrases import (
     MARKS,
@@ -12,8 +12,16 @@ from asterism.pictures.phrases import (
     state_of,
     summary,
     title_of,
+    try_line,
 )
-from asterism.pictures.record import RequestRecord, RoundRecord, RunRecord, ToolRecord, VisitRecord
+from asterism.pictures.record import (
+    RequestRecord,
+    RoundRecord,
+    RunRecord,
+    ToolRecord,
+    TryRecord,
+    VisitRecord,
+)
 from asterism.pictures.waves import waves
 from asterism.pictures.words import as_json, fitted, money, spent
 from asterism.plain import as_dict
@@ -73,8 +81,14 @@ def _round(decided: RoundRecord) -> Branch:
         said = f" {question_line(decided.question)}"
     shown = f"round {decided.number}: the supervisor {title_of(decided)}{said}"
     text = _with(fitted(shown, LINE_WIDTH - 40), spent(decided.usage))
-    visits = tuple(_visit(visit) for wave in waves(decided) for visit in wave)
-    return Branch(text=text, kind="round", below=visits)
+    tries = [Branch(text=_try(bad), kind="note", ok=False) for bad in decided.tries]
+    visits = [_visit(visit) for wave in waves(decided) for visit in wave]
+    return Branch(text=text, kind="round", below=(*tries, *visits))
+
+
+def _try(bad: TryRecord) -> str:
+    """Say a bad answer in a line that has room for what is wrong with it."""
+    return try_line(replace(bad, said=fitted(bad.said, LINE_WIDTH // 3)))
 
 
 def _visit(visit: VisitRecord) -> Branch:

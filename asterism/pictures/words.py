@@ -88,10 +88,17 @@ def spent(usage: Usage) -> str:
     parts = [
         _counted(usage.calls, "call") if usage.calls else "",
         _counted(usage.tokens, "token") if usage.tokens else "",
+        _part(usage.estimated_tokens, usage.tokens, "estimated"),
+        f"{usage.cache_hit_rate:.0%} of the input cached" if usage.cached_input_tokens else "",
         money(usage.cost_usd) if usage.cost_usd else "",
         "price unknown" if usage.unknown else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _part(number: int, whole: int, what: str) -> str:
+    """Say that a part of something is special, or all of it, or nothing where none is."""
+    return "" if not number else what if number == whole else f"{number:,} of them {what}"
 
 
 def _counted(number: int, what: str) -> str:

@@ -70,7 +70,11 @@ class TraceCall:
     tool: bool
     seconds: float
     input_tokens: int = 0
+    cached_input_tokens: int = 0
+    """Those of them that the provider had in its cache."""
     output_tokens: int = 0
+    estimated: bool = False
+    """Whether the tokens are an estimate, because the answer told none."""
     cost_usd: str | None = None
     """A decimal number of dollars; None: not known."""
     error: str | None = None

@@ -189,6 +189,8 @@ def _calls(note: Note) -> Iterator[TraceCall]:
             tool=note.type == "tool_called",
             seconds=float(facts.get("seconds") or 0),
             input_tokens=int(facts.get("input_tokens") or 0),
+            cached_input_tokens=int(facts.get("cached_input_tokens") or 0),
+            estimated=bool(facts.get("estimated")),
             output_tokens=int(facts.get("output_tokens") or 0),
             cost_usd=facts.get("cost_usd"),
             error=facts.get("error"),

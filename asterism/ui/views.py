@@ -128,6 +128,8 @@ def _usage(usage: Usage) -> dict[str, Any]:
     return {
         "calls": usage.calls,
         "tokens": usage.tokens,
+        "estimated_tokens": usage.estimated_tokens,
+        "cache_hit_rate": round(usage.cache_hit_rate, 4),
         "seconds": round(usage.seconds, 3),
         "cost_usd": str(usage.cost_usd),
         "unknown": sorted(usage.unknown),

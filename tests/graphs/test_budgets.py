@@ -8,11 +8,21 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import set_config_context
 from langchain_core.tools import tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import RetryPolicy
+from pydantic import BaseModel
 
-from asterism import Participant, SupervisorWorkflowBuilder, Timeout, pending_requests, resume
+from asterism import (
+    Participant,
+    SupervisorWorkflowBuilder,
+    Timeout,
+    aproceed,
+    pending_requests,
+    proceed,
+    resume,
+)
 from asterism.budgets import Budget
-from asterism.errors import AnswerError
+from asterism.errors import AnswerError, RoutingError
 from asterism.ledger import Usage, lines_of
 from asterism.nodes.background import Background
 from asterism.nodes.context import background_of, with_background
@@ -316,3 +326,146 @@ async def test_what_a_cancelled_call_had_reserved_is_given_back(thread: Runnable
     result = await asyncio.wait_for(built.ainvoke(REQUEST), 20)
     assert [r["status"] for r in result["reports"]] == ["timeout", "ok"]
     assert Usage.of(lines_of(result)).calls == 2
+
+
+def prose() -> ScriptedReply:
+    """An answer that is no decision."""
+    return ScriptedReply(text="Well, let me think.", usage=(1_000, 100))
+
+
+def sends(name: str | None) -> ScriptedReply:
+    decision = {"next_agent": name}
+    return ScriptedReply(tool_calls=[("SupervisorDecision", decision)], usage=(1_000, 100))
+
+
+def deciding(*replies: Any, saver: Any = None, **options: Any) -> tuple[ScriptedChatModel, Any]:
+    model = ScriptedChatModel(script=replies)
+    plain = Participant(runs=lambda messages: "done", description="Works.")
+    built = SupervisorWorkflowBuilder("Test", model=model, **options).participants(p=plain)
+    return model, built.build(checkpointer=saver)
+
+
+async def go_on(built: Any, way: str, thread: RunnableConfig) -> Any:
+    if way == "sync":
+        return await asyncio.to_thread(proceed, built, thread)
+    return await aproceed(built, thread)
+
+
+@WAYS
+async def test_decisions_that_failed_fill_a_budget(
+    way: str, saver: Saver, thread: RunnableConfig
+) -> None:
+    budget = Budget(max_tokens=5_000)
+    model, built = deciding(*[prose() for _ in range(9)], saver=saver, budget=budget)
+    counted: list[int] = []
+    for attempt in range(2):
+        with pytest.raises(RoutingError) as caught:
+            await (drive(built, way, REQUEST, thread) if not attempt else go_on(built, way, thread))
+        assert (caught.value.attempts, len(caught.value.said)) == (2, 2)
+        values = (await asyncio.to_thread(built.get_state, thread)).values
+        counted.append(Usage.of(lines_of(values)).tokens)
+        assert values["status"] == "failed"
+    assert counted == [2_200, 4_400]
+    result = await go_on(built, way, thread)
+    assert (result["status"], len(model.calls)) == ("limit", 5)
+    assert "5500 of 5000 tokens" in result["reason"]
+    assert Usage.of(lines_of(result)).tokens == 5_500
+
+
+@WAYS
+async def test_a_run_that_goes_on_decides_anew(
+    way: str, saver: Saver, thread: RunnableConfig
+) -> None:
+    replies = [prose(), prose(), sends("p"), sends(None), says("the answer", 10, 1)]
+    _, built = deciding(*replies, saver=saver)
+    with pytest.raises(RoutingError):
+        await drive(built, way, REQUEST, thread)
+    result = await go_on(built, way, thread)
+    assert (result["status"], result["iterations"]) == ("completed", 2)
+    assert Usage.of(lines_of(result)).tokens == 4_411
+    values = (await asyncio.to_thread(built.get_state, thread)).values
+    assert not values["tries"]
+
+
+@WAYS
+async def test_without_a_saver_the_error_is_raised_at_once(way: str) -> None:
+    model, built = deciding(*[prose() for _ in range(4)])
+    for made in (2, 4):
+        with pytest.raises(RoutingError):
+            await drive(built, way, REQUEST, None)
+        assert len(model.calls) == made
+
+
+@WAYS
+@pytest.mark.parametrize("steps", [2, 3])
+async def test_a_failure_at_the_recursion_limit_is_the_failure_still(
+    way: str, steps: int, thread: RunnableConfig
+) -> None:
+    _, built = deciding(prose(), prose(), saver=InMemorySaver())
+    with pytest.raises(RoutingError):
+        await drive(built, way, REQUEST, {**thread, "recursion_limit": steps})
+
+
+STORED = pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
+
+
+@WAYS
+@STORED
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_a_workflow_that_failed_in_a_visit_is_counted_with_all_its_attempts(
+    way: str, stored: bool, attempts: int, thread: RunnableConfig
+) -> None:
+    anew = [prose(), prose()] if stored else [sends("deep"), prose(), prose()]
+    model = ScriptedChatModel(script=[sends("deep"), prose(), prose(), *anew * (attempts - 1)])
+    works, deep = worker(0, tokens=50)
+    works.script = [*works.script] * attempts
+    inner = SupervisorWorkflowBuilder("Inner", model=model, description="Works.")
+    retry = RetryPolicy(max_attempts=attempts, initial_interval=0, retry_on=RoutingError)
+    spec = Participant(runs=inner.participants(deep=deep).build(), policies=[retry])
+    built = team(follow(["team"]), InMemorySaver() if stored else None, team=spec)
+    result = await drive(built, way, REQUEST, thread)
+    [report] = result["reports"]
+    assert (report["status"], report["attempts"]) == ("failed", attempts)
+    model.assert_finished()
+    visits = 1 if stored else attempts
+    assert Usage.of(report["usage"]).tokens == 1_100 * len(model.calls) + 50 * visits
+
+
+@WAYS
+@STORED
+async def test_what_a_workflow_took_before_a_limit_around_it_stays_counted(
+    way: str, stored: bool, thread: RunnableConfig
+) -> None:
+    model = ScriptedChatModel(script=[sends("deep"), sends("deep"), sends("deep"), sends("deep")])
+    deep = Participant(runs=lambda messages: "done", description="Works.")
+    inner = SupervisorWorkflowBuilder("Inner", model=model, description="Works.")
+    spec = inner.participants(deep=deep).build()
+    saver = InMemorySaver() if stored else None
+    built = team(follow(["team"]), saver, Budget(max_tokens=2_000), team=spec)
+    result = await drive(built, way, REQUEST, thread)
+    assert (result["status"], len(model.calls)) == ("limit", 2)
+    assert Usage.of(lines_of(result)).tokens == 2_200
+
+
+class Fields(BaseModel):
+    """What is answered."""
+
+    number: int
+
+
+@WAYS
+async def test_a_finish_that_fails_after_a_bad_answer_is_counted(
+    way: str, thread: RunnableConfig
+) -> None:
+    model = ScriptedChatModel(script=[prose(), RuntimeError("the server is gone")])
+    built = (
+        SupervisorWorkflowBuilder("Test", model=model, finish=Fields)
+        .participants(p=Participant(runs=lambda messages: "done", description="Works."))
+        .with_manager(follow(["p"]))
+        .build(checkpointer=InMemorySaver())
+    )
+    with pytest.raises(RuntimeError, match="the server is gone"):
+        await drive(built, way, REQUEST, thread)
+    values = (await asyncio.to_thread(built.get_state, thread)).values
+    assert values["status"] == "failed"
+    assert (Usage.of(lines_of(values)).calls, Usage.of(lines_of(values)).tokens) == (2, 1_100)

@@ -707,7 +707,12 @@ def test_an_answer_given_anew_has_a_key_of_its_own(thread: RunnableConfig) -> No
 def test_a_service_passes_the_suite_for_participants() -> None:
     with Server(tells("My part is done.")) as server:
         report = check_participant(quotes(server.url))
-    assert report.not_exercised == ["interrupts", "structured_answers", "direct_returns"]
+    assert report.not_exercised == [
+        "steps",
+        "interrupts",
+        "structured_answers",
+        "direct_returns",
+    ]
 
 
 def test_a_service_that_asks_passes_the_suite_for_participants() -> None:

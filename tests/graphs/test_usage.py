@@ -9,15 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.caches import InMemoryCache
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import RetryPolicy, interrupt
 
-from asterism import Participant, SupervisorWorkflowBuilder, resume
+from asterism import (
+    Budget,
+    Participant,
+    SupervisorWorkflowBuilder,
+    Timeout,
+    generate_detailed_tool_trace,
+    resume,
+)
 from asterism.ledger import Usage, lines_of, total_cost_breakdown
 from asterism.prices import Price, PriceTable
 from asterism.testing import ScriptedChatModel, ScriptedReply
+from asterism.usage import Meter
 from tests.plans import drive, plan, task
 from tests.teams import follow
 
@@ -97,6 +107,124 @@ async def test_calls_are_put_down_to_participant_task_and_tool(way: str) -> None
     assert total.cost_usd == Decimal("0.000350") + Decimal("0.000350") + Decimal("0.125")
     by_task = {r["task"]: r for r in result["reports"]}
     assert Usage.of(by_task["b"]["usage"]).tokens == 55
+
+
+class Silent(Priced):
+    """A model whose answers tell no usage, as those of many servers when they are streamed."""
+
+    def _next(self, messages: Any, options: Any) -> Any:
+        reply, message = super()._next(messages, options)
+        message.usage_metadata = None
+        return reply, message
+
+
+@WAYS
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_an_answer_without_usage_is_estimated(way: str, streamed: bool) -> None:
+    silent = Participant(model=Silent(script=["word " * 400]), prompt="word " * 800)
+    telling = Participant(model=Priced(script=[says("fine", 50, 5)]), prompt="Say.")
+    built = team(follow(["silent", "telling"]), silent=silent, telling=telling)
+    result: Any = None
+    if not streamed:
+        result = await drive(built, way, REQUEST, None)
+    elif way == "sync":
+        result = list(built.stream(REQUEST, stream_mode=["messages", "values"]))[-1][1]
+    else:
+        async for kind, data in built.astream(REQUEST, stream_mode=["messages", "values"]):
+            result = data if kind == "values" else result
+    guess, told = lines_of(result)
+    assert (guess.get("estimated"), told.get("estimated")) == (True, None)
+    assert 900 < guess["input_tokens"] < 1_300 and 400 < guess["output_tokens"] < 600
+    total = Usage.of(lines_of(result))
+    assert total.estimated_tokens == total.tokens - 55
+    cost = Decimal(guess["input_tokens"]) + 10 * Decimal(guess["output_tokens"])
+    assert Decimal(guess["cost_usd"] or 0) == cost / 1_000_000
+
+
+@tool
+def ponder() -> str:
+    """Think about it."""
+    return "Hm."
+
+
+@pytest.mark.parametrize("limit", [{"max_tokens": 3_000}, {"max_cost_usd": "0.003"}], ids=str)
+@WAYS
+async def test_estimates_fill_budgets(way: str, limit: Any) -> None:
+    model = Silent(script=[calls("ponder", 0, 0) for _ in range(200)])
+    spec = Participant(model=model, tools=[ponder], prompt="word " * 400, budget=Budget(**limit))
+    result = await drive(team(follow(["p"]), p=spec), way, REQUEST, None)
+    [report] = result["reports"]
+    assert (report["status"], report["kind"]) == ("limit", "budget_exceeded")
+    assert 2 <= len(model.calls) < 20
+
+
+@WAYS
+async def test_a_stream_that_is_cut_counts_what_came_until_then(way: str) -> None:
+    cut = ScriptedReply(text="word " * 50, error=ConnectionError("gone"), cut_after=40)
+    built = team(
+        follow(["p"]), p=Participant(model=Silent(script=[cut]), prompt="word " * 400, policies=[])
+    )
+    events: list[Any] = []
+    if way == "sync":
+        events = list(built.stream(REQUEST, stream_mode=["messages", "values"], subgraphs=True))
+    else:
+        modes: Any = ["messages", "values"]
+        async for event in built.astream(REQUEST, stream_mode=modes, subgraphs=True):
+            events.append(event)
+    [line] = lines_of(events[-1][-1])
+    assert line.get("estimated") and line["calls"] == 1
+    assert line["input_tokens"] > 400 and 40 <= line["output_tokens"] < 70
+
+
+@WAYS
+async def test_a_call_that_was_refused_counts_no_tokens(way: str) -> None:
+    model = Silent(script=[ConnectionError("no server")])
+    result = await drive(
+        team(follow(["p"]), p=Participant(model=model, prompt="Say.")), way, REQUEST, None
+    )
+    [line] = lines_of(result)
+    assert (line["calls"], line["input_tokens"], line["output_tokens"]) == (1, 0, 0)
+
+
+async def test_a_call_that_was_cancelled_counts_what_was_sent() -> None:
+    model = Silent(script=[ScriptedReply(text="late", delay=60)])
+    spec = Participant(model=model, prompt="word " * 400, policies=[Timeout(seconds=0.2)])
+    result = await team(follow(["p"]), p=spec).ainvoke(REQUEST)
+    [line] = lines_of(result)
+    assert result["reports"][0]["status"] == "timeout"
+    assert line.get("estimated") and line["input_tokens"] > 400 and not line["output_tokens"]
+
+
+@WAYS
+async def test_tokens_in_a_providers_cache_are_counted(way: str, thread: RunnableConfig) -> None:
+    details: Any = {"cache_read": 600, "cache_creation": 300}
+    usage: Any = {"input_tokens": 1_000, "output_tokens": 10, "total_tokens": 1_010}
+    answers = [
+        AIMessage("one", usage_metadata={**usage, "input_token_details": details}),
+        AIMessage("two", usage_metadata={**usage, "input_token_details": {"cache_read": 800}}),
+    ]
+    spec = Participant(model=Priced(script=answers), prompt="Say.")
+    plain = Participant(model=Priced(script=[says("fine", 50, 5)]), prompt="Say.")
+    built = team(follow(["p", "p", "q"]), InMemorySaver(), p=spec, q=plain)
+    result = await drive(built, way, REQUEST, thread)
+    own = Usage.of(line for line in lines_of(result) if line["by"] == "p")
+    assert (own.cached_input_tokens, own.cache_write_tokens) == (1_400, 300)
+    assert own.cache_hit_rate == 0.7
+    assert "cache_write_tokens" not in lines_of(result)[-1]
+    assert sum([own, Usage()], Usage()) == own
+    drawn = generate_detailed_tool_trace(built, thread)
+    assert "60% of the input cached" in drawn and "80% of the input cached" in drawn
+
+
+def test_an_answer_of_an_earlier_process_without_usage_is_estimated() -> None:
+    meter = Meter()
+    said = AIMessage("word " * 100, id="lc_run--1")
+    written = AIMessage("a function's text", id="2")
+    meter.recall("p", None, [HumanMessage("word " * 50), said, written])
+    meter.recall("p", None, [said])  # it is known now
+    [line] = meter.take("p")
+    assert line.get("estimated") and line["calls"] == 1
+    assert line["input_tokens"] > 50 and line["output_tokens"] > 100
 
 
 @WAYS

@@ -92,7 +92,11 @@ def test_a_bad_answer_is_repaired_once(thread: RunnableConfig) -> None:
 @pytest.mark.parametrize(
     ("script", "said", "fault"),
     [
-        (["?", "It will be fun"], "It will be fun", "Plan: it holds no JSON object"),
+        (
+            ["?", "It will be fun"],
+            "It will be fun",
+            "Plan: the answer is plain text, not a Plan as JSON",
+        ),
         (["?", {"venue": "Hall"}], '{"venue": "Hall"}', "Plan: guests: Field required"),
     ],
     ids=["prose", "a field is missing"],
@@ -195,7 +199,7 @@ def test_a_strict_model_is_read_as_json(thread: RunnableConfig) -> None:
 def test_prose_is_no_object_whose_fields_all_have_defaults(thread: RunnableConfig) -> None:
     model, built = workflow(["Sorry, no.", {"note": "none"}], Defaults, ["venue"])
     assert built.invoke(REQUEST, thread)["structured_response"] == Defaults(note="none")
-    assert "holds no JSON object" in model.calls[1].messages[-1].text
+    assert "plain text, not a Defaults as JSON" in model.calls[1].messages[-1].text
 
 
 def test_every_end_has_a_status_and_a_reason(thread: RunnableConfig) -> None:

@@ -93,7 +93,7 @@ def test_repairs_are_bounded(thread: RunnableConfig) -> None:
 
 def test_no_repairs_means_one_try(thread: RunnableConfig) -> None:
     model, workflow = scripted(["one"], max_repairs=0)
-    with pytest.raises(RoutingError, match="in 1 tries"):
+    with pytest.raises(RoutingError, match="in 1 try:"):
         workflow.invoke(REQUEST, thread)
     model.assert_finished()
 

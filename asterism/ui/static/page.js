@@ -183,7 +183,7 @@ const remembered = (message) => el("li", { class: message.type }, el("span", { c
 
 function drawMeters(usage, decisions) {
   const cost = usage.unknown.length ? `$${Number(usage.cost_usd).toFixed(4)} + unknown` : `$${Number(usage.cost_usd).toFixed(Number(usage.cost_usd) && Number(usage.cost_usd) < 0.01 ? 5 : 2)}`;
-  const found = { Decisions: decisions, Calls: usage.calls, Tokens: usage.tokens.toLocaleString("en"), Cost: cost };
+  const found = { Decisions: decisions, Calls: usage.calls, Tokens: (usage.estimated_tokens ? "about " : "") + usage.tokens.toLocaleString("en"), Cost: cost };
   sync($("meters"), Object.entries(found), ([name]) => name, ([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, String(value))));
 }
 
