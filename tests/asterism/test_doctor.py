@@ -49,12 +49,10 @@ def test_a_server_that_can_do_all(llmock: LLMock) -> None:
     llmock.reply("Hello.")
     llmock.call_tool("Booking", BOOKING)
     found, code = of_server()
-    assert (works(found), code) == ({TOOL, SCHEMA, TEXT, CALL, FILL}, 0)
-    assert found["decisions"] == "tool"
-    assert found["settings"] == [
-        "stream_usage=True where the model is made, so that token budgets hold in streams"
-    ]
+    assert (works(found), code) == ({TOOL, SCHEMA, TEXT, CALL, STREAM, FILL}, 0)
+    assert (found["decisions"], found["settings"]) == ("tool", [])
     bodies = [record.body for record in llmock.requests]
+    assert bodies[4]["stream_options"] == {"include_usage": True}
     assert [body.get("stream", False) for body in bodies] == [False] * 4 + [True, False]
     assert bodies[1]["response_format"]["type"] == "json_schema"
 
@@ -140,7 +138,7 @@ def test_a_server_that_ignores_tools(
     assert "no tool was called; the answer was" in said[TOOL]
     assert f"--decisions {decisions}" in found["settings"][0] or decisions is None
     assert any("get no tools" in setting for setting in found["settings"])
-    assert any("stream_usage=True" in setting for setting in found["settings"])
+    assert any("streams are estimated" in setting for setting in found["settings"])
 
 
 def test_the_offline_model() -> None:
