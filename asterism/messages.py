@@ -285,18 +285,21 @@ def history_fault(messages: Iterable[BaseMessage]) -> str | None:
     """Say what a model would refuse in a history, or return None.
 
     Each tool call has exactly one result, right after it; only those of the last message may
-    still wait for theirs.
+    still wait for theirs. A call whose arguments could not be read may have one.
     """
     waiting: set[str] = set()
+    unread: set[str] = set()
     for message in messages:
         if isinstance(message, ToolMessage):
-            if message.tool_call_id not in waiting:
+            if message.tool_call_id not in waiting | unread:
                 return "a tool result stands without its call"
             waiting.discard(message.tool_call_id)
+            unread.discard(message.tool_call_id)
         elif waiting:
             return "a tool call stands without its result"
         elif isinstance(message, AIMessage):
             waiting = {call["id"] or "" for call in message.tool_calls}
+            unread = {call["id"] or "" for call in message.invalid_tool_calls}
     return None
 
 

@@ -87,6 +87,7 @@ def create_finish_node(write: Writer) -> StepsNode:
         end: dict[str, str] = decision.get("end") or {}
         if decision.get("answer"):
             answer = Answer(text=decision["answer"], fields=decision.get("fields"))
+            end = end or _end_of(state, answer)
         else:
             try:
                 answer = yield from write(state, config)

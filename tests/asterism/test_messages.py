@@ -17,7 +17,13 @@ from langchain_core.messages import (
 from langgraph.graph.message import REMOVE_ALL_MESSAGES, add_messages
 
 from asterism import convert_tool_content_to_text
-from asterism.messages import answer_dangling_calls, clean, clean_text, fold_messages
+from asterism.messages import (
+    answer_dangling_calls,
+    clean,
+    clean_text,
+    fold_messages,
+    history_fault,
+)
 
 ids = st.sampled_from(["a", "b", "c", "d"])
 messages = (
@@ -151,3 +157,12 @@ def test_only_what_has_to_change_is_copied() -> None:
 def test_a_cleaned_message_has_the_same_id_whenever_it_is_read() -> None:
     raw, stored = [("user", "a\ud800")], [("user", "a?")]
     assert fold_messages([], [raw]) == fold_messages([], [stored])
+
+
+def test_the_result_of_a_call_that_could_not_be_read_stands_with_its_call() -> None:
+    unread = {"name": "look", "args": "{", "id": "b", "error": None, "type": "invalid_tool_call"}
+    said = AIMessage("", invalid_tool_calls=[unread])
+    result = ToolMessage("not JSON", tool_call_id="b")
+    assert history_fault([said, result, HumanMessage("x")]) is None
+    assert history_fault([said, HumanMessage("x")]) is None
+    assert history_fault([said, result, result]) == "a tool result stands without its call"

@@ -1,5 +1,6 @@
 """The three ways to end: synthesize, forward, structured."""
 
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -255,3 +256,34 @@ def test_the_decision_that_finishes_may_carry_the_answer() -> None:
     builder = SupervisorWorkflowBuilder("Party", model=silent, finish="inline")
     workflow = builder.participants(venue=Turns().participant("venue")).build()
     assert workflow.invoke(REQUEST)["messages"][-1].text == "Written after all."
+
+
+@pytest.mark.parametrize(
+    ("route", "status", "reason"),
+    [
+        pytest.param(["bad"], "failed", "nobody could do it: bad: OSError: closed", id="all"),
+        pytest.param(["bad", "good"], "completed", "not all could .* bad: OSError", id="some"),
+        pytest.param(
+            ["good"], "completed", "^the supervisor found the request complete$", id="none"
+        ),
+    ],
+)
+def test_an_answer_within_a_decision_hides_no_failure(
+    route: list[str], status: str, reason: str
+) -> None:
+    def bad(messages: Any) -> str:
+        """Fails."""
+        raise OSError("closed")
+
+    def good(messages: Any) -> str:
+        """Works."""
+        return "fine"
+
+    script = [*({"next_agent": name} for name in route), {"next_agent": None, "answer": "Done."}]
+    builder = SupervisorWorkflowBuilder(
+        "Inline", model=ScriptedChatModel(script=script), finish="inline"
+    )
+    result = builder.participants(bad=bad, good=good).build().invoke({"messages": [("user", "Go")]})
+    assert result["messages"][-1].text == "Done."
+    assert result["status"] == status
+    assert re.search(reason, result["reason"])
