@@ -18,10 +18,7 @@ from asterism.tasks import SubAgentTask
 
 Schema = dict[str, Any]
 
-READ_REPORT = (
-    "To read reports whole that are shown as digests, before you decide: their ids. You are asked "
-    "again then; whatever else you say now is ignored."
-)
+READ_REPORT = "Ids of digests to read whole first; you are asked again then."
 """Description of the field by which a model reads reports."""
 
 NOBODY = "none"
@@ -55,7 +52,7 @@ def decision_schema(
         ),
         "instruction": _described(SupervisorDecision, "instruction", **_TEXT),
         "user_input_needed": _described(SupervisorDecision, "user_input_needed", type="boolean"),
-        "user_prompt": _described(SupervisorDecision, "user_prompt", **_TEXT),
+        "user_prompt": _TEXT,
     }
     if answers or tools is not None:
         properties["answer"] = _described(AnswerDecision, "answer", **_TEXT)
@@ -66,7 +63,7 @@ def decision_schema(
         properties["tasks"] = _described(SupervisorDecision, "tasks", **tasks)
     if reads:
         properties["read_report"] = {"description": READ_REPORT, **_list(_TEXT)}
-    purpose = "Who works next, or what the user is asked, or that the request is complete."
+    purpose = "Who works next, a question to the user, or the end."
     return _object("SupervisorDecision", purpose, properties, required=["next_agent"])
 
 
@@ -141,11 +138,9 @@ def _task(names: Sequence[str]) -> Schema:
         "Task",
         "",
         {
-            "task_id": _described(SubAgentTask, "task_id", **_TEXT),
-            "agent_id": _described(
-                SubAgentTask, "agent_id", **(_choice(names) if names else _TEXT)
-            ),
-            "task_description": _described(SubAgentTask, "task_description", **_TEXT),
+            "task_id": _TEXT,
+            "agent_id": _choice(names) if names else _TEXT,
+            "task_description": _TEXT,
             "dependencies": _described(SubAgentTask, "dependencies", **_list(_TEXT)),
         },
         required=["task_id", "agent_id", "task_description"],
