@@ -124,10 +124,11 @@ def checked(found: CheckpointTuple) -> CheckpointTuple:
 
 
 def _is_question(value: object) -> bool:
-    """Whether a value may stand in the channel of questions; other savers store dicts there."""
+    """Whether a value may stand in the channel of questions: the engine's, or texts by name."""
     if isinstance(value, list | tuple):
         return all(isinstance(item, Interrupt) for item in cast(Sequence[object], value))
-    return isinstance(value, dict)
+    texts = as_dict(value).values()
+    return bool(texts) and all(isinstance(text, str) for text in texts)
 
 
 def listed(saver: Saver, config: RunnableConfig) -> Call:

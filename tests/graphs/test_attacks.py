@@ -216,7 +216,7 @@ async def test_a_created_agent_that_cannot_be_made_is_a_failed_report(saver: Sav
     assert response.reports[0]["text"] == "fine"  # a model does not choose models
     without = build([], {"tasks": [one]}, done)
     response = await without.process("Go", thread_id="t")
-    assert (response.status, response.reports[0]["status"]) == ("completed", "failed")
+    assert (response.status, response.reports[0]["status"]) == ("failed", "failed")
     assert "wants the tool 'add', which is not available" in str(response.reports[0].get("error"))
 
 
