@@ -93,7 +93,7 @@ def checked(found: CheckpointTuple) -> CheckpointTuple:
         StorageError: It has not, or a newer version of LangGraph wrote it.
     """
     with reading(thread_of(found.config)):
-        place = as_dict(found.config["configurable"])
+        place = as_dict(found.config.get("configurable"))
         checkpoint = as_dict(found.checkpoint)
         for name, kind in _KINDS.items():
             if not isinstance(checkpoint.get(name), kind):

@@ -122,7 +122,11 @@ def _check_size(node: Any, sizes: dict[int, int]) -> int:
             raise ValueError("a value stands for itself")
         return known
     sizes[id(node)] = -1
-    below = [part for item in node.value for part in (item if isinstance(item, tuple) else [item])]
+    items: list[Any] = node.value
+    below: list[Any] = []
+    for item in items:
+        pair: Any = item
+        below += pair if isinstance(item, tuple) else [item]  # a mapping has pairs
     size = sizes[id(node)] = 1 + sum(_check_size(part, sizes) for part in below)
     if size > MOST_VALUES:
         raise ValueError(f"with its aliases it has more than {MOST_VALUES} values")

@@ -124,10 +124,11 @@ def answering(
 
 def asked_before(graph: Graph, config: RunnableConfig) -> Steps[frozenset[str]]:
     """Return the ids of all requests that were ever open on a thread."""
-    saver, thread = graph.checkpointer, as_dict(config.get("configurable")).get("thread_id")
+    saver = cast(Any, graph.checkpointer)
+    thread = as_dict(config.get("configurable")).get("thread_id")
     if not isinstance(saver, BaseCheckpointSaver) or thread is None:
         return frozenset()
-    items: list[CheckpointTuple] = yield listed(saver, place(str(thread)))
+    items: list[CheckpointTuple] = yield listed(cast(Any, saver), place(str(thread)))
     written = (write for item in items for write in item.pending_writes or ())
     return frozenset(
         str(interrupt.id)
@@ -239,14 +240,14 @@ def _checked(request: PendingRequest, value: Any) -> Any:
         value = approval_answer(as_dict(request.value), value)
     if request.schema is None or (request.schema == ANY_TEXT and isinstance(value, str)):
         return value
+    import referencing
     from jsonschema import Draft202012Validator, exceptions, validators
-    from referencing import Registry
     from referencing.exceptions import Unresolvable
 
     # With a registry of its own, a `$ref` of the schema is not looked up on the network.
-    kind = validators.validator_for(request.schema, Draft202012Validator)
+    kind = cast(Any, validators).validator_for(request.schema, Draft202012Validator)
     bounded = cast(Any, validators).extend(kind, _bounded(kind.VALIDATORS))
-    check = bounded(request.schema, registry=Registry())
+    check = bounded(request.schema, registry=cast(Any, referencing).Registry())
     try:
         fault: Any = cast(Any, exceptions).best_match(check.iter_errors(value))
     except Unresolvable as error:

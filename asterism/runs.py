@@ -1,7 +1,7 @@
 """Going on with what was stopped."""
 
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.pregel import Pregel
@@ -45,8 +45,8 @@ def is_async_only(thing: object) -> bool:
     tools: Mapping[str, Any] = getattr(thing, "tools_by_name", None) or {}
     if tools:
         return any(map(is_async_tool, tools.values()))
-    parts = [*(getattr(thing, "steps", None) or ()), getattr(thing, "bound", None)]
-    if any(is_async_only(part) for part in parts if isinstance(part, Runnable)):
+    parts: list[Any] = [*(getattr(thing, "steps", None) or ()), getattr(thing, "bound", None)]
+    if any(is_async_only(cast(object, part)) for part in parts if isinstance(part, Runnable)):
         return True
     functions = getattr(thing, "func", None), getattr(thing, "afunc", None)
     return functions[0] is None and functions[1] is not None

@@ -25,9 +25,10 @@ from typing import (
 import ormsgpack
 from langchain_core.messages import ToolMessage
 from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.checkpoint.serde import jsonplus
 from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer, _msgpack_default, _option
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt
 from pydantic import BaseModel
 from typing_extensions import is_typeddict
@@ -37,6 +38,10 @@ from asterism.errors import ConfigurationError, StorageError
 from asterism.plain import as_dict
 
 _log = logging.getLogger(__name__)
+
+_msgpack_default: Any = vars(jsonplus)["_msgpack_default"]
+_option: Any = vars(jsonplus)["_option"]
+"""How LangGraph turns objects into plain values, and what it tells its encoder: both private."""
 
 KEY_LENGTHS = (16, 24, 32)
 """How many bytes a key may have."""
@@ -115,11 +120,11 @@ class StrictSerializer(JsonPlusSerializer):
         Raises:
             StorageError: One is not; the message names it, and the way out.
         """
-        kind = type(value)
+        kind: Any = value.__class__
         if kind in _PLAIN or isinstance(value, Interrupt):
             return
         if isinstance(value, Mapping):
-            parts: Iterable[Any] = value.values()
+            parts: Iterable[Any] = cast(Any, value).values()
         elif kind in _CONTAINERS:
             parts = value
         elif isinstance(value, BaseModel):
@@ -128,10 +133,10 @@ class StrictSerializer(JsonPlusSerializer):
         elif isinstance(value, tuple):
             if not kind.__module__.startswith("langgraph."):
                 self._check_type(kind)
-            parts = value
+            parts = cast(Any, value)
         elif is_dataclass(value):
             self._check_type(kind)
-            parts = [getattr(value, field.name) for field in fields(value)]
+            parts = [getattr(value, field.name) for field in fields(cast(Any, value))]
         else:
             if isinstance(value, Enum):
                 self._check_type(kind)
@@ -321,14 +326,20 @@ def _collect(annotation: Any, found: set[type], seen: set[int]) -> None:
         parts = parts[:1]
     for alias in ("__supertype__", "__value__", "__origin__"):
         parts.append(getattr(annotation, alias, None))
-    if isinstance(annotation, type) and not annotation.__module__.startswith(_LIBRARIES):
-        stored = issubclass(annotation, BaseModel | Enum) or is_dataclass(annotation)
-        if stored or hasattr(annotation, "_fields"):
-            found.add(annotation)
-        if stored or is_typeddict(annotation) or hasattr(annotation, "_fields"):
-            parts += _hints(annotation)
+    if isinstance(annotation, type):
+        parts += _named_parts(cast(Any, annotation), found)
     for part in parts:
         _collect(part, found, seen)
+
+
+def _named_parts(kind: type[Any], found: set[type]) -> list[Any]:
+    """Add a type that is stored as it is, and return what its own annotations name."""
+    if kind.__module__.startswith(_LIBRARIES):
+        return []
+    stored = issubclass(kind, BaseModel | Enum) or is_dataclass(kind) or hasattr(kind, "_fields")
+    if stored:
+        found.add(kind)
+    return _hints(kind) if stored or is_typeddict(kind) else []
 
 
 def _hints(kind: type) -> list[Any]:

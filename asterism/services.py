@@ -5,7 +5,7 @@ Fields that a side does not know are ignored, so either may be newer than the ot
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, Field, TypeAdapter, field_validator, model_validator
 
@@ -93,12 +93,12 @@ class ServiceUsage(BaseModel):
 _VALUES = ("const", "enum", "default", "examples")
 
 
-def _unpatterned(schema: Any) -> Any:
+def _unpatterned(schema: object) -> Any:
     if isinstance(schema, list):
-        return [_unpatterned(item) for item in as_list(schema)]
+        return [_unpatterned(item) for item in as_list(cast(object, schema))]
     if not isinstance(schema, dict):
         return schema
-    fields = as_dict(schema)
+    fields = as_dict(cast(object, schema))
     dropped = {name for name in ("pattern", "$schema") if isinstance(fields.get(name), str)}
     if isinstance(fields.get("patternProperties"), dict):  # what else is allowed depends on them
         dropped |= {"patternProperties", "additionalProperties", "unevaluatedProperties"}

@@ -111,9 +111,9 @@ def edited(
     checked = plain_decision(read_decision({"next_agent": None, **decision}, names))
     kept = {key: decision[key] for key in _fields_of(decision) if key in decision}
     whole = cast(Decision, {**kept, **checked})
-    if whole.get("then"):
+    if then := whole.get("then"):
         before = as_dict(as_dict(stored).get("then"))
-        whole["then"] = dict(edited(cast(Mapping[str, Any], whole["then"]), names, before))
+        whole["then"] = dict(edited(cast(Mapping[str, Any], then), names, before))
     _check_values(whole)
     return whole
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
@@ -53,8 +53,11 @@ class WorkflowFacts:
     def types(self) -> frozenset[type]:
         """The types that the state schemas of its participants name."""
         graphs = [member.graph for member in self.team.members.values()]
-        inner = [g for graph in graphs for _, g in graph.get_subgraphs(recurse=True)]
-        return frozenset().union(*map(types_in_state, [*graphs, *inner]))
+        below: list[Any] = [dict(cast(Any, graph).get_subgraphs(recurse=True)) for graph in graphs]
+        found: set[type] = set()
+        for graph in (*graphs, *(inner for each in below for inner in each.values())):
+            found |= types_in_state(graph)
+        return frozenset(found)
 
     def versions(self) -> dict[str, str]:
         """Return hashes of what the workflow is made of: its prompts and its team."""

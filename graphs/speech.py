@@ -31,8 +31,9 @@ def hearing(asked: Mapping[str, Any]) -> Hear | None:
         if isinstance(part, dict):  # the second version of streams
             if cast(dict[str, Any], part).get("type") != MESSAGES:
                 return cast(Any, part)
-            shown = speech.show(part["data"])
-            return shown and {**part, "data": shown}
+            whole = cast(dict[str, Any], part)
+            shown: Any = speech.show(whole["data"])
+            return shown and {**whole, "data": shown}
         if several and part[-2] != MESSAGES:
             return part
         alone = not several and not asked.get("subgraphs")
@@ -71,4 +72,4 @@ class _Speech:
         if isinstance(message, AIMessage) and text:
             said = self._said.setdefault(visit, {})
             said[message.id] = said.get(message.id, "") + text
-        return None if "answer" in marks and text in self._reports else payload
+        return None if "answer" in marks and text in self._reports else cast(Any, payload)

@@ -63,8 +63,9 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def __init__(self, *, facts: WorkflowFacts, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.facts = facts
-        if stores_named_types(self.checkpointer):
-            allow_types(self.checkpointer, facts.types | types_in_state(self))
+        saver = cast(Any, self.checkpointer)
+        if stores_named_types(saver):
+            allow_types(saver, facts.types | types_in_state(self))
 
     @property
     def checks_answers(self) -> bool:
@@ -179,7 +180,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         release = yield from self.leased(check_thread(config))
         try:
             given, values = yield from self._fitted(input, cast(RunnableConfig, config))
-            yield from rewind(self.checkpointer, cast(RunnableConfig, config))
+            yield from rewind(cast(Any, self.checkpointer), cast(RunnableConfig, config))
         except BaseException:
             release()
             raise
@@ -227,7 +228,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
         They are made again when it goes on, as those that have failed.
         """
-        saver = self.checkpointer
+        saver = cast(Any, self.checkpointer)
         if not isinstance(saver, BaseCheckpointSaver) or background.end is not None:
             return
         thread: RunnableConfig = {"configurable": {"thread_id": check_thread(config)}}
@@ -284,7 +285,10 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         """Turn the stored fields of the answer into the model that was asked for."""
         fields, schema = values.get("structured_response"), self.facts.response_format
         if schema is not None and isinstance(fields, dict):
-            return {**values, "structured_response": read_fields(schema, fields)}
+            return {
+                **values,
+                "structured_response": read_fields(schema, as_dict(cast(object, fields))),
+            }
         return dict(values)
 
     # ---- editing
@@ -319,7 +323,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         names = tuple(self.facts.team.live(as_dict(found.values)))
         edit = prepared(config, supersteps, found, names, self.nodes)
         if isinstance(self.checkpointer, BaseCheckpointSaver):
-            yield from rewind(self.checkpointer, config)
+            yield from rewind(cast(Any, self.checkpointer), config)
         update = (super().bulk_update_state, super().abulk_update_state)
         return cast(RunnableConfig, (yield Call(*update, edit)))
 

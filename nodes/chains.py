@@ -3,9 +3,9 @@
 Tests: tests/nodes/test_chains.py.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import AnyMessage
 from langchain_core.prompts import BasePromptTemplate, ChatPromptTemplate, MessagesPlaceholder
@@ -61,14 +61,21 @@ def ways_to_ask(thing: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
         earlier = {name: list(messages[:-1]) for name in found.lists}
         return {**earlier, found.texts[0]: str(latest.text)}
 
-    return (lambda messages: call(mapping(messages))), (lambda messages: acall(mapping(messages)))
+    def ask(messages: Sequence[AnyMessage]) -> Any:
+        return call(mapping(messages))
+
+    def aask(messages: Sequence[AnyMessage]) -> Awaitable[Any]:
+        return acall(mapping(messages))
+
+    return ask, aask
 
 
 def _variables(chain: Any) -> _Variables | None:
     """Return what the prompt at the beginning of a chain wants, or None where there is none."""
     first: Any = chain
     while isinstance(first, RunnableSequence | RunnableBinding):
-        first = first.first if isinstance(first, RunnableSequence) else first.bound
+        inner = cast(Any, first)
+        first = getattr(inner, "first", None) or inner.bound
     if isinstance(first, RunnableAssign):
         return _Variables(lists=["messages"], texts=[])
     if not isinstance(first, BasePromptTemplate):

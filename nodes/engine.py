@@ -7,19 +7,22 @@ report is delivered as the new one (langchain-ai/langgraph#3206). A canary test 
 LangGraph mends it.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT as LANGCHAIN_LIMIT
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import START
-from langgraph.pregel._utils import find_subgraph_pregel, get_function_nonlocals
+from langgraph.pregel import _utils
 from langgraph.types import Interrupt, StateSnapshot
 
 from asterism.effects import Call, Steps
 from asterism.fences import Fence
 from asterism.runs import is_runnable
+
+find_subgraph_pregel = cast(Any, _utils).find_subgraph_pregel
+get_function_nonlocals = cast(Any, _utils).get_function_nonlocals
 
 _DURABILITY = "__pregel_durability"
 _RESUMING = "__pregel_resuming"
@@ -172,8 +175,8 @@ def has_graph_inside(runs: Any) -> bool:
         return find_subgraph_pregel(runs) is not None
     owner = getattr(runs, "__self__", runs)
     held = [*getattr(owner, "__dict__", {}).values(), owner]
-    for function in (runs, getattr(type(runs), "__call__", None)):  # noqa: B004 - its class has it
-        held += get_function_nonlocals(cast(Callable[..., Any], function))
+    for function in (runs, getattr(runs.__class__, "__call__", None)):  # noqa: B004 - its class has it
+        held += get_function_nonlocals(function)
     found = (getattr(thing, "__self__", thing) for thing in held)
     return any(is_runnable(thing) and find_subgraph_pregel(thing) is not None for thing in found)
 

@@ -179,7 +179,7 @@ def structurer(
     def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
         rules = render("structured", schema=schema.__name__)
         messages = _prompt(rules, state, config, compactor)
-        fault = ""
+        fault, said = "", AIMessage("")
         for _ in range(2):
             said = AIMessage("")
             try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START
@@ -144,4 +144,5 @@ def _has_steps(graph: Graph, runs: object) -> bool:
     function or a chain with a graph inside has those of that graph.
     """
     nodes = [name for name in graph.nodes if name != START]
-    return len(nodes) > 1 or any(graph.get_subgraphs()) or has_graph_inside(runs)
+    below: list[Any] = list(cast(Any, graph).get_subgraphs())
+    return len(nodes) > 1 or bool(below) or has_graph_inside(runs)

@@ -95,8 +95,9 @@ def tool_errors_middleware() -> "AgentMiddleware[Any, Any, Any]":
         return tool_error_text(error, request.tool_call["name"])
 
     def text_in_sync(error: Exception, request: Any) -> str | None:
-        own = getattr(type(request.tool), "_arun", BaseTool._arun)
-        if isinstance(error, NotImplementedError) and own is not BaseTool._arun:
+        usual = vars(BaseTool)["_arun"]
+        own = getattr(request.tool.__class__, "_arun", usual)
+        if isinstance(error, NotImplementedError) and own is not usual:
             raise NotImplementedError(f"{error} Call the workflow with ainvoke.") from error
         return text(error, request)
 

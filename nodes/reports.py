@@ -140,9 +140,10 @@ def new_messages(visit: Visit, values: Mapping[str, Any]) -> Sequence[BaseMessag
     """
     found: object = values.get("messages") or ()
     if isinstance(found, list | tuple):
-        found = messages_since(cast(Sequence[BaseMessage], found), begins_after(visit))
-        if all(isinstance(message, BaseMessage) for message in found):
-            return found
+        new = messages_since(cast(Sequence[BaseMessage], found), begins_after(visit))
+        if all(isinstance(message, BaseMessage) for message in cast(Sequence[object], new)):
+            return new
+        return as_messages(new)
     return as_messages(found)
 
 

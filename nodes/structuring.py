@@ -27,7 +27,7 @@ def create_structurer(model: Any, schema: Any, prompt: str | None = None) -> Str
     is_model = isinstance(schema, type) and issubclass(schema, BaseModel)
     # The fields of a model are stored as they were given, so that it reads them again.
     options: dict[str, Any] = {"include_raw": True} if is_model else {}
-    bound = cast(BaseChatModel, model).with_structured_output(schema, **options)
+    bound = cast(BaseChatModel, model).with_structured_output(cast(Any, schema), **options)
     rules = [SystemMessage(prompt)] if prompt else []
 
     def fill(messages: Sequence[BaseMessage]) -> Steps[Answer]:

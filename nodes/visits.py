@@ -109,7 +109,7 @@ def create_visitor(member: Member) -> Visitor:
             this.about.update(what)
             report = yield from turns(this)
         except ParentCommand as sent:
-            report = yield from _handed_over(member, visit, this, sent.args[0])
+            report = yield from _handed_over(member, visit, this, cast(Any, sent.args[0]))
         except GraphInterrupt as stop:
             if not stop.args[0]:  # a breakpoint of its own graph asks nothing by itself
                 raise at_breakpoint(this.config, member.name) from None
@@ -253,6 +253,7 @@ def _run_graph(
     runner: Any = member.graph
     kwargs: dict[str, Any] = {}
     asked = kwargs
+    ways: tuple[Any, Any]
     if not has_saver(this.config) and member.collects_leanly:
         ways = _keeping_state(runner, this.attempts)
     else:
@@ -262,7 +263,11 @@ def _run_graph(
         asked = lean(kwargs) if member.collects_leanly else kwargs
     if member.needs_async:
         asynchronous = ways[1]
-        ways = (lambda *args, **named: run_coroutine(asynchronous(*args, **named))), asynchronous
+
+        def in_loop(*args: Any, **named: Any) -> Any:
+            return run_coroutine(asynchronous(*args, **named))
+
+        ways = in_loop, asynchronous
     found = yield Call(without_exit(ways[0]), ways[1], (request, inner), asked)
     return cast(Mapping[str, Any], as_asked(found, kwargs) or {})  # None: no output was written
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from asterism.model_input import GO_ON
 from asterism.offline.reading import labels, stem, words
 
 NEED = "To go on I need"
@@ -65,6 +66,8 @@ def reported(message: BaseMessage) -> Reported | None:
 def current_request(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """Return the messages since the last final answer."""
     start = 0
+    if messages and messages[-1].text == GO_ON:
+        messages = messages[:-1]  # what stands before it is a question, and no answer
     for place, message in enumerate(messages[:-1]):
         if isinstance(message, AIMessage) and _is_answer(message.text):
             start = place + 1

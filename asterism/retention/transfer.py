@@ -165,8 +165,9 @@ def _checked(data: object) -> _StoredThread:
 def _decoded(row: _StoredCheckpoint) -> tuple[dict[str, Any], list[Write]]:
     checkpoint = as_dict(decode(row.checkpoint))
     whole = checkpoint.keys() >= _FIELDS and checkpoint["id"] == row.id
-    metadata = decode(row.metadata)
-    if not whole or not isinstance(metadata, dict) or not _are_names(as_dict(metadata)):
+    metadata: object = decode(row.metadata)
+    labels = as_dict(metadata)
+    if not whole or not isinstance(metadata, dict) or not _are_names(labels):
         raise StorageError(f"The checkpoint {row.id!r} of the file is not a checkpoint.")
     writes = [
         Write(

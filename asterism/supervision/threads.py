@@ -171,10 +171,13 @@ def _containing(others: Any) -> Any:
         context: Context | None = options.get("context")
         crew = CREW.get() if context is None else context.get(CREW)
         given = coroutine if crew is None else _Contained(coroutine)
-        create = others or (lambda loop, task, **named: asyncio.Task(task, loop=loop, **named))
-        return create(loop, given, **options)
+        return (others or _make_task)(loop, given, **options)
 
     return make
+
+
+def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+    return asyncio.Task[Any](coroutine, loop=loop, **options)
 
 
 _equipped: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
