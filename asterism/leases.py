@@ -16,6 +16,9 @@ from asterism.errors import ThreadBusyError
 
 S = TypeVar("S")
 
+CLOSING_SECONDS = 1.0
+"""Seconds that a thread is waited for in any case: a stream that somebody has left is closed by the
+event loop a moment later, and notes in the database that its run was cancelled."""
 LEASE_POLL = 0.02
 """Seconds between two looks, or more, at a thread that is driven: a stream that was left in its
 middle gives it back a moment later."""
@@ -69,7 +72,7 @@ def leased(saver: Any, thread_id: str, wait: float) -> Steps[Release]:
     Raises:
         ThreadBusyError: Somebody else has it all the time.
     """
-    until = time.monotonic() + max(wait, LEASE_POLL)
+    until = time.monotonic() + max(wait, CLOSING_SECONDS)
     while (release := (yield Call(take_lease, atake_lease, (saver, thread_id)))) is None:
         if time.monotonic() >= until:
             raise ThreadBusyError(
