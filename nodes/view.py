@@ -120,11 +120,6 @@ def _report_name(message: BaseMessage) -> str:
     return f"{name[:8]}{dash}{again}"
 
 
-def has_digests(messages: Iterable[BaseMessage], tokens: int | None) -> bool:
-    """Whether any report of a conversation is shown as a digest."""
-    return any("report" in facts_of(m) and is_long(m.text, tokens) for m in messages)
-
-
 def asides(view: SupervisorView, schema: Mapping[str, Any]) -> list[AnyMessage]:
     """Write what follows the conversation in one decision only: reports read, complaints."""
     messages: list[AnyMessage] = []

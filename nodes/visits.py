@@ -127,10 +127,10 @@ def create_visitor(member: Member) -> Visitor:
         except Exception as error:
             if is_invalid_resume(error):
                 raise  # a person's answer was refused; the question is still open
+            if isinstance(error, BudgetExceededError) and error.asks:
+                raise
+            left = yield from _state_left(member, visit, this)
             if isinstance(error, BudgetExceededError):
-                if error.asks:
-                    raise
-                left = yield from _state_left(member, visit, this)
                 error.found = _said(visit, left, error)
                 if error.scope not in [scope.name for scope in own]:
                     if error.owner != above:
@@ -138,7 +138,6 @@ def create_visitor(member: Member) -> Visitor:
                         raise  # it is for a workflow further up to see to
                     this.attempts.breach = error.facts()
             failure = error
-            left = yield from _state_left(member, visit, this)
             meter.put_back(lines_of(left) or this.attempts.lines)
             report = failed_report(
                 visit,
