@@ -12,7 +12,7 @@ from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Steps, arun, run
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.structured_output import Method, StructuredOutput
-from asterism.nodes.view import SupervisorView, asides, conversation
+from asterism.nodes.view import Renderer, SupervisorView, asides
 from asterism.prompts import render
 from asterism.schemas import Schema, decision_schema
 
@@ -64,6 +64,7 @@ class ModelDecider:
         self._block = participants_description_block
         self._instructions = prompt or ""
         self._digest_tokens = digest_tokens
+        self._renderer = Renderer(digest_tokens=digest_tokens)
 
     def decide(self, view: SupervisorView) -> AIMessage | SupervisorDecision:
         """Ask the model."""
@@ -91,7 +92,7 @@ class ModelDecider:
             ending=WRITES_NOW if self._answers else WRITES_LATER,
             instructions=self._instructions,
         ).replace("\n\n\n", "\n\n")
-        shown = conversation(view.messages, digest_tokens=self._digest_tokens)
+        shown, _ = self._renderer.render(view.messages)
         return [SystemMessage(system), *shown, *asides(view, self._schema(view))]
 
     def _schema(self, view: SupervisorView) -> Schema:
