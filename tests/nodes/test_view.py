@@ -105,6 +105,16 @@ def test_each_message_is_rendered_once(monkeypatch: pytest.MonkeyPatch, copied: 
     assert rendered == [m.id for m in messages if isinstance(m, AIMessage)]
 
 
+def test_it_tells_whether_a_report_is_shown_as_a_digest() -> None:
+    renderer, first = Renderer(digest_tokens=10), history()
+    assert renderer.render(first)[1] is False
+    long = [*first, report(7, "word " * 30)]
+    shown, digested = renderer.render(long)
+    assert digested and "read_report" in shown[-1].text
+    assert renderer.render([*long, HumanMessage("And?", id="h3")])[1] is True
+    assert renderer.render([*first, report(7, "Edited")])[1] is False
+
+
 def test_conversations_that_were_not_used_for_long_are_let_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
