@@ -16,6 +16,8 @@ GO_ON = "Please go on."
 
 _STRANGE = re.compile(r"[^a-zA-Z0-9_-]+")
 _NAME_LENGTH = 64
+_RULES = ("system", "SystemMessageChunk")
+_ANSWERS = ("ai", "AIMessageChunk")
 
 
 def prepare_messages(messages: Sequence[BaseMessage]) -> list[AnyMessage]:
@@ -31,15 +33,11 @@ def prepare_messages(messages: Sequence[BaseMessage]) -> list[AnyMessage]:
     """
     rules: list[SystemMessage] = []
     prepared: list[BaseMessage] = []
-    for message in messages:
-        # `isinstance` is slow where it fails: each prompt has the whole conversation
-        if message.type != "human":
-            if isinstance(message, SystemMessage):
-                rules.append(message)
-                continue
-            if isinstance(message, AIMessage) and _is_empty(message):
-                continue
-        prepared.append(message if message.name is None else _with_plain_name(message))
+    for message in messages:  # by their types: `isinstance` is slow where it fails
+        if message.type in _RULES:
+            rules.append(cast(SystemMessage, message))
+        elif message.type not in _ANSWERS or not _is_empty(cast(AIMessage, message)):
+            prepared.append(message if message.name is None else _with_plain_name(message))
     if prepared and isinstance(prepared[-1], AIMessage):
         prepared.append(HumanMessage(GO_ON))
     return cast(list[AnyMessage], [*_merge(rules), *prepared])
