@@ -1,8 +1,8 @@
 """Instructions of a turn, with a model that costs nothing: `python -m benchmarks.instructions`.
 
 valgrind counts them, so that no other work on the machine matters. Each contender is one process,
-which imports, holds a short conversation, and forks for each case; what the fork for no case
-has counted is taken off.
+which imports, holds short conversations, and forks for each case; what the fork counted that
+only builds is taken off.
 """
 
 import os
@@ -27,7 +27,10 @@ CASES = {
     for stored in (False, True)
     for shape, case in SHAPES.items()
 }
-REST = "rest"
+REST: Mapping[str, tuple[str, dict[str, int], bool]] = {
+    f"nothing, {'stored' if stored else 'not stored'}": ("ready", {}, stored)
+    for stored in (False, True)
+}
 
 
 def hold(contender: str, only: str) -> None:
@@ -35,14 +38,14 @@ def hold(contender: str, only: str) -> None:
     for _ in range(2):  # the second one has loaded all code
         for stored in (False, True):
             measure(contender, "chat", stored=stored, messages=2)
-    for name in (REST, *(name for name in CASES if only in name)):
+    for name, (workload, sizes, stored) in {**REST, **CASES}.items():
+        if name in CASES and only not in name:
+            continue
         sys.stdout.flush()
         if not (child := os.fork()):
             status = 1
             try:
-                if name != REST:
-                    workload, sizes, stored = CASES[name]
-                    measure(contender, workload, stored=stored, **sizes)
+                measure(contender, workload, stored=stored, **sizes)
                 status = 0
             finally:
                 os._exit(status)
@@ -67,13 +70,13 @@ def counted(contender: str, only: str) -> dict[str, float]:
             name: _instructions(Path(folder, child))
             for child, name in re.findall(r"^(\d+) (.+)$", done.stdout, re.MULTILINE)
         }
-    rest = found.pop(REST)
-    return {name: (count - rest) / _turns(name) / 1e3 for name, count in found.items()}
+    return {name: _a_turn(name, found) for name in found if name in CASES}
 
 
-def _turns(case: str) -> int:
-    _, sizes, _ = CASES[case]
-    return sizes.get("turns") or sizes["messages"]
+def _a_turn(case: str, found: Mapping[str, int]) -> float:
+    _, sizes, stored = CASES[case]
+    (rest,) = (name for name, (_, _, other) in REST.items() if other == stored)
+    return (found[case] - found[rest]) / (sizes.get("turns") or sizes["messages"]) / 1e3
 
 
 def _instructions(log: Path) -> int:

@@ -65,6 +65,14 @@ async def turns(
     return {key: value / turns for key, value in taken.items()}
 
 
+async def ready(contender: Contender, path: Path | None) -> dict[str, float]:
+    """Do what `turns` and `chat` do before their clocks start."""
+    await _warm(contender)
+    async with _store(contender, path) as store:
+        contender.build(store, participants=SMALL, turns=1)
+    return {}
+
+
 async def chat(
     contender: Contender, path: Path | None, *, messages: int, participants: int = SMALL
 ) -> dict[str, float]:
@@ -175,7 +183,8 @@ async def resume(contender: Contender, path: Path | None, *, turns: int) -> dict
 
 Workload = Callable[..., Awaitable[dict[str, float]]]
 WORKLOADS: dict[str, Workload] = {
-    work.__name__: work for work in (turns, chat, many, fan, plan, build, start, pause, resume)
+    work.__name__: work
+    for work in (ready, turns, chat, many, fan, plan, build, start, pause, resume)
 }
 
 
