@@ -32,6 +32,9 @@ REPORT_ID = "report-"
 AGAIN = "(That report, as it was written.)"
 """Stands for an answer that hands a report on, which has been shown already."""
 
+OVERHEAD = 500
+"""How many characters a message is taken to have besides its text."""
+
 SPEAKER: RunnableConfig = {"metadata": {"participant": "supervisor"}}
 """The config of the workflow's own model calls, so that streams say who speaks."""
 
@@ -101,6 +104,8 @@ class _Rendered:
     reported: set[str] = field(default_factory=set[str])
     digested: bool = False
     """Whether a report among them is shown as a digest."""
+    size: int = 0
+    """About how many characters they hold."""
 
     def begins(self, messages: Sequence[BaseMessage]) -> bool:
         """Whether messages begin with these, and what follows can be rendered by itself."""
@@ -123,15 +128,12 @@ class Renderer:
 
     Args:
         digest_tokens: Above how many tokens a report is shown as a digest. None: never.
-        decisions: Whether routing decisions are shown.
-        limit: How many messages are kept in all; conversations that were not used for long go
-            first.
+        limit: How many characters are kept in all, `OVERHEAD` a message with them; conversations
+            that were not used for long go first.
     """
 
-    def __init__(
-        self, *, digest_tokens: int | None = None, decisions: bool = True, limit: int = 5_000
-    ) -> None:
-        self._options = _Options(digest_tokens=digest_tokens, reading=True, decisions=decisions)
+    def __init__(self, *, digest_tokens: int | None = None, limit: int = 10_000_000) -> None:
+        self._options = _Options(digest_tokens=digest_tokens, reading=True, decisions=True)
         self._limit = limit
         self._kept: dict[str | None, _Rendered] = {}
         self._size = 0
@@ -143,7 +145,7 @@ class Renderer:
             return [], False
         with self._lock:
             kept = self._kept.pop(messages[0].id, None) or _Rendered()
-            self._size -= len(kept.messages)
+            self._size -= kept.size
             if not kept.begins(messages):
                 kept = _Rendered()
             new = messages[len(kept.messages) :]
@@ -152,9 +154,10 @@ class Renderer:
             kept.messages += new
             kept.contents += [message.content for message in new]
             self._kept[messages[0].id] = kept
-            self._size += len(kept.messages)
+            kept.size += sum(OVERHEAD + len(str(message.content)) for message in new)
+            self._size += kept.size
             while self._size > self._limit and len(self._kept) > 1:
-                self._size -= len(self._kept.pop(next(iter(self._kept))).messages)
+                self._size -= self._kept.pop(next(iter(self._kept))).size
             return list(kept.shown), kept.digested
 
     def _is_digested(self, message: BaseMessage) -> bool:

@@ -11,7 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import Participant, SupervisorWorkflowBuilder
 from asterism.nodes import view
-from asterism.nodes.view import Renderer, conversation, label
+from asterism.nodes.view import OVERHEAD, Renderer, conversation, label
 from asterism.testing import ScriptedChatModel
 
 
@@ -115,17 +115,19 @@ def test_it_tells_whether_a_report_is_shown_as_a_digest() -> None:
     assert renderer.render([*first, report(7, "Edited")])[1] is False
 
 
-def test_conversations_that_were_not_used_for_long_are_let_go(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    renderer = Renderer(limit=10)
+def test_conversations_that_were_not_used_for_long_are_let_go() -> None:
+    renderer = Renderer(limit=10 * (OVERHEAD + 5))
     for number in range(20):
         renderer.render([HumanMessage("Hello", id=f"{number}"), HumanMessage("There", id="x")])
-    assert sum(len(kept.messages) for kept in renderer._kept.values()) == renderer._size == 10
-    long = [HumanMessage("Hello", id=f"long {number}") for number in range(30)]
-    assert renderer.render(long)[0] == long
-    assert renderer.render(long)[0] == long
-    assert [*renderer._kept] == ["long 0"]
+    assert [*renderer._kept] == [f"{number}" for number in range(15, 20)]
+    renderer.render([HumanMessage("Hello", id="15")])
+    renderer.render([HumanMessage("Hello", id="20")])
+    assert [*renderer._kept] == ["16", "17", "18", "19", "15", "20"]
+    picture = [{"type": "image", "base64": "A" * 10_000, "mime_type": "image/png"}]
+    long = [HumanMessage("Hello", id="long"), HumanMessage(picture, id="picture")]
+    assert renderer.render(long)[0] == renderer.render(long)[0] == long
+    assert [*renderer._kept] == ["long"]
+    assert renderer._size == renderer._kept["long"].size > 10_000
 
 
 @pytest.mark.parametrize("sync", [True, False])
