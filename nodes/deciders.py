@@ -106,8 +106,9 @@ class ModelDecider:
 
     def _is_done(self, view: SupervisorView) -> bool:
         """Whether nothing is left to decide: all that the model asked for has gone well."""
-        well = bool(view.reports) and all(report["status"] == "ok" for report in view.reports)
-        return self._once and well and not view.complaints
+        if not self._once or view.complaints or not view.reports:
+            return False
+        return all(report["status"] == "ok" for report in view.reports)
 
 
 def create_supervisor_agent(
