@@ -14,11 +14,12 @@ import warnings
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.one import measure
 
 CONTENDERS = ("by_hand_model", "ours_model")
-SHAPES: Mapping[str, tuple[str, dict[str, int]]] = {
+SHAPES: Mapping[str, tuple[str, dict[str, Any]]] = {
     **{f"{turns} turns": ("turns", {"turns": turns, "participants": 4}) for turns in (10, 50, 200)},
     "chat of 50 messages": ("chat", {"messages": 50, "participants": 4}),
 }
@@ -27,7 +28,7 @@ CASES = {
     for stored in (False, True)
     for shape, case in SHAPES.items()
 }
-REST: Mapping[str, tuple[str, dict[str, int], bool]] = {
+REST: Mapping[str, tuple[str, dict[str, Any], bool]] = {
     f"nothing, {'stored' if stored else 'not stored'}": ("ready", {}, stored)
     for stored in (False, True)
 }

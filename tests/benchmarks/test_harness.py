@@ -29,8 +29,9 @@ def test_the_work_is_done(contender: str, workload: str) -> None:
 
 @pytest.mark.parametrize("contender", CONTENDERS)
 def test_models_are_called(contender: str) -> None:
+    shapes: dict[str, Any] = {"turns": {"turns": 3}, "chat": {"messages": 3}}
     for stored in (False, True):
-        for workload, sizes in {"turns": {"turns": 3}, "chat": {"messages": 3}}.items():
+        for workload, sizes in shapes.items():
             found = measure(contender, workload, stored=stored, participants=2, **sizes)
             assert bool(found["bytes"]) == stored
 

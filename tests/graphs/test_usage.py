@@ -387,7 +387,7 @@ MESSAGES: dict[str, AnyMessage] = {
     "a request": HumanMessage("How much is it? " * 9),
     "with a name": HumanMessage("Hello", name="ann"),
     "an answer": AIMessage("Three dollars", name="clerk"),
-    "a part of an answer": AIMessageChunk("Three"),
+    "a part of an answer": AIMessageChunk(content="Three"),
     "rules": SystemMessage("Be brief"),
     "rules of a developer": SystemMessage("Hi", additional_kwargs={"__openai_role__": "developer"}),
     "a call": CALLED,

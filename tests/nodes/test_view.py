@@ -123,7 +123,9 @@ def test_conversations_that_were_not_used_for_long_are_let_go() -> None:
     renderer.render([HumanMessage("Hello", id="15")])
     renderer.render([HumanMessage("Hello", id="20")])
     assert [*renderer._kept] == ["16", "17", "18", "19", "15", "20"]
-    picture = [{"type": "image", "base64": "A" * 10_000, "mime_type": "image/png"}]
+    picture: list[str | dict[Any, Any]] = [
+        {"type": "image", "base64": "A" * 10_000, "mime_type": "image/png"}
+    ]
     long = [HumanMessage("Hello", id="long"), HumanMessage(picture, id="picture")]
     assert renderer.render(long)[0] == renderer.render(long)[0] == long
     assert [*renderer._kept] == ["long"]
