@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUEST := Plan a corporate holiday party for 50 people in Seattle on December 15th
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test newest ui ui-test lint format studio notebooks docs bench bench-peers eval real torture mutants audit clean
+.PHONY: help demo test newest ui ui-test lint format studio notebooks docs bench bench-instructions bench-peers eval real torture mutants audit clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,11 @@ bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in on
 	$(BIN)/python -m benchmarks.tokens
 	$(BIN)/python -m benchmarks.traces
 	$(BIN)/python -m benchmarks.workers
+
+# Counted, so that no other work on the machine matters; half an hour.
+bench-instructions: $(VENV)/developed ## Count the instructions of a turn whose models cost nothing
+	@command -v valgrind >/dev/null || apt-get install -y -qq valgrind >/dev/null
+	$(BIN)/python -m benchmarks.instructions
 
 bench-peers: $(VENV)/developed ## Measure against other frameworks, each in an environment of its own
 	$(BIN)/python -m benchmarks.environments

@@ -99,7 +99,7 @@ def decide(
         try:
             view, said = yield from informed(view, put)
             told, said = (said, said.decision) if isinstance(said, Told) else (None, said)
-            if unread := report_texts(view.messages) and reports_wanted(said):
+            if (unread := reports_wanted(said)) and report_texts(view.messages):
                 raise BadDecisionError(f"no more can be read of {', '.join(unread)}")
             decision = _read(said, names, creation, rules)
         except RoutingError as error:

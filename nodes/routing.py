@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage
 
 from asterism.errors import RoutingError
 from asterism.messages import media_in_request
@@ -73,8 +73,13 @@ def visit_in(state: Mapping[str, Any], name: str) -> Visit:
 def request_media(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what the user has sent besides text in the messages since the last answer."""
     messages: Sequence[BaseMessage] = state.get("messages") or ()
-    since = [*takewhile(lambda message: "answer" not in facts_of(message), reversed(messages))]
-    return media_in_request([m for m in reversed(since) if isinstance(m, HumanMessage)])
+    asked: list[BaseMessage] = []
+    for message in reversed(messages):
+        if message.type == "human":
+            asked.append(message)
+        elif "answer" in facts_of(message):
+            break
+    return media_in_request(asked[::-1])
 
 
 def latest_reports(reports: Sequence[Report], taken: int) -> list[Report]:
