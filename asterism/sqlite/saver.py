@@ -167,8 +167,7 @@ class GroupCommitSaver(SqliteSaver):
     ) -> Iterator[CheckpointTuple]:
         """List checkpoints, the latest first; of all threads, those that are not damaged."""
         if config is None:
-            rows = readable(self._places(filter, before), self.get_tuple)
-            yield from islice(rows, limit)
+            yield from islice(readable(self._places(filter, before), self.get_tuple), limit)
             return
         rows: Any = super().list(config, filter=filter, before=before, limit=limit)
         with reading(thread_of(config)), closing(rows):
