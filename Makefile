@@ -90,9 +90,10 @@ torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,0
 		tests/asterism/supervision/test_machine.py tests/asterism/supervision/test_soak.py \
 		tests/asterism/workers/test_crowds.py tests/asterism/test_retention.py \
 		tests/asterism/test_breaker.py tests/asterism/test_capacity.py \
+		tests/asterism/test_damage.py tests/asterism/postgres/test_damage.py \
 		tests/asterism/test_prices.py tests/asterism/test_tasks.py \
 		tests/graphs/test_bad_inputs.py tests/graphs/test_batch.py tests/graphs/test_memory.py \
-		tests/graphs/test_prefixes.py tests/graphs/test_usage.py
+		tests/graphs/test_prefixes.py tests/graphs/test_turns.py tests/graphs/test_usage.py
 
 # What makes the mutants is not in [dev]: no other target uses it. The figures are in docs/mutation.md.
 mutants: $(VENV)/developed ## Change each line of the rules of a run, and see whether a test notices
