@@ -38,6 +38,7 @@ from asterism.pictures import (
     compare_runs,
     saver_of,
 )
+from asterism.pictures.history import decision_in
 from asterism.pictures.reading import record_of
 from asterism.plain import as_dict
 
@@ -225,8 +226,7 @@ def _decided(
 def _following(items: Sequence[CheckpointTuple], taken: RoundRecord) -> Mapping[str, Any]:
     """Return a decision as it was stored."""
     stored = (i for i in items if not namespace_of(i) and i.checkpoint["ts"] == taken.decided)
-    values = next((i.checkpoint["channel_values"] for i in stored), dict[str, Any]())
-    return as_dict(values.get("decision"))
+    return as_dict(next(map(decision_in, stored), None))
 
 
 def _meaning(decision: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,8 @@ class Plan:
     """The tasks as they stand in state."""
     tasks: dict[str, SubAgentTask]
     schedule: Schedule
+    media: list[dict[str, Any]]
+    """What the user has sent besides text."""
     agents: dict[str, str]
     """Who does each task: whom the plan names, or who took over."""
     tried: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
@@ -138,6 +140,7 @@ def _plan(
         decided=decision.get("tasks"),
         tasks={task.task_id: task for task in tasks},
         schedule=Schedule(tasks, limit=limit),
+        media=request_media(state),
         agents={task.task_id: task.agent_id for task in tasks},
     )
     background.plan = plan
@@ -243,7 +246,7 @@ def _request(plan: Plan, name: str, state: Mapping[str, Any]) -> Visit:
         round=state.get("iterations") or 0,
         task=name,
     )
-    media = request_media(state) + [block for r in needed for block in r.get("media") or ()]
+    media = plan.media + [block for r in needed for block in r.get("media") or ()]
     if media:
         visit["media"] = media
     return visit

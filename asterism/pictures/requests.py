@@ -79,10 +79,10 @@ class RequestReader:
             self._waits = any(is_open for _, _, is_open in interrupts_in(step.before))
         lines: list[Entry] = step.new["usage"]
         self._lines += lines
-        decision = as_dict(step.values.get("decision"))
+        decision = as_dict(step.decision)
         if self._rounds:
             self._take_work(step, before)
-        new = decision and decision != before.get("decision")
+        new = decision and decision != step.was
         found = as_dict(step.values.get("tries"))
         tries = found if found.get("id") != as_dict(before.get("tries")).get("id") else {}
         if tries.get("failed"):
