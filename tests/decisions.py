@@ -15,6 +15,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from asterism import (
+    Agent,
+    AgentOrchestrator,
     Compensation,
     Participant,
     SupervisorDecision,
@@ -94,6 +96,15 @@ def records(saver: Saver) -> Any:
     return create_supervisor([agent("clerk", "Yes")], model=model).compile(saver)
 
 
+def orchestrates(saver: Saver) -> Any:
+    task = {"task_id": "a", "agent_id": "reader", "task_description": "Read it"}
+    main = ScriptedChatModel(script=[{"tasks": [task]}, {"next_agent": None, "answer": "Done."}])
+    reader = ScriptedChatModel(script=["Read."])
+    orchestrator = AgentOrchestrator(Agent(agent_id="main", model=main), checkpointer=saver)
+    orchestrator.register_subagent(Agent(agent_id="reader", model=reader))
+    return orchestrator.graph
+
+
 def run_until(*nodes: str) -> Callable[[Any, RunnableConfig], None]:
     """Run until before one of `nodes`, or until a person is asked."""
     return lambda workflow, thread: workflow.invoke(REQUEST, thread, interrupt_before=nodes)
@@ -123,6 +134,7 @@ WAITING: Mapping[str, tuple[Callable[[Saver], Any], Callable[[Any, RunnableConfi
     "continued": (exceeds, go_on),
     "undo": (undoes, run_until("undo")),
     "recorded": (records, run_until("finish")),
+    "orchestrated": (orchestrates, run_until("finish")),
 }
 """How a workflow is built, and how it comes to wait with a decision of each kind."""
 
