@@ -74,7 +74,8 @@ def test_an_edit_that_changes_nothing_opens_no_finished_run(thread: RunnableConf
         ("visit", {"instruction": "Else"}, {"next_agent": "venue", "instruction": "Else"}),
         ("answer", {"answer": "43"}, {"answer": "43", "fields": {"n": 42}}),
         ("answer", {"next_agent": "VENUE"}, {"next_agent": "venue", "answer": None}),
-        ("end", {"end": {"status": "failed", "reason": "no"}}, {"end": {"status": "failed"}}),
+        ("end", {"status": "failed", "reason": "no"}, {"status": "failed", "reason": "no"}),
+        ("end", {"end": {"status": "failed", "reason": "no"}}, {"status": "failed"}),
         (
             "raise_limit",
             {"user_prompt": "More?"},
@@ -82,7 +83,8 @@ def test_an_edit_that_changes_nothing_opens_no_finished_run(thread: RunnableConf
         ),
         ("raise_limit", {"user_input_needed": False}, {"budget": None, "then": None}),
         ("raise_limit", {"user_input_needed": False, "next_agent": "p"}, {"budget": None}),
-        ("undo", {"undo": False}, {"undo": None}),
+        ("undo", {"undo": False}, {"kind": "finish"}),
+        ("orchestrated", {"answer": "43"}, {"kind": "finish", "answer": "43"}),
     ],
 )
 def test_an_edit_keeps_the_fields_of_the_kind_that_it_makes(
