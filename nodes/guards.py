@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from asterism.core.decision import RunPlan, VisitNext, work_of
 from asterism.state import Report
 
 STALL_LIMIT = 3
@@ -56,21 +55,19 @@ def missing_complaint(names: Sequence[str]) -> str:
 
 
 def goes_round(
-    decision: VisitNext | RunPlan, reports: Sequence[Report], decided: Sequence[Mapping[str, Any]]
+    work: Mapping[str, Any], reports: Sequence[Report], decided: Sequence[Mapping[str, Any]]
 ) -> bool:
     """Whether a decision goes on with a round of visits that brings nothing new.
 
     Args:
-        decision: The decision.
+        work: The work that the decision asks for, as `work_of` returns it.
         reports: The reports of this request.
         decided: What was decided before, as the history has it.
     """
-    if decided.count(work_of(decision)) < STALL_LIMIT:
+    if decided.count(work) < STALL_LIMIT:
         return False
-    if isinstance(decision, RunPlan):
-        agents = {task["agent_id"] for task in decision.tasks}
-    else:
-        agents = {decision.next_agent}
+    tasks = work.get("tasks")
+    agents = {task["agent_id"] for task in tasks} if tasks else {work["next_agent"]}
     rounds: dict[tuple[str, str], set[int]] = {}
     for report in reports[-STALL_WINDOW:]:
         key = report["participant"], report["fingerprint"]

@@ -161,18 +161,15 @@ def create_supervisor_node(
 def _tell_decision(config: RunnableConfig, decision: Decision, number: int) -> None:
     """Tell the event bus of a decision."""
     where = {"path": workflow_path(config), "iteration": number}
-    facts: dict[str, Any] = {"next_agent": None, "instruction": None, "tasks": None}
-    match decision:
-        case VisitNext(next_agent=name, instruction=instruction):
-            facts |= {"next_agent": name, "instruction": instruction or None}
-            tell(config, WorkflowEventType.ROUTED, **facts, **where)
-        case RunPlan(tasks=tasks):
-            facts["tasks"] = [task["task_id"] for task in tasks]
-            tell(config, WorkflowEventType.ROUTED, **facts, **where)
-        case AskUser(user_prompt=prompt) | RaiseLimit(user_prompt=prompt):
-            tell(config, WorkflowEventType.ASKED, prompt=prompt, **where)
-        case _:
-            pass
+    if isinstance(decision, AskUser | RaiseLimit):
+        tell(config, WorkflowEventType.ASKED, prompt=decision.user_prompt, **where)
+    elif work := work_of(decision):
+        facts = {
+            "next_agent": work.get("next_agent"),
+            "instruction": work.get("instruction") or None,
+            "tasks": [task["task_id"] for task in work.get("tasks", ())] or None,
+        }
+        tell(config, WorkflowEventType.ROUTED, **facts, **where)
 
 
 def _follow_on(decision: Decision, state: Mapping[str, Any], team: Team) -> Command[Any]:
@@ -213,13 +210,12 @@ def _next(
 
 def _insists(decision: Decision, state: Mapping[str, Any]) -> bool:
     """Whether a decision repeats what stands still, at once or after others in a round."""
-    if not isinstance(decision, VisitNext | RunPlan):
-        return False
-    if work_of(decision) == work_of(load_decision(state.get("decision"))):
-        return True
+    work = work_of(decision)
+    if work is None or work == work_of(load_decision(state.get("decision"))):
+        return work is not None
     marks = (facts_of(message).get("decision") for message in state["messages"])
     decided = [mark for mark in marks if mark is not None]
-    return goes_round(decision, state.get("reports") or (), decided)
+    return goes_round(work, state.get("reports") or (), decided)
 
 
 def decision_update(decision: Decision, iterations: int) -> dict[str, Any]:

@@ -120,18 +120,13 @@ _FIELDS: dict[type[Any], dict[str, Any]] = {
 """The fields of each kind, with their defaults."""
 
 
-class _End(TypedDict, total=False):
-    status: Status
-    reason: str
-
-
 class _Older(TypedDict, total=False):
     """The fields of a decision without a kind that have other names now."""
 
     follow: Literal["now", "done"]
     undo: bool
     told: bool
-    end: _End
+    end: dict[str, str]
 
 
 _KNOWN = {"kind", "user_input_needed"}.union(_Older.__annotations__, *_FIELDS.values())
@@ -259,22 +254,12 @@ def apply_edit(
         BadDecisionError: It names nobody who takes part, has a field that there is not, lacks
             one that its kind needs, or has one with a value that cannot be used.
     """
-    if not isinstance(cast(object, edit), Mapping | BaseModel):
-        raise BadDecisionError(
-            f"The edited decision is {edit!r:.100}. Allowed: an object of fields."
-        )
     before = load_decision(stored)
     if before is not None and edit == stored:
         return before
     old = {} if before is None else {**dump_decision(before), **(stored or {})}
-    given = clean(dict(edit))
-    if unknown := sorted(map(str, given.keys() - _KNOWN)):
-        raise BadDecisionError(
-            f"The edited decision has {', '.join(map(repr, unknown))}, which a decision has not. "
-            f"Allowed: {', '.join(sorted(_KNOWN))}."
-        )
+    given = _read_fields(edit)
     kind = _kept_kind(given, old)
-    given = _rename(given | _check(_Older, given, _Older.__annotations__))
     if kind is not None:
         given = {name: given[name] for name in _FIELDS[_class_of(kind)] if name in given}
         given["user_input_needed"] = kind in (AskUser.kind, RaiseLimit.kind)
@@ -286,14 +271,24 @@ def apply_edit(
         whole["then"] = apply_edit(then, old.get("then"), names)
     if not whole.get("handoff_id") or whole["handoff_id"] != old.get("handoff_id"):
         whole["handoff_id"] = uuid.uuid4().hex
-    edited_class = _class_of(whole["kind"])
-    edited: Decision = _check(edited_class, whole, _FIELDS[edited_class])
-    if isinstance(edited, RaiseLimit):
-        try:
-            BudgetExceededError(**edited.budget)
-        except TypeError as error:
-            raise BadDecisionError(f"The edited decision's budget is wrong: {error}") from error
+    edited: Decision = _check(_class_of(whole["kind"]), whole)
     return edited
+
+
+def _read_fields(edit: object) -> dict[str, Any]:
+    """Read the fields of an edit, with their names of today."""
+    if not isinstance(edit, Mapping | BaseModel):
+        raise BadDecisionError(
+            f"The edited decision is {edit!r:.100}. Allowed: an object of fields."
+        )
+    given: dict[str, Any] = clean(dict(cast(Mapping[str, Any], edit)))
+    given = _rename(given | _check(_Older, given))
+    if unknown := sorted(map(str, given.keys() - _KNOWN)):
+        raise BadDecisionError(
+            f"The edited decision has {', '.join(map(repr, unknown))}, which a decision has not. "
+            f"Allowed: {', '.join(sorted(_KNOWN))}."
+        )
+    return given
 
 
 def _class_of(kind: object) -> type[Any]:
@@ -342,11 +337,16 @@ def _tell_kind(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {**stored, "kind": kind}
 
 
-def _check(kind: Any, values: Mapping[str, Any], names: Collection[str]) -> Any:
-    """Check the types of the named values, of which None and an empty list are left out."""
+def _check(kind: Any, values: Mapping[str, Any]) -> Any:
+    """Check the types of the fields of a class; None and an empty list are left out."""
+    names = _FIELDS.get(kind, kind.__annotations__)
     present = {name: values[name] for name in names if values.get(name) not in (None, [])}
     try:
+        if kind is RaiseLimit and isinstance(present.get("budget"), dict):
+            BudgetExceededError(**present["budget"])
         return TypeAdapter(kind).validate_python(present)
+    except TypeError as error:
+        raise BadDecisionError(f"The edited decision's budget is wrong: {error}") from error
     except ValidationError as error:
         said = "; ".join(
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from langgraph.checkpoint.base import CheckpointTuple
 
@@ -18,15 +19,8 @@ from asterism.pictures.record import (
 from asterism.plain import shortened
 from asterism.redaction import redact
 
-_KINDS: Mapping[str, RoundKind] = {
-    "visit": "visit",
-    "plan": "plan",
-    "ask": "question",
-    "raise_limit": "question",
-    "undo": "undo",
-    "finish": "finish",
-}
-"""The kind of a round by that of its decision."""
+_KINDS: Mapping[str, str] = {"ask": "question", "raise_limit": "question"}
+"""The kinds of decisions that a round names otherwise."""
 
 TEXT_LIMIT = 2_000
 """How many characters of a request, a report or an answer a record keeps."""
@@ -62,11 +56,12 @@ class OpenRound:
             said = self.answer and shortened(redact(self.answer), TEXT_LIMIT)
             question = QuestionRecord(prompt=prompt, answer=said, open=asks and said is None)
         visit = decision if isinstance(decision, VisitNext) else None
-        instruction = visit and visit.instruction
+        instruction = visit.instruction if visit else None
+        kind = decision.kind if decision else "failed"
         return RoundRecord(
             number=number,
-            kind=_KINDS[decision.kind] if decision else "failed",
-            participant=visit and visit.next_agent,
+            kind=cast(RoundKind, _KINDS.get(kind, kind)),
+            participant=visit.next_agent if visit else None,
             instruction=instruction and shortened(instruction, TEXT_LIMIT),
             tasks=tuple(self.tasks()),
             question=question,
