@@ -265,7 +265,7 @@ def apply_edit(
         given["user_input_needed"] = kind in (AskUser.kind, RaiseLimit.kind)
     said = decision_from_model(read_decision({"next_agent": None, **given}, names))
     given.pop("tasks", None)  # a plan that was read has its own
-    whole = {**given, **dump_decision(said)}
+    whole: dict[str, Any] = {**given, **dump_decision(said)}
     whole = _tell_kind(whole) if kind is None else {**whole, "kind": kind}
     if (then := whole.get("then")) is not None:
         whole["then"] = apply_edit(then, old.get("then"), names)
@@ -339,7 +339,7 @@ def _tell_kind(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check(kind: Any, values: Mapping[str, Any]) -> Any:
     """Check the types of the fields of a class; None and an empty list are left out."""
-    names = _FIELDS.get(kind, kind.__annotations__)
+    names: Collection[str] = _FIELDS.get(kind) or kind.__annotations__
     present = {name: values[name] for name in names if values.get(name) not in (None, [])}
     try:
         if kind is RaiseLimit and isinstance(present.get("budget"), dict):
