@@ -62,37 +62,6 @@ class Report(TypedDict):
     """Files that its tools made, each with `name`, `media_type` and `text`."""
 
 
-class Decision(TypedDict):
-    """A supervisor's decision as it stands in state: plain JSON, made to be edited."""
-
-    next_agent: str | None
-    user_input_needed: bool
-    user_prompt: str | None
-    instruction: str | None
-    tasks: NotRequired[list[dict[str, Any]] | None]
-    """The tasks of a plan, as `SubAgentTask` has them."""
-    handoff_id: NotRequired[str]
-    """Names the visit or the plan that this decision asks for."""
-    answer: NotRequired[str]
-    """The answer to the user, where whoever decided has written it already."""
-    fields: NotRequired[dict[str, Any] | None]
-    """The answer as plain values, for `structured_response`."""
-    budget: NotRequired[dict[str, Any]]
-    """The budget that is used up, where a person is asked to raise it."""
-    then: NotRequired[dict[str, Any] | None]
-    """The decision that is followed on after that."""
-    follow: NotRequired[Literal["now", "done"]]
-    """Whether it goes on with what a budget has stopped."""
-    undo: NotRequired[bool]
-    """Whether what was done for the request is undone."""
-    told: NotRequired[bool]
-    """Whether the answer stands in the history already."""
-    inputs: NotRequired[dict[str, dict[str, Any]]]
-    """What participants with a grant are sent, by task or participant, besides the state."""
-    end: NotRequired[dict[str, str]]
-    """`status` and `reason` where the run ends for another cause than being complete."""
-
-
 _DAMAGED = "the rows of the thread are damaged. Restore the database from a copy."
 
 
@@ -222,7 +191,7 @@ Reports = Annotated[list[Report], GrowingChannel(fold_list, snapshot_frequency=S
 
 Brief = Annotated[list[str], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
 
-LatestDecision = Annotated[Decision | None, DecisionChannel(take_last, snapshot_frequency=1)]
+LatestDecision = Annotated[dict[str, Any] | None, DecisionChannel(take_last, snapshot_frequency=1)]
 
 
 class WorkflowInput(TypedDict):
@@ -250,7 +219,7 @@ class WorkflowState(WorkflowOutput):
     brief: Brief
     """The request of this run, then the questions and answers that made it clearer."""
     decision: LatestDecision
-    """The decision that is being followed."""
+    """The decision that is being followed, as `asterism.core.decision` reads and writes it."""
     breach: dict[str, Any] | None
     """The budget that is used up, until the supervisor has seen to it."""
     limits: dict[str, dict[str, str]]

@@ -63,6 +63,7 @@ class ModelDecider:
         self._plans = plans
         self._block = participants_description_block
         self._instructions = prompt or ""
+        self._digest_tokens = digest_tokens
         self._renderer = Renderer(digest_tokens=digest_tokens)
 
     def decide(self, view: SupervisorView) -> AIMessage | SupervisorDecision:
@@ -92,11 +93,11 @@ class ModelDecider:
             ending=WRITES_NOW if self._answers else WRITES_LATER,
             instructions=f"\n\n{self._instructions}" if self._instructions else "",
         )
-        shown, digested = self._renderer.render(view.messages)
+        shown = self._renderer.render(view.messages)
         schema = decision_schema(
             tuple(view.participants),
             answers=self._answers,
-            reads=digested,
+            reads=self._digest_tokens is not None,
             plans=self._may_plan(view),
         )
         return [SystemMessage(system), *shown, *asides(view, schema)], schema

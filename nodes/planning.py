@@ -132,7 +132,7 @@ class PlanningDecider:
         )
         while "\n\n\n" in system:
             system = system.replace("\n\n\n", "\n\n")
-        shown, _ = self._renderer.render(view.messages)
+        shown = self._renderer.render(view.messages)
         return [SystemMessage(system), *shown, *asides(view, self._schema(view))]
 
     def _schema(self, view: SupervisorView) -> Schema:

@@ -102,8 +102,6 @@ class _Rendered:
     """What the messages held then: one that is changed later does not differ from itself."""
     shown: list[AnyMessage] = field(default_factory=list[AnyMessage])
     reported: set[str] = field(default_factory=set[str])
-    digested: bool = False
-    """Whether a report among them is shown as a digest."""
     size: int = 0
     """About how many characters they hold."""
 
@@ -139,10 +137,10 @@ class Renderer:
         self._size = 0
         self._lock = threading.Lock()
 
-    def render(self, messages: Sequence[BaseMessage]) -> tuple[list[AnyMessage], bool]:
-        """Render a conversation, and tell whether a report of it is shown as a digest."""
+    def render(self, messages: Sequence[BaseMessage]) -> list[AnyMessage]:
+        """Render a conversation."""
         if not messages:
-            return [], False
+            return []
         with self._lock:
             kept = self._kept.pop(messages[0].id, None) or _Rendered()
             self._size -= kept.size
@@ -150,7 +148,6 @@ class Renderer:
                 kept = _Rendered()
             new = messages[len(kept.messages) :]
             kept.shown += _render(new, self._options, kept.reported)
-            kept.digested = kept.digested or any(map(self._is_digested, new))
             kept.messages += new
             kept.contents += [message.content for message in new]
             self._kept[messages[0].id] = kept
@@ -158,12 +155,7 @@ class Renderer:
             self._size += kept.size
             while self._size > self._limit and len(self._kept) > 1:
                 self._size -= self._kept.pop(next(iter(self._kept))).size
-            return list(kept.shown), kept.digested
-
-    def _is_digested(self, message: BaseMessage) -> bool:
-        facts = facts_of(message)
-        long = "report" in facts and is_long(message.text, self._options.digest_tokens)
-        return long and "withdrawn" not in facts
+            return list(kept.shown)
 
 
 def _render(

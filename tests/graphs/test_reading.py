@@ -92,7 +92,7 @@ def test_a_digest_can_be_read_whole_before_the_decision(thread: RunnableConfig) 
     tool_fields = [
         call.options["tools"][0]["function"]["parameters"]["properties"] for call in model.calls
     ]
-    assert ["read_report" in fields for fields in tool_fields] == [False, True, True]
+    assert ["read_report" in fields for fields in tool_fields] == [True, True, True]
 
 
 @pytest.mark.parametrize("way", ["structured", "tools"])

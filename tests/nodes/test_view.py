@@ -80,14 +80,14 @@ CHANGES: dict[str, Callable[[list[AnyMessage]], list[AnyMessage]]] = {
 @pytest.mark.parametrize("changes", CHANGES)
 def test_what_is_shown_is_what_a_conversation_says_now(changes: str) -> None:
     renderer, first = Renderer(), history()
-    assert renderer.render(first)[0] == conversation(first)
+    assert renderer.render(first) == conversation(first)
     other = CHANGES[changes](first)
-    assert renderer.render(other)[0] == conversation(other)
+    assert renderer.render(other) == conversation(other)
     again = [*other, HumanMessage("And then?", id="h3")]
-    assert renderer.render(again)[0] == conversation(again)
+    assert renderer.render(again) == conversation(again)
     later = [*again, ToolMessage("late", tool_call_id="c", id="t2")]
-    assert renderer.render(later)[0] == conversation(later)
-    assert renderer.render(history())[0] == conversation(history())
+    assert renderer.render(later) == conversation(later)
+    assert renderer.render(history()) == conversation(history())
 
 
 @pytest.mark.parametrize("copied", [False, True])
@@ -105,16 +105,6 @@ def test_each_message_is_rendered_once(monkeypatch: pytest.MonkeyPatch, copied: 
     assert rendered == [m.id for m in messages if isinstance(m, AIMessage)]
 
 
-def test_it_tells_whether_a_report_is_shown_as_a_digest() -> None:
-    renderer, first = Renderer(digest_tokens=10), history()
-    assert renderer.render(first)[1] is False
-    long = [*first, report(7, "word " * 30)]
-    shown, digested = renderer.render(long)
-    assert digested and "read_report" in shown[-1].text
-    assert renderer.render([*long, HumanMessage("And?", id="h3")])[1] is True
-    assert renderer.render([*first, report(7, "Edited")])[1] is False
-
-
 def test_conversations_that_were_not_used_for_long_are_let_go() -> None:
     renderer = Renderer(limit=10 * (OVERHEAD + 5))
     for number in range(20):
@@ -127,7 +117,7 @@ def test_conversations_that_were_not_used_for_long_are_let_go() -> None:
         {"type": "image", "base64": "A" * 10_000, "mime_type": "image/png"}
     ]
     long = [HumanMessage("Hello", id="long"), HumanMessage(picture, id="picture")]
-    assert renderer.render(long)[0] == renderer.render(long)[0] == long
+    assert renderer.render(long) == renderer.render(long) == long
     assert [*renderer._kept] == ["long"]
     assert renderer._size == renderer._kept["long"].size > 10_000
 
