@@ -24,7 +24,7 @@ RESERVED = frozenset({"begin", "supervisor", "dispatch", "human", "undo", "finis
 """Names of the workflow's own nodes, which nobody else may have."""
 
 
-def _checked_id(name: str) -> str:
+def _validate_id(name: str) -> str:
     if not AGENT_ID.fullmatch(name):
         raise ValueError(f"the name {name[:100]!r} is not allowed; {ID_RULE}")
     return name
@@ -32,7 +32,7 @@ def _checked_id(name: str) -> str:
 
 AgentId = Annotated[
     str,
-    AfterValidator(_checked_id),  # pydantic takes 30 ms to make its own check of such a pattern
+    AfterValidator(_validate_id),  # pydantic takes 30 ms to make its own check of such a pattern
     WithJsonSchema({"type": "string", "pattern": AGENT_ID.pattern}),
 ]
 """A name that an agent may have."""

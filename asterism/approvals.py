@@ -32,13 +32,15 @@ def approval_prompt(value: Mapping[str, Any]) -> str:
         f"{action['name']}({', '.join(f'{k}={v!r}' for k, v in as_dict(action['args']).items())})"
         for action in cast(Sequence[dict[str, Any]], value["action_requests"])
     )
-    allowed = dict.fromkeys(kind for kinds in _allowed(value) for kind in kinds)
+    allowed = dict.fromkeys(kind for kinds in _find_allowed_decisions(value) for kind in kinds)
     return f"May these tools be called: {', '.join(calls)}? Allowed: {', '.join(allowed)}."
 
 
 def approval_schema(value: Mapping[str, Any]) -> dict[str, Any]:
     """Write the JSON schema of the answer: one decision for each call, in their order."""
-    items = [{"anyOf": [_decision(kind) for kind in kinds]} for kinds in _allowed(value)]
+    items = [
+        {"anyOf": [_decision(kind) for kind in kinds]} for kinds in _find_allowed_decisions(value)
+    ]
     decisions = {
         "type": "array",
         "prefixItems": items,
@@ -60,7 +62,7 @@ def approval_answer(value: Mapping[str, Any], answer: object) -> Any:
     return answer
 
 
-def _allowed(value: Mapping[str, Any]) -> list[list[str]]:
+def _find_allowed_decisions(value: Mapping[str, Any]) -> list[list[str]]:
     """Return the kinds of decision that are allowed for each call."""
     configs = {
         config["action_name"]: list(config["allowed_decisions"])

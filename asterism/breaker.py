@@ -32,15 +32,15 @@ class Permit:
         self._generation = circuit.generation
         self._settled = False
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """Say that the call succeeded."""
         self._settle(True)
 
-    def failed(self, error: BaseException) -> None:
+    def record_failure(self, error: BaseException) -> None:
         """Say that the call failed; an error that does not count gives the permit back."""
         self._settle(False if self._breaker.is_failure(error) else None)
 
-    def released(self) -> None:
+    def release(self) -> None:
         """Give the permit back: the call says nothing about the service."""
         self._settle(None)
 
@@ -97,10 +97,10 @@ class Circuit:
                 self.turn("open", now)
 
 
-Registry = dict[str, Circuit]
+CircuitRegistry = dict[str, Circuit]
 """Circuits by the service or key that they are about."""
 
-CIRCUITS: Registry = {}
+CIRCUITS: CircuitRegistry = {}
 """The circuits of this process."""
 _guard = threading.Lock()
 
@@ -130,7 +130,7 @@ class CircuitBreaker:
     """Which errors are failures of the service. None: every `Exception`, but no interrupt."""
     clock: Callable[[], float] = time.monotonic
     """The time in seconds; the same for all breakers that share a circuit."""
-    registry: Registry = field(default_factory=lambda: CIRCUITS, repr=False, compare=False)
+    registry: CircuitRegistry = field(default_factory=lambda: CIRCUITS, repr=False, compare=False)
     """Where the circuits are kept. Breakers with different registries share nothing."""
     _own: Circuit = field(default_factory=Circuit, init=False, repr=False, compare=False)
 

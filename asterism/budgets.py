@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from asterism.errors import BudgetExceededError
-from asterism.ledger import Entry, Usage, lines_of
+from asterism.ledger import Usage, UsageEntry, lines_of
 from asterism.plain import as_dict, is_number
 
 Measure = Literal["cost_usd", "tokens", "calls", "seconds"]
@@ -80,7 +80,7 @@ class Budget:
 
 
 @dataclass
-class Scope:
+class BudgetScope:
     """One budget of a run, and how it stands."""
 
     name: str
@@ -106,13 +106,13 @@ class Scope:
         """Return the breach where a call that takes `least` does not fit any more."""
         after = self.spent + least
         for measure, limit in self.limits().items():
-            if amount(after, measure) > limit:
+            if measured_amount(after, measure) > limit:
                 return BudgetExceededError(
                     scope=self.name,
                     owner=self.owner,
                     measure=measure,
                     limit=str(limit),
-                    spent=str(amount(self.spent, measure)),
+                    spent=str(measured_amount(self.spent, measure)),
                     asks=self.budget.on_breach == "ask",
                 )
         return None
@@ -120,20 +120,22 @@ class Scope:
     def has_room(self, most: Usage) -> bool:
         """Whether a call that takes `most` fits next to those that are under way."""
         after = sum(self.reserved.values(), self.spent + most)
-        return all(amount(after, measure) <= limit for measure, limit in self.limits().items())
+        return all(
+            measured_amount(after, measure) <= limit for measure, limit in self.limits().items()
+        )
 
     def warnings(self) -> list[tuple[Measure, Decimal]]:
         """Return the limits that are nearly reached and were not warned of, with the part."""
         found: list[tuple[Measure, Decimal]] = []
         for measure, limit in self.limits().items():
-            part = amount(self.spent, measure) / limit if limit else Decimal(1)
+            part = measured_amount(self.spent, measure) / limit if limit else Decimal(1)
             if part >= Decimal(str(self.budget.warn_at)) and measure not in self.warned:
                 self.warned.add(measure)
                 found.append((measure, part))
         return found
 
 
-class Gate:
+class BudgetLedger:
     """Lets model calls through while they fit into every budget that holds for them.
 
     A call reserves what it may take at most, and settles when it is over. One that fits only
@@ -144,7 +146,7 @@ class Gate:
     def __init__(self) -> None:
         self._lock = threading.Condition()
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-        self._scopes: dict[str, Scope] = {}
+        self._scopes: dict[str, BudgetScope] = {}
         self._spent: dict[str, Usage] = {}
         self._raised: dict[str, dict[str, str]] = {}
         self.held: asyncio.AbstractEventLoop | None = None
@@ -156,7 +158,7 @@ class Gate:
         """Whether there is any budget."""
         return bool(self._scopes)
 
-    def add(self, scope: Scope) -> None:
+    def add(self, scope: BudgetScope) -> None:
         """Let a budget hold; one that holds already stays as it is."""
         with self._lock:
             if scope.name not in self._scopes:
@@ -170,7 +172,7 @@ class Gate:
 
     def restore(self, values: Mapping[str, Any]) -> None:
         """Take up what the state of a run that goes on tells: what it took, what was raised."""
-        lines: list[Entry] = lines_of(values)
+        lines: list[UsageEntry] = lines_of(values)
         for line in lines:
             self.spend(scopes_of(line["by"], line.get("task")), Usage.of([line]))
         for name, limits in as_dict(values.get("limits")).items():
@@ -208,7 +210,7 @@ class Gate:
             BudgetExceededError: It does not fit, however long it waits.
         """
         with self._lock:
-            while not self._admitted(call, names, least, most):
+            while not self._admit(call, names, least, most):
                 self._lock.wait()
 
     async def aenter(self, call: Any, names: list[str], least: Usage, most: Usage) -> None:
@@ -216,12 +218,12 @@ class Gate:
         while True:
             ready = asyncio.Event()
             with self._lock:
-                if self._admitted(call, names, least, most):
+                if self._admit(call, names, least, most):
                     return
                 self._waiting.append((asyncio.get_running_loop(), ready))
             await ready.wait()
 
-    def _admitted(self, call: Any, names: list[str], least: Usage, most: Usage) -> bool:
+    def _admit(self, call: Any, names: list[str], least: Usage, most: Usage) -> bool:
         scopes = self._of(names)
         for scope in scopes:
             if breach := scope.breach(least):
@@ -232,7 +234,7 @@ class Gate:
             scope.reserved[call] = most
         return True
 
-    def _of(self, names: list[str]) -> list[Scope]:
+    def _of(self, names: list[str]) -> list[BudgetScope]:
         return [self._scopes[name] for name in names if name in self._scopes]
 
     def _wake(self) -> None:
@@ -244,7 +246,7 @@ class Gate:
                 loop.call_soon_threadsafe(ready.set)
 
 
-def amount(usage: Usage, measure: Measure) -> Decimal:
+def measured_amount(usage: Usage, measure: Measure) -> Decimal:
     """Return how much of a measure was used."""
     return Decimal(str(getattr(usage, measure)))
 

@@ -14,11 +14,17 @@ from typing import Any, Literal, TypeVar, cast
 
 from langchain_core.runnables import Runnable
 
-from asterism.events import EventBus, WorkflowEventType, tell_here
-from asterism.gates import Estimate, Gate, gated
-from asterism.turnstile import Limits, Slot, Turnstile, Waiter, check_count
+from asterism.events import EventBus, WorkflowEventType, emit_from_context
+from asterism.gates import Estimate, ModelAdmission, with_admission
+from asterism.turnstile import AdmissionQueue, QueuedCall, RateLimits, Reservation, check_count
 
-__all__ = ["WAITS", "CapacityStatus", "Registry", "ResourceManager", "Slot"]
+__all__ = [
+    "CapacityRegistry",
+    "CapacityStatus",
+    "Reservation",
+    "ResourceManager",
+    "on_queue_change",
+]
 
 HIGHEST = 1_000_000
 """The highest priority; the lowest is its negative."""
@@ -40,13 +46,13 @@ class CapacityStatus:
     """Calls in the window of a minute."""
 
 
-WAITS: ContextVar[Callable[[bool], None] | None] = ContextVar("waits", default=None)
+on_queue_change: ContextVar[Callable[[bool], None] | None] = ContextVar("waits", default=None)
 """Is told when a call of the code at hand begins to wait, and when it does no more."""
 
-Registry = dict[str, Turnstile]
+CapacityRegistry = dict[str, AdmissionQueue]
 """What is shared, by name."""
 
-TURNSTILES: Registry = {}
+TURNSTILES: CapacityRegistry = {}
 """What is shared in this process."""
 _guard = threading.Lock()
 
@@ -83,9 +89,11 @@ class ResourceManager:
     """The bus that is told of every wait. None: that of the run in which a call waits."""
     clock: Callable[[], float] = time.monotonic
     """The time in seconds. After a clock that is set by hand, call `wake`."""
-    registry: Registry = field(default_factory=lambda: TURNSTILES, repr=False, compare=False)
+    registry: CapacityRegistry = field(
+        default_factory=lambda: TURNSTILES, repr=False, compare=False
+    )
     """Where the capacities are kept. Managers with different registries share nothing."""
-    _turnstile: Turnstile = field(init=False, repr=False, compare=False)
+    _turnstile: AdmissionQueue = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what is no limit.
@@ -100,13 +108,13 @@ class ResourceManager:
             if getattr(self, limit) is not None:
                 check_count(limit, getattr(self, limit), least=1)
         _check_seconds("aging", self.aging)
-        limits = Limits(
+        limits = RateLimits(
             tokens_per_minute=self.tokens_per_minute,
             requests_at_once=self.requests_at_once,
             requests_per_minute=self.requests_per_minute,
             aging=float(self.aging),
         )
-        turnstile = Turnstile(self.name, limits, self.clock)
+        turnstile = AdmissionQueue(self.name, limits, self.clock)
         if self.name is not None:
             with _guard:
                 turnstile = self.registry.setdefault(self.name, turnstile)
@@ -117,7 +125,9 @@ class ResourceManager:
             )
         object.__setattr__(self, "_turnstile", turnstile)
 
-    def reserve(self, tokens: int, *, priority: int = 0, timeout: float | None = None) -> Slot:
+    def reserve(
+        self, tokens: int, *, priority: int = 0, timeout: float | None = None
+    ) -> Reservation:
         """Wait in this thread until a call may be made.
 
         Args:
@@ -139,7 +149,7 @@ class ResourceManager:
 
     async def areserve(
         self, tokens: int, *, priority: int = 0, timeout: float | None = None
-    ) -> Slot:
+    ) -> Reservation:
         """Wait in this task until a call may be made; see `reserve`. It may be cancelled."""
         loop, ready = asyncio.get_running_loop(), asyncio.Event()
 
@@ -189,18 +199,18 @@ class ResourceManager:
         """
         _check_terms(priority, timeout)
         terms: dict[str, Any] = {"priority": priority, "timeout": timeout}
-        gate = Gate(
+        gate = ModelAdmission(
             turnstile=self._turnstile,
             reserve=functools.partial(self.reserve, **terms),
             areserve=functools.partial(self.areserve, **terms),
             estimate=estimate,
         )
-        return cast(_Model, gated(model, gate))
+        return cast(_Model, with_admission(model, gate))
 
     @contextmanager
     def _wait(
         self, tokens: int, priority: int, timeout: float | None, notify: Callable[[], None]
-    ) -> Generator[Waiter]:
+    ) -> Generator[QueuedCall]:
         """Queue a call up, tell of its wait, and leave the queue right however that ends."""
         check_count("tokens", tokens, least=0)
         _check_terms(priority, timeout)
@@ -221,15 +231,15 @@ class ResourceManager:
                 self._tell("gave_up", waiter)
             raise
         if waits:
-            self._tell("admitted" if isinstance(waiter.outcome, Slot) else "gave_up", waiter)
+            self._tell("admitted" if isinstance(waiter.outcome, Reservation) else "gave_up", waiter)
 
-    def _tell(self, state: Literal["waiting", "admitted", "gave_up"], waiter: Waiter) -> None:
+    def _tell(self, state: Literal["waiting", "admitted", "gave_up"], waiter: QueuedCall) -> None:
         """Tell that a wait begins, has ended well, or was cancelled or out of time."""
         slot = waiter.outcome
-        until = slot.admitted_at if isinstance(slot, Slot) else self.clock()
-        if told := WAITS.get():
+        until = slot.admitted_at if isinstance(slot, Reservation) else self.clock()
+        if told := on_queue_change.get():
             told(state == "waiting")
-        tell_here(
+        emit_from_context(
             WorkflowEventType.WAITING_FOR_CAPACITY,
             self.events,
             service=self.name,

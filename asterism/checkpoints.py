@@ -118,7 +118,7 @@ def thread_of(config: RunnableConfig | None) -> Any:
     return as_dict((config or {}).get("configurable")).get("thread_id")
 
 
-def checked_write(channel: str, value: Any) -> Any:
+def validate_write(channel: str, value: Any) -> Any:
     """Return what was written to a channel, where that can be.
 
     Raises:
@@ -157,7 +157,7 @@ def check_state(thread: object, values: Mapping[str, Any]) -> None:
                     raise TypeError(f"what is stored in {name} is {item!r:.80}")
 
 
-def checked(found: CheckpointTuple) -> CheckpointTuple:
+def validate_checkpoint(found: CheckpointTuple) -> CheckpointTuple:
     """Return a checkpoint that has the form of one.
 
     Raises:
@@ -247,7 +247,7 @@ def _is_question(value: object) -> bool:
     return bool(texts) and all(isinstance(text, str) for text in texts)
 
 
-def listed(saver: Saver, config: RunnableConfig) -> Call:
+def list_checkpoints(saver: Saver, config: RunnableConfig) -> Call:
     """Make the call that lists checkpoints, the latest first.
 
     Without a `checkpoint_ns` those of all participants are among them.
@@ -259,7 +259,7 @@ def listed(saver: Saver, config: RunnableConfig) -> Call:
     return Call(lambda: [*saver.list(config)], alisted)
 
 
-def place(thread: str, namespace: str | None = None, checkpoint: str | None = None) -> Any:
+def checkpoint_key(thread: str, namespace: str | None = None, checkpoint: str | None = None) -> Any:
     """Return the config that names a thread, a namespace in it, a checkpoint in that."""
     found = {"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": checkpoint}
     return {"configurable": {key: value for key, value in found.items() if value is not None}}
@@ -325,7 +325,7 @@ def copies_in(item: CheckpointTuple) -> tuple[str, ...]:
     return tuple(cast(Mapping[str, Any], item.metadata).get(COPY_OF) or ())
 
 
-def copied(
+def copy_checkpoint(
     saver: Saver, item: CheckpointTuple, thread: str, namespace: str, *, writes: bool = True
 ) -> Steps[None]:
     """Copy a checkpoint to another thread or namespace, under its own id.
@@ -337,7 +337,7 @@ def copied(
         namespace: Where to.
         writes: Whether what was written after it goes along.
     """
-    under = cast(RunnableConfig, place(thread, namespace, parent_of(item)))
+    under = cast(RunnableConfig, checkpoint_key(thread, namespace, parent_of(item)))
     versions = item.checkpoint["channel_versions"]
     args = (under, item.checkpoint, item.metadata, versions)
     config = yield Call(saver.put, saver.aput, args)

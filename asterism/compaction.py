@@ -28,7 +28,7 @@ class Compaction(TypedDict):
     """What the others say in short, where that was asked for."""
 
 
-def together(messages: Iterable[AnyMessage]) -> list[list[AnyMessage]]:
+def group_tool_calls(messages: Iterable[AnyMessage]) -> list[list[AnyMessage]]:
     """Group a history into what belongs together: a tool call stands with its results."""
     units: list[list[AnyMessage]] = []
     for message in messages:
@@ -56,17 +56,17 @@ def essential(messages: Sequence[BaseMessage]) -> set[str]:
     return pinned
 
 
-def pinned_units(messages: Iterable[AnyMessage], pinned: Collection[str]) -> set[str]:
+def find_pinned_ids(messages: Iterable[AnyMessage], pinned: Collection[str]) -> set[str]:
     """Return the ids of all that stays: with rules, and with what belongs to it."""
     return {
         message.id or ""
-        for unit in together(messages)
+        for unit in group_tool_calls(messages)
         if any(m.id in pinned or isinstance(m, SystemMessage) for m in unit)
         for message in unit
     }
 
 
-def compacted(
+def compact_messages(
     messages: Sequence[AnyMessage], keep: Collection[str], before: Compaction | None
 ) -> tuple[Compaction, list[AnyMessage]]:
     """Leave out of a history what is not kept.
@@ -87,7 +87,9 @@ def compacted(
     return Compaction(upto=dropped[-1].id or "", kept=kept, summary=summary), dropped
 
 
-def holding(messages: Sequence[BaseMessage], compaction: Compaction | None) -> Compaction | None:
+def with_messages(
+    messages: Sequence[BaseMessage], compaction: Compaction | None
+) -> Compaction | None:
     """Return a compaction while it holds for a history, else None.
 
     Where the cut is gone, the history was edited, and what stood for its beginning may tell of

@@ -16,7 +16,7 @@ from langchain_core.messages.utils import (
 )
 
 from asterism.agents import MemoryConfig
-from asterism.compaction import together
+from asterism.compaction import group_tool_calls
 from asterism.errors import ModelNotFoundError
 from asterism.models import ModelLike, resolve_model
 from asterism.plain import is_number
@@ -29,7 +29,7 @@ Size = Callable[[BaseMessage], int]
 
 
 @runtime_checkable
-class Strategy(Protocol):
+class ContextStrategy(Protocol):
     """Chooses what stays when a prompt gets too long."""
 
     def keep(self, messages: Sequence[AnyMessage], room: int, size: Size) -> Collection[AnyMessage]:
@@ -107,7 +107,7 @@ class Importance:
     def keep(self, messages: Sequence[AnyMessage], room: int, size: Size) -> Sequence[AnyMessage]:
         """Return the messages with the highest scores that fit."""
         kept: list[AnyMessage] = []
-        units = list(enumerate(together(messages)))
+        units = list(enumerate(group_tool_calls(messages)))
         for _, unit in sorted(units, key=lambda u: (max(map(self.score, u[1])), u[0]))[::-1]:
             needed = sum(map(size, unit))
             if needed <= room:
@@ -128,7 +128,7 @@ class ContextManager:
     """How many tokens of messages a prompt may be, with the system prompt."""
     compression_ratio: float = 0.5
     """To which part of `max_tokens` a prompt is cut, so that it need not be cut at each turn."""
-    strategy: Strategy = field(default_factory=SlidingWindow)
+    strategy: ContextStrategy = field(default_factory=SlidingWindow)
     """What stays: `SlidingWindow()`, `Summary()`, `Importance()` or one of your own."""
     token_counter: TokenCounter | None = None
     """Counts. None: the model's `custom_get_token_ids`, else LangChain's approximate count;
@@ -145,7 +145,7 @@ class ContextManager:
         if not is_number(ratio) or not 0 < ratio <= 1:
             raise ValueError(f"compression_ratio is {ratio!r}; it must be above 0 and at most 1")
         strategy = cast(Any, self.strategy)
-        if isinstance(strategy, type) or not isinstance(strategy, Strategy):
+        if isinstance(strategy, type) or not isinstance(strategy, ContextStrategy):
             raise ValueError(
                 f"strategy is {strategy!r}; allowed: SlidingWindow(), Summary(), "
                 "Importance(), or an object with a method `keep`"

@@ -285,7 +285,7 @@ def _has_huge_number(value: object) -> bool:
     return isinstance(value, int) and value.bit_length() > 63
 
 
-def said_text(said: object) -> str:
+def decider_text(said: object) -> str:
     """Return what a decider said as text, at most `SAID_LIMIT` characters."""
     if isinstance(said, AIMessage):
         calls = [call["args"] for call in said.tool_calls] + [
@@ -295,7 +295,7 @@ def said_text(said: object) -> str:
         text = (
             said.text
             or refusal
-            or " ".join(c if isinstance(c, str) else _written(c) for c in calls)
+            or " ".join(c if isinstance(c, str) else _parse_arguments(c) for c in calls)
         )
     elif isinstance(said, BaseModel):
         text = said.model_dump_json()
@@ -304,7 +304,7 @@ def said_text(said: object) -> str:
     return clean_text(text)[:SAID_LIMIT]
 
 
-def _written(arguments: object) -> str:
+def _parse_arguments(arguments: object) -> str:
     try:
         return json.dumps(arguments)
     except RecursionError:

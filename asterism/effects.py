@@ -34,7 +34,7 @@ Steps = Generator[Call, Any, T]
 """Logic that yields calls, is sent their values, and returns its result."""
 
 
-def run(steps: Steps[T]) -> T:
+def run_steps(steps: Steps[T]) -> T:
     """Drive steps to their end, making each call in place."""
     try:
         call = steps.send(None)
@@ -52,7 +52,7 @@ def run(steps: Steps[T]) -> T:
         steps.close()
 
 
-async def arun(steps: Steps[T]) -> T:
+async def arun_steps(steps: Steps[T]) -> T:
     """Drive steps to their end, awaiting each call."""
     try:
         call = steps.send(None)
@@ -70,7 +70,7 @@ async def arun(steps: Steps[T]) -> T:
         steps.close()
 
 
-def both_ways(
+def sync_async_pair(
     function: Any,
 ) -> tuple[Callable[..., Any], Callable[..., Awaitable[Any]]]:
     """Make a sync and an async caller of any function or Runnable.
@@ -154,7 +154,7 @@ _loops: dict[int, asyncio.AbstractEventLoop] = {}
 _making = threading.Lock()
 
 
-def _shared_loop(level: int) -> asyncio.AbstractEventLoop:
+def _get_loop(level: int) -> asyncio.AbstractEventLoop:
     """Return the loop of a level; it runs in a thread that ends with the process."""
     with _making:
         if level not in _loops:
@@ -190,7 +190,7 @@ class _Errand(Generic[T]):
         """Hand it to the loop of a level, and wait; whoever is made to stop waiting cancels it."""
         try:
             while True:
-                loop = _shared_loop(level)
+                loop = _get_loop(level)
                 loop.call_soon_threadsafe(self._begin)
                 if self._begun.wait(BLOCKED):
                     return self._result.result()
@@ -263,11 +263,11 @@ class StepsNode(RunnableLambda[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run the steps."""
-        return run(self._steps(input, config or {}))
+        return run_steps(self._steps(input, config or {}))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run the steps, awaiting their calls."""
-        return await arun(self._steps(input, config or {}))
+        return await arun_steps(self._steps(input, config or {}))
 
     def stream(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any

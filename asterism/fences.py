@@ -10,7 +10,7 @@ from asterism.errors import AbandonedError
 from asterism.leases import Release, atake_lease, take_lease
 
 
-class Fence:
+class WriteFence:
     """Lets writes through until it is closed."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Fence:
         """Whether a write that was let through is under way."""
         return self._writing > 0
 
-    def settle(self) -> None:
+    def wait_for_writes(self) -> None:
         """Wait in this thread until no write is under way any more."""
         with self._lock:
             self._lock.wait_for(lambda: self._writing == 0)
@@ -43,8 +43,8 @@ class Fence:
         behind.put_writes = partial(self._write, saver.put_writes)
         behind.aput = partial(self._awrite, saver.aput)
         behind.aput_writes = partial(self._awrite, saver.aput_writes)
-        behind.take_lease = partial(self._leased, saver)
-        behind.atake_lease = partial(self._aleased, saver)
+        behind.take_lease = partial(self._take_lease, saver)
+        behind.atake_lease = partial(self._atake_lease, saver)
         return behind
 
     def _enter(self) -> None:
@@ -72,14 +72,14 @@ class Fence:
         finally:
             self._leave()
 
-    def _leased(self, saver: Any, thread_id: str) -> Release | None:
+    def _take_lease(self, saver: Any, thread_id: str) -> Release | None:
         """Take a lease of the saver itself, so that it is one and the same everywhere."""
-        return self._kept(None if self._closed else take_lease(saver, thread_id))
+        return self._keep_lease(None if self._closed else take_lease(saver, thread_id))
 
-    async def _aleased(self, saver: Any, thread_id: str) -> Release | None:
-        return self._kept(None if self._closed else await atake_lease(saver, thread_id))
+    async def _atake_lease(self, saver: Any, thread_id: str) -> Release | None:
+        return self._keep_lease(None if self._closed else await atake_lease(saver, thread_id))
 
-    def _kept(self, lease: Release | None) -> Release | None:
+    def _keep_lease(self, lease: Release | None) -> Release | None:
         """Keep a lease, to give it back when the fence is closed."""
         if lease is None:
             return None

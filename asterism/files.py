@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asterism.errors import ConfigurationError
-from asterism.plain import as_dict, numbered
+from asterism.plain import as_dict, number_lines
 
 _YAML = (".yaml", ".yml")
 MOST_VALUES = 100_000
@@ -49,7 +49,7 @@ def raise_faults(source: Path | str, faults: Iterable[str]) -> None:
         ConfigurationError: There are.
     """
     whose = source if isinstance(source, str) else f"The file {str(source)!r}"
-    if listed := numbered(faults):
+    if listed := number_lines(faults):
         raise ConfigurationError(f"{whose} cannot be used:\n{listed}")
 
 

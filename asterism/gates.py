@@ -28,9 +28,9 @@ from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.runnables import Runnable, RunnableWithFallbacks
 from langchain_core.runnables.base import RunnableBindingBase
 
-from asterism.turnstile import Slot, Turnstile
+from asterism.turnstile import AdmissionQueue, Reservation
 
-ANSWER = 500
+EXPECTED_ANSWER_TOKENS = 500
 """Tokens that an answer is expected to have."""
 
 Estimate = Callable[[Sequence[BaseMessage], Mapping[str, Any]], int]
@@ -38,17 +38,17 @@ Estimate = Callable[[Sequence[BaseMessage], Mapping[str, Any]], int]
 
 _Method = Callable[..., Any]
 _END: Any = object()
-_held: ContextVar[tuple[Slot, ...]] = ContextVar("asterism_slots", default=())
+_held: ContextVar[tuple[Reservation, ...]] = ContextVar("asterism_slots", default=())
 """The calls that this code is part of: a model's own methods call each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate:
+class ModelAdmission:
     """Where a model asks for leave."""
 
-    turnstile: Turnstile
-    reserve: Callable[[int], Slot]
-    areserve: Callable[[int], Awaitable[Slot]]
+    turnstile: AdmissionQueue
+    reserve: Callable[[int], Reservation]
+    areserve: Callable[[int], Awaitable[Reservation]]
     estimate: Estimate | None = None
     """None: as `estimate_tokens` does."""
 
@@ -66,7 +66,7 @@ class Gate:
         return any(slot.turnstile is self.turnstile and slot.is_held() for slot in _held.get())
 
 
-def gated(model: Runnable[Any, Any], gate: Gate) -> Runnable[Any, Any]:
+def with_admission(model: Runnable[Any, Any], gate: ModelAdmission) -> Runnable[Any, Any]:
     """Return a copy of a chat model that asks for leave.
 
     Raises:
@@ -77,11 +77,11 @@ def gated(model: Runnable[Any, Any], gate: Gate) -> Runnable[Any, Any]:
         object.__setattr__(copy, "__class__", _subclass(type(model), gate))
         return copy
     if isinstance(model, RunnableBindingBase):
-        return model.model_copy(update={"bound": gated(model.bound, gate)})
+        return model.model_copy(update={"bound": with_admission(model.bound, gate)})
     if isinstance(model, RunnableWithFallbacks):
-        fallbacks = [gated(fallback, gate) for fallback in model.fallbacks]
+        fallbacks = [with_admission(fallback, gate) for fallback in model.fallbacks]
         return model.model_copy(
-            update={"runnable": gated(model.runnable, gate), "fallbacks": fallbacks}
+            update={"runnable": with_admission(model.runnable, gate), "fallbacks": fallbacks}
         )
     raise TypeError(
         f"a {type(model).__name__} cannot be wrapped; allowed: a chat model, also with bound "
@@ -95,12 +95,12 @@ def estimate_tokens(
     """Guess how many tokens a call takes: the prompt, the tools, and an answer."""
     names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
     limits = [options.get(name) or getattr(model, name, None) for name in names]
-    answer = min([ANSWER, *(limit for limit in limits if isinstance(limit, int))])
+    answer = min([EXPECTED_ANSWER_TOKENS, *(limit for limit in limits if isinstance(limit, int))])
     tools = len(str(options.get("tools") or "")) // 4
     return count_tokens_approximately(messages) + tools + max(answer, 0)
 
 
-def _subclass(cls: type[BaseChatModel], gate: Gate) -> type[BaseChatModel]:
+def _subclass(cls: type[BaseChatModel], gate: ModelAdmission) -> type[BaseChatModel]:
     """Make a class of the same name: it is in traces, in caches and in what is serialized."""
     body: dict[str, Any] = {
         "__module__": cls.__module__,
@@ -126,33 +126,33 @@ def _has(cls: type[BaseChatModel], name: str) -> bool:
     return getattr(cls, name, None) is not getattr(BaseChatModel, name, None)
 
 
-def _call(method: _Method, gate: Gate) -> _Method:
+def _call(method: _Method, gate: ModelAdmission) -> _Method:
     @functools.wraps(method)
     def call(self: Any, messages: Any, *args: Any, **options: Any) -> Any:
         if gate.is_open():
             return method(self, messages, *args, **options)
         with gate.reserve(gate.tokens(self, messages, options)) as slot, _holding(slot):
             result = method(self, messages, *args, **options)
-            _end(slot, _taken(*result.generations[:1]))
+            _end(slot, _count_tokens(*result.generations[:1]))
             return result
 
     return call
 
 
-def _acall(method: _Method, gate: Gate) -> _Method:
+def _acall(method: _Method, gate: ModelAdmission) -> _Method:
     @functools.wraps(method)
     async def call(self: Any, messages: Any, *args: Any, **options: Any) -> Any:
         if gate.is_open():
             return await method(self, messages, *args, **options)
         with await gate.areserve(gate.tokens(self, messages, options)) as slot, _holding(slot):
             result = await method(self, messages, *args, **options)
-            _end(slot, _taken(*result.generations[:1]))
+            _end(slot, _count_tokens(*result.generations[:1]))
             return result
 
     return call
 
 
-def _stream(method: _Method, gate: Gate) -> _Method:
+def _stream(method: _Method, gate: ModelAdmission) -> _Method:
     @functools.wraps(method)
     def stream(self: Any, messages: Any, *args: Any, **options: Any) -> Iterator[Any]:
         if gate.is_open():
@@ -163,7 +163,7 @@ def _stream(method: _Method, gate: Gate) -> _Method:
             chunks = method(self, messages, *args, **options)
             try:
                 while (chunk := _next(chunks, slot)) is not _END:
-                    taken += _taken(chunk)
+                    taken += _count_tokens(chunk)
                     if _is_last(chunk):
                         _end(slot, taken)
                     yield chunk
@@ -174,7 +174,7 @@ def _stream(method: _Method, gate: Gate) -> _Method:
     return stream
 
 
-def _astream(method: _Method, gate: Gate) -> _Method:
+def _astream(method: _Method, gate: ModelAdmission) -> _Method:
     @functools.wraps(method)
     async def stream(self: Any, messages: Any, *args: Any, **options: Any) -> AsyncIterator[Any]:
         if gate.is_open():
@@ -186,7 +186,7 @@ def _astream(method: _Method, gate: Gate) -> _Method:
             chunks = method(self, messages, *args, **options)
             try:
                 while (chunk := await _anext(chunks, slot)) is not _END:
-                    taken += _taken(chunk)
+                    taken += _count_tokens(chunk)
                     if _is_last(chunk):
                         _end(slot, taken)
                     yield chunk
@@ -198,18 +198,18 @@ def _astream(method: _Method, gate: Gate) -> _Method:
     return stream
 
 
-def _next(chunks: Iterator[Any], slot: Slot) -> Any:
+def _next(chunks: Iterator[Any], slot: Reservation) -> Any:
     with _holding(slot):
         return next(chunks, _END)
 
 
-async def _anext(chunks: AsyncIterator[Any], slot: Slot) -> Any:
+async def _anext(chunks: AsyncIterator[Any], slot: Reservation) -> Any:
     with _holding(slot):
         return await anext(chunks, _END)
 
 
 @contextmanager
-def _holding(slot: Slot) -> Generator[None]:
+def _holding(slot: Reservation) -> Generator[None]:
     """Make what runs in here part of a call; between the chunks of a stream, nothing is."""
     token = _held.set((*_held.get(), slot))
     try:
@@ -219,7 +219,7 @@ def _holding(slot: Slot) -> Generator[None]:
             _held.reset(token)
 
 
-def _taken(*parts: Any) -> int:
+def _count_tokens(*parts: Any) -> int:
     """Return the tokens that a generation, a chunk or an event of a stream tells of, or 0."""
     total = 0
     for part in parts:
@@ -237,7 +237,7 @@ def _is_last(chunk: Any) -> bool:
     return isinstance(chunk, dict) and cast(dict[str, Any], chunk).get("event") == "message-finish"
 
 
-def _end(slot: Slot, taken: int) -> None:
+def _end(slot: Reservation, taken: int) -> None:
     if taken:  # without a word, what was reserved stands
         slot.settle(taken)
     slot.release()

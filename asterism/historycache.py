@@ -43,7 +43,7 @@ class Step(NamedTuple):
     """Reads what is in it."""
 
 
-class Line(Protocol):
+class CheckpointLineage(Protocol):
     """What led to a checkpoint, as it is stored."""
 
     def back(self) -> Generator[Step]:
@@ -57,16 +57,16 @@ class Line(Protocol):
         ...
 
 
-class Writes(list[PendingWrite]):
+class StoredWrites(list[PendingWrite]):
     """What was written to a channel: whoever looks at a write gets a copy of it.
 
     A channel may leave here what it has made of them, to begin there the next time.
     """
 
-    made: "Made | None" = None
+    made: "FoldedValue | None" = None
 
     def __iter__(self) -> Iterator[PendingWrite]:
-        return ((task, channel, own(value)) for task, channel, value in super().__iter__())
+        return ((task, channel, deep_copy(value)) for task, channel, value in super().__iter__())
 
     def since(self, count: int) -> list[PendingWrite]:
         """Return the writes after the first ones as they are, for whoever changes nothing."""
@@ -74,7 +74,7 @@ class Writes(list[PendingWrite]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class FoldedValue:
     """What a reducer has made of the first writes. It is never handed out, only copies of it."""
 
     by: object
@@ -116,7 +116,7 @@ class SharedList(list[Any]):
         found = super().__getitem__(place)
         shared = self._shared
         if shared is not None and shared[place]:
-            found = own(found)
+            found = deep_copy(found)
             super().__setitem__(place, found)
             shared[place] = 0
         return found
@@ -198,7 +198,7 @@ class HistoryCache:
         self._size = 0
 
     def read(
-        self, place: Place, target: str, channels: Sequence[str], line: Line
+        self, place: Place, target: str, channels: Sequence[str], line: CheckpointLineage
     ) -> Mapping[str, DeltaChannelHistory]:
         """Return what channels are made of, as of a checkpoint.
 
@@ -212,11 +212,11 @@ class HistoryCache:
         if known and not known.channels.keys() >= set(channels):
             known = None
         if known and known.checkpoint == target:
-            found = {channel: _copied(known.channels[channel]) for channel in channels}
+            found = {channel: _copy_history(known.channels[channel]) for channel in channels}
         else:
-            found = _read(_way(line, channels, known), line)
+            found = _read(_ancestors_to_known(line, channels, known), line)
         self._keep(place, _Known(checkpoint=target, channels=found))
-        return {name: _handed(history) for name, history in found.items()}
+        return {name: _copy_for_caller(history) for name, history in found.items()}
 
     def clear(self) -> None:
         """Forget everything."""
@@ -246,7 +246,9 @@ class _Way(NamedTuple):
     """What each channel begins with, and how many of the steps come after that."""
 
 
-def _way(line: Line, channels: Sequence[str], known: _Known | None) -> _Way:
+def _ancestors_to_known(
+    line: CheckpointLineage, channels: Sequence[str], known: _Known | None
+) -> _Way:
     """Go back until each channel was stored whole, or is known, or began."""
     way = _Way([], {})
     sought = set(channels)
@@ -255,7 +257,7 @@ def _way(line: Line, channels: Sequence[str], known: _Known | None) -> _Way:
             way.steps.append(step.id)
             values = step.load()["channel_values"]
             for channel in sought & values.keys():
-                whole = DeltaChannelHistory(seed=values[channel], writes=Writes())
+                whole = DeltaChannelHistory(seed=values[channel], writes=StoredWrites())
                 way.begins[channel] = whole, len(way.steps)
                 sought.discard(channel)
             if not sought or (known and step.id == known.checkpoint):
@@ -263,12 +265,16 @@ def _way(line: Line, channels: Sequence[str], known: _Known | None) -> _Way:
         else:
             known = None
     for channel in sought:
-        begun = _copied(known.channels[channel]) if known else DeltaChannelHistory(writes=Writes())
+        begun = (
+            _copy_history(known.channels[channel])
+            if known
+            else DeltaChannelHistory(writes=StoredWrites())
+        )
         way.begins[channel] = begun, len(way.steps)
     return way
 
 
-def _read(way: _Way, line: Line) -> dict[str, DeltaChannelHistory]:
+def _read(way: _Way, line: CheckpointLineage) -> dict[str, DeltaChannelHistory]:
     """Read what was written on a way, and put it after what its channels began with."""
     found = {channel: begun for channel, (begun, _) in way.begins.items()}
     for count in {count for _, count in way.begins.values()}:
@@ -280,39 +286,39 @@ def _read(way: _Way, line: Line) -> dict[str, DeltaChannelHistory]:
     return found
 
 
-def _copied(history: DeltaChannelHistory) -> DeltaChannelHistory:
+def _copy_history(history: DeltaChannelHistory) -> DeltaChannelHistory:
     """Copy a history, to go on with it."""
-    writes = cast(Writes, history["writes"])
-    own_writes = Writes(writes.since(0))
+    writes = cast(StoredWrites, history["writes"])
+    own_writes = StoredWrites(writes.since(0))
     own_writes.made = writes.made
     return cast(DeltaChannelHistory, {**history, "writes": own_writes})
 
 
-def _handed(history: DeltaChannelHistory) -> DeltaChannelHistory:
+def _copy_for_caller(history: DeltaChannelHistory) -> DeltaChannelHistory:
     """Return a history for somebody who may do anything with it."""
     writes = history["writes"]
     handed = DeltaChannelHistory(writes=writes)
     if "seed" in history:
         begun = getattr(writes, "made", None) is not None  # what it made, it copies itself
-        handed["seed"] = history["seed"] if begun else own(history["seed"])
+        handed["seed"] = history["seed"] if begun else deep_copy(history["seed"])
     return handed
 
 
-def own(value: Any) -> Any:
+def deep_copy(value: Any) -> Any:
     """Copy a value so that nothing in it is shared: plain JSON and messages, in any depth."""
     given: Any = value
     kind = type(cast(object, value))
     if kind in _UNCHANGING:
         return given
     if kind is dict:  # what cannot change is told here: a call for each item takes far longer
-        return {key: v if type(v) in _UNCHANGING else own(v) for key, v in given.items()}
+        return {key: v if type(v) in _UNCHANGING else deep_copy(v) for key, v in given.items()}
     if kind is list or kind is SharedList:
-        return [own(item) for item in given]
+        return [deep_copy(item) for item in given]
     if isinstance(given, BaseMessage):
         return _own_message(given)
     if isinstance(given, tuple):  # a snapshot has names for its items
         make: Any = getattr(kind, "_make", tuple)
-        return make([*map(own, cast(tuple[object, ...], given))])
+        return make([*map(deep_copy, cast(tuple[object, ...], given))])
     return copy.deepcopy(given)
 
 
@@ -322,5 +328,5 @@ def _own_message(message: BaseMessage) -> BaseMessage:
     fields = vars(copied)
     for name, value in fields.items():
         if type(value) not in _UNCHANGING:
-            fields[name] = own(value) if value else copy.copy(value)
+            fields[name] = deep_copy(value) if value else copy.copy(value)
     return copied

@@ -66,7 +66,7 @@ async def atake_lease(saver: Any, thread_id: str) -> Release | None:
     return take_lease(saver, thread_id)
 
 
-def leased(saver: Any, thread_id: str, wait: float) -> Steps[Release]:
+def wait_for_lease(saver: Any, thread_id: str, wait: float) -> Steps[Release]:
     """Take the lease of a thread; wait for it for some seconds.
 
     Raises:
@@ -98,7 +98,7 @@ def take_process_lease(owner: object, thread_id: str) -> Release | None:
     return release
 
 
-def within_process(saver: S) -> S:
+def with_process_leases(saver: S) -> S:
     """Return a copy of a saver whose leases hold within this process.
 
     It is for runs of whoever holds the lease of their thread against other processes.

@@ -13,7 +13,7 @@ CENTS = Decimal(100)
 """US cents in a dollar."""
 
 
-class Entry(TypedDict):
+class UsageEntry(TypedDict):
     """One line of the ledger in state: calls of one kind that one visit or decision made."""
 
     by: str
@@ -85,7 +85,7 @@ class Usage:
         )
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> Self:
+    def of(cls, entries: Iterable[UsageEntry]) -> Self:
         """Add the lines of a ledger up."""
         found = list(entries)
         models = [entry for entry in found if "model" in entry]
@@ -120,14 +120,14 @@ class Usage:
         return as_table(("what", "how much"), rows, "usage")
 
 
-def joined(line: Entry, entry: Entry) -> Entry:
+def merge_entries(line: UsageEntry, entry: UsageEntry) -> UsageEntry:
     """Add an entry to a line of the same kind."""
     cost = (
         None
         if line["cost_usd"] is None or entry["cost_usd"] is None
         else str(Decimal(line["cost_usd"]) + Decimal(entry["cost_usd"]))
     )
-    sums: Entry = {
+    sums: UsageEntry = {
         **line,
         "calls": line["calls"] + entry["calls"],
         "input_tokens": line["input_tokens"] + entry["input_tokens"],
@@ -141,7 +141,7 @@ def joined(line: Entry, entry: Entry) -> Entry:
     return sums
 
 
-def lines_of(values: Mapping[str, Any]) -> list[Entry]:
+def lines_of(values: Mapping[str, Any]) -> list[UsageEntry]:
     """Return the ledger of a run, given its result or its state: of decisions and of visits."""
     reports = values.get("reports") or ()
     visits = (entry for report in reports for entry in report.get("usage") or ())

@@ -37,7 +37,7 @@ def as_table(head: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     }
 
 
-def below(*bundles: Bundle) -> Bundle:
+def nested_table(*bundles: Bundle) -> Bundle:
     """Show several values, one below the other."""
     return {
         PLAIN: "\n\n".join(bundle[PLAIN] for bundle in bundles),

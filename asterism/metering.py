@@ -10,7 +10,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 from langgraph.errors import GraphBubbleUp
 
-from asterism.budgets import Gate
+from asterism.budgets import BudgetLedger
 from asterism.effects import running_loop
 from asterism.ledger import Usage
 from asterism.plain import as_dict
@@ -19,19 +19,19 @@ REFUSALS = ("BudgetExceededError(", "GraphDrained(")
 """What handlers raise to stop a call that must not be made."""
 
 
-def _no_refusal(record: logging.LogRecord) -> bool:
+def _is_not_refusal_log(record: logging.LogRecord) -> bool:
     """Whether a log record tells of a fault: LangChain logs whatever a handler raises."""
     args = record.args if isinstance(record.args, tuple) else ()
     return not (args and str(args[-1]).startswith(REFUSALS))
 
 
-logging.getLogger("langchain_core.callbacks.manager").addFilter(_no_refusal)
+logging.getLogger("langchain_core.callbacks.manager").addFilter(_is_not_refusal_log)
 
 
 class Metering(Protocol):
     """Counts calls and keeps them to budgets."""
 
-    gate: Gate
+    gate: BudgetLedger
     """The budgets that hold for the calls."""
 
     def began(
@@ -57,11 +57,11 @@ class Metering(Protocol):
         """Forget a call that was not made."""
         ...
 
-    def answered(self, run: UUID, response: LLMResult) -> None:
+    def record_answer(self, run: UUID, response: LLMResult) -> None:
         """Note that a model has answered."""
         ...
 
-    def failed(
+    def record_failure(
         self,
         run: UUID,
         error: BaseException | None = None,
@@ -74,7 +74,7 @@ class Metering(Protocol):
         """Note that a part of an answer has come."""
         ...
 
-    def worked(self, run: UUID, output: object, error: BaseException | None = None) -> None:
+    def record_tool(self, run: UUID, output: object, error: BaseException | None = None) -> None:
         """Note that a tool is done, or has failed."""
         ...
 
@@ -106,7 +106,7 @@ class _CallsOnly(BaseCallbackHandler):
         return True
 
 
-class CallHandler(_CallsOnly):
+class CallMonitor(_CallsOnly):
     """Tells a meter of model and tool calls, in the thread that makes them."""
 
     run_inline = True
@@ -144,11 +144,11 @@ class CallHandler(_CallsOnly):
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Count an answer."""
-        self._meter.answered(run_id, response)
+        self._meter.record_answer(run_id, response)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Count a failure, with what was answered before it."""
-        self._meter.failed(run_id, error, kwargs.get("response"))
+        self._meter.record_failure(run_id, error, kwargs.get("response"))
 
     def on_tool_start(
         self,
@@ -165,17 +165,17 @@ class CallHandler(_CallsOnly):
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Count a tool that is done."""
-        self._meter.worked(run_id, output)
+        self._meter.record_tool(run_id, output)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Count a tool that failed; one that waits for a person is called again."""
         if isinstance(error, GraphBubbleUp):
             self._meter.forget(run_id)
         else:
-            self._meter.worked(run_id, None, error)
+            self._meter.record_tool(run_id, None, error)
 
 
-class Gatekeeper(_CallsOnly, AsyncCallbackHandler):
+class CallAdmission(_CallsOnly, AsyncCallbackHandler):
     """Keeps async model calls to budgets: it may wait without stopping the loop."""
 
     raise_error = True

@@ -14,10 +14,10 @@ from asterism.events import Event, EventBus
 from asterism.events import SupervisionEventType as Child
 from asterism.events import WorkflowEventType as Work
 from asterism.ledger import Usage, lines_of
-from asterism.markup import CELL, PLAIN, SVG, Bundle, as_block, as_table, below
+from asterism.markup import CELL, PLAIN, SVG, Bundle, as_block, as_table, nested_table
 from asterism.pictures import RunRecord, generate_orchestrator_flowchart, read_run
 from asterism.pictures.svg import draw_svg
-from asterism.pictures.words import fitted, spent
+from asterism.pictures.words import fit_text, usage_text
 from asterism.plain import as_dict
 from asterism.runs import Graph, is_graph
 from asterism.state import Report
@@ -48,7 +48,7 @@ def show(thing: object, config: RunnableConfig | None = None, *, xray: bool = Fa
 def _bundle(thing: object, config: RunnableConfig | None, xray: bool) -> Bundle:
     own: Callable[[], Bundle] | None = getattr(thing, "_repr_mimebundle_", None)
     if is_graph(thing):
-        return _drawn(thing, xray) if config is None else _ran(read_run(thing, config))
+        return _draw_graph(thing, xray) if config is None else _ran(read_run(thing, config))
     if isinstance(thing, RunRecord):
         return _ran(thing)
     if own is not None:
@@ -62,10 +62,10 @@ def _bundle(thing: object, config: RunnableConfig | None, xray: bool) -> Bundle:
 
 
 def _ran(run: RunRecord) -> Bundle:
-    return below(as_block(generate_orchestrator_flowchart(run)), run.table())
+    return nested_table(as_block(generate_orchestrator_flowchart(run)), run.table())
 
 
-def _drawn(graph: Graph, xray: bool) -> Bundle:
+def _draw_graph(graph: Graph, xray: bool) -> Bundle:
     drawing = graph.get_graph(xray=xray)
     return {PLAIN: drawing.draw_ascii(), SVG: draw_svg(drawing)}
 
@@ -80,14 +80,14 @@ def _result(values: Mapping[str, Any]) -> Bundle:
             report.get("task") or report["round"],
             report["participant"],
             report["status"],
-            fitted(report.get("error") or report["text"], CELL),
-            spent(Usage.of(report.get("usage") or ())),
+            fit_text(report.get("error") or report["text"], CELL),
+            usage_text(Usage.of(report.get("usage") or ())),
         )
         for report in reports
     ]
-    took = spent(Usage.of(lines_of(values)))
+    took = usage_text(Usage.of(lines_of(values)))
     title = f"{len(rows)} report{'' if len(rows) == 1 else 's'}{took and f'; in all {took}'}"
-    return below(
+    return nested_table(
         as_block(f"{values['status']}{reason}{answer}"),
         as_table(("round", "participant", "status", "report", "took"), rows, title),
     )
@@ -156,9 +156,9 @@ class _Board:
         if task := facts.get("task"):
             who = f"{who} ({task})"
         said = next((str(facts[name]) for name in _SAID if facts.get(name)), "")
-        self._rows[who] = mark, fitted(said, CELL)
+        self._rows[who] = mark, fit_text(said, CELL)
         if self._handle is None:
-            sys.stderr.write(f"{fitted(f'{mark} {who}: {said}', CELL + 30)}\n")
+            sys.stderr.write(f"{fit_text(f'{mark} {who}: {said}', CELL + 30)}\n")
         else:
             self._handle.update(self._table(), raw=True)
 

@@ -16,8 +16,8 @@ from asterism.approvals import (
     approval_schema,
     is_approval,
 )
-from asterism.checkpoints import listed, place
-from asterism.effects import Steps, arun, run
+from asterism.checkpoints import checkpoint_key, list_checkpoints
+from asterism.effects import Steps, arun_steps, run_steps
 from asterism.errors import AnswerError, NothingPendingError, UnknownRequestError
 from asterism.plain import as_dict
 from asterism.runs import Graph
@@ -64,7 +64,7 @@ class PendingRequest:
 
 
 @dataclass(frozen=True)
-class Answers:
+class PendingAnswers:
     """Answers that are not checked yet, for a graph that checks them while it holds the thread."""
 
     given: Any
@@ -97,18 +97,18 @@ def resume(graph: Graph, config: RunnableConfig, answers: Any) -> Any:
         AnswerError: An answer is missing or of the wrong kind. Nothing has run, and every
             request stays open.
     """
-    command: Any = Answers(answers)
+    command: Any = PendingAnswers(answers)
     if not getattr(graph, "checks_answers", False):
-        command = run(answering(pending_requests(graph, config), answers, graph, config))
+        command = run_steps(answering(pending_requests(graph, config), answers, graph, config))
     return graph.invoke(command, config)
 
 
 async def aresume(graph: Graph, config: RunnableConfig, answers: Any) -> Any:
     """Answer open requests and go on; see `resume`."""
-    command: Any = Answers(answers)
+    command: Any = PendingAnswers(answers)
     if not getattr(graph, "checks_answers", False):
         pending = await apending_requests(graph, config)
-        command = await arun(answering(pending, answers, graph, config))
+        command = await arun_steps(answering(pending, answers, graph, config))
     return await graph.ainvoke(command, config)
 
 
@@ -118,17 +118,21 @@ def answering(
     """Check answers against what is open and make the command that gives them; see `resume`."""
     keys = as_dict(answers).keys()
     ambiguous = looks_like_ids(answers) and not keys & {request.id for request in pending}
-    asked = (yield from asked_before(graph, config)) if pending and ambiguous else frozenset[str]()
+    asked = (
+        (yield from past_request_ids(graph, config)) if pending and ambiguous else frozenset[str]()
+    )
     return answer_command(pending, answers, asked)
 
 
-def asked_before(graph: Graph, config: RunnableConfig) -> Steps[frozenset[str]]:
+def past_request_ids(graph: Graph, config: RunnableConfig) -> Steps[frozenset[str]]:
     """Return the ids of all requests that were ever open on a thread."""
     saver = cast(Any, graph.checkpointer)
     thread = as_dict(config.get("configurable")).get("thread_id")
     if not isinstance(saver, BaseCheckpointSaver) or thread is None:
         return frozenset()
-    items: list[CheckpointTuple] = yield listed(cast(Any, saver), place(str(thread)))
+    items: list[CheckpointTuple] = yield list_checkpoints(
+        cast(Any, saver), checkpoint_key(str(thread))
+    )
     written = (write for item in items for write in item.pending_writes or ())
     return frozenset(
         str(interrupt.id)
@@ -141,7 +145,9 @@ def asked_before(graph: Graph, config: RunnableConfig) -> Steps[frozenset[str]]:
 
 def open_requests(snapshot: StateSnapshot) -> list[PendingRequest]:
     """List the open requests in a state that was read with `subgraphs=True`."""
-    return [request_of(interrupt, path) for interrupt, path in _walk(snapshot.tasks, ())]
+    return [
+        request_of(interrupt, path) for interrupt, path in _collect_requests(snapshot.tasks, ())
+    ]
 
 
 def answer_command(
@@ -163,23 +169,25 @@ def answer_command(
         if not looks_like_ids(given) and len(pending) > 1:
             raise AnswerError(
                 f"{len(pending)} requests are open, so the answers need ids: "
-                f"{{id: value}} with ids of {_listed(pending)}."
+                f"{{id: value}} with ids of {_list_requests(pending)}."
             )
         if len(pending) == 1 and not given.keys() & set(asked):
             try:
-                return Command(resume={pending[0].id: _checked(pending[0], answers)})
+                return Command(resume={pending[0].id: _validate_answer(pending[0], answers)})
             except AnswerError:
                 if not looks_like_ids(given):
                     raise
     for key in given:
         if key not in by_id:
             raise UnknownRequestError(
-                f"No open request has the id {key!r}; open are {_listed(pending)}."
+                f"No open request has the id {key!r}; open are {_list_requests(pending)}."
             )
-    return Command(resume={key: _checked(by_id[key], value) for key, value in given.items()})
+    return Command(
+        resume={key: _validate_answer(by_id[key], value) for key, value in given.items()}
+    )
 
 
-def _walk(
+def _collect_requests(
     tasks: Sequence[PregelTask], path: tuple[str, ...], *, star: bool = True
 ) -> Iterator[tuple[Interrupt, tuple[str, ...]]]:
     """Yield each open interrupt once, with the participants that lead to it.
@@ -194,7 +202,7 @@ def _walk(
         open_ids = {interrupt.id for interrupt in task.interrupts}
         inner: list[tuple[Interrupt, tuple[str, ...]]] = []
         if isinstance(task.state, StateSnapshot):
-            below = _walk(task.state.tasks, here, star="reports" in task.state.values)
+            below = _collect_requests(task.state.tasks, here, star="reports" in task.state.values)
             inner = [found for found in below if found[0].id in open_ids]
             yield from inner
         known = {interrupt.id for interrupt, _ in inner}
@@ -212,13 +220,13 @@ def request_of(interrupt: Interrupt, path: tuple[str, ...] = ()) -> PendingReque
         participant=path[-1] if path else "supervisor",
         path="/".join(path),
         request_type=APPROVAL if asks else str(fields.get("request_type") or "question"),
-        prompt=prompt_of(value),
+        prompt=request_prompt(value),
         schema=schema or (approval_schema(fields) if asks else None),
         value=value,
     )
 
 
-def prompt_of(value: object) -> str:
+def request_prompt(value: object) -> str:
     """Return the question that the value of an interrupt asks."""
     fields = as_dict(value)
     if is_approval(value):
@@ -232,7 +240,7 @@ def looks_like_ids(answers: object) -> bool:
     return bool(keys) and all(isinstance(key, str) and len(key) == 32 for key in keys)
 
 
-def _checked(request: PendingRequest, value: Any) -> Any:
+def _validate_answer(request: PendingRequest, value: Any) -> Any:
     """Return an answer in full, or refuse one that the asker could not use."""
     if value is None or (isinstance(value, str) and not value.strip()):
         raise AnswerError(f"The answer to {request.prompt!r} is empty.")
@@ -246,7 +254,7 @@ def _checked(request: PendingRequest, value: Any) -> Any:
 
     # With a registry of its own, a `$ref` of the schema is not looked up on the network.
     kind = cast(Any, validators).validator_for(request.schema, Draft202012Validator)
-    bounded = cast(Any, validators).extend(kind, _bounded(kind.VALIDATORS))
+    bounded = cast(Any, validators).extend(kind, _bound_keywords(kind.VALIDATORS))
     check = bounded(request.schema, registry=cast(Any, referencing).Registry())
     try:
         fault: Any = cast(Any, exceptions).best_match(check.iter_errors(value))
@@ -269,7 +277,7 @@ def _checked(request: PendingRequest, value: Any) -> Any:
     return value
 
 
-def _bounded(keywords: Mapping[str, Any]) -> dict[str, Any]:
+def _bound_keywords(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Return what checks the keywords of a schema, so that all of it comes to an end."""
     left = CHECKS
 
@@ -288,5 +296,5 @@ def _bounded(keywords: Mapping[str, Any]) -> dict[str, Any]:
     return {keyword: bounded(check) for keyword, check in keywords.items()}
 
 
-def _listed(pending: list[PendingRequest]) -> str:
+def _list_requests(pending: list[PendingRequest]) -> str:
     return ", ".join(f"{request.id} ({request.path}: {request.prompt!r})" for request in pending)

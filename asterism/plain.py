@@ -33,12 +33,12 @@ def normal_name(name: str) -> str:
     return "".join(c for c in folded if not c.isspace() and unicodedata.category(c)[0] != "C")
 
 
-def shortened(text: str, limit: int) -> str:
+def shorten(text: str, limit: int) -> str:
     """Return a text of at most `limit` characters, with an ellipsis where it was longer."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def numbered(faults: Iterable[str]) -> str:
+def number_lines(faults: Iterable[str]) -> str:
     """List faults for a message, a numbered line each; empty where there are none."""
     return "\n".join(f"  {number}. {fault}" for number, fault in enumerate(faults, 1))
 

@@ -40,7 +40,7 @@ def read_host(entry: str) -> Host:
     Raises:
         ConfigurationError: It is something else.
     """
-    url = _parsed(f"http://{entry}")
+    url = _parse_address(f"http://{entry}")
     bare = url.raw_path in (b"", b"/") and not url.userinfo and not url.fragment
     if not url.host or not bare or "*" in entry or entry.endswith(("/", "?", "#", "@")):
         raise ConfigurationError(
@@ -56,10 +56,11 @@ def read_url(url: str) -> httpx.URL:
     Raises:
         ConfigurationError: It has a user or a password in it, is not http or https, or is none.
     """
-    read = _parsed(url)
+    read = _parse_address(url)
     if read.userinfo:
         raise ConfigurationError(
-            f"The address {_shown(read)!r} has a user or a password in it, which would be stored "
+            f"The address {_public_address(read)!r} has a user or a password in it, which "
+            "would be stored "
             'and shown; give it as headers={"authorization": SecretStr(...)}.'
         )
     if read.scheme not in PORTS or not read.host:
@@ -70,7 +71,7 @@ def read_url(url: str) -> httpx.URL:
     return read
 
 
-def _parsed(url: str) -> httpx.URL:
+def _parse_address(url: str) -> httpx.URL:
     """Read an address; what has no host, or no port, that there can be is an empty one."""
     try:
         read = httpx.URL(url)
@@ -93,7 +94,7 @@ def origin(url: httpx.URL) -> str:
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
-async def post(
+async def post_json(
     url: httpx.URL,
     body: bytes,
     *,
@@ -123,7 +124,7 @@ async def post(
         "accept-encoding": "identity",  # so that the bound holds for what is read
         **headers,
     }
-    at, trusted = url, await asyncio.to_thread(_trusted)
+    at, trusted = url, await asyncio.to_thread(_ssl_context)
     try:
         async with (
             asyncio.timeout(seconds),
@@ -133,19 +134,19 @@ async def post(
                 sent = {**plain, **secrets} if origin(at) == origin(url) else plain
                 async with client.stream("POST", at, content=body, headers=sent) as answer:
                     if answer.is_redirect:
-                        at = _redirected(at, answer, hosts)
+                        at = _find_redirect(at, answer, hosts)
                         continue
                     _check_status(at, answer)
                     return await _read(at, answer, max_bytes)
     except TimeoutError:
-        said = f"{_shown(at)} gave no complete answer within {seconds:g} s"
+        said = f"{_public_address(at)} gave no complete answer within {seconds:g} s"
         raise RemoteTimeoutError(said) from None
     except httpx.HTTPError as error:  # without the request, which holds the secrets
-        raise named(error, _shown(at)) from None
-    raise RemoteRedirectError(f"{_shown(url)} redirects more than {REDIRECTS} times")
+        raise name_http_error(error, _public_address(at)) from None
+    raise RemoteRedirectError(f"{_public_address(url)} redirects more than {REDIRECTS} times")
 
 
-def named(error: httpx.HTTPError, where: str) -> RemoteError:
+def name_http_error(error: httpx.HTTPError, where: str) -> RemoteError:
     """Return our error for one of httpx, without the request that the latter carries.
 
     Args:
@@ -153,14 +154,14 @@ def named(error: httpx.HTTPError, where: str) -> RemoteError:
         where: What was called.
     """
     if isinstance(error, httpx.HTTPStatusError):
-        return refusal(where, error.response)
+        return describe_refusal(where, error.response)
     if isinstance(error, httpx.TimeoutException):
         return RemoteTimeoutError(f"{where} gave no answer in time ({type(error).__name__})")
     said = f"{where} cannot be reached, or broke off: {type(error).__name__}: {error}"
     return RemoteConnectionError(redact(said))
 
 
-def refusal(where: str, answer: httpx.Response) -> RemoteStatusError:
+def describe_refusal(where: str, answer: httpx.Response) -> RemoteStatusError:
     """Return the error that a status is. The body is not told: it may repeat what was sent."""
     status = answer.status_code
     known = status in HTTPStatus.__members__.values()
@@ -174,26 +175,32 @@ def refusal(where: str, answer: httpx.Response) -> RemoteStatusError:
 
 def _check_status(url: httpx.URL, answer: httpx.Response) -> None:
     if not answer.is_success:
-        raise refusal(_shown(url), answer)
+        raise describe_refusal(_public_address(url), answer)
     coding = answer.headers.get("content-encoding", "identity")
     if coding != "identity":
-        raise RemoteReplyError(f"{_shown(url)} answered in the coding {coding!r}; ask for none")
+        raise RemoteReplyError(
+            f"{_public_address(url)} answered in the coding {coding!r}; ask for none"
+        )
 
 
-def _redirected(url: httpx.URL, answer: httpx.Response, hosts: frozenset[Host]) -> httpx.URL:
+def _find_redirect(url: httpx.URL, answer: httpx.Response, hosts: frozenset[Host]) -> httpx.URL:
     """Return where a call goes on, if it may."""
     if answer.status_code not in KEEPS_THE_CALL:
         raise RemoteRedirectError(
-            f"{_shown(url)} redirects with {answer.status_code}, which would turn the call into "
+            f"{_public_address(url)} redirects with {answer.status_code}, which would turn "
+            "the call into "
             "another one; allowed: 307 and 308, or the right address at once"
         )
     try:
         to = url.join(answer.headers.get("location", ""))
     except httpx.InvalidURL:
-        raise RemoteRedirectError(f"{_shown(url)} redirects to what is no address") from None
+        raise RemoteRedirectError(
+            f"{_public_address(url)} redirects to what is no address"
+        ) from None
     if not is_allowed(to, hosts) or (url.scheme, to.scheme) == ("https", "http"):
         raise RemoteRedirectError(
-            f"{_shown(url)} redirects to {_shown(to)}, which is not allowed; if it is right, add "
+            f"{_public_address(url)} redirects to {_public_address(to)}, which is not "
+            "allowed; if it is right, add "
             "its host to hosts=[...]; from https to http is never allowed"
         )
     return to
@@ -205,18 +212,19 @@ async def _read(url: httpx.URL, answer: httpx.Response, max_bytes: int) -> bytes
         read += chunk
         if len(read) > max_bytes:
             raise RemoteReplyError(
-                f"{_shown(url)} answered with more than {max_bytes:,} bytes; raise max_bytes "
+                f"{_public_address(url)} answered with more than {max_bytes:,} bytes; "
+                "raise max_bytes "
                 "where that is right"
             )
     return bytes(read)
 
 
-def _shown(url: httpx.URL) -> str:
+def _public_address(url: httpx.URL) -> str:
     """Write an address without what may be secret: a user, a password, a query."""
     return f"{origin(url)}{url.path}" if url.host else str(url.path)
 
 
 @cache
-def _trusted() -> SSLContext:
+def _ssl_context() -> SSLContext:
     """Read the trusted certificates once: that takes longer than many a call."""
     return httpx.create_ssl_context()

@@ -115,9 +115,9 @@ class PriceTable:
         """
         path = Path(path)
         try:
-            file = _File.model_validate(_parsed(path))
+            file = _File.model_validate(_parse_file(path))
         except (OSError, ValueError) as error:
-            faults = _listed(error) if isinstance(error, ValidationError) else f" {error}"
+            faults = _list_faults(error) if isinstance(error, ValidationError) else f" {error}"
             raise ConfigurationError(f"The prices in {path} cannot be read:{faults}") from error
         return cls(file.models, dated=file.dated, source=file.source)
 
@@ -162,7 +162,7 @@ class PriceTable:
         """
         prefix = _PROVIDER.match(model)
         bare = model[prefix.end() :] if prefix else model
-        for name in (model, bare, _undated(model), _undated(bare)):
+        for name in (model, bare, _strip_date(model), _strip_date(bare)):
             if name in self.prices:
                 return self.prices[name]
         return None
@@ -230,7 +230,7 @@ class _File(BaseModel):
     models: dict[Annotated[str, Field(pattern=r"\S")], Price]
 
 
-def _parsed(path: Path) -> Any:
+def _parse_file(path: Path) -> Any:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".toml":
         return tomllib.loads(text, parse_float=Decimal)
@@ -248,21 +248,21 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _listed(error: ValidationError) -> str:
+def _list_faults(error: ValidationError) -> str:
     lines: list[str] = []
     for fault in error.errors():
-        place = ".".join(_quoted(part) for part in fault["loc"] if part != "[key]")
+        place = ".".join(_quote_part(part) for part in fault["loc"] if part != "[key]")
         found = "" if fault["type"] == "missing" else f" (it is {fault['input']!r})"
         said = fault["msg"].removeprefix("Value error, ")
         lines.append(f"\n  {len(lines) + 1}. {place or 'the file'}: {said}{found}")
     return "".join(lines)
 
 
-def _quoted(part: int | str) -> str:
+def _quote_part(part: int | str) -> str:
     return str(part) if re.fullmatch(r"[\w-]+", str(part)) else f'"{part}"'
 
 
-def _undated(name: str) -> str:
+def _strip_date(name: str) -> str:
     found = _DATE.search(name)
     if found is None:
         return name

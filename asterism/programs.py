@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from asterism.config import validation_faults
 from asterism.errors import InvalidRequestError, ProgramStateError
-from asterism.plain import numbered
+from asterism.plain import number_lines
 
 ID_LIMIT = 200
 """The longest id of a task."""
@@ -102,13 +102,13 @@ class Life:
             )
 
 
-def new_id() -> str:
+def new_task_id() -> str:
     """Make the id of a task that has none."""
     return uuid.uuid4().hex
 
 
 def read_task(
-    given: ProgramTask | Mapping[str, Any], name_it: Callable[[], str] = new_id
+    given: ProgramTask | Mapping[str, Any], name_it: Callable[[], str] = new_task_id
 ) -> ProgramTask:
     """Read a task.
 
@@ -133,7 +133,7 @@ def read_task(
         return ProgramTask.model_validate(fields)
     except ValidationError as error:
         faults = validation_faults(error, "task", lambda place: tuple(ProgramTask.model_fields))
-        said = f"The task cannot be worked on:\n{numbered(faults)}"
+        said = f"The task cannot be worked on:\n{number_lines(faults)}"
         raise InvalidRequestError(said) from error
 
 

@@ -57,7 +57,7 @@ def asterism_team(request: pytest.FixtureRequest) -> Iterator[Callable[..., Orch
     """Make an `OrchestratorTester` whose scripts have to be finished at the end of the test."""
     from asterism.testing import OrchestratorTester
 
-    yield from _made(request, OrchestratorTester)
+    yield from _create_fixture(request, OrchestratorTester)
 
 
 @pytest.fixture
@@ -65,10 +65,10 @@ def asterism_agent(request: pytest.FixtureRequest) -> Iterator[Callable[..., Age
     """Make an `AgentTester` whose script has to be finished at the end of the test."""
     from asterism.testing import AgentTester
 
-    yield from _made(request, AgentTester)
+    yield from _create_fixture(request, AgentTester)
 
 
-def _made(request: pytest.FixtureRequest, kind: Any) -> Iterator[Any]:
+def _create_fixture(request: pytest.FixtureRequest, kind: Any) -> Iterator[Any]:
     testers: list[Any] = []
 
     def make(*args: Any, **kwargs: Any) -> Any:

@@ -3,12 +3,12 @@
 import re
 
 
-def fenced(tag: str, text: str, **attributes: str) -> str:
+def fence(tag: str, text: str, **attributes: str) -> str:
     """Put a text between tags that it can neither close nor imitate."""
     notes = "".join(f' {name}="{value}"' for name, value in attributes.items())
-    return f"<{tag}{notes}>\n{escaped(text, tag)}\n</{tag}>"
+    return f"<{tag}{notes}>\n{escape(text, tag)}\n</{tag}>"
 
 
-def escaped(text: str, tag: str) -> str:
+def escape(text: str, tag: str) -> str:
     """Make a text show a tag where it has one."""
     return re.sub(rf"<(\s*/?\s*{tag})", r"&lt;\1", text, flags=re.IGNORECASE)

@@ -18,7 +18,7 @@ from langgraph.store.base import (
     SearchOp,
 )
 
-from asterism.vectors import unit
+from asterism.vectors import normalize_vector
 
 Ranking = Literal["semantic", "keyword"]
 """By the meaning of a text, as embeddings have it, or by the words in it."""
@@ -106,7 +106,7 @@ class RankedStore(BaseStore):
 
     def _search(self, op: SearchOp) -> list[SearchItem]:
         end = op.offset + op.limit
-        rank = self._worded if self.meaning is None else self._meant
+        rank = self._search_words if self.meaning is None else self._meant
         ranked = rank(".".join(op.namespace_prefix), op.query or "", _ALL if op.filter else end)
         if op.filter:
             every = SearchOp(op.namespace_prefix, op.filter, limit=_ALL)
@@ -123,14 +123,14 @@ class RankedStore(BaseStore):
         ]
         return hits[op.offset : end]
 
-    def _worded(self, at: str, query: str, most: int) -> Ranked:
+    def _search_words(self, at: str, query: str, most: int) -> Ranked:
         every = re.findall(r"\w+", query.casefold())
         words = [word for word in every if word not in COMMON][-_QUERY_WORDS:] or every
         return self._by_words(at, list(dict.fromkeys(words)), most) if words else []
 
     def _meant(self, at: str, query: str, most: int) -> Ranked:
         meaning = cast(Embeddings, self.meaning)
-        wanted = unit(meaning.embed_query(query))
+        wanted = normalize_vector(meaning.embed_query(query))
         named = getattr(meaning, "model", None) or getattr(meaning, "model_name", "")
         model = f"{type(meaning).__qualname__} {named} {len(wanted)}"
         missing = self._missing(at, model)
@@ -138,7 +138,8 @@ class RankedStore(BaseStore):
             part = missing[start : start + _EMBEDDED_AT_ONCE]
             vectors = meaning.embed_documents([text for _, text in part])
             rows = [
-                (row, text, unit(vector)) for vector, (row, text) in zip(vectors, part, strict=True)
+                (row, text, normalize_vector(vector))
+                for vector, (row, text) in zip(vectors, part, strict=True)
             ]
             self._embed(model, rows)
         return self._nearest(at, model, wanted, most)

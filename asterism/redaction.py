@@ -76,18 +76,18 @@ def redact(text: str) -> str:
     return text
 
 
-def redacted(value: object) -> Any:
+def redact_values(value: object) -> Any:
     """Replace secrets in a plain JSON value: in its texts, and under names such as `api_key`."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
         named = cast(dict[str, object], value)
         return {
-            redact(name): MASK if _hides(name, inner) else redacted(inner)
+            redact(name): MASK if _hides(name, inner) else redact_values(inner)
             for name, inner in named.items()
         }
     if isinstance(value, list):
-        return [redacted(inner) for inner in cast(list[object], value)]
+        return [redact_values(inner) for inner in cast(list[object], value)]
     return value
 
 
@@ -155,13 +155,13 @@ def without_controls(text: str) -> str:
     return text if text.isprintable() else _STEERING.sub("", text)
 
 
-def shown_text(text: str) -> str:
+def printable_text(text: str) -> str:
     """Return a text as a terminal may show it; it can neither steer it nor turn its direction."""
     if text.isascii() and text.isprintable():
         return text
     return _SHOWN.sub("", without_controls(text.replace("\r\n", "\n")))
 
 
-def shown_json(text: str) -> str:
+def printable_json(text: str) -> str:
     """Return JSON as a terminal may show it, with the same value."""
     return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

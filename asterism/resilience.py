@@ -152,7 +152,7 @@ Policy = RetryPolicy | Timeout | CircuitBreaker | Compensation
 """What may stand in a list of policies."""
 
 
-def together(outer: Sequence[Policy], inner: Sequence[Policy]) -> list[Policy]:
+def merge_policies(outer: Sequence[Policy], inner: Sequence[Policy]) -> list[Policy]:
     """Join the policies of a workflow and of a participant; the nearer one replaces its kind."""
     kinds = {type(policy) for policy in inner}
     return [*(policy for policy in outer if type(policy) not in kinds), *inner]

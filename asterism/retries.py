@@ -69,7 +69,7 @@ AGENT_RETRY = RetryPolicy(
 """How the visit of a participant is tried again where retries are asked for without a policy."""
 
 
-def waits(policy: RetryPolicy, error: BaseException) -> bool:
+def should_retry(policy: RetryPolicy, error: BaseException) -> bool:
     """Whether a policy retries after an error."""
     on: Any = policy.retry_on
     if on is _DEFAULT and isinstance(error, TimeoutError):
@@ -79,7 +79,7 @@ def waits(policy: RetryPolicy, error: BaseException) -> bool:
     return bool(on(error)) if callable(on) else isinstance(error, tuple(on))
 
 
-def pause(
+def next_delay(
     policy: RetryPolicy,
     attempt: int,
     error: BaseException,
@@ -98,7 +98,7 @@ def pause(
     wait = min(grown, policy.max_interval)
     if policy.jitter:
         wait *= 0.5 + chance()
-    return min(max(wait, _asked_wait(error)), policy.max_interval)
+    return min(max(wait, _retry_after(error)), policy.max_interval)
 
 
 def status_of(error: BaseException) -> int | None:
@@ -111,7 +111,7 @@ def status_of(error: BaseException) -> int | None:
     return None
 
 
-def _asked_wait(error: BaseException) -> float:
+def _retry_after(error: BaseException) -> float:
     asked = getattr(error, "retry_after", None)
     if isinstance(asked, int | float):
         return asked

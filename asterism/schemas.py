@@ -46,7 +46,7 @@ def decision_schema(
     """
     nobody: Schema = {"type": "null"}
     properties = {
-        "next_agent": _described(
+        "next_agent": _create_model_schema(
             SupervisorDecision, "next_agent", anyOf=[_choice(names), nobody] if names else [nobody]
         ),
         "instruction": _TEXT,
@@ -54,9 +54,11 @@ def decision_schema(
         "user_prompt": _TEXT,
     }
     if answers or tools is not None:
-        properties["answer"] = _described(AnswerDecision, "answer", **_TEXT)
+        properties["answer"] = _create_model_schema(AnswerDecision, "answer", **_TEXT)
     if tools is not None:
-        properties["subagents"] = _described(PlanDecision, "subagents", **_list(_agent(tools)))
+        properties["subagents"] = _create_model_schema(
+            PlanDecision, "subagents", **_list(_agent(tools))
+        )
     if plans or tools is not None:
         properties["tasks"] = _list(_task(names if tools is None else ()))
     if reads:
@@ -75,7 +77,7 @@ def team_schema(names: tuple[str, ...], tools: tuple[str, ...] | None) -> Schema
     tasks = _list(_task(names if tools is None else ()))
     if tools is None:
         return _object("Plan", "Give tasks to agents of the team.", {"tasks": tasks})
-    agents = _described(PlanDecision, "subagents", **_list(_agent(tools)))
+    agents = _create_model_schema(PlanDecision, "subagents", **_list(_agent(tools)))
     return _object(
         "Team",
         "Create agents for tasks, and give them the tasks.",
@@ -151,10 +153,12 @@ def _agent(tools: Sequence[str]) -> Schema:
         "NewAgent",
         "",
         {
-            "agent_id": _described(Agent, "agent_id", **_TEXT),
-            "system_prompt": _described(Agent, "system_prompt", **_TEXT),
-            "description": _described(Agent, "description", **_TEXT),
-            "tools": _described(Agent, "tools", **_list(_choice(tools) if tools else _TEXT)),
+            "agent_id": _create_model_schema(Agent, "agent_id", **_TEXT),
+            "system_prompt": _create_model_schema(Agent, "system_prompt", **_TEXT),
+            "description": _create_model_schema(Agent, "description", **_TEXT),
+            "tools": _create_model_schema(
+                Agent, "tools", **_list(_choice(tools) if tools else _TEXT)
+            ),
         },
         required=["agent_id", "system_prompt", "description"],
     )
@@ -185,5 +189,5 @@ def _nullable(schema: Schema) -> Schema:
     return {**schema, "type": [kind, "null"]}
 
 
-def _described(model: type[BaseModel], name: str, **schema: Any) -> Schema:
+def _create_model_schema(model: type[BaseModel], name: str, **schema: Any) -> Schema:
     return {"description": model.model_fields[name].description, **schema}

@@ -15,7 +15,7 @@ from langgraph.store.sqlite import SqliteStore
 from asterism.leases import Release, take_file_lease, take_process_lease
 from asterism.ranked import Ranked, RankedStore, Vector
 from asterism.sqlite import faults, prepare
-from asterism.vectors import closeness
+from asterism.vectors import cosine_similarity
 
 T = TypeVar("T")
 
@@ -114,13 +114,13 @@ class SearchStore(RankedStore, SqliteStore):
         if self.is_setup:
             return
         with faults(self.path):
-            _patiently(self._prepare)
-            _patiently(super().setup)
+            _retry_while_locked(self._prepare)
+            _retry_while_locked(super().setup)
             with self.lock:
                 there = self.conn.execute(_INDEX_THERE).fetchone()
                 self.conn.executescript(_SCHEMA)
                 if not there:
-                    _patiently(lambda: self.conn.execute(_INDEX_ALL))
+                    _retry_while_locked(lambda: self.conn.execute(_INDEX_ALL))
 
     def _prepare(self) -> None:
         prepare(self.conn, self.path, "store format", FORMAT)
@@ -149,7 +149,7 @@ class SearchStore(RankedStore, SqliteStore):
         return await RankedStore.abatch(self, ops)
 
     def _plain(self, ops: Sequence[Op]) -> list[Result]:
-        return _patiently(lambda: SqliteStore.batch(self, ops))
+        return _retry_while_locked(lambda: SqliteStore.batch(self, ops))
 
     def _leave_out(self, places: Sequence[tuple[str, str]]) -> None:
         with self.lock:
@@ -174,7 +174,7 @@ class SearchStore(RankedStore, SqliteStore):
 
     def _nearest(self, at: str, model: str, wanted: Vector, most: int) -> Ranked:
         near = (
-            (prefix, key, closeness(wanted, vector))
+            (prefix, key, cosine_similarity(wanted, vector))
             for prefix, key, vector in self._rows(_EMBEDDED, at=at, model=model)
         )
         return heapq.nlargest(most, near, key=lambda row: row[2])
@@ -184,7 +184,7 @@ class SearchStore(RankedStore, SqliteStore):
             return self.conn.execute(statement, values).fetchall()
 
 
-def _patiently(work: Callable[[], T]) -> T:
+def _retry_while_locked(work: Callable[[], T]) -> T:
     """Do work that may be done twice, again while sqlite says at once that others write.
 
     It does so in spite of its time-out where a transaction has read before it writes.

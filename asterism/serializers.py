@@ -79,14 +79,14 @@ class StrictSerializer(JsonPlusSerializer):
         """
         if obj is None or isinstance(obj, bytes | bytearray):
             return super().dumps_typed(obj)
-        return "msgpack", self._encoded(obj)
+        return "msgpack", self._encode(obj)
 
-    def _encoded(self, value: Any) -> bytes:
+    def _encode(self, value: Any) -> bytes:
         faults: list[StorageError] = []  # the encoder says of errors only that there was one
 
         def prepare(part: Any) -> Any:
             try:
-                return self._prepared(part)
+                return self._prepare(part)
             except StorageError as error:
                 faults.append(error)
                 raise
@@ -98,7 +98,7 @@ class StrictSerializer(JsonPlusSerializer):
                 raise faults[0] from None
             raise
 
-    def _prepared(self, value: Any) -> Any:
+    def _prepare(self, value: Any) -> Any:
         """Turn what is no plain value into one, as LangGraph does, once it is checked."""
         if isinstance(value, ToolMessage) and value.artifact is not None:
             value = self._without_artifact(value)
@@ -108,7 +108,7 @@ class StrictSerializer(JsonPlusSerializer):
     def _without_artifact(self, message: ToolMessage) -> ToolMessage:
         """Leave out the artifact of a tool where it cannot be stored."""
         try:
-            self._encoded(message.artifact)
+            self._encode(message.artifact)
         except (StorageError, TypeError, ValueError) as error:
             _log.warning("The artifact of the tool %r is not stored: %s", message.name, error)
             return message.model_copy(update={"artifact": None})
@@ -230,12 +230,12 @@ class StrictEncryptedSerializer(EncryptedSerializer):
             obj, place = obj.value, (*place, obj.place)
         kind, data = self.serde.dumps_typed(obj)
         cipher: Any = AES.new(self._keys[0], AES.MODE_GCM, nonce=os.urandom(_NONCE))
-        cipher.update(_associated(kind, place))
+        cipher.update(_associated_data(kind, place))
         sealed, tag = cipher.encrypt_and_digest(data)
         return f"{kind}{_BOUND}", cipher.nonce + tag + sealed
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
-        """Read a stored value; one that is bound to a place is returned as it is: `unsealed`.
+        """Read a stored value; one that is bound to a place is returned as it is: `decrypt_value`.
 
         Raises:
             StorageError: It is not encrypted, or not with these keys.
@@ -253,7 +253,7 @@ class StrictEncryptedSerializer(EncryptedSerializer):
                 return older.loads_typed(data)
         raise StorageError("A stored value cannot be decrypted with this key.")
 
-    def unsealed(self, sealed: Sealed, place: Sequence[str]) -> Any:
+    def decrypt_at(self, sealed: Sealed, place: Sequence[str]) -> Any:
         """Read a value that was found at a place.
 
         Raises:
@@ -265,7 +265,7 @@ class StrictEncryptedSerializer(EncryptedSerializer):
         nonce, tag, rest = data[:_NONCE], data[_NONCE : _NONCE + 16], data[_NONCE + 16 :]
         for key in self._keys:
             cipher: Any = AES.new(key, AES.MODE_GCM, nonce=nonce or b"0")
-            cipher.update(_associated(kind, place))
+            cipher.update(_associated_data(kind, place))
             with suppress(ValueError):
                 return self.serde.loads_typed((kind, cipher.decrypt_and_verify(rest, tag)))
         raise StorageError(
@@ -327,12 +327,12 @@ def _collect(annotation: Any, found: set[type], seen: set[int]) -> None:
     for alias in ("__supertype__", "__value__", "__origin__"):
         parts.append(getattr(annotation, alias, None))
     if isinstance(annotation, type):
-        parts += _named_parts(cast(Any, annotation), found)
+        parts += _collect_types(cast(Any, annotation), found)
     for part in parts:
         _collect(part, found, seen)
 
 
-def _named_parts(kind: type[Any], found: set[type]) -> list[Any]:
+def _collect_types(kind: type[Any], found: set[type]) -> list[Any]:
     """Add a type that is stored as it is, and return what its own annotations name."""
     if kind.__module__.startswith(_LIBRARIES):
         return []
@@ -364,21 +364,23 @@ def sealing(*place: str) -> Generator[None]:
         _PLACE.reset(token)
 
 
-def unsealed(serde: object, value: Any, *place: str) -> Any:
+def decrypt_value(serde: object, value: Any, *place: str) -> Any:
     """Return a value that was read at a place, opened where it is sealed."""
     if isinstance(value, Sealed):
-        return cast(StrictEncryptedSerializer, serde).unsealed(value, place)
+        return cast(StrictEncryptedSerializer, serde).decrypt_at(value, place)
     return value
 
 
-def placed(serde: object, writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
+def bind_writes(serde: object, writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
     """Return writes so that each is encrypted for its channel."""
     if not isinstance(serde, StrictEncryptedSerializer):
         return writes
     return [(channel, Placed(value, channel)) for channel, value in writes]
 
 
-def opened(serde: object, found: CheckpointTuple, *, by_checkpoint: bool) -> CheckpointTuple:
+def decrypt_checkpoint(
+    serde: object, found: CheckpointTuple, *, by_checkpoint: bool
+) -> CheckpointTuple:
     """Return a checkpoint whose values are decrypted for the place that they were found at.
 
     Args:
@@ -397,13 +399,15 @@ def opened(serde: object, found: CheckpointTuple, *, by_checkpoint: bool) -> Che
     with reading(thread):
         checkpoint: Any = found.checkpoint
         if by_checkpoint:
-            checkpoint = unsealed(serde, checkpoint, "checkpoint", *where, digest(found.metadata))
+            checkpoint = decrypt_value(
+                serde, checkpoint, "checkpoint", *where, digest(found.metadata)
+            )
         else:
             values = checkpoint["channel_values"].items()
-            held = {name: unsealed(serde, value, "blob", *where) for name, value in values}
+            held = {name: decrypt_value(serde, value, "blob", *where) for name, value in values}
             checkpoint = {**checkpoint, "channel_values": held}
         writes = [
-            (task, channel, unsealed(serde, value, "write", *where, task, channel))
+            (task, channel, decrypt_value(serde, value, "write", *where, task, channel))
             for task, channel, value in found.pending_writes or ()
         ]
     return found._replace(checkpoint=checkpoint, pending_writes=writes)
@@ -415,7 +419,7 @@ def digest(metadata: object) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def _associated(kind: str, place: Sequence[str]) -> bytes:
+def _associated_data(kind: str, place: Sequence[str]) -> bytes:
     return json.dumps([kind, *place]).encode()
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, Field, TypeAdapter, field_validator, model_validator
 
-from asterism.ledger import Entry
+from asterism.ledger import UsageEntry
 from asterism.plain import as_dict, as_list
 
 Version = Annotated[Literal[1], Field(description="The version of the contract.")]
@@ -71,10 +71,10 @@ class ServiceUsage(BaseModel):
             raise ValueError("cached_input_tokens are more than the input_tokens they belong to")
         return self
 
-    def entry(self) -> Entry:
+    def entry(self) -> UsageEntry:
         """Return the line of a ledger that it is."""
         cost = self.cost_usd if self.cost_usd is not None or self.model else Decimal(0)
-        entry = Entry(
+        entry = UsageEntry(
             by=self.by,
             calls=self.calls,
             input_tokens=self.input_tokens,
@@ -93,9 +93,9 @@ class ServiceUsage(BaseModel):
 _VALUES = ("const", "enum", "default", "examples")
 
 
-def _unpatterned(schema: object) -> Any:
+def _strip_patterns(schema: object) -> Any:
     if isinstance(schema, list):
-        return [_unpatterned(item) for item in as_list(cast(object, schema))]
+        return [_strip_patterns(item) for item in as_list(cast(object, schema))]
     if not isinstance(schema, dict):
         return schema
     fields = as_dict(cast(object, schema))
@@ -103,7 +103,7 @@ def _unpatterned(schema: object) -> Any:
     if isinstance(fields.get("patternProperties"), dict):  # what else is allowed depends on them
         dropped |= {"patternProperties", "additionalProperties", "unevaluatedProperties"}
     return {
-        name: value if name in _VALUES else _unpatterned(value)
+        name: value if name in _VALUES else _strip_patterns(value)
         for name, value in fields.items()
         if name not in dropped
     }
@@ -128,8 +128,8 @@ class ServiceQuestion(BaseModel):
     def _without_patterns(cls, schema: dict[str, Any] | None) -> Any:
         """Leave out regular expressions: a hostile one takes years to check an answer."""
         if schema is None or "$schema" not in schema:
-            return _unpatterned(schema)
-        return {"$schema": schema["$schema"], **_unpatterned(schema)}
+            return _strip_patterns(schema)
+        return {"$schema": schema["$schema"], **_strip_patterns(schema)}
 
 
 class _Reply(BaseModel):

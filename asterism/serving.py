@@ -16,9 +16,9 @@ from asterism.errors import AsterismError, ConfigurationError, ThreadBusyError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
 from asterism.ledger import lines_of
-from asterism.nodes.in_turn import in_turn
+from asterism.nodes.in_turn import sequential_decider
 from asterism.nodes.kinds import Participant
-from asterism.nodes.reports import inner_kind
+from asterism.nodes.reports import failure_kind_of_status
 from asterism.people import apending_requests, aresume
 from asterism.redaction import describe_error
 from asterism.resilience import failure_kind
@@ -102,7 +102,7 @@ def create_service_app(
                 return _refusal(413, f"The body has more than {BODY_LIMIT} bytes.")
         try:
             asked = ServiceRequest.model_validate_json(bytes(body))
-            reply = await _answered(workflow, asked)
+            reply = await _handle_request(workflow, asked)
         except ValidationError as error:
             faults = error.errors(include_url=False, include_input=False, include_context=False)
             return JSONResponse({"error": "This is no ServiceRequest.", "faults": faults}, 422)
@@ -119,16 +119,16 @@ def _workflow(thing: Any, checkpointer: BaseCheckpointSaver[str] | None) -> Work
     return (
         SupervisorWorkflowBuilder("Service", finish="forward")
         .participants(service=alone)
-        .with_manager(in_turn)
+        .with_manager(sequential_decider)
         .build(checkpointer=checkpointer)
     )
 
 
-async def _answered(workflow: Workflow, asked: ServiceRequest) -> ServiceReply:
+async def _handle_request(workflow: Workflow, asked: ServiceRequest) -> ServiceReply:
     """Do what is asked, as far as it is not done already."""
     thread: RunnableConfig = {"configurable": {"thread_id": asked.conversation_id}}
     try:
-        await _driven(workflow, thread, asked)
+        await _run_request(workflow, thread, asked)
         return await _reply(workflow, thread, await workflow.aget_state(thread))
     except ThreadBusyError:
         raise
@@ -136,10 +136,10 @@ async def _answered(workflow: Workflow, asked: ServiceRequest) -> ServiceReply:
         return ServiceFailed(error=describe_error(error), kind=failure_kind(error))
 
 
-async def _driven(workflow: Workflow, thread: RunnableConfig, asked: ServiceRequest) -> None:
+async def _run_request(workflow: Workflow, thread: RunnableConfig, asked: ServiceRequest) -> None:
     """Begin the request, answer its question, or go on with it: whichever is left to do."""
     state = await workflow.aget_state(thread)
-    sent, own = _sent(state), REQUEST + asked.idempotency_key
+    sent, own = _request_ids(state), REQUEST + asked.idempotency_key
     if asked.answers:
         if not sent:
             raise AsterismError("the question is not known here; make the request anew")
@@ -158,7 +158,7 @@ async def _driven(workflow: Workflow, thread: RunnableConfig, asked: ServiceRequ
         await aproceed(workflow, thread)
 
 
-def _sent(state: StateSnapshot) -> list[str]:
+def _request_ids(state: StateSnapshot) -> list[str]:
     """Return the ids of the requests that a conversation was sent."""
     messages: Sequence[BaseMessage] = cast(Any, state.values or {}).get("messages") or ()
     return [message.id for message in messages if message.id and message.id.startswith(REQUEST)]
@@ -181,7 +181,7 @@ async def _reply(workflow: Workflow, thread: RunnableConfig, state: StateSnapsho
     if values["status"] == "completed":
         return ServiceDone(text=text, usage=usage)
     status, reason = values["status"], values.get("reason")
-    kind = inner_kind(status, reason)
+    kind = failure_kind_of_status(status, reason)
     return ServiceFailed(error=f"{status}: {reason}", kind=kind, text=text, usage=usage)
 
 

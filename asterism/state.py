@@ -10,8 +10,8 @@ from langgraph.errors import InvalidUpdateError
 from typing_extensions import TypedDict
 
 from asterism.errors import StorageError
-from asterism.historycache import Made, SharedList, Writes
-from asterism.ledger import Entry
+from asterism.historycache import FoldedValue, SharedList, StoredWrites
+from asterism.ledger import UsageEntry
 from asterism.messages import Places, fold_messages, places_of
 
 Status = Literal["running", "completed", "waiting", "limit", "stalled", "failed", "cancelled"]
@@ -54,7 +54,7 @@ class Report(TypedDict):
     """What happens next because it failed: who takes over, or what a person is asked."""
     undoes: NotRequired[str]
     """The report whose effects it has taken back."""
-    usage: NotRequired[list[Entry]]
+    usage: NotRequired[list[UsageEntry]]
     """What its calls took, where it made any."""
     media: NotRequired[list[dict[str, Any]]]
     """Pictures, recordings and files of the answer, as LangChain's content blocks."""
@@ -123,7 +123,7 @@ class HistoryChannel(GrowingChannel):
             raise StorageError(f"A history cannot be read: {error!r:.200}; {_DAMAGED}") from error
 
     def _replay(self, writes: Sequence[PendingWrite]) -> None:
-        if not isinstance(writes, Writes):
+        if not isinstance(writes, StoredWrites):
             super().replay_writes(writes)
             return
         made = writes.made
@@ -137,7 +137,7 @@ class HistoryChannel(GrowingChannel):
             super().replay_writes(new)
             self._places = places_of(self.value)
         count += len(new)
-        writes.made = Made(
+        writes.made = FoldedValue(
             by=self.reducer, count=count, value=self.value, places=dict(self._places)
         )
         self.value = SharedList(self.value)
@@ -208,7 +208,9 @@ class WorkflowOutput(TypedDict):
     reason: str | None
     iterations: int
     reports: Reports
-    usage: Annotated[list[Entry], GrowingChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    usage: Annotated[
+        list[UsageEntry], GrowingChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)
+    ]
     """What the calls of the supervisor took; those of visits stand in the reports."""
     structured_response: Any
 
@@ -236,7 +238,7 @@ class WorkflowState(WorkflowOutput):
     """The tasks of its plan that have begun and have no report yet."""
 
 
-class Ordered(TypedDict):
+class ParticipantNodeInput(TypedDict):
     """What the node of a participant reads of the state: what it is to do."""
 
     messages: Messages
@@ -246,7 +248,7 @@ class Ordered(TypedDict):
     brief: Brief
 
 
-class Visit(TypedDict):
+class VisitRequest(TypedDict):
     """What a participant is asked: one focused request."""
 
     id: str

@@ -171,7 +171,7 @@ def migrate(url: str) -> None:
     """
     if is_postgres(url):
         from asterism.postgres.connecting import Address
-        from asterism.postgres.schema import migrate as prepare
+        from asterism.postgres.schema import migrate_schema as prepare
 
         prepare(Address(url))
         return

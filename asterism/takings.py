@@ -7,7 +7,7 @@ from decimal import Decimal
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from asterism.ledger import CENTS, Entry
+from asterism.ledger import CENTS, UsageEntry
 from asterism.plain import as_dict
 from asterism.prices import PriceTable
 
@@ -15,9 +15,9 @@ USAGE = "asterism_usage"
 """Where a message from elsewhere keeps what it took, as lines of a ledger."""
 
 
-def told_entries(
+def reported_usage(
     message: AIMessage, by: str, task: str | None, prices: PriceTable
-) -> Iterator[Entry]:
+) -> Iterator[UsageEntry]:
     """Yield the calls that a message from elsewhere tells of.
 
     Args:
@@ -26,7 +26,7 @@ def told_entries(
         task: The task that they were made for.
         prices: What the tokens of a line without a cost are taken to cost.
     """
-    lines: Sequence[Entry] = message.response_metadata.get(USAGE) or ()
+    lines: Sequence[UsageEntry] = message.response_metadata.get(USAGE) or ()
     for line in lines:
         cost = line["cost_usd"]
         if cost is None and (model := line.get("model")):
@@ -38,13 +38,13 @@ def told_entries(
             )
             cost = None if known is None else str(known)
         below = "/".join(filter(None, (by, line["by"])))
-        entry: Entry = {**line, "by": below, "cost_usd": cost}
+        entry: UsageEntry = {**line, "by": below, "cost_usd": cost}
         if task:
             entry["task"] = task
         yield entry
 
 
-def answer_of(response: LLMResult) -> AIMessage | None:
+def answer_message(response: LLMResult) -> AIMessage | None:
     """Return the message that a model answered with."""
     for generations in response.generations:
         for generation in generations:

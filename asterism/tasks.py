@@ -59,20 +59,20 @@ def plan_faults(tasks: Sequence[SubAgentTask], agents: Collection[str]) -> list[
         if count > 1
     ]
     twice = bool(faults)
-    faults += _stranger_faults(tasks, agents)
+    faults += _unknown_name_faults(tasks, agents)
     if not twice:  # else nobody knows who is meant
         faults += _circle_faults(tasks)
     return faults
 
 
-def _stranger_faults(tasks: Sequence[SubAgentTask], agents: Collection[str]) -> Iterator[str]:
+def _unknown_name_faults(tasks: Sequence[SubAgentTask], agents: Collection[str]) -> Iterator[str]:
     members = set(agents)
     known = dict.fromkeys(task.task_id for task in tasks)
     for task in tasks:
         if task.agent_id not in members:
             yield (
                 f"the task {task.task_id!r} goes to {task.agent_id[:100]!r}, who does not take "
-                f"part; allowed: {_listed(agents)}"
+                f"part; allowed: {_list_names(agents)}"
             )
         for name in dict.fromkeys(task.dependencies):
             if name == task.task_id:
@@ -80,7 +80,7 @@ def _stranger_faults(tasks: Sequence[SubAgentTask], agents: Collection[str]) -> 
             elif name not in known:
                 yield (
                     f"the task {task.task_id!r} depends on {name[:100]!r}, which is not in the "
-                    f"plan; there are: {_listed(known)}"
+                    f"plan; there are: {_list_names(known)}"
                 )
 
 
@@ -103,7 +103,7 @@ def _circle_faults(tasks: Sequence[SubAgentTask]) -> Iterator[str]:
         yield fault
 
 
-def _listed(names: Collection[str]) -> str:
+def _list_names(names: Collection[str]) -> str:
     more = len(names) - LISTED
     return ", ".join(islice(names, LISTED)) + (f" and {more} more" if more > 0 else "")
 
@@ -166,7 +166,7 @@ class Schedule:
                 self._waits[task.task_id] += 1
                 self._sequence.append(task.task_id)
             self._queue(task.task_id)
-        self._give_turn()
+        self._release_next_sequential()
 
     @property
     def done(self) -> bool:
@@ -210,11 +210,11 @@ class Schedule:
         if task_id not in self._open:
             return []
         self._open.discard(task_id)
-        self._leave(task_id)
+        self._free_participant(task_id)
         skipped = [] if ok else self._skip(task_id)
         for dependent in self._needed_by[task_id]:
             self._release(dependent)
-        self._give_turn()
+        self._release_next_sequential()
         return skipped
 
     def reassign(self, task_id: str, agent: str) -> None:
@@ -224,7 +224,7 @@ class Schedule:
         ready again, at its old place in the plan.
         """
         if task_id in self._open:
-            self._leave(task_id)
+            self._free_participant(task_id)
             self._begun.discard(task_id)
             self._agents[task_id] = agent
             self._queue(task_id)
@@ -251,7 +251,7 @@ class Schedule:
                     failed.append(dependent)
         return skipped
 
-    def _give_turn(self) -> None:
+    def _release_next_sequential(self) -> None:
         """Let the next sequential task go, once all before it are done."""
         while self._sequence and self._in_turn not in self._open:
             self._in_turn = self._sequence.popleft()
@@ -261,7 +261,7 @@ class Schedule:
         self._waits[name] -= 1
         self._queue(name)
 
-    def _leave(self, name: str) -> None:
+    def _free_participant(self, name: str) -> None:
         """Free the participant of a task that runs no more."""
         if name in self._running or name in self._parked:
             self._running.discard(name)

@@ -16,8 +16,8 @@ from platformdirs import user_data_path
 from asterism.errors import ConfigurationError, StorageError
 from asterism.graphs.checks import check_thread
 from asterism.models import OFFLINE
-from asterism.plain import as_dict, as_list, shortened
-from asterism.retention.opening import rows_of
+from asterism.plain import as_dict, as_list, shorten
+from asterism.retention.opening import open_rows
 from asterism.runs import Graph
 from asterism.state import WorkflowState
 
@@ -26,7 +26,7 @@ MEMORY_FILE = ":memory:"
 _MODEL = re.compile(r"[\w./@+-]{1,100}(:[\w./@:+-]{1,200})?", re.ASCII)
 
 
-def database(given: str | None) -> str:
+def open_database(given: str | None) -> str:
     """Return the URL of the database: the one given, or a file in the user's data folder."""
     if given == MEMORY_FILE:
         return "memory:"
@@ -88,7 +88,7 @@ def _latest(saver: BaseCheckpointSaver[Any], limit: int) -> Sequence[str]:
     if isinstance(saver, InMemorySaver):
         stored = {thread: spaces[""] for thread, spaces in saver.storage.items() if spaces.get("")}
         return sorted(stored, key=lambda thread: max(stored[thread]), reverse=True)[:limit]
-    return rows_of(saver).latest_threads(limit)
+    return open_rows(saver).latest_threads(limit)
 
 
 def _nothing(state: WorkflowState) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def check_model_label(model: str) -> str:
     """
     if not _MODEL.fullmatch(model):
         raise ConfigurationError(
-            f"The stored name of a model is {shortened(repr(model), 120)}. Allowed: offline, or "
+            f"The stored name of a model is {shorten(repr(model), 120)}. Allowed: offline, or "
             "provider:model. Choose one with --model."
         )
     return model

@@ -19,7 +19,7 @@ WINDOW = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class RateLimits:
     """What a service can bear. None: as much as one likes."""
 
     tokens_per_minute: int | None = None
@@ -48,13 +48,13 @@ class _Charge:
     settled: bool = False
 
 
-class Slot:
+class Reservation:
     """Leave to make one call. It takes a place and tokens until they are given back.
 
     `with` and `async with` give the place back at the end; so does a slot that is dropped.
     """
 
-    def __init__(self, turnstile: "Turnstile", charge: _Charge) -> None:
+    def __init__(self, turnstile: "AdmissionQueue", charge: _Charge) -> None:
         self.tokens = charge.tokens
         """What was reserved."""
         self.admitted_at = charge.until - WINDOW
@@ -103,7 +103,7 @@ class Slot:
 
 
 @dataclass(eq=False, kw_only=True)
-class Waiter:
+class QueuedCall:
     """A call that wants to pass."""
 
     rank: tuple[float, int]
@@ -114,16 +114,16 @@ class Waiter:
     deadline: float
     notify: Callable[[], Any]
     """Tells a thread or a task to look at the outcome. Raises a RuntimeError if it is gone."""
-    outcome: Slot | CapacityTimeoutError | None = None
+    outcome: Reservation | CapacityTimeoutError | None = None
 
-    def result(self) -> Slot:
+    def result(self) -> Reservation:
         """Return the slot, or raise the refusal."""
-        if isinstance(self.outcome, Slot):
+        if isinstance(self.outcome, Reservation):
             return self.outcome
         raise self.outcome or RuntimeError("nobody has let this call pass yet")
 
 
-class Turnstile:
+class AdmissionQueue:
     """Lets calls pass as long as there is capacity, and the others when their turn comes.
 
     Only the first in the queue may pass, so a big call is not overtaken for ever by small ones.
@@ -137,9 +137,9 @@ class Turnstile:
     in the middle of anything, and an event loop never waits for a lock.
     """
 
-    def __init__(self, name: str | None, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str | None, limits: RateLimits, clock: Callable[[], float]) -> None:
         self.name, self.limits, self.clock = name, limits, clock
-        self.queue: list[Waiter] = []
+        self.queue: list[QueuedCall] = []
         self.running = self.tokens = self.requests = 0
         self._window: deque[_Charge] = deque()
         self._inbox: deque[Callable[[float], None]] = deque()
@@ -150,10 +150,10 @@ class Turnstile:
 
     def join(
         self, tokens: int, priority: int, timeout: float | None, notify: Callable[[], Any]
-    ) -> Waiter:
+    ) -> QueuedCall:
         """Queue a call up; it may pass at once."""
         now = self.clock()
-        waiter = Waiter(
+        waiter = QueuedCall(
             rank=(now - priority * self.limits.aging, next(self._numbers)),
             priority=priority,
             tokens=tokens,
@@ -164,13 +164,13 @@ class Turnstile:
         self.post(lambda _: insort(self.queue, waiter, key=lambda one: one.rank))
         return waiter
 
-    def leave(self, waiter: Waiter) -> None:
+    def leave(self, waiter: QueuedCall) -> None:
         """Let a call go that shall not be made any more, whether it was admitted or not."""
 
         def drop(_: float) -> None:
             if waiter in self.queue:
                 self.queue.remove(waiter)
-            elif isinstance(waiter.outcome, Slot):
+            elif isinstance(waiter.outcome, Reservation):
                 waiter.outcome.withdraw()
 
         self.post(drop)
@@ -241,7 +241,7 @@ class Turnstile:
             self._refuse(late, now)
         self._set_alarm()
 
-    def _fits(self, waiter: Waiter) -> bool:
+    def _fits(self, waiter: QueuedCall) -> bool:
         wanted = (
             (self.limits.requests_at_once, self.running + 1),
             (self.limits.requests_per_minute, self.requests + 1),
@@ -249,13 +249,13 @@ class Turnstile:
         )
         return all(limit is None or use <= limit for limit, use in wanted)
 
-    def _admit(self, waiter: Waiter, now: float) -> None:
+    def _admit(self, waiter: QueuedCall, now: float) -> None:
         charge = _Charge(now + WINDOW, waiter.tokens, requests=1, running=1)
         self._add(charge)
-        if not self._tell(waiter, Slot(self, charge)):
+        if not self._tell(waiter, Reservation(self, charge)):
             self.withdraw(charge)
 
-    def _tell(self, waiter: Waiter, outcome: Slot | CapacityTimeoutError) -> bool:
+    def _tell(self, waiter: QueuedCall, outcome: Reservation | CapacityTimeoutError) -> bool:
         waiter.outcome = outcome
         try:
             waiter.notify()
@@ -263,7 +263,7 @@ class Turnstile:
             return False
         return True
 
-    def _refuse(self, waiter: Waiter, now: float) -> None:
+    def _refuse(self, waiter: QueuedCall, now: float) -> None:
         waited = now - waiter.since
         error = CapacityTimeoutError(
             f"No call is made, because {repr(self.name) if self.name else 'the service'} had no "

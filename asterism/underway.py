@@ -9,7 +9,7 @@ from asterism.errors import AgentTimeoutError, InvalidRequestError, ProgramState
 T = TypeVar("T")
 
 
-class Underway(Generic[T]):
+class InflightTasks(Generic[T]):
     """Runs pieces of work as tasks of the event loop, so that a shutdown can wait for them."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Underway(Generic[T]):
         await asyncio.gather(*late, return_exceptions=True)
 
 
-async def tried(
+async def run_with_retries(
     attempt: Callable[[], Awaitable[T]],
     *,
     limit: float | None,

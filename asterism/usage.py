@@ -13,20 +13,20 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import LLMResult
 
-from asterism.budgets import Gate, scopes_of
+from asterism.budgets import BudgetLedger, scopes_of
 from asterism.digests import CHARACTERS_PER_TOKEN
 from asterism.errors import ConfigurationError
-from asterism.ledger import Entry, Usage, joined
-from asterism.metering import CallHandler, Gatekeeper
+from asterism.ledger import Usage, UsageEntry, merge_entries
+from asterism.metering import CallAdmission, CallMonitor
 from asterism.plain import as_dict, as_list
 from asterism.prices import DEFAULT_PRICES, PriceTable
 from asterism.takings import (
-    answer_of,
+    answer_message,
     has_usage,
     is_from_cache,
     is_of_model,
+    reported_usage,
     says_anything,
-    told_entries,
     tool_cost,
 )
 
@@ -82,14 +82,14 @@ def estimate_tokens(messages: Sequence[BaseMessage], tools: Sequence[Any] = ()) 
 class MeteredCall:
     """A call that is over."""
 
-    entry: Entry
+    entry: UsageEntry
     message_id: str | None
     """The id of the message that a model answered with."""
     error: str | None = None
     """The name of the error that it failed with."""
 
 
-class Meter:
+class UsageMeter:
     """Counts what the calls of a run take, as LangChain's callbacks tell of them.
 
     Give `handlers` to a run: `config={"callbacks": meter.handlers}`. It may be read and used
@@ -110,38 +110,38 @@ class Meter:
         self._clock = clock
         self._lock = threading.RLock()
         self._open: dict[UUID, _Open] = {}
-        self._lines: dict[tuple[Any, ...], Entry] = {}
+        self._lines: dict[tuple[Any, ...], UsageEntry] = {}
         self._watchers: list[Callable[[MeteredCall], None]] = []
         self._counted: set[str] = set()
-        self._taken: dict[str, list[Entry]] = {}
-        self.gate = Gate()
+        self._taken: dict[str, list[UsageEntry]] = {}
+        self.gate = BudgetLedger()
         """The budgets that hold for the calls."""
         self.total = Usage()
         """Everything that was counted so far."""
 
-    def __deepcopy__(self, memo: Any) -> "Meter":
+    def __deepcopy__(self, memo: Any) -> "UsageMeter":
         """Stay the one that it is: servers copy the configs of runs."""
         return self
 
     def __reduce__(self) -> Any:
         """Become a new one elsewhere: servers store the configs of runs."""
-        return (Meter, (self._prices,))
+        return (UsageMeter, (self._prices,))
 
     @property
     def handlers(self) -> list[BaseCallbackHandler]:
         """The callback handlers that tell the meter of calls."""
-        return [CallHandler(self)]
+        return [CallMonitor(self)]
 
     @property
     def gatekeepers(self) -> list[BaseCallbackHandler]:
         """The handlers that keep async calls to budgets, besides `handlers`."""
-        return [Gatekeeper(self)]
+        return [CallAdmission(self)]
 
     def watch(self, watcher: Callable[[MeteredCall], None]) -> None:
         """Call `watcher` after each call that is over, in the thread that made the call."""
         self._watchers.append(watcher)
 
-    def take(self, by: str) -> list[Entry]:
+    def take(self, by: str) -> list[UsageEntry]:
         """Return the lines of somebody and of those below, and begin new ones; empty: of all."""
         if not self._lines:
             return []
@@ -153,22 +153,22 @@ class Meter:
                 taken += [line for line in lines if f"{line['by']}/".startswith(f"{above}/")]
             return lines
 
-    def note_taken(self, by: str, lines: list[Entry]) -> None:
+    def note_taken(self, by: str, lines: list[UsageEntry]) -> None:
         """Add to `lines` what is taken of those below somebody, until `over(by)`."""
         with self._lock:
             self._taken[by] = lines
 
-    def put_back(self, lines: Iterable[Entry]) -> None:
+    def put_back(self, lines: Iterable[UsageEntry]) -> None:
         """Keep lines that were taken for a state which nobody reads any more."""
         with self._lock:
             for line in lines:
                 self._keep(line)
 
-    def _keep(self, entry: Entry) -> None:
+    def _keep(self, entry: UsageEntry) -> None:
         names = ("by", "task", "model", "tool", "estimated")
         key = tuple(entry.get(name) for name in names)
         line = self._lines.get(key)
-        self._lines[key] = entry if line is None else joined(line, entry)
+        self._lines[key] = entry if line is None else merge_entries(line, entry)
 
     def over(self, by: str) -> None:
         """Note that whatever somebody had under way is over.
@@ -185,9 +185,9 @@ class Meter:
             ]
         for run, tool in left:
             if tool:
-                self.worked(run, None)
+                self.record_tool(run, None)
             else:
-                self.failed(run)
+                self.record_failure(run)
 
     def recall(self, by: str, task: str | None, messages: Iterable[BaseMessage]) -> None:
         """Count answers that an earlier process got and this one did not see."""
@@ -199,7 +199,7 @@ class Meter:
                 continue
             if has_usage(answer) or is_of_model(answer):
                 self._close(_Open(by, task, "", self._clock(), sent=before[:]), answer)
-            for entry in told_entries(answer, by, task, self._prices):
+            for entry in reported_usage(answer, by, task, self._prices):
                 self._note(entry, task, answer)
 
     # ---- what the handlers tell
@@ -236,8 +236,8 @@ class Meter:
         given = (options.get(key) for key in _OUTPUT_LIMITS)
         output = next((int(limit) for limit in given if limit), OUTPUT_GUESS)
         tokens = estimate_tokens(sent)
-        least = self._estimated(began.name, tokens, 0)
-        most = self._estimated(began.name, tokens, output)
+        least = self._estimate_usage(began.name, tokens, 0)
+        most = self._estimate_usage(began.name, tokens, output)
         if least.unknown and self.gate.limits_money(names):
             raise ConfigurationError(
                 f"money is limited, and the price of the model {began.name!r} is not known; give "
@@ -250,7 +250,7 @@ class Meter:
         with self._lock:
             self._open.pop(run, None)
 
-    def _estimated(self, model: str, sent: int, said: int) -> Usage:
+    def _estimate_usage(self, model: str, sent: int, said: int) -> Usage:
         cost = self._prices.cost(model, input_tokens=sent, output_tokens=said)
         return Usage(
             calls=1,
@@ -260,11 +260,11 @@ class Meter:
             unknown=frozenset() if cost is not None else frozenset({model}),
         )
 
-    def answered(self, run: UUID, response: LLMResult) -> None:
+    def record_answer(self, run: UUID, response: LLMResult) -> None:
         """Note that a model has answered."""
         with self._lock:
             began = self._open.pop(run, None)
-        message = answer_of(response)
+        message = answer_message(response)
         if began is None:
             return
         if is_from_cache(message):
@@ -272,7 +272,7 @@ class Meter:
         else:
             self._close(began, message, run)
 
-    def failed(
+    def record_failure(
         self,
         run: UUID,
         error: BaseException | None = None,
@@ -287,7 +287,7 @@ class Meter:
             began = self._open.pop(run, None)
         if began is None:
             return
-        message = answer_of(response) if response is not None else None
+        message = answer_message(response) if response is not None else None
         if not says_anything(message):
             sent = began.heard or not isinstance(error, Exception)
             message = AIMessage("") if sent else None
@@ -298,7 +298,7 @@ class Meter:
         if began := self._open.get(run):
             began.heard += characters
 
-    def worked(self, run: UUID, output: object, error: BaseException | None = None) -> None:
+    def record_tool(self, run: UUID, output: object, error: BaseException | None = None) -> None:
         """Note that a tool is done, or has failed."""
         with self._lock:
             began = self._open.pop(run, None)
@@ -345,7 +345,7 @@ class Meter:
         error: BaseException | None = None,
         **tokens: int,
     ) -> None:
-        entry = Entry(
+        entry = UsageEntry(
             by=began.by,
             calls=1,
             input_tokens=tokens.get("input_tokens", 0),
@@ -368,7 +368,7 @@ class Meter:
 
     def _note(
         self,
-        entry: Entry,
+        entry: UsageEntry,
         task: str | None,
         message: AIMessage | None,
         run: UUID | None = None,

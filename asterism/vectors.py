@@ -6,13 +6,13 @@ from math import sqrt
 from operator import mul
 
 
-def unit(vector: Sequence[float]) -> "array[float]":
+def normalize_vector(vector: Sequence[float]) -> "array[float]":
     """Return a vector of length 1 in the same direction; nothing has no direction."""
     length = sqrt(sum(map(mul, vector, vector))) or 1.0
     return array("f", [part / length for part in vector])
 
 
-def closeness(wanted: Sequence[float], stored: bytes) -> float:
+def cosine_similarity(wanted: Sequence[float], stored: bytes) -> float:
     """Return the cosine of a vector of length 1 and a stored one."""
     other = array("f")
     other.frombytes(stored)

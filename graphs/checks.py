@@ -27,7 +27,7 @@ from asterism.errors import (
 )
 from asterism.graphs.plans import running_participants
 from asterism.messages import clean
-from asterism.nodes.view import label
+from asterism.nodes.view import message_label
 from asterism.people import NOBODY_WAITS, looks_like_ids, open_requests
 from asterism.plain import as_dict, as_list
 from asterism.runs import Graph
@@ -54,7 +54,7 @@ def check_thread(config: RunnableConfig | None) -> str:
     return text
 
 
-def check_read(graph: Graph, config: RunnableConfig) -> None:
+def check_thread_readable(graph: Graph, config: RunnableConfig) -> None:
     """Check the thread of which a graph is to read something, where it stores any.
 
     Raises:
@@ -64,7 +64,7 @@ def check_read(graph: Graph, config: RunnableConfig) -> None:
         check_thread(config)
 
 
-def checked_request(given: Mapping[str, Any]) -> dict[str, Any]:
+def validate_request(given: Mapping[str, Any]) -> dict[str, Any]:
     """Read the request, so that a wrong one costs nothing.
 
     The caller's messages are copied: the history gives each an id, and the same object must
@@ -117,7 +117,7 @@ def check_pending(snapshot: StateSnapshot, participants: Mapping[str, str]) -> N
         UnknownParticipantError: It goes to somebody whom the workflow does not have any more;
             the engine would end the run without a word.
     """
-    if (name := stranger(snapshot, participants)) is not None:
+    if (name := missing_participant(snapshot, participants)) is not None:
         raise UnknownParticipantError(
             f"The run waits for a visit to {name!r}, whom this workflow does not have; it has "
             f"{', '.join(participants)}. Say who takes over, or None to decide anew: "
@@ -125,7 +125,7 @@ def check_pending(snapshot: StateSnapshot, participants: Mapping[str, str]) -> N
         )
 
 
-def addressed(
+def address_answer(
     given: Command[Any], ids: Collection[str], asked: Collection[str] = ()
 ) -> Command[Any]:
     """Clean answers, and address the one answer to the one question that is open.
@@ -155,7 +155,7 @@ def addressed(
     return replace(given, resume=resume)
 
 
-def stranger(snapshot: StateSnapshot, participants: Mapping[str, str]) -> str | None:
+def missing_participant(snapshot: StateSnapshot, participants: Mapping[str, str]) -> str | None:
     """Return the participant that a stored run waits for and that is not there any more."""
     values: dict[str, Any] = snapshot.values
     decision = load_decision(values.get("decision"))
@@ -165,7 +165,9 @@ def stranger(snapshot: StateSnapshot, participants: Mapping[str, str]) -> str | 
     return decision.next_agent
 
 
-def withdrawals(snapshot: StateSnapshot, participants: Mapping[str, str]) -> list[AnyMessage]:
+def cancellation_notes(
+    snapshot: StateSnapshot, participants: Mapping[str, str]
+) -> list[AnyMessage]:
     """Note in the history what a new request cuts off: open questions, visits under way.
 
     Args:
@@ -178,12 +180,12 @@ def withdrawals(snapshot: StateSnapshot, participants: Mapping[str, str]) -> lis
         asked.add(request.path.split("/")[0])
         who = request.path or "supervisor"
         text = f"(withdrawn by a new message: {who} asked {request.prompt!r})"
-        facts = label(report="cancelled") if request.path else label(withdrawn=True)
+        facts = message_label(report="cancelled") if request.path else message_label(withdrawn=True)
         notes.append(AIMessage(text, name=request.participant, response_metadata=facts))
     for name in (*snapshot.next, *sorted(running_participants(snapshot))):
         if name in participants and name not in asked:
             text = f"(withdrawn by a new message: {name} was still at work)"
-            facts = label(report="cancelled")
+            facts = message_label(report="cancelled")
             notes.append(AIMessage(text, name=name, response_metadata=facts))
     return notes
 
@@ -191,15 +193,3 @@ def withdrawals(snapshot: StateSnapshot, participants: Mapping[str, str]) -> lis
 def _says_something(message: BaseMessage) -> bool:
     content: Any = message.content
     return bool(content.strip() if isinstance(content, str) else content)
-
-
-__all__: Sequence[str] = (
-    "addressed",
-    "check_pending",
-    "check_read",
-    "check_thread",
-    "checked_request",
-    "resent",
-    "stranger",
-    "withdrawals",
-)

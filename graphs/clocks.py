@@ -34,7 +34,7 @@ def _follow(stored: str) -> None:
         cast(Any, ids)._last_v6_timestamp = (number >> 80) << 12 | (number >> 64) & 0xFFF
 
 
-def latest(read: Call) -> Steps[StateSnapshot]:
+def read_latest_state(read: Call) -> Steps[StateSnapshot]:
     """Read the state that is to be gone on with, and wait until this clock is past it.
 
     Args:

@@ -8,12 +8,12 @@ from langgraph.types import Command, StateSnapshot, StateUpdate
 
 from asterism.core.decision import apply_edit, dump_decision, visit_as_plan
 from asterism.idempotency import HANDOFF
-from asterism.nodes.engine import lender
+from asterism.nodes.engine import parent_checkpointer
 from asterism.nodes.routing import BEGIN, SUPERVISOR, route
 from asterism.plain import as_dict
 
 
-def prepared(
+def prepare_state_update(
     config: RunnableConfig,
     supersteps: Sequence[Sequence[StateUpdate]],
     snapshot: StateSnapshot,
@@ -29,17 +29,19 @@ def prepared(
         names: Who takes part in the workflow.
         nodes: The nodes of the workflow.
     """
-    if lender(config) is None and (config.get("configurable") or {}).get("checkpoint_ns"):
+    if parent_checkpointer(config) is None and (config.get("configurable") or {}).get(
+        "checkpoint_ns"
+    ):
         # A checkpoint of a participant carries the visit in which it was made, to go on there.
         visit = as_dict(snapshot.metadata).get(HANDOFF)
         facts = {} if visit is None else {HANDOFF: visit}
         return {**config, "metadata": {**(config.get("metadata") or {}), **facts}}, supersteps
     where = (snapshot, names, nodes)
-    steps = [[routed(update, *where) for update in step] for step in supersteps]
+    steps = [[route_state_update(update, *where) for update in step] for step in supersteps]
     return config, steps
 
 
-def routed(
+def route_state_update(
     update: StateUpdate,
     snapshot: StateSnapshot,
     names: Sequence[str],

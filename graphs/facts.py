@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from asterism.budgets import Budget
 from asterism.events import EventBus
-from asterism.nodes.background import Background
-from asterism.nodes.context import with_background
+from asterism.nodes.background import RunContext
+from asterism.nodes.context import create_run_config
 from asterism.nodes.team import Team
 from asterism.prices import DEFAULT_PRICES, PriceTable
 from asterism.prompts import prompts_hash, text_hash
@@ -20,7 +20,7 @@ from asterism.serializers import types_in_state
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkflowFacts:
+class WorkflowConfig:
     """What a workflow knows of itself."""
 
     id: str
@@ -69,10 +69,10 @@ class WorkflowFacts:
         }
 
 
-def inside(
-    facts: WorkflowFacts,
+def run_config(
+    facts: WorkflowConfig,
     config: RunnableConfig | None,
-    background: Background,
+    background: RunContext,
     values: Mapping[str, Any],
     held: asyncio.AbstractEventLoop | None = None,
 ) -> RunnableConfig:
@@ -85,7 +85,7 @@ def inside(
         values: The state that it goes on with.
         held: The event loop that it holds up, because it is a sync one.
     """
-    return with_background(
+    return create_run_config(
         config,
         background,
         prices=facts.prices,

@@ -12,9 +12,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import StateSnapshot
 
-from asterism.checkpoints import place
+from asterism.checkpoints import checkpoint_key
 from asterism.compaction import COMPACTION
-from asterism.effects import Call, Steps, arun, run
+from asterism.effects import Call, Steps, arun_steps, run_steps
 from asterism.errors import (
     ConfigurationError,
     InvalidMemoryError,
@@ -25,7 +25,7 @@ from asterism.graphs.plans import running_participants
 from asterism.graphs.renaming import copy_memory, namespaces
 from asterism.graphs.workflow import Workflow
 from asterism.messages import fold_history, fold_messages
-from asterism.nodes.engine import lent
+from asterism.nodes.engine import participant_config
 from asterism.plain import as_dict
 from asterism.runs import Graph
 
@@ -72,11 +72,11 @@ class ParticipantMemory:
         Raises:
             UnknownParticipantError: There is no such participant.
         """
-        return run(self._read())
+        return run_steps(self._read())
 
     async def amessages(self) -> list[AnyMessage]:
         """Return what it remembers; see `messages`."""
-        return await arun(self._read())
+        return await arun_steps(self._read())
 
     def forget(self, *message_ids: str) -> list[str]:
         """Let it forget messages, or everything where none is named.
@@ -90,11 +90,11 @@ class ParticipantMemory:
             InvalidMemoryError: It has no such message, or is at work.
             ThreadBusyError: Somebody drives the thread.
         """
-        return _gone(*run(self._changing(self._forgotten, message_ids)))
+        return _removed_messages(*run_steps(self._changing(self._forgotten, message_ids)))
 
     async def aforget(self, *message_ids: str) -> list[str]:
         """Let it forget messages, or everything where none is named; see `forget`."""
-        return _gone(*await arun(self._changing(self._forgotten, message_ids)))
+        return _removed_messages(*await arun_steps(self._changing(self._forgotten, message_ids)))
 
     def edit(self, message_id: str, text: str) -> None:
         """Put another text in the place of that of a message; what else it has stays.
@@ -103,11 +103,11 @@ class ParticipantMemory:
             InvalidMemoryError: It has no such message, or is at work.
             ThreadBusyError: Somebody drives the thread.
         """
-        run(self._changing(self._edited, (message_id, text)))
+        run_steps(self._changing(self._edit, (message_id, text)))
 
     async def aedit(self, message_id: str, text: str) -> None:
         """Put another text in the place of that of a message; see `edit`."""
-        await arun(self._changing(self._edited, (message_id, text)))
+        await arun_steps(self._changing(self._edit, (message_id, text)))
 
     def fork(self, to_thread: str) -> None:
         """Copy its memory, with that of all who are in it, to a thread where it has none.
@@ -116,11 +116,11 @@ class ParticipantMemory:
             InvalidMemoryError: It remembers something there already, or is at work.
             ThreadBusyError: Somebody drives one of the threads.
         """
-        run(self._forking(to_thread))
+        run_steps(self._forking(to_thread))
 
     async def afork(self, to_thread: str) -> None:
         """Copy its memory to a thread where it has none; see `fork`."""
-        await arun(self._forking(to_thread))
+        await arun_steps(self._forking(to_thread))
 
     # ---- for both worlds
 
@@ -129,32 +129,35 @@ class ParticipantMemory:
 
     def _changing(self, change: _Change, args: Sequence[str]) -> Steps[tuple[_History, _History]]:
         """Take the thread, store what a change writes, and return what was and what is."""
-        release = yield from self.graph.leased(check_thread(self.config))
+        release = yield from self.graph.take_thread_lease(check_thread(self.config))
         try:
             found = yield from self._found()
             self._check(found)
             if writes := change(found.messages, *args):
                 graph: Any = found.graph
-                update = (found.inside, {_MESSAGES: writes, **_uncut(found.stored)})
+                update = (
+                    found.inside,
+                    {_MESSAGES: writes, **_without_partial_tool_calls(found.stored)},
+                )
                 yield Call(graph.update_state, graph.aupdate_state, update)
             return found.messages, (yield from self._found()).messages
         finally:
             release()
 
     def _forgotten(self, messages: Sequence[AnyMessage], *ids: str) -> list[BaseMessage]:
-        self._known(messages, ids)
+        self._require_known(messages, ids)
         if not ids:
             return [RemoveMessage(REMOVE_ALL_MESSAGES)] if messages else []
-        return [RemoveMessage(name) for name in with_pairs(messages, ids)]
+        return [RemoveMessage(name) for name in with_matching_tool_calls(messages, ids)]
 
-    def _edited(self, messages: Sequence[AnyMessage], *args: str) -> list[BaseMessage]:
+    def _edit(self, messages: Sequence[AnyMessage], *args: str) -> list[BaseMessage]:
         name, text = args
-        self._known(messages, [name])
+        self._require_known(messages, [name])
         if not isinstance(cast(object, text), str) or not text.strip():
             raise InvalidMemoryError(f"The new text of {name!r} is empty; forget the message.")
         return [m.model_copy(update={"content": text}) for m in messages if m.id == name]
 
-    def _known(self, messages: Sequence[AnyMessage], ids: Collection[str]) -> None:
+    def _require_known(self, messages: Sequence[AnyMessage], ids: Collection[str]) -> None:
         known = [message.id for message in messages if message.id]
         for name in ids:
             if name not in known:
@@ -171,11 +174,11 @@ class ParticipantMemory:
         saver = cast(BaseCheckpointSaver[Any], self.graph.checkpointer)
         with ExitStack() as leases:
             for thread in sorted((source, target)):  # in one order, so that two do not wait
-                leases.callback((yield from self.graph.leased(thread)))
+                leases.callback((yield from self.graph.take_thread_lease(thread)))
             found = yield from self._found()
             self._check(found)
             own = "|".join(self.path)
-            there = yield Call(saver.get_tuple, saver.aget_tuple, (place(target, own),))
+            there = yield Call(saver.get_tuple, saver.aget_tuple, (checkpoint_key(target, own),))
             if there is not None:
                 raise InvalidMemoryError(
                     f"{self._name} remembers something on the thread {target!r} already; fork to "
@@ -220,7 +223,10 @@ class ParticipantMemory:
                 names = ", ".join(team.live(values)) if team else "nobody"
                 raise UnknownParticipantError(f"there is no {name!r}; there is {names}")
             under_way &= name in stored.next or name in running_participants(stored)
-            graph, inside = member.graph, lent(thread, saver, "|".join(self.path[: depth + 1]))
+            graph, inside = (
+                member.graph,
+                participant_config(thread, saver, "|".join(self.path[: depth + 1])),
+            )
             stored = yield Call(graph.get_state, graph.aget_state, (inside,))
         return _Found(graph=graph, inside=inside, under_way=under_way, stored=stored)
 
@@ -249,13 +255,13 @@ def memory(graph: Graph, config: RunnableConfig, participant: str) -> Participan
     return ParticipantMemory(graph=graph, config=config, path=tuple(participant.split("/")))
 
 
-def _uncut(stored: StateSnapshot) -> dict[str, None]:
+def _without_partial_tool_calls(stored: StateSnapshot) -> dict[str, None]:
     """Take back what a context policy left out: its summary may tell of what is forgotten."""
     compaction = as_dict(as_dict(stored.values).get(COMPACTION))
     return {COMPACTION: None} if "upto" in compaction else {}
 
 
-def with_pairs(messages: Sequence[BaseMessage], ids: Collection[str]) -> list[str]:
+def with_matching_tool_calls(messages: Sequence[BaseMessage], ids: Collection[str]) -> list[str]:
     """Return the ids of messages, and of the tool calls and results that go with them."""
     gone = set(ids)
     for message in messages:
@@ -268,7 +274,7 @@ def with_pairs(messages: Sequence[BaseMessage], ids: Collection[str]) -> list[st
     return [message.id for message in messages if message.id in gone]
 
 
-def _gone(before: _History, after: _History) -> list[str]:
+def _removed_messages(before: _History, after: _History) -> list[str]:
     left = {message.id for message in after}
     return [message.id for message in before if message.id and message.id not in left]
 

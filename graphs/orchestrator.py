@@ -13,12 +13,12 @@ from langgraph.checkpoint.memory import InMemorySaver
 from asterism.agents import Agent
 from asterism.budgets import Budget
 from asterism.defaults import Method
-from asterism.effects import arun
+from asterism.effects import arun_steps
 from asterism.errors import UnknownParticipantError, WorkflowBuildError
 from asterism.events import EventBus
-from asterism.graphs.facts import WorkflowFacts
+from asterism.graphs.facts import WorkflowConfig
 from asterism.graphs.memories import memory
-from asterism.graphs.responses import OrchestratorResponse, response_of, tool_outputs
+from asterism.graphs.responses import OrchestratorResponse, build_response, tool_outputs
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import (
     count_faults,
@@ -29,16 +29,23 @@ from asterism.graphs.validation import (
 from asterism.graphs.workflow import Workflow
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.compacting import compactor_of
-from asterism.nodes.deciding import MAX_TASKS, Rules
+from asterism.nodes.deciding import MAX_TASKS, DecisionRules
 from asterism.nodes.finish import synthesizer
 from asterism.nodes.kinds import MAX_STEPS
-from asterism.nodes.members import create_member
+from asterism.nodes.members import create_participant_runtime
 from asterism.nodes.planning import PlanningDecider, Way
-from asterism.nodes.team import Creation, Team, participant_of, tool_name
+from asterism.nodes.team import AgentCreationRules, Team, participant_of, tool_name
 from asterism.people import apending_requests
 from asterism.plain import as_dict, as_list
 from asterism.prices import DEFAULT_PRICES, PriceTable
-from asterism.resilience import Compensation, Policy, Timeout, UndoAll, policy_faults, together
+from asterism.resilience import (
+    Compensation,
+    Policy,
+    Timeout,
+    UndoAll,
+    merge_policies,
+    policy_faults,
+)
 from asterism.retries import AGENT_RETRY, MODEL_RETRY
 
 
@@ -150,21 +157,21 @@ class AgentOrchestrator:
             max_attempts=max_retries + 1,
         )
         limits: list[Policy] = [] if retry_timeout is None else [Timeout(retry_timeout)]
-        self._policies = tuple(together([retry, *limits], policies))
+        self._policies = tuple(merge_policies([retry, *limits], policies))
         self._max_parallel_tasks = max_parallel_tasks
-        self._rules = Rules(
+        self._rules = DecisionRules(
             max_iterations=max_iterations,
             max_repairs=2,
             max_tasks=max_tasks,
             retry=MODEL_RETRY,
         )
-        creation = Creation(
+        creation = AgentCreationRules(
             tools=named,
             model=created if created is not None else model,
             max_steps=max_steps,
             limit=max_agents,
             allowed=dynamic,
-            planner=self._nested if allow_recursion else None,
+            planner=self._create_nested if allow_recursion else None,
         )
         self._creation = creation
         self._budget, self._prices, self._events = budget, prices, events
@@ -210,7 +217,7 @@ class AgentOrchestrator:
         except LookupError as error:
             raise WorkflowBuildError(self._main.agent_id, [str(error)]) from error
         thing = spec if spec.runs else dataclasses.replace(spec, fallback_model=self._fallback)
-        self._team.members[agent.agent_id] = create_member(
+        self._team.members[agent.agent_id] = create_participant_runtime(
             agent.agent_id,
             thing,
             self._model,
@@ -268,8 +275,8 @@ class AgentOrchestrator:
 
     async def _response(self, values: Any, place: RunnableConfig) -> OrchestratorResponse:
         pending = await apending_requests(self.graph, place) if "__interrupt__" in values else []
-        outputs = await arun(tool_outputs(values, self._team, place, self._saver))
-        return response_of(values, pending, outputs, place)
+        outputs = await arun_steps(tool_outputs(values, self._team, place, self._saver))
+        return build_response(values, pending, outputs, place)
 
     def _compile(self) -> Workflow:
         creation = self._creation
@@ -290,7 +297,7 @@ class AgentOrchestrator:
             max_parallel_tasks=self._max_parallel_tasks,
             compactor=compactor,
         )
-        facts = WorkflowFacts(
+        facts = WorkflowConfig(
             id=self._main.agent_id,
             description=self._main.description,
             team=self._team,
@@ -301,7 +308,7 @@ class AgentOrchestrator:
         )
         return Workflow.of(star.compile(self._saver, name=self._main.agent_id), facts)
 
-    def _nested(self, agent: Agent) -> Workflow:
+    def _create_nested(self, agent: Agent) -> Workflow:
         """Make an orchestrator of a created agent that may create agents itself."""
         inner = copy(self)
         inner._main = agent.model_copy(update={"tools": []})

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from asterism.core.decision import RunPlan, VisitNext, load_decision
 from asterism.errors import ConfigurationError, InvalidRequestError, WorkflowBuildError
-from asterism.nodes.finish import told_failures
+from asterism.nodes.finish import failure_texts
 from asterism.nodes.routing import SUPERVISOR
 from asterism.people import PendingRequest
 from asterism.plain import as_dict, as_list
@@ -15,7 +15,7 @@ from asterism.retries import can_pass, is_api_error
 from asterism.state import Report
 
 
-def outcome_of(values: Mapping[str, Any]) -> dict[str, Any]:
+def task_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Put the state of a workflow into plain values.
 
     Args:
@@ -64,17 +64,17 @@ def failure_of(values: Mapping[str, Any]) -> str | None:
     reports: Sequence[Report] = values.get("reports") or ()
     if values.get("pending") or not reports or any(r["status"] == "ok" for r in reports):
         return None
-    return told_failures(reports)
+    return failure_texts(reports)
 
 
-def may_pass(error: Exception) -> bool:
+def is_worth_retrying(error: Exception) -> bool:
     """Whether another attempt may succeed after an error."""
     if isinstance(error, ConfigurationError | InvalidRequestError | WorkflowBuildError):
         return False
     return can_pass(error) or not is_api_error(error)
 
 
-def told(update: object) -> Iterator[tuple[str, str, str]]:
+def iter_interactions(update: object) -> Iterator[tuple[str, str, str]]:
     """Yield who says what to whom in an update of a run: sender, recipient, words."""
     for node, change in as_dict(update).items():
         found = as_dict(change)

@@ -8,13 +8,13 @@ from langgraph.types import PregelTask, StateSnapshot
 
 from asterism.core.decision import RunPlan, load_decision
 from asterism.effects import Call, Steps
-from asterism.nodes.engine import lent
+from asterism.nodes.engine import participant_config
 from asterism.nodes.routing import DISPATCH
 from asterism.nodes.team import Team
 from asterism.plain import as_dict
 
 
-def open_tasks(snapshot: StateSnapshot) -> dict[str, str]:
+def unfinished_tasks(snapshot: StateSnapshot) -> dict[str, str]:
     """Return the tasks of the plan that are not done yet, each with who does it."""
     values = as_dict(snapshot.values)
     decision = load_decision(values.get("decision"))
@@ -35,10 +35,10 @@ def open_tasks(snapshot: StateSnapshot) -> dict[str, str]:
 def running_participants(snapshot: StateSnapshot) -> set[str]:
     """Return who is at work for a plan, or waits for a person in the middle of it."""
     running = as_dict(snapshot.values).get("running") or ()
-    return {agent for task, agent in open_tasks(snapshot).items() if task in running}
+    return {agent for task, agent in unfinished_tasks(snapshot).items() if task in running}
 
 
-def seen(snapshot: StateSnapshot, team: Team, saver: Any) -> Steps[StateSnapshot]:
+def with_plan_visits(snapshot: StateSnapshot, team: Team, saver: Any) -> Steps[StateSnapshot]:
     """Show the visits of a plan under way, as the engine shows those of its own nodes."""
     visits: list[PregelTask] = []
     for name in sorted(running_participants(snapshot)):
@@ -48,14 +48,14 @@ def seen(snapshot: StateSnapshot, team: Team, saver: Any) -> Steps[StateSnapshot
         if member is None:  # it takes no part any more
             visits.append(PregelTask("", name, ((),)))
             continue
-        place = lent(snapshot.config, saver, name)
+        place = participant_config(snapshot.config, saver, name)
         read = (member.graph.get_state, member.graph.aget_state)
         found: StateSnapshot = yield Call(*read, (place,), {"subgraphs": True})
         visits.append(PregelTask("", name, ((),), interrupts=found.interrupts, state=found))
-    return _with_visits(snapshot, _claimed(snapshot, visits)) if visits else snapshot
+    return _with_visits(snapshot, _assign_questions(snapshot, visits)) if visits else snapshot
 
 
-def _claimed(snapshot: StateSnapshot, visits: Sequence[PregelTask]) -> list[PregelTask]:
+def _assign_questions(snapshot: StateSnapshot, visits: Sequence[PregelTask]) -> list[PregelTask]:
     """Give the questions that nobody's state shows to the one visit that shows none."""
     shown = {interrupt.id for visit in visits for interrupt in visit.interrupts}
     rest = tuple(i for i in snapshot.interrupts if i.id not in shown)

@@ -17,23 +17,23 @@ from asterism.errors import AsterismError, TaskFailedError
 from asterism.events import EventBus
 from asterism.files import raise_faults
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.graphs.outcomes import failure_of, may_pass, outcome_of, told
+from asterism.graphs.outcomes import failure_of, is_worth_retrying, iter_interactions, task_values
 from asterism.graphs.workflow import Workflow
-from asterism.nodes.configured import configured_agent, configured_model
+from asterism.nodes.configured import create_agent_from_settings, create_model
 from asterism.people import answer_command, open_requests
 from asterism.programs import (
     Life,
     ProgramState,
     ProgramTask,
     TaskResult,
-    new_id,
+    new_task_id,
     read_task,
     result_of,
 )
 from asterism.redaction import describe_error
 from asterism.runs import is_unfinished
 from asterism.tracing import SupervisorTrace
-from asterism.underway import Underway, tried
+from asterism.underway import InflightTasks, run_with_retries
 
 
 class BaseSupervisor:
@@ -67,7 +67,7 @@ class BaseSupervisor:
         events: EventBus | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        name_it: Callable[[], str] = new_id,
+        name_it: Callable[[], str] = new_task_id,
     ) -> None:
         self.config = config if isinstance(config, ProgramConfig) else read_config(config)
         self.trace = self.config.tracing.open() if trace is None else trace
@@ -77,7 +77,7 @@ class BaseSupervisor:
         self._clock, self._sleep, self._name_it = clock, sleep, name_it
         self._life = Life(program=self.config.name)
         self._changing = asyncio.Lock()
-        self._underway: Underway[TaskResult] = Underway()
+        self._underway: InflightTasks[TaskResult] = InflightTasks()
         self._graph: Workflow | None = None
 
     @property
@@ -155,7 +155,7 @@ class BaseSupervisor:
         """
         self._life.require(True, "process a task")
         read = read_task(task, self._name_it)
-        work = self._worked(read, lambda: self._process_task_internal(read))
+        work = self._run_attempts(read, lambda: self._process_task_internal(read))
         return await self._underway.do(read.id, work)
 
     async def answer_task(self, task_id: str, answers: Any) -> TaskResult:
@@ -181,7 +181,7 @@ class BaseSupervisor:
             attempts += 1
             return await self._run(read, command if attempts == 1 else None)
 
-        return await self._underway.do(task_id, self._worked(read, answered))
+        return await self._underway.do(task_id, self._run_attempts(read, answered))
 
     async def handle_error(self, error: Exception, task: ProgramTask, attempt: int) -> None:
         """Decide what follows a failed attempt: wait and return to try again, or raise.
@@ -191,11 +191,11 @@ class BaseSupervisor:
         """
         rules = self.config.supervisor
         said = describe_error(error)
-        if may_pass(error) and attempt <= rules.max_retries:
+        if is_worth_retrying(error) and attempt <= rules.max_retries:
             self.trace.trace_decision(task.id, "retry", reason=said)
             await self._sleep(rules.retry_delay)
             return
-        decision = "max_retries_exceeded" if may_pass(error) else "not_retried"
+        decision = "max_retries_exceeded" if is_worth_retrying(error) else "not_retried"
         self.trace.trace_decision(task.id, decision, reason=said)
         raise TaskFailedError(
             f"The task {task.id!r} failed after {attempt} of {rules.max_retries + 1} attempts "
@@ -209,14 +209,14 @@ class BaseSupervisor:
 
     async def _create_agent(self, name: str, config: AgentSettings) -> Any:
         """Create an agent: anything that can be a participant. Here: a model with its prompt."""
-        return configured_agent(name, config, self.config.model_settings())
+        return create_agent_from_settings(name, config, self.config.model_settings())
 
     def _create_builder(self, agents: Mapping[str, Any]) -> SupervisorWorkflowBuilder:
         """Create the builder of the workflow. Here: a model decides and writes the answer."""
         settings = self.config.model_settings()
         return SupervisorWorkflowBuilder(
             self.config.name,
-            model=None if settings is None else configured_model(settings),
+            model=None if settings is None else create_model(settings),
             events=self.events,
         ).participants(**agents)
 
@@ -226,7 +226,7 @@ class BaseSupervisor:
 
     def _message_to_task(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """Make the result of a task from the workflow's state: parts of a `TaskResult`."""
-        return outcome_of(result)
+        return task_values(result)
 
     async def _process_task_internal(self, task: ProgramTask) -> dict[str, Any]:
         """Make one attempt. A run that was broken off for the same message is gone on with."""
@@ -247,7 +247,7 @@ class BaseSupervisor:
         updates: Any = self.graph.astream(given, place, stream_mode="updates")
         async with aclosing(updates):
             async for update in updates:
-                for sender, recipient, content in told(update):
+                for sender, recipient, content in iter_interactions(update):
                     self.trace.trace_agent_interaction(task.id, sender, recipient, content)
         snapshot = await self.graph.aget_state(place, subgraphs=True)
         values = {**snapshot.values, "pending": open_requests(snapshot)}
@@ -255,7 +255,7 @@ class BaseSupervisor:
             raise TaskFailedError(failure, task=task.id)
         return self._message_to_task(values)
 
-    async def _worked(
+    async def _run_attempts(
         self, task: ProgramTask, attempt: Callable[[], Awaitable[Mapping[str, Any]]]
     ) -> TaskResult:
         """Try until there is a result; record the beginning, the errors and the end."""
@@ -264,10 +264,10 @@ class BaseSupervisor:
         self.trace.start_trace(task.id, name=self.config.name, **facts)
         self.trace.trace_agent_interaction(task.id, "user", "supervisor", task.text())
         try:
-            attempts, found = await tried(
+            attempts, found = await run_with_retries(
                 attempt,
                 limit=self.config.supervisor.timeout,
-                failed=lambda error, number: self._failed(error, task, number),
+                failed=lambda error, number: self._create_failure(error, task, number),
             )
         except asyncio.CancelledError:
             self.trace.end_trace(task.id, status="cancelled", reason="it was stopped")
@@ -279,7 +279,7 @@ class BaseSupervisor:
         self.trace.end_trace(task.id, status=result["status"], reason=result["reason"] or "")
         return result
 
-    async def _failed(self, error: Exception, task: ProgramTask, attempt: int) -> None:
+    async def _create_failure(self, error: Exception, task: ProgramTask, attempt: int) -> None:
         self.trace.trace_error(task.id, error)
         await self.handle_error(error, task, attempt)
 

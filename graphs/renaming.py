@@ -7,16 +7,16 @@ from typing import Any, cast
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import StateSnapshot, StateUpdate
 
-from asterism.checkpoints import Saver, copied, listed, place
+from asterism.checkpoints import Saver, checkpoint_key, copy_checkpoint, list_checkpoints
 from asterism.core.decision import RunPlan, VisitNext, dump_decision, load_decision
 from asterism.effects import Call, Steps
 from asterism.errors import UnknownParticipantError
-from asterism.graphs.plans import open_tasks
+from asterism.graphs.plans import unfinished_tasks
 from asterism.nodes.routing import HUMAN, SUPERVISOR
 from asterism.runs import Graph
 
 
-def renaming(
+def rename_update(
     snapshot: StateSnapshot, gone: str, new_names: Mapping[str, str | None], names: Sequence[str]
 ) -> StateUpdate:
     """Write the update that lets a stored run go on without a participant that is gone.
@@ -37,7 +37,7 @@ def renaming(
     return StateUpdate({"decision": decision and dump_decision(decision)}, SUPERVISOR)
 
 
-def replanning(
+def reassign_tasks_update(
     snapshot: StateSnapshot, new_names: Mapping[str, str | None], names: Sequence[str]
 ) -> StateUpdate | None:
     """Write the update that gives the open tasks of a plan to those who take over, if any.
@@ -45,7 +45,7 @@ def replanning(
     Raises:
         UnknownParticipantError: It is not said who takes over, or that one is not there.
     """
-    lost = {task: agent for task, agent in open_tasks(snapshot).items() if agent not in names}
+    lost = {task: agent for task, agent in unfinished_tasks(snapshot).items() if agent not in names}
     for agent in lost.values():
         if agent not in new_names or new_names[agent] not in (None, *names):
             raise UnknownParticipantError(
@@ -65,7 +65,7 @@ def replanning(
     return StateUpdate({"decision": dump_decision(replace(decision, tasks=tasks))}, SUPERVISOR)
 
 
-def moves(graph: Graph, thread: str, new_names: Mapping[str, str | None]) -> Steps[None]:
+def move_memories(graph: Graph, thread: str, new_names: Mapping[str, str | None]) -> Steps[None]:
     """Let the memory of participants that were renamed go with them."""
     saver = cast(Saver, graph.checkpointer)
     graphs: dict[str, Any] = dict(cast(Any, graph.get_subgraphs()))
@@ -77,12 +77,12 @@ def moves(graph: Graph, thread: str, new_names: Mapping[str, str | None]) -> Ste
 
 def copy_memory(saver: Saver, thread: str, source: str, to_thread: str, target: str) -> Steps[None]:
     """Copy the history stored under one namespace to another, or a thread, that has none yet."""
-    there = place(to_thread, target)
+    there = checkpoint_key(to_thread, target)
     if (yield Call(saver.get_tuple, saver.aget_tuple, (there,))) is not None:
         return
-    stored: list[CheckpointTuple] = yield listed(saver, place(thread, source))
+    stored: list[CheckpointTuple] = yield list_checkpoints(saver, checkpoint_key(thread, source))
     for item in reversed(stored):
-        yield from copied(saver, item, to_thread, target)
+        yield from copy_checkpoint(saver, item, to_thread, target)
 
 
 def namespaces(graph: Any, old: str, new: str) -> Iterator[tuple[str, str]]:

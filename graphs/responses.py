@@ -11,7 +11,7 @@ from langgraph.types import StateSnapshot
 
 from asterism.effects import Call, Steps
 from asterism.ledger import Usage, lines_of, total_cost_breakdown
-from asterism.nodes.engine import lent
+from asterism.nodes.engine import participant_config
 from asterism.nodes.reports import messages_since
 from asterism.nodes.team import Team
 from asterism.people import PendingRequest
@@ -60,7 +60,7 @@ class OrchestratorResponse:
         return self.usage.cost_in_cents
 
 
-def response_of(
+def build_response(
     values: Mapping[str, Any],
     pending: Sequence[PendingRequest],
     outputs: Sequence[ToolOutput],
@@ -92,7 +92,7 @@ def tool_outputs(
             continue
         if name not in histories:
             read = (member.graph.get_state, member.graph.aget_state)
-            found: StateSnapshot = yield Call(*read, (lent(config, saver, name),))
+            found: StateSnapshot = yield Call(*read, (participant_config(config, saver, name),))
             histories[name] = found.values.get("messages") or ()
         for message in messages_since(histories[name], report["id"]):
             if message.type == "human":

@@ -9,7 +9,7 @@ from asterism.config import AgentSettings, ProgramConfig, read_config
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.programs import BaseSupervisor
 from asterism.models import OFFLINE, ModelLike
-from asterism.nodes.in_turn import in_turn
+from asterism.nodes.in_turn import sequential_decider
 from asterism.nodes.kinds import Participant
 from asterism.nodes.proofreading import count, proofread, reading_time
 
@@ -33,7 +33,7 @@ def create_toy_example(model: ModelLike = OFFLINE, **options: Any) -> Supervisor
     return (
         SupervisorWorkflowBuilder("Toy example", id="toy_example", model=model, **settings)
         .participants(**{name: _participant(name) for name in TEAM})
-        .with_manager(in_turn)
+        .with_manager(sequential_decider)
     )
 
 
@@ -64,4 +64,4 @@ class ToyExampleSupervisor(BaseSupervisor):
         return _participant(name) if name in TEAM else await super()._create_agent(name, config)
 
     def _create_builder(self, agents: Mapping[str, Any]) -> SupervisorWorkflowBuilder:
-        return super()._create_builder(agents).with_manager(in_turn)
+        return super()._create_builder(agents).with_manager(sequential_decider)

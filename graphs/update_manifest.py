@@ -11,7 +11,7 @@ from asterism.config import AgentSettings, ProgramConfig, read_config
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.programs import BaseSupervisor
 from asterism.models import OFFLINE, ModelLike
-from asterism.nodes.in_turn import in_turn
+from asterism.nodes.in_turn import sequential_decider
 from asterism.nodes.kinds import Participant
 from asterism.nodes.manifest.work import Keeping, ManifestWork, Project, after_keeping
 from asterism.runs import Graph
@@ -51,7 +51,7 @@ def create_update_manifest(
     return (
         SupervisorWorkflowBuilder("Update manifest", id="update_manifest", model=model, **settings)
         .participants(**_team(open_project(root, manifest)))
-        .with_manager(in_turn)
+        .with_manager(sequential_decider)
     )
 
 
@@ -112,4 +112,4 @@ class UpdateManifestSupervisor(BaseSupervisor):
         return team[name] if name in team else await super()._create_agent(name, config)
 
     def _create_builder(self, agents: Mapping[str, Any]) -> SupervisorWorkflowBuilder:
-        return super()._create_builder(agents).with_manager(in_turn)
+        return super()._create_builder(agents).with_manager(sequential_decider)

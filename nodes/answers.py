@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from asterism.messages import clean_text, media_of, words_of
-from asterism.nodes.view import facts_of
+from asterism.nodes.view import message_facts
 from asterism.resilience import FailureKind
 
 
@@ -105,10 +105,10 @@ def _answer(messages: Sequence[BaseMessage]) -> VisitAnswer:
 
 def _is_aside(message: AIMessage) -> bool:
     """Whether a workflow wrote a message for itself: a decision, or a question to the user."""
-    return bool(facts_of(message).keys() & {"decision", "question"})
+    return bool(message_facts(message).keys() & {"decision", "question"})
 
 
-def answered(reply: list[AnyMessage], before: Sequence[AnyMessage]) -> list[AnyMessage]:
+def with_unique_ids(reply: list[AnyMessage], before: Sequence[AnyMessage]) -> list[AnyMessage]:
     """Give an answer an id of its own where it has that of an earlier one.
 
     A constant message, or one from a fake or a cached model, comes with the same id each time,

@@ -20,11 +20,11 @@ from typing_extensions import TypedDict
 from asterism.effects import Steps, StepsNode
 from asterism.errors import RemoteFailedError, RemoteReplyError
 from asterism.idempotency import HANDOFF, idempotency_key
-from asterism.ledger import Entry
+from asterism.ledger import UsageEntry
 from asterism.messages import clean_text, fold_history, media_in_request, with_media
 from asterism.nodes.context import meter_of
 from asterism.nodes.reports import messages_since
-from asterism.people import prompt_of
+from asterism.people import request_prompt
 from asterism.plain import as_dict
 from asterism.runs import Graph
 from asterism.state import SNAPSHOT_FREQUENCY, HistoryChannel
@@ -49,7 +49,7 @@ class Question(TypedDict):
     """The JSON schema of the answer, where there is one."""
 
 
-class Answered(TypedDict):
+class RemoteAnswer(TypedDict):
     """A question with its answer."""
 
     id: str
@@ -58,7 +58,7 @@ class Answered(TypedDict):
     value: Any
 
 
-def _of_this_visit(known: list[Answered], new: list[Answered]) -> list[Answered]:
+def _of_this_visit(known: list[RemoteAnswer], new: list[RemoteAnswer]) -> list[RemoteAnswer]:
     """Add answers, and forget those of earlier visits."""
     visits = {answer["visit"] for answer in new}
     return [*(answer for answer in known if answer["visit"] in visits), *new] if new else known
@@ -69,13 +69,13 @@ class _State(TypedDict):
         list[AnyMessage], HistoryChannel(fold_history, snapshot_frequency=SNAPSHOT_FREQUENCY)
     ]
     questions: list[Question]
-    answers: Annotated[list[Answered], _of_this_visit]
+    answers: Annotated[list[RemoteAnswer], _of_this_visit]
     conversation: dict[str, Any]
     """The `id` of the conversation, with the `thread` that it belongs to."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
+class RemoteTask:
     """What is called for: one step of a visit."""
 
     visit: str
@@ -88,14 +88,14 @@ class Errand:
     """Names the conversation that the visit belongs to, there as here."""
     key: str
     """Names this call, however often it is made."""
-    answers: Sequence[Answered]
+    answers: Sequence[RemoteAnswer]
     """What people have answered in this visit, oldest first."""
     earlier: Sequence[AnyMessage]
     """What was said before this visit."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brought:
+class RemoteReply:
     """What came back: an answer, or questions."""
 
     text: str = ""
@@ -103,13 +103,13 @@ class Brought:
     """The pictures and files of the answer."""
     questions: Sequence[tuple[str, Any, dict[str, Any] | None]] = ()
     """The id, the value and the schema of each."""
-    usage: Sequence[Entry] = field(default=())
+    usage: Sequence[UsageEntry] = field(default=())
     """What it took; the same where the same call is answered again."""
     failure: RemoteFailedError | None = None
     """That the work there has failed."""
 
 
-def create_errand_graph(name: str, send: Callable[[Errand], Steps[Brought]]) -> Graph:
+def create_remote_call_graph(name: str, send: Callable[[RemoteTask], Steps[RemoteReply]]) -> Graph:
     """Create the graph of a participant that works elsewhere.
 
     Args:
@@ -121,7 +121,7 @@ def create_errand_graph(name: str, send: Callable[[Errand], Steps[Brought]]) -> 
         errand = _errand(state, config)
         brought = yield from send(errand)
         questions = [_question(errand, *asked) for asked in brought.questions]
-        prompts = [prompt_of(question["value"]) for question in questions]
+        prompts = [request_prompt(question["value"]) for question in questions]
         message = AIMessage(
             with_media(
                 clean_text("\n".join(prompts) if questions else brought.text), brought.media
@@ -140,10 +140,10 @@ def create_errand_graph(name: str, send: Callable[[Errand], Steps[Brought]]) -> 
         yield from ()
         question = cast(Question, state)
         value = interrupt(question["value"], response_schema=question["schema"])
-        answer: Answered = {
+        answer: RemoteAnswer = {
             "id": question["id"],
             "visit": question["visit"],
-            "prompt": prompt_of(question["value"]),
+            "prompt": request_prompt(question["value"]),
             "value": clean_text(value) if isinstance(value, str) else value,
         }
         return {"answers": [answer]}
@@ -161,14 +161,14 @@ def _asks(state: Any) -> list[Send] | str:
     return [Send(ASK, question) for question in state["questions"]] or END
 
 
-def _errand(state: Any, config: RunnableConfig) -> Errand:
+def _errand(state: Any, config: RunnableConfig) -> RemoteTask:
     """Read what is to be called for from the participant's own state."""
     visit = str((config.get("metadata") or {})[HANDOFF])
     messages: Sequence[AnyMessage] = state["messages"]
     answers = [answer for answer in state.get("answers") or () if answer["visit"] == visit]
     place = len(messages) - len(messages_since(messages, visit)) - 1
     said = [answer["value"] for answer in answers]
-    return Errand(
+    return RemoteTask(
         visit=visit,
         request=messages[place].text,
         media=media_in_request([messages[place]]),
@@ -191,7 +191,7 @@ def _conversation(state: Any, thread: Any, earlier: Sequence[AnyMessage]) -> str
     return _name(thread, state["messages"][0].id)
 
 
-def branched(values: Mapping[str, Any], thread: str, branch: str) -> dict[str, Any]:
+def branch_update(values: Mapping[str, Any], thread: str, branch: str) -> dict[str, Any]:
     """Return the change of a participant's state by which a fork begins another conversation.
 
     Elsewhere, the conversation so far knows what was said on the branch that is left.
@@ -215,7 +215,7 @@ def _name(*parts: Any) -> str:
     return str(uuid5(NAMESPACE_OID, json.dumps(parts, sort_keys=True, default=str)))
 
 
-def _question(errand: Errand, name: str, value: Any, schema: dict[str, Any] | None) -> Question:
+def _question(errand: RemoteTask, name: str, value: Any, schema: dict[str, Any] | None) -> Question:
     if schema is not None:
         _check_schema(schema)
     return {

@@ -17,7 +17,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import set_config_context
 from langchain_core.utils.uuid import uuid7
 
-from asterism.effects import Steps, arun, run
+from asterism.effects import Steps, arun_steps, run_steps
 from asterism.state import Report
 
 STEPS_OF_FAILURE = 2
@@ -30,11 +30,11 @@ share it; it waits no longer than that one took."""
 Visits = Mapping[str, Callable[[], Steps[Report]]]
 """Visits to be started, by the name of the task."""
 
-Outcome = Report | BaseException
+VisitResult = Report | BaseException
 """What came of a visit: a report, or what stopped it, as an interrupt does."""
 
 
-class Background:
+class RunContext:
     """The visits of a plan that run at the moment."""
 
     def __init__(self) -> None:
@@ -50,20 +50,20 @@ class Background:
         self._tasks: dict[str, asyncio.Task[Report]] = {}
         self._pool: ThreadPoolExecutor | None = None
 
-    def __deepcopy__(self, memo: Any) -> "Background":
+    def __deepcopy__(self, memo: Any) -> "RunContext":
         """Stay the one that it is: servers copy the configs of runs."""
         return self
 
     def __reduce__(self) -> Any:
         """Become a new one elsewhere: servers store the configs of runs."""
-        return (Background, ())
+        return (RunContext, ())
 
     @property
     def names(self) -> list[str]:
         """The tasks whose visits run."""
         return [*self._threads, *self._tasks]
 
-    def advance(self, visits: Visits, config: RunnableConfig) -> dict[str, Outcome]:
+    def start_and_wait(self, visits: Visits, config: RunnableConfig) -> dict[str, VisitResult]:
         """Start visits in threads, and wait until at least one of all that run is done."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(10_000, thread_name_prefix="visit")
@@ -75,7 +75,7 @@ class Background:
         done = [name for name, future in self._threads.items() if future.done()]
         return {name: _outcome(self._threads.pop(name)) for name in done}
 
-    async def aadvance(self, visits: Visits, config: RunnableConfig) -> dict[str, Outcome]:
+    async def aadvance(self, visits: Visits, config: RunnableConfig) -> dict[str, VisitResult]:
         """Start visits as tasks, and wait until at least one of all that run is done."""
         for name, steps in visits.items():
             self._tasks[name] = asyncio.ensure_future(arun_visit(steps, config))
@@ -101,16 +101,16 @@ class Background:
 def run_visit(steps: Callable[[], Steps[Report]], config: RunnableConfig) -> Report:
     """Make a visit in this thread, with a config for what it runs."""
     with set_config_context(config) as context:
-        return context.run(run, steps())
+        return context.run(run_steps, steps())
 
 
 async def arun_visit(steps: Callable[[], Steps[Report]], config: RunnableConfig) -> Report:
     """Make a visit, with a config for what it runs."""
     with set_config_context(config) as context:
-        return await asyncio.get_running_loop().create_task(arun(steps()), context=context)
+        return await asyncio.get_running_loop().create_task(arun_steps(steps()), context=context)
 
 
-def _outcome(done: Future[Report] | asyncio.Task[Report]) -> Outcome:
+def _outcome(done: Future[Report] | asyncio.Task[Report]) -> VisitResult:
     if done.cancelled():
         return asyncio.CancelledError()
     return done.exception() or done.result()

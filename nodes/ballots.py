@@ -26,7 +26,7 @@ class Vote:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ballot:
+class VoteCount:
     """A vote that was counted."""
 
     votes: Mapping[str, Vote]
@@ -84,17 +84,17 @@ def read_vote(said: str, names: Sequence[str]) -> Vote:
         if choice := match_name(str(fields.get("vote", "")), names):
             return Vote(choice, str(fields.get("reason") or "").strip())
     for line in _LINE.findall(said):
-        if choice := _named(line, names):
+        if choice := _find_name(line, names):
             return Vote(choice, _rest(said, line))
     first = said.strip().splitlines()[:1]
     alone = bool(first) and len(re.findall(r"[\w-]+", first[0])) == 1
-    choice = _named(first[0], names) if alone else None
+    choice = _find_name(first[0], names) if alone else None
     return Vote(choice, said.strip())
 
 
 def count_votes(
     votes: Mapping[str, Vote], names: Sequence[str], *, majority: float, first_wins: bool
-) -> Ballot:
+) -> VoteCount:
     """Count votes; abstentions count against a majority.
 
     Args:
@@ -106,10 +106,10 @@ def count_votes(
     counts = Counter(vote.choice for vote in votes.values() if vote.choice)
     best = max(names, key=lambda name: counts[name])
     wins = counts[best] > majority * len(votes) or (first_wins and counts[best] > 0)
-    return Ballot(votes=votes, winner=best if wins else None)
+    return VoteCount(votes=votes, winner=best if wins else None)
 
 
-def _named(line: str, names: Sequence[str]) -> str | None:
+def _find_name(line: str, names: Sequence[str]) -> str | None:
     """Return the one name that stands in a line, or None where none or several do."""
     words = re.findall(r"[\w-]+", line)
     found = {name for word in words if (name := match_name(word, names))}

@@ -14,15 +14,15 @@ from langgraph.constants import TAG_NOSTREAM
 from langgraph.errors import GraphBubbleUp
 
 from asterism.agents import MemoryConfig
-from asterism.compaction import Compaction, essential, holding, parts
+from asterism.compaction import Compaction, essential, parts, with_messages
 from asterism.context import ContextManager, SlidingWindow, Summary
 from asterism.decisions import check_whole
 from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError, BudgetExceededError
-from asterism.events import WorkflowEventType, tell
-from asterism.nodes.cutting import Cut, Prompt, Write
-from asterism.nodes.left_out import fenced_summary
-from asterism.nodes.view import SPEAKER, facts_of
+from asterism.events import WorkflowEventType, emit
+from asterism.nodes.cutting import CutPrompt, PromptCut, PromptWriter
+from asterism.nodes.left_out import fence_summary
+from asterism.nodes.view import SUPERVISOR_RUN_CONFIG, message_facts
 from asterism.prompts import render
 from asterism.redaction import describe_error
 
@@ -54,7 +54,7 @@ class Compactor:
         config: RunnableConfig,
         *,
         path: str,
-        write: Write = list,
+        write: PromptWriter = list,
         pinned: Callable[[Sequence[AnyMessage]], Collection[str]] = essential,
     ) -> Steps[tuple[list[AnyMessage], Compaction | None]]:
         """Return what is sent of a history, and what stands for the rest if that is new.
@@ -70,20 +70,20 @@ class Compactor:
         prompt = self._prompt(messages, before, pinned(messages), write)
         after, failure = prompt.before, None
         if prompt.tokens(after) > self.manager.max_tokens:
-            after, failure = yield from self._compacted(prompt)
+            after, failure = yield from self._compact(prompt)
         if after is prompt.before:
-            return prompt.sent(after), None
+            return prompt.messages_to_send(after), None
         self._tell(config, path, prompt, prompt, after, failure)
-        return prompt.sent(after), after
+        return prompt.messages_to_send(after), after
 
-    def once(
+    def fit_without_storing(
         self,
         messages: Sequence[AnyMessage],
         before: Compaction | None,
         config: RunnableConfig,
         *,
         path: str,
-        writes: Sequence[Write],
+        writes: Sequence[PromptWriter],
         pinned: Collection[str],
     ) -> list[AnyMessage]:
         """Write a prompt that is sent once, in the first way in which it fits.
@@ -108,17 +108,17 @@ class Compactor:
                 break
         if prompt is not prompts[0] or after is not prompt.before:
             self._tell(config, path, prompts[0], prompt, after, None)
-        return prompt.write(prompt.sent(after))
+        return prompt.write(prompt.messages_to_send(after))
 
     def _prompt(
         self,
         messages: Sequence[AnyMessage],
         before: Compaction | None,
         pinned: Collection[str],
-        write: Write,
-    ) -> Prompt:
-        before = holding(messages, before)
-        return Prompt(
+        write: PromptWriter,
+    ) -> CutPrompt:
+        before = with_messages(messages, before)
+        return CutPrompt(
             messages=messages, before=before, pinned=pinned, write=write, count=self.count
         )
 
@@ -126,12 +126,12 @@ class Compactor:
         self,
         config: RunnableConfig,
         path: str,
-        long: Prompt,
-        short: Prompt,
+        long: CutPrompt,
+        short: CutPrompt,
         after: Compaction | None,
         failure: str | None,
     ) -> None:
-        tell(
+        emit(
             config,
             WorkflowEventType.CONTEXT_COMPACTED,
             path=path,
@@ -142,7 +142,7 @@ class Compactor:
             error=failure,
         )
 
-    def _compacted(self, prompt: Prompt) -> Steps[tuple[Compaction | None, str | None]]:
+    def _compact(self, prompt: CutPrompt) -> Steps[tuple[Compaction | None, str | None]]:
         """Choose what is left out, and let a summary be written of it where that is wanted.
 
         Returns:
@@ -161,7 +161,7 @@ class Compactor:
             cut = prompt.cut(self.manager, SlidingWindow())
         return (cut.compaction if cut else prompt.before), failure
 
-    def _summary(self, prompt: Prompt, cut: Cut, limit: int) -> Steps[str]:
+    def _summary(self, prompt: CutPrompt, cut: PromptCut, limit: int) -> Steps[str]:
         """Let a model write in short what is left out, in as many calls as that needs.
 
         Raises:
@@ -179,13 +179,13 @@ class Compactor:
                 return False
             return prompt.tokens({**cut.compaction, "summary": words}) <= self.manager.max_tokens
 
-        ids = {message.id for message in cut.gone if "decision" not in facts_of(message)}
+        ids = {message.id for message in cut.gone if "decision" not in message_facts(message)}
         for piece in self._pieces([m for m in prompt.write(cut.gone) if m.id in ids]):
-            text = f"{fenced_summary(summary)}\n\n{get_buffer_string(piece)}"
+            text = f"{fence_summary(summary)}\n\n{get_buffer_string(piece)}"
             asked = [rules, HumanMessage(text)]
             answer = yield Call(model.invoke, model.ainvoke, (asked, self._config))
             check_whole(answer)
-            summary = _shortened(str(answer.text).strip(), fits)
+            summary = _shorten_summary(str(answer.text).strip(), fits)
         return summary
 
     def _pieces(self, messages: Sequence[AnyMessage]) -> list[list[AnyMessage]]:
@@ -206,10 +206,10 @@ def compactor_of(
 ) -> Compactor | None:
     """Make what keeps the prompts of a supervisor short, if anything does."""
     manager = given if isinstance(given, ContextManager) else ContextManager.of(given)
-    return None if manager is None else Compactor(manager, model, SPEAKER)
+    return None if manager is None else Compactor(manager, model, SUPERVISOR_RUN_CONFIG)
 
 
-def _shortened(text: str, fits: Callable[[str], bool]) -> str:
+def _shorten_summary(text: str, fits: Callable[[str], bool]) -> str:
     """Cut the end of a summary off until it fits.
 
     Raises:

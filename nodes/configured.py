@@ -9,7 +9,7 @@ from asterism.models import resolve_model
 from asterism.nodes.kinds import Participant
 
 
-def configured_model(settings: ModelSettings) -> Runnable[object, AIMessage]:
+def create_model(settings: ModelSettings) -> Runnable[object, AIMessage]:
     """Make the chat model that settings name.
 
     Raises:
@@ -20,7 +20,7 @@ def configured_model(settings: ModelSettings) -> Runnable[object, AIMessage]:
     return resolve_model(settings.model, temperature=settings.temperature)
 
 
-def configured_agent(
+def create_agent_from_settings(
     name: str, settings: AgentSettings, default: ModelSettings | None
 ) -> Participant:
     """Make the agent that settings describe.
@@ -41,7 +41,7 @@ def configured_agent(
     first = next(iter(settings.system_message.strip().splitlines()), "")
     called = settings.name or name
     return Participant(
-        model=configured_model(model),
+        model=create_model(model),
         prompt=settings.system_message or None,
         description=f"{called}: {first}" if first and called != name else first or called,
     )

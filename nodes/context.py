@@ -10,13 +10,13 @@ from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
-from asterism.budgets import Budget, Scope, run_scope
-from asterism.events import BUS, CALLS, EventBus, Line, WorkflowEventType, line_in, tell
-from asterism.metering import Gatekeeper
-from asterism.nodes.background import Background
+from asterism.budgets import Budget, BudgetScope, run_scope
+from asterism.events import BUS, CALLS, EventBus, EventScope, WorkflowEventType, emit, event_scope
+from asterism.metering import CallAdmission
+from asterism.nodes.background import RunContext
 from asterism.plain import as_dict
 from asterism.prices import PriceTable
-from asterism.usage import Meter, MeteredCall
+from asterism.usage import MeteredCall, UsageMeter
 
 BACKGROUND = "asterism_background"
 """The config key under which a run of a workflow carries its background."""
@@ -24,14 +24,14 @@ METER = "asterism_meter"
 """The config key under which a run carries its meter, through all workflows in it."""
 
 
-def background_of(config: RunnableConfig) -> Background:
+def background_of(config: RunnableConfig) -> RunContext:
     """Return the background of the run that a node belongs to."""
-    return cast(Background, as_dict(config.get("configurable"))[BACKGROUND])
+    return cast(RunContext, as_dict(config.get("configurable"))[BACKGROUND])
 
 
-def with_background(
+def create_run_config(
     config: RunnableConfig | None,
-    background: Background,
+    background: RunContext,
     *,
     prices: PriceTable,
     budget: Budget | None,
@@ -61,36 +61,36 @@ def with_background(
     given = cast(RunnableConfig, {**(config or {}), **own})
     around = var_child_runnable_config.get() or {}
     outer = as_dict(around.get("configurable"))
-    shared: Meter | None = configurable.get(METER) or outer.get(METER)
-    line = line_in(configurable) or line_in(outer)
+    shared: UsageMeter | None = configurable.get(METER) or outer.get(METER)
+    line = event_scope(configurable) or event_scope(outer)
     if line is not None and line.owner is None:  # a bus that nobody has told of a run yet
         events, line = events or line.bus, None
     if events is not None and (line is None or line.bus is not events):
-        line = Line(bus=events, run=str(background.run_id), owner=background)
+        line = EventScope(bus=events, run=str(background.run_id), owner=background)
     configurable[BUS] = line
-    meter = shared or Meter(prices)
+    meter = shared or UsageMeter(prices)
     if shared is None:
         meter.gate.held = held
         meter.gate.restore(values)
     if budget is not None:
         path = workflow_path(given) or workflow_path(around)
-        meter.gate.add(Scope(name=run_scope(path), owner=path, budget=budget))
+        meter.gate.add(BudgetScope(name=run_scope(path), owner=path, budget=budget))
     configurable[METER] = meter
     if line is not None and shared is None:
         meter.gate.on_warning = partial(_warn, given)
-        if any(line.bus.hears(kind) for kind in CALLS):
-            meter.watch(partial(_called, given))
+        if any(line.bus.has_handler(kind) for kind in CALLS):
+            meter.watch(partial(_emit_call, given))
     callbacks: Any = given.get("callbacks") or around.get("callbacks")
     known: list[Any] = getattr(callbacks, "handlers", callbacks) or []
     handlers = [] if shared else meter.handlers
-    if gated and not any(isinstance(handler, Gatekeeper) for handler in known):
+    if gated and not any(isinstance(handler, CallAdmission) for handler in known):
         handlers += meter.gatekeepers
     if handlers:
-        given["callbacks"] = _joined(callbacks, handlers)
+        given["callbacks"] = _join_handlers(callbacks, handlers)
     return given
 
 
-def _joined(callbacks: Any, handlers: list[Any]) -> Any:
+def _join_handlers(callbacks: Any, handlers: list[Any]) -> Any:
     """Return callbacks with further handlers.
 
     `merge_configs` would lay the config of the workflow around over that of this run.
@@ -105,18 +105,18 @@ def _joined(callbacks: Any, handlers: list[Any]) -> Any:
 
 def _warn(config: RunnableConfig, scope: str, measure: str, part: Decimal) -> None:
     used = str(round(part * 100))
-    tell(config, WorkflowEventType.BUDGET_WARNING, scope=scope, measure=measure, percent=used)
+    emit(config, WorkflowEventType.BUDGET_WARNING, scope=scope, measure=measure, percent=used)
 
 
-def _called(config: RunnableConfig, call: MeteredCall) -> None:
+def _emit_call(config: RunnableConfig, call: MeteredCall) -> None:
     facts = dict(call.entry)
     kind = WorkflowEventType.TOOL_CALLED if "tool" in facts else WorkflowEventType.MODEL_CALLED
-    tell(config, kind, path=facts.pop("by"), error=call.error, **facts)
+    emit(config, kind, path=facts.pop("by"), error=call.error, **facts)
 
 
-def meter_of(config: RunnableConfig) -> Meter:
+def meter_of(config: RunnableConfig) -> UsageMeter:
     """Return the meter of the run that a node belongs to."""
-    return cast(Meter, as_dict(config.get("configurable"))[METER])
+    return cast(UsageMeter, as_dict(config.get("configurable"))[METER])
 
 
 def workflow_path(config: RunnableConfig) -> str:
@@ -124,7 +124,7 @@ def workflow_path(config: RunnableConfig) -> str:
     return str((config.get("metadata") or {}).get("participant_path") or "")
 
 
-def path_of(config: RunnableConfig, name: str) -> str:
+def participant_path(config: RunnableConfig, name: str) -> str:
     """Return the participants that lead to one, from the outermost inwards."""
     above = workflow_path(config)
     return f"{above}/{name}" if above else name

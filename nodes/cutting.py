@@ -5,12 +5,18 @@ from dataclasses import dataclass
 
 from langchain_core.messages import AnyMessage
 
-from asterism.compaction import Compaction, compacted, parts, pinned_units, together
-from asterism.context import ContextManager, Strategy, Summary, TokenCounter
+from asterism.compaction import (
+    Compaction,
+    compact_messages,
+    find_pinned_ids,
+    group_tool_calls,
+    parts,
+)
+from asterism.context import ContextManager, ContextStrategy, Summary, TokenCounter
 from asterism.digests import CHARACTERS_PER_TOKEN
-from asterism.nodes.left_out import shown
+from asterism.nodes.left_out import compacted_prompt
 
-Write = Callable[[list[AnyMessage]], list[AnyMessage]]
+PromptWriter = Callable[[list[AnyMessage]], list[AnyMessage]]
 """Writes the prompt for what is sent of a history; messages keep their ids."""
 
 TRIES = 4
@@ -18,7 +24,7 @@ TRIES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
+class PromptCut:
     """What is left out, so far without a summary."""
 
     compaction: Compaction
@@ -29,7 +35,7 @@ class Cut:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prompt:
+class CutPrompt:
     """A prompt in the making: a history, and how it is written."""
 
     messages: Sequence[AnyMessage]
@@ -38,33 +44,33 @@ class Prompt:
     """What stands for its beginning so far."""
     pinned: Collection[str]
     """The ids of what stays in any case."""
-    write: Write
+    write: PromptWriter
     count: TokenCounter
 
-    def sent(self, compaction: Compaction | None) -> list[AnyMessage]:
+    def messages_to_send(self, compaction: Compaction | None) -> list[AnyMessage]:
         """Return what is sent of the history."""
-        return shown(self.messages, compaction, self.pinned)
+        return compacted_prompt(self.messages, compaction, self.pinned)
 
     def tokens(self, compaction: Compaction | None) -> int:
         """Count the prompt."""
-        return self.count(self.write(self.sent(compaction)))
+        return self.count(self.write(self.messages_to_send(compaction)))
 
-    def cut(self, manager: ContextManager, strategy: Strategy) -> Cut | None:
+    def cut(self, manager: ContextManager, strategy: ContextStrategy) -> PromptCut | None:
         """Choose what is left out so that the prompt fits; None where nothing may go.
 
         Where what stays in any case is too much by itself, all else is left out.
         """
         found = parts(self.messages, self.before, self.pinned)
         history = [*found.kept, *found.rest]
-        pins = pinned_units(history, self.pinned)
+        pins = find_pinned_ids(history, self.pinned)
         free = [message for message in history if message.id not in pins]
         if not free:
             return None
 
-        def keeping(some: Collection[AnyMessage], room: int) -> Cut:
+        def keeping(some: Collection[AnyMessage], room: int) -> PromptCut:
             keep = {*pins, *(message.id or "" for message in some)}
-            compaction, gone = compacted(history, keep, self.before)
-            return Cut(compaction=compaction, gone=gone, room=room)
+            compaction, gone = compact_messages(history, keep, self.before)
+            return PromptCut(compaction=compaction, gone=gone, room=room)
 
         least = keeping((), 0)
         room = manager.goal - self.tokens(least.compaction)
@@ -84,11 +90,11 @@ class Prompt:
 def _whole(free: Sequence[AnyMessage], kept: Collection[AnyMessage]) -> list[AnyMessage]:
     """Return what is kept, without tool calls whose results are not, and the other way round."""
     ids = {message.id for message in kept}
-    units = (unit for unit in together(free) if all(m.id in ids for m in unit))
+    units = (unit for unit in group_tool_calls(free) if all(m.id in ids for m in unit))
     return [message for unit in units for message in unit]
 
 
-def _with_room(cut: Cut, strategy: Strategy) -> Compaction:
+def _with_room(cut: PromptCut, strategy: ContextStrategy) -> Compaction:
     """Return a compaction with as many words as its summary may have."""
     words = strategy.allowance(cut.room) if isinstance(strategy, Summary) else 0
     summary = "x" * words * CHARACTERS_PER_TOKEN or cut.compaction["summary"]

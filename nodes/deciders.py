@@ -9,10 +9,10 @@ from langchain_core.runnables import Runnable
 
 from asterism.decisions import SupervisorDecision
 from asterism.digests import DIGEST_TOKENS
-from asterism.effects import Steps, arun, run
+from asterism.effects import Steps, arun_steps, run_steps
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.structured_output import Method, StructuredOutput
-from asterism.nodes.view import Renderer, SupervisorView, asides
+from asterism.nodes.view import Renderer, SupervisorView, one_time_notes
 from asterism.prompts import render
 from asterism.schemas import Schema, decision_schema
 
@@ -68,11 +68,11 @@ class ModelDecider:
 
     def decide(self, view: SupervisorView) -> AIMessage | SupervisorDecision:
         """Ask the model."""
-        return run(self._ask(view))
+        return run_steps(self._ask(view))
 
     async def adecide(self, view: SupervisorView) -> AIMessage | SupervisorDecision:
         """Ask the model."""
-        return await arun(self._ask(view))
+        return await arun_steps(self._ask(view))
 
     def prompt(self, view: SupervisorView) -> list[AnyMessage]:
         """Write what the model is sent: the rules, the conversation, what was said to it."""
@@ -100,7 +100,7 @@ class ModelDecider:
             reads=self._digest_tokens is not None,
             plans=self._may_plan(view),
         )
-        return [SystemMessage(system), *shown, *asides(view, schema)], schema
+        return [SystemMessage(system), *shown, *one_time_notes(view, schema)], schema
 
     def _may_plan(self, view: SupervisorView) -> bool:
         return self._plans and len(view.participants) > 1

@@ -24,23 +24,23 @@ from asterism.core.decision import (
 from asterism.decisions import (
     PlanDecision,
     SupervisorDecision,
+    decider_text,
     read_decision,
     reports_wanted,
-    said_text,
 )
 from asterism.effects import Call, Steps
 from asterism.errors import BadDecisionError, BudgetExceededError, RoutingError
 from asterism.errors.workflows import FALLBACK_WAY
 from asterism.messages import clean_text
-from asterism.nodes.guards import missing, missing_complaint
-from asterism.nodes.protocol import Told
-from asterism.nodes.reading import informed
-from asterism.nodes.retrying import OnRetry, once, retried
+from asterism.nodes.guards import missing_feedback, missing_participants
+from asterism.nodes.protocol import SelfRecordedDecision
+from asterism.nodes.reading import ask_with_report_reads
+from asterism.nodes.retrying import OnRetry, call_with_retry, single_call
 from asterism.nodes.routing import latest_reports
 from asterism.nodes.structured_output import METHOD_VARIABLE
-from asterism.nodes.team import Creation
+from asterism.nodes.team import AgentCreationRules
 from asterism.nodes.view import SupervisorView, report_texts
-from asterism.plain import shortened
+from asterism.plain import shorten
 from asterism.redaction import describe_error, log_failure, redact
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ MAX_TASKS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
+class DecisionRules:
     """What holds for every decision of a workflow."""
 
     max_iterations: int
@@ -75,7 +75,7 @@ class Rules:
     """Whether the decision that finishes may carry the answer."""
 
 
-class Decided(NamedTuple):
+class ValidatedDecision(NamedTuple):
     """A decision that holds."""
 
     decision: Decision
@@ -87,14 +87,14 @@ class Decided(NamedTuple):
     """Each bad answer before it, with what is wrong with it."""
 
 
-def decide(
+def ask_decider(
     view: SupervisorView,
     ask: Call,
-    rules: Rules,
-    creation: Creation | None = None,
+    rules: DecisionRules,
+    creation: AgentCreationRules | None = None,
     *,
     on_retry: OnRetry | None = None,
-) -> Steps[Decided]:
+) -> Steps[ValidatedDecision]:
     """Ask until a decision is valid or the bound is reached, then fall back."""
     names = tuple(view.participants)
     complaints = list(view.complaints)
@@ -105,8 +105,10 @@ def decide(
     for _ in range(rules.max_repairs + 1):
         said: Any = ""
         try:
-            view, said = yield from informed(view, put)
-            told, said = (said, said.decision) if isinstance(said, Told) else (None, said)
+            view, said = yield from ask_with_report_reads(view, put)
+            told, said = (
+                (said, said.decision) if isinstance(said, SelfRecordedDecision) else (None, said)
+            )
             if (unread := reports_wanted(said)) and report_texts(view.messages):
                 raise BadDecisionError(f"no more can be read of {', '.join(unread)}")
             decision = _read(said, names, creation, rules)
@@ -115,29 +117,29 @@ def decide(
             raise
         except BadDecisionError as error:
             lacking = []
-            complaints.append((said_text(said), str(error)))
+            complaints.append((decider_text(said), str(error)))
             if complaints[-1] in complaints[-2:-1]:
                 break  # the same answer again: a third one would be no better
             view = replace(view, complaints=tuple(complaints))
             continue
-        lacking = missing(rules.require, view.reports) if decision.complete else []
+        lacking = missing_participants(rules.require, view.reports) if decision.complete else []
         if not lacking:
-            followed, agents = decision_from_model(decision), created_agents(decision)
+            followed, agents = decision_from_model(decision), agents_to_create(decision)
             faults = complaints[known:]
             if told is None:
-                return Decided(followed, agents, faults=faults)
+                return ValidatedDecision(followed, agents, faults=faults)
             update = {**told.update, "messages": told.messages}
-            return Decided(told.noted(followed), agents, update, faults)
-        complaints.append((said_text(said), missing_complaint(lacking)))
+            return ValidatedDecision(told.annotate(followed), agents, update, faults)
+        complaints.append((decider_text(said), missing_feedback(lacking)))
         view = replace(view, complaints=tuple(complaints))
     faults = complaints[known:]
     if lacking:
-        return Decided(_insist(lacking, view), faults=faults)
-    return Decided(_fall_back(faults, rules.fallback), faults=faults)
+        return ValidatedDecision(_visit_required(lacking, view), faults=faults)
+    return ValidatedDecision(_fall_back(faults, rules.fallback), faults=faults)
 
 
 def _read(
-    said: Any, names: tuple[str, ...], creation: Creation | None, rules: Rules
+    said: Any, names: tuple[str, ...], creation: AgentCreationRules | None, rules: DecisionRules
 ) -> SupervisorDecision:
     decision = read_decision(said, names, plans=creation is not None, answers=rules.answers)
     count = 0 if isinstance(said, SupervisorDecision) else len(decision.tasks or ())
@@ -151,11 +153,13 @@ def _read(
         agents = [agent.model_copy(update=own) for agent in decision.subagents]
         decision = decision.model_copy(update={"subagents": agents})
     if isinstance(decision, PlanDecision) and decision.subagents:
-        _check_agents(decision.subagents, names, creation or Creation(allowed=False))
+        _check_agents(decision.subagents, names, creation or AgentCreationRules(allowed=False))
     return decision
 
 
-def _check_agents(agents: Sequence[Agent], taken: Sequence[str], creation: Creation) -> None:
+def _check_agents(
+    agents: Sequence[Agent], taken: Sequence[str], creation: AgentCreationRules
+) -> None:
     faults = agent_faults(
         agents,
         taken=taken,
@@ -170,7 +174,7 @@ def _check_agents(agents: Sequence[Agent], taken: Sequence[str], creation: Creat
         raise BadDecisionError("the agents cannot be created: " + "; ".join(faults[:20]))
 
 
-def created_agents(decision: SupervisorDecision) -> dict[str, Any]:
+def agents_to_create(decision: SupervisorDecision) -> dict[str, Any]:
     """Return the specs of the agents that a decision creates, by id."""
     if not isinstance(decision, PlanDecision):
         return {}
@@ -183,7 +187,7 @@ def _ask(
 ) -> Steps[Any]:
     call = Call(ask.sync, ask.asynchronous, (view,))
     try:
-        return (yield from retried(lambda: once(call), policy, on_retry=on_retry))
+        return (yield from call_with_retry(lambda: single_call(call), policy, on_retry=on_retry))
     except (GraphBubbleUp, BudgetExceededError, BadDecisionError):
         raise
     except Exception as error:
@@ -198,7 +202,7 @@ def _ask(
         ) from error
 
 
-def _insist(lacking: Sequence[str], view: SupervisorView) -> Decision:
+def _visit_required(lacking: Sequence[str], view: SupervisorView) -> Decision:
     """Send those to work who must answer, or end where they were asked and could not."""
     asked = {r["participant"]: r for r in view.reports if r["status"] != "skipped"}
     for name in lacking:
@@ -247,13 +251,13 @@ def tries_of(name: str, faults: Sequence[tuple[str, str]], *, failed: bool) -> d
     """
 
     def short(text: str) -> str:
-        return shortened(clean_text(redact(shortened(text, 2 * TRY_LIMIT))), TRY_LIMIT)
+        return shorten(clean_text(redact(shorten(text, 2 * TRY_LIMIT))), TRY_LIMIT)
 
     shown = [{"said": short(said), "fault": short(fault)} for said, fault in faults[:MAX_TRIES]]
     return {"id": name, "failed": failed, "tries": shown}
 
 
-def compensation_of(state: Mapping[str, Any]) -> Decision | None:
+def decide_compensation(state: Mapping[str, Any]) -> Decision | None:
     """Decide what the latest reports say is to be done about a failure, if they say so."""
     taken = state.get("iterations") or 0
     before = load_decision(state.get("decision"))
@@ -270,13 +274,13 @@ def compensation_of(state: Mapping[str, Any]) -> Decision | None:
     heirs = [compensation["to"] for compensation in wanted if "to" in compensation]
     if isinstance(before, RunPlan) or not heirs:  # a plan delegates by itself
         return None
-    if heirs[-1] in _chain(state.get("reports") or ()):
+    if heirs[-1] in _failed_delegates(state.get("reports") or ()):
         return None
     instruction = before.instruction if isinstance(before, VisitNext) else None
     return VisitNext(next_agent=heirs[-1], instruction=instruction)
 
 
-def _chain(reports: Sequence[Mapping[str, Any]]) -> set[str]:
+def _failed_delegates(reports: Sequence[Mapping[str, Any]]) -> set[str]:
     """Return those who have failed one after the other at what was delegated."""
     chain: set[str] = set()
     for report in reversed(reports):

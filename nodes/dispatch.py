@@ -15,32 +15,32 @@ from langgraph.types import Command, Interrupt
 from asterism.core.decision import RunPlan, load_decision
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
-from asterism.nodes.background import Background, Outcome
+from asterism.nodes.background import RunContext, VisitResult
 from asterism.nodes.context import background_of, workflow_path
-from asterism.nodes.engine import detached, is_resuming
-from asterism.nodes.policies import Try
-from asterism.nodes.reports import failed_report, report_message
+from asterism.nodes.engine import is_resuming, participant_place
+from asterism.nodes.policies import AttemptContext
+from asterism.nodes.reports import failure_report, report_message
 from asterism.nodes.routing import (
     DISPATCH,
     SUPERVISOR,
-    focused_request,
     handoff_id,
     request_media,
     task_handoff,
+    write_request,
 )
-from asterism.nodes.spans import beside_steps
+from asterism.nodes.spans import outside_step_span
 from asterism.nodes.team import Team
-from asterism.nodes.view import fenced
+from asterism.nodes.view import fenced_report
 from asterism.prompts import render
 from asterism.redaction import describe_error, log_failure
-from asterism.state import Report, Visit, WorkflowState
+from asterism.state import Report, VisitRequest, WorkflowState
 from asterism.tasks import Schedule, Skipped, SubAgentTask
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Plan:
+class RunningPlan:
     """A plan under way: what stands in state, kept in a form that is quick to ask."""
 
     id: str
@@ -67,7 +67,7 @@ class Plan:
     """The facts of the budget of the workflow that a task has used up: no further task begins."""
 
 
-def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
+def create_plan_runner_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
     """Create the node that follows a plan.
 
     Each of its steps starts what is due, waits until something is done, and writes the
@@ -82,15 +82,15 @@ def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
         background = background_of(config)
         plan, due = _plan(state, background, max_parallel_tasks, config)
         reports: list[Report] = []
-        beside = beside_steps(config)
-        while not reports or (draining() and background.names):
-            due += [] if draining() or plan.breach else plan.schedule.start()
+        beside = outside_step_span(config)
+        while not reports or (is_draining() and background.names):
+            due += [] if is_draining() or plan.breach else plan.schedule.start()
             visits = {name: partial(_visit, plan, name, state, beside, team) for name in due}
             if not visits and not background.names:
                 break
-            done = yield Call(background.advance, background.aadvance, (visits, beside))
+            done = yield Call(background.start_and_wait, background.aadvance, (visits, beside))
             due = []
-            reports += _taken_in(plan, done, state)
+            reports += _record_results(plan, done, state)
         begun = [
             name
             for name in state.get("running") or ()
@@ -109,35 +109,35 @@ def create_dispatch_node(team: Team, *, max_parallel_tasks: int) -> StepsNode:
             update["messages"] += left.pop("messages")
             further += [Command(update=left)] if left else []
         if (plan.stopped or plan.breach) and not background.names:
-            if breach := plan.breach or _breach(plan.stopped, workflow_path(config)):
+            if breach := plan.breach or _own_exceeded_budget(plan.stopped, workflow_path(config)):
                 last = Command(update={**update, "breach": breach}, goto=SUPERVISOR)
                 return [*further, last] if further else last
             if not reports and set(running) == set(state.get("running") or ()):
                 _raise(plan.stopped)
-        over = plan.schedule.done or not (running or reports or draining())
+        over = plan.schedule.done or not (running or reports or is_draining())
         last = Command(update=update, goto=SUPERVISOR if over else DISPATCH)
         return [*further, last] if further else last
 
     return StepsNode(dispatch, name=DISPATCH)
 
 
-def draining() -> bool:
+def is_draining() -> bool:
     """Whether the run has been asked to stop; then what runs is waited for, all of it."""
     return get_runtime().drain_requested
 
 
 def _plan(
-    state: WorkflowState, background: Background, limit: int, config: RunnableConfig
-) -> tuple[Plan, list[str]]:
+    state: WorkflowState, background: RunContext, limit: int, config: RunnableConfig
+) -> tuple[RunningPlan, list[str]]:
     """Return the plan that is being followed, and the tasks that a stop had cut off."""
     loaded = load_decision(state["decision"])
     decision = loaded if isinstance(loaded, RunPlan) else RunPlan(tasks=[])
     name = decision.handoff_id or handoff_id(decision, ())
-    plan = cast(Plan | None, background.plan)
+    plan = cast(RunningPlan | None, background.plan)
     if plan is not None and plan.id == name and plan.decided == decision.tasks:
         return plan, []
     tasks = [SubAgentTask.model_validate(task) for task in decision.tasks]
-    plan = Plan(
+    plan = RunningPlan(
         id=name,
         decided=decision.tasks,
         tasks={task.task_id: task for task in tasks},
@@ -149,7 +149,7 @@ def _plan(
     written = {report["id"]: report for report in state.get("reports") or ()}
     for name in plan.tasks:
         while name not in plan.reports and (report := written.get(_handoff(plan, name))):
-            _note(plan, report)
+            _record_report(plan, report)
     if is_resuming(config):  # the engine says so in the first step only
         plan.begun = frozenset(
             name
@@ -161,11 +161,11 @@ def _plan(
     return plan, plan.schedule.start(first=state.get("running") or ())
 
 
-def _handoff(plan: Plan, name: str) -> str:
+def _handoff(plan: RunningPlan, name: str) -> str:
     return task_handoff(plan.id, plan.tasks[name], plan.agents[name])
 
 
-def _note(plan: Plan, report: Report) -> list[Skipped]:
+def _record_report(plan: RunningPlan, report: Report) -> list[Skipped]:
     """Note what came of a task: a result, or somebody else who takes over."""
     name = report.get("task") or ""
     plan.tried.setdefault(name, set()).add(report["participant"])
@@ -179,7 +179,9 @@ def _note(plan: Plan, report: Report) -> list[Skipped]:
     return plan.schedule.finish(name, ok=report["status"] == "ok")
 
 
-def _taken_in(plan: Plan, done: Mapping[str, Outcome], state: Mapping[str, Any]) -> list[Report]:
+def _record_results(
+    plan: RunningPlan, done: Mapping[str, VisitResult], state: Mapping[str, Any]
+) -> list[Report]:
     """Note what is done, and return the reports of it and of what it makes impossible."""
     reports: list[Report] = []
     for name, outcome in done.items():
@@ -188,17 +190,17 @@ def _taken_in(plan: Plan, done: Mapping[str, Outcome], state: Mapping[str, Any])
             plan.schedule.park(name)
             continue
         reports.append(outcome)
-        for skipped in _note(plan, outcome):
+        for skipped in _record_report(plan, outcome):
             visit = _request(plan, skipped.task_id, state)
             why = f"skipped, because the task {skipped.because!r} has no result"
-            report = failed_report(visit, "dependency_failed", why, attempts=0)
+            report = failure_report(visit, "dependency_failed", why, attempts=0)
             plan.reports[skipped.task_id] = report
             reports.append(report)
     return reports
 
 
 def _visit(
-    plan: Plan, name: str, state: Mapping[str, Any], config: RunnableConfig, team: Team
+    plan: RunningPlan, name: str, state: Mapping[str, Any], config: RunnableConfig, team: Team
 ) -> Steps[Report]:
     """Make the visit that a task asks for."""
     agent = plan.agents[name]
@@ -209,28 +211,28 @@ def _visit(
         raise
     except Exception as error:  # noqa: BLE001 - a created agent may be impossible to make
         log_failure(_log, "the agent %s cannot be made", agent, error=error)
-        return failed_report(visit, "agent_failed", describe_error(error), attempts=0)
+        return failure_report(visit, "agent_failed", describe_error(error), attempts=0)
     if visitor is None:
-        return failed_report(
+        return failure_report(
             visit, "agent_removed", f"{agent!r} does not take part any more", attempts=0
         )
-    overrides = detached(config, agent)
+    overrides = participant_place(config, agent)
     place: RunnableConfig = {**config, "configurable": overrides}
-    this = Try(config=place, overrides=overrides, resumes=name in plan.begun)
+    this = AttemptContext(config=place, overrides=overrides, resumes=name in plan.begun)
     member = team.members.get(agent)
     grant = None if member is None else member.grant
     given: dict[str, Any] = {}
     if grant is not None:
-        given = visit["given"] = grant.given(name, visit["id"], state)
+        given = visit["given"] = grant.state_input(name, visit["id"], state)
     report = yield from visitor(visit, this)
     plan.breach = plan.breach or this.attempts.breach
     if grant is None:
         return report
-    plan.left[report["id"]] = grant.left(report, this.turn, given)
+    plan.left[report["id"]] = grant.state_update(report, this.turn, given)
     return report
 
 
-def _request(plan: Plan, name: str, state: Mapping[str, Any]) -> Visit:
+def _request(plan: RunningPlan, name: str, state: Mapping[str, Any]) -> VisitRequest:
     """Write what the participant of a task is sent: with the results that the task needs."""
     task = plan.tasks[name]
     context = task.context or ""
@@ -241,10 +243,10 @@ def _request(plan: Plan, name: str, state: Mapping[str, Any]) -> Visit:
         _results(needed),
     ]
     instruction = "\n\n".join(part for part in parts if part)
-    visit = Visit(
+    visit = VisitRequest(
         id=_handoff(plan, name),
         participant=plan.agents[name],
-        request=focused_request(state.get("brief") or (), instruction),
+        request=write_request(state.get("brief") or (), instruction),
         round=state.get("iterations") or 0,
         task=name,
     )
@@ -257,11 +259,11 @@ def _request(plan: Plan, name: str, state: Mapping[str, Any]) -> Visit:
 def _results(reports: Sequence[Report]) -> str:
     if not reports:
         return ""
-    shown = [fenced(r["participant"], r["text"], r["status"]) for r in reports]
+    shown = [fenced_report(r["participant"], r["text"], r["status"]) for r in reports]
     return render("results", reports="\n\n".join(shown))
 
 
-def _breach(stopped: Mapping[str, BaseException], owner: str) -> dict[str, Any] | None:
+def _own_exceeded_budget(stopped: Mapping[str, BaseException], owner: str) -> dict[str, Any] | None:
     """Return the facts of the budget that has stopped a visit and that this workflow sees to."""
     breaches = (e for e in stopped.values() if isinstance(e, BudgetExceededError))
     return next((e.facts() for e in breaches if e.owner == owner), None)

@@ -18,7 +18,7 @@ from langgraph.pregel import _utils
 from langgraph.types import Interrupt, StateSnapshot
 
 from asterism.effects import Call, Steps
-from asterism.fences import Fence
+from asterism.fences import WriteFence
 from asterism.runs import is_runnable
 
 find_subgraph_pregel = cast(Any, _utils).find_subgraph_pregel
@@ -42,7 +42,7 @@ def is_resuming(config: RunnableConfig) -> bool:
     return bool(_configurable(config).get(_RESUMING))
 
 
-def unreplayed(config: RunnableConfig) -> dict[str, Any]:
+def without_replay(config: RunnableConfig) -> dict[str, Any]:
     """Return the config entries that let a participant go on with what it stored last.
 
     In a fork the engine would look for what it stored before the fork by the clock, so among all
@@ -51,17 +51,17 @@ def unreplayed(config: RunnableConfig) -> dict[str, Any]:
     return {} if _configurable(config).get(_REPLAY) is None else {_REPLAY: None}
 
 
-def new_turn() -> dict[str, Any]:
+def new_turn_config() -> dict[str, Any]:
     """Return the config entries that make a participant start a turn rather than resume one."""
     return {_RESUMING: False}
 
 
-def goes_on() -> dict[str, Any]:
+def resume_turn_config() -> dict[str, Any]:
     """Return the config entries that make a participant go on with a turn that has begun."""
     return {_RESUMING: True}
 
 
-def detached(config: RunnableConfig, name: str) -> dict[str, Any]:
+def participant_place(config: RunnableConfig, name: str) -> dict[str, Any]:
     """Return the config entries that run a participant from another node, or once more.
 
     A participant's history has its name for a place. The engine would add the calling node
@@ -78,7 +78,7 @@ def place_of(config: RunnableConfig, name: str) -> str:
     return "|".join([*(part.split(":")[0] for part in above if not part.isdigit()), name])
 
 
-def open_answers(config: RunnableConfig, name: str, last: StateSnapshot) -> Steps[dict[str, Any]]:
+def stored_answers(config: RunnableConfig, name: str, last: StateSnapshot) -> Steps[dict[str, Any]]:
     """Return the config entries that leave out the answers which an attempt has used.
 
     The engine hands all answers of a resumed run to each attempt, and gives one that was used
@@ -88,7 +88,7 @@ def open_answers(config: RunnableConfig, name: str, last: StateSnapshot) -> Step
     place = place_of(config, name)
     if not answers or not has_saver(config):
         return {}
-    found = yield from _stored(config, place)
+    found = yield from _read_latest(config, place)
     writes: list[tuple[str, str, Any]] = (found and found.pending_writes) or []
     used = {task for task, channel, _ in writes if channel == _RESUME}
     gone = {
@@ -99,22 +99,22 @@ def open_answers(config: RunnableConfig, name: str, last: StateSnapshot) -> Step
     return {_ANSWERS: {key: value for key, value in answers.items() if key not in gone}}
 
 
-def left_by_earlier_turns(
+def keys_of_earlier_turns(
     config: RunnableConfig, name: str, keys: Collection[str]
 ) -> Steps[set[str]]:
     """Return those of the keys of a participant's state that its latest turn has not written.
 
     A turn begins by writing the channel of its input; what was written since has a later version.
     """
-    found = yield from _stored(config, place_of(config, name))
+    found = yield from _read_latest(config, place_of(config, name))
     versions: Mapping[str, Any] = found.checkpoint["channel_versions"] if found else {}
     began = versions.get(START)
     return {key for key in keys if began is not None and key in versions and versions[key] <= began}
 
 
-def _stored(config: RunnableConfig, place: str) -> Steps[Any]:
+def _read_latest(config: RunnableConfig, place: str) -> Steps[Any]:
     """Read the latest checkpoint at a place of the run's thread."""
-    saver = lender(config)
+    saver = parent_checkpointer(config)
     at = {"configurable": {"thread_id": _configurable(config)["thread_id"], _PLACE: place}}
     return (yield Call(saver.get_tuple, saver.aget_tuple, (at,)))
 
@@ -133,12 +133,12 @@ def at_breakpoint(config: RunnableConfig, name: str) -> GraphInterrupt:
     return GraphInterrupt([Interrupt.from_ns(value, place_of(config, name))])
 
 
-def lender(config: RunnableConfig) -> Any:
+def parent_checkpointer(config: RunnableConfig) -> Any:
     """Return the saver that a workflow inside a workflow was lent, or None."""
     return _configurable(config).get(_SAVER)
 
 
-def lent(config: RunnableConfig, saver: Any, name: str) -> RunnableConfig:
+def participant_config(config: RunnableConfig, saver: Any, name: str) -> RunnableConfig:
     """Return the config that reads what a participant stored, from that of its workflow."""
     above = _configurable(config)
     place = "|".join(filter(None, (above.get(_PLACE), name)))
@@ -146,8 +146,8 @@ def lent(config: RunnableConfig, saver: Any, name: str) -> RunnableConfig:
     return {"configurable": {**thread, _SAVER: saver, _PLACE: place}}
 
 
-def fenced_config(
-    config: RunnableConfig, overrides: Mapping[str, Any], fence: Fence
+def with_write_fence(
+    config: RunnableConfig, overrides: Mapping[str, Any], fence: WriteFence
 ) -> dict[str, Any]:
     """Return `config` and `overrides` with the saver put behind a fence."""
     saver = overrides.get(_SAVER) or _configurable(config).get(_SAVER)
@@ -158,7 +158,7 @@ def fenced_config(
     return {"config": inside, "overrides": {**overrides, **behind}}
 
 
-def unsaved() -> dict[str, Any]:
+def without_checkpointer() -> dict[str, Any]:
     """Return the config entries that let a graph inside a node run without being stored.
 
     Compiled with `checkpointer=False` it would fail under the durability `sync` of the run.

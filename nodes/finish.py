@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from asterism.compaction import Compaction
 from asterism.core.decision import FinishRun, load_decision
-from asterism.decisions import answer_fault, is_decision, read_objects, said_text
+from asterism.decisions import answer_fault, decider_text, is_decision, read_objects
 from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
@@ -22,13 +22,19 @@ from asterism.messages import clean, clean_text, with_media, words_of
 from asterism.model_input import prepare_messages
 from asterism.nodes.background import STEPS_OF_FAILURE
 from asterism.nodes.compacting import Compactor
-from asterism.nodes.context import background_of, meter_of, path_of, workflow_path
-from asterism.nodes.cutting import Write
+from asterism.nodes.context import background_of, meter_of, participant_path, workflow_path
+from asterism.nodes.cutting import PromptWriter
 from asterism.nodes.engine import has_saver
 from asterism.nodes.lifetime import note_end
 from asterism.nodes.routing import FINISH, SUPERVISOR
 from asterism.nodes.structured_output import Method, StructuredOutput
-from asterism.nodes.view import REPORT_ID, SPEAKER, conversation, essentials, label
+from asterism.nodes.view import (
+    REPORT_ID,
+    SUPERVISOR_RUN_CONFIG,
+    conversation,
+    message_label,
+    pinned_message_ids,
+)
 from asterism.prompts import load_prompt, render
 from asterism.redaction import redact
 from asterism.state import Report, WorkflowState
@@ -97,7 +103,7 @@ def create_finish_node(write: Writer) -> StepsNode:
             except BudgetExceededError as error:
                 if error.owner != workflow_path(config):
                     raise
-                answer = yield from forwarder()(state, config)
+                answer = yield from forward_last_report()(state, config)
                 end = {"status": "limit", "reason": str(error)}
             else:
                 end = end or _end_of(state, answer)
@@ -110,7 +116,7 @@ def create_finish_node(write: Writer) -> StepsNode:
             with_media(clean_text(answer.text), answer.media),
             id=None if answer.message_id in known else answer.message_id,
             name=SUPERVISOR,
-            response_metadata=label(answer=True),
+            response_metadata=message_label(answer=True),
         )
         return {
             "messages": [] if decision.recorded else [message],
@@ -131,7 +137,7 @@ def writer_of(
 ) -> Writer:
     """Make what writes the answer; without a model, the last report is handed on."""
     if finish == "forward" or model is None:
-        return forwarder()
+        return forward_last_report()
     if isinstance(finish, type):
         return structurer(model, finish, compactor, decisions)
     return synthesizer(model, instructions, compactor)
@@ -146,9 +152,11 @@ def synthesizer(
         rules = "\n\n".join(filter(None, (load_prompt("synthesize"), instructions)))
         messages = _prompt(rules, state, config, compactor)
         sent = prepare_messages(messages)
-        answer = yield Call(model.invoke, model.ainvoke, (sent, SPEAKER))
+        answer = yield Call(model.invoke, model.ainvoke, (sent, SUPERVISOR_RUN_CONFIG))
         if not words_of(answer) or is_decision(answer.text):
-            return (yield from forwarder()(state, config))  # small models imitate decisions
+            return (
+                yield from forward_last_report()(state, config)
+            )  # small models imitate decisions
         fault = answer_fault(answer)
         note = None if fault is None else fault[1]
         return Answer(text=words_of(answer), message_id=answer.id, note=note)
@@ -156,7 +164,7 @@ def synthesizer(
     return write
 
 
-def forwarder() -> Writer:
+def forward_last_report() -> Writer:
     """Hand the last report on as it was written, without a model."""
 
     def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
@@ -164,7 +172,7 @@ def forwarder() -> Writer:
         reports: Sequence[Report] = state.get("reports") or ()
         written = [report for report in reports if report["text"]]
         if not written:
-            return Answer(text=_what_there_is(state))
+            return Answer(text=_join_reports(state))
         return Answer(text=written[-1]["text"], media=written[-1].get("media") or ())
 
     return write
@@ -187,24 +195,24 @@ def structurer(
             said = AIMessage("")
             try:
                 said = yield from output.ask(messages, schema)
-                fields = filled_fields(said, schema.__name__)
+                fields = fields_in_call(said, schema.__name__)
                 filled = read_fields(schema, fields)
             except ValueError as error:
                 fault = f"{schema.__name__}: {_describe(error)}"
                 complaint = HumanMessage(f"That does not fit {fault}. Answer again.")
-                messages = [*messages, AIMessage(said_text(said) or "(nothing)"), complaint]
+                messages = [*messages, AIMessage(decider_text(said) or "(nothing)"), complaint]
             else:
                 shown = filled.model_dump_json(indent=2, by_alias=True)
                 return Answer(text=shown, fields=fields)
         return Answer(
-            text=said_text(said) or _what_there_is(state),
+            text=decider_text(said) or _join_reports(state),
             failure=redact(f"the answer does not fit {fault}"),
         )
 
     return write
 
 
-def filled_fields(said: AIMessage, name: str) -> dict[str, Any]:
+def fields_in_call(said: AIMessage, name: str) -> dict[str, Any]:
     """Return what a model has filled in, as it stands in its message.
 
     Raises:
@@ -235,21 +243,21 @@ def _prompt(
     messages, first = state["messages"], SystemMessage(rules)
     if compactor is None:
         return [first, *conversation(messages, decisions=False)]
-    pinned = essentials(messages) | {
+    pinned = pinned_message_ids(messages) | {
         f"{REPORT_ID}{report['id']}" for report in state.get("reports") or ()
     }
     lengths = (None, DIGEST_TOKENS, DIGEST_TOKENS // 8)
-    return compactor.once(
+    return compactor.fit_without_storing(
         messages,
         cast(Compaction | None, state.get("compaction")),
         config,
-        path=path_of(config, FINISH),
+        path=participant_path(config, FINISH),
         writes=[_writing(first, tokens) for tokens in lengths],
         pinned=pinned,
     )
 
 
-def _writing(first: AnyMessage, tokens: int | None) -> Write:
+def _writing(first: AnyMessage, tokens: int | None) -> PromptWriter:
     def write(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
         shown = conversation(messages, digest_tokens=tokens, reading=False, decisions=False)
         return [first, *shown]
@@ -276,26 +284,26 @@ def _end_of(state: WorkflowState, answer: Answer) -> dict[str, str]:
     reports: Sequence[Report] = state.get("reports") or ()
     tried = [report for report in reports if report["status"] != "skipped"] or reports
     latest = {report["participant"]: report for report in tried}
-    lost = [r for r in latest.values() if r["status"] != "ok" and "to" not in _made_up(r)]
+    lost = [r for r in latest.values() if r["status"] != "ok" and "to" not in _is_made_up(r)]
     if not lost:
         return {}
     settled = ("ok", "limit")
-    asked = any(_made_up(report).get("action") == "ask_person" for report in reports)
+    asked = any(_is_made_up(report).get("action") == "ask_person" for report in reports)
     if asked or any(report["status"] in settled for report in reports):
-        return {"reason": f"{COMPLETE}; not all could do their part: {told_failures(lost)}"}
-    return {"status": "failed", "reason": f"nobody could do it: {told_failures(lost)}"}
+        return {"reason": f"{COMPLETE}; not all could do their part: {failure_texts(lost)}"}
+    return {"status": "failed", "reason": f"nobody could do it: {failure_texts(lost)}"}
 
 
-def _made_up(report: Report) -> Mapping[str, str]:
+def _is_made_up(report: Report) -> Mapping[str, str]:
     return report.get("compensation") or {}
 
 
-def told_failures(reports: Iterable[Report]) -> str:
+def failure_texts(reports: Iterable[Report]) -> str:
     """Say who has failed, and why."""
     return "; ".join(f"{r['participant']}: {r.get('error', r['status'])}" for r in reports)
 
 
-def _what_there_is(state: WorkflowState) -> str:
+def _join_reports(state: WorkflowState) -> str:
     """Put the reports together where nobody wrote an answer."""
     reports = cast(Sequence[Report], state.get("reports") or ())
     parts = [

@@ -11,7 +11,7 @@ from asterism.model_input import without_reasoning
 from asterism.nodes.reports import report_message
 from asterism.state import Report
 
-Shows = Callable[[Report, Sequence[BaseMessage]], Sequence[BaseMessage]]
+HistoryWriter = Callable[[Report, Sequence[BaseMessage]], Sequence[BaseMessage]]
 """Makes the messages of the workflow's history of a report and the messages of the visit."""
 
 
@@ -21,12 +21,12 @@ class Grant:
 
     keys: tuple[str, ...] = ()
     """Further keys of the workflow's state that it is given, and may change."""
-    shows: Shows
+    shows: HistoryWriter
     """How its visits stand in the workflow's history."""
     speaker: str = ""
     """The name of its own messages in that history."""
 
-    def given(self, name: str, handoff: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    def state_input(self, name: str, handoff: str, state: Mapping[str, Any]) -> dict[str, Any]:
         """Return what it is sent, given the workflow's state.
 
         Args:
@@ -45,7 +45,7 @@ class Grant:
             message.id = message.id or f"{handoff}-{place}"
         return {**found, **inputs, "messages": messages}
 
-    def left(
+    def state_update(
         self, report: Report, turn: Mapping[str, Any], given: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return what a visit leaves in the workflow's state besides its report.

@@ -18,7 +18,7 @@ def fingerprint(request: str, text: str) -> str:
     return hashlib.blake2b(words.encode(), digest_size=8).hexdigest()
 
 
-def stalled(reports: Sequence[Report]) -> Report | None:
+def find_stall(reports: Sequence[Report]) -> Report | None:
     """Return the last report where it says for the third time what was said before."""
     if not reports:
         return None
@@ -32,7 +32,7 @@ def stalled(reports: Sequence[Report]) -> Report | None:
     return last if len(same) >= STALL_LIMIT else None
 
 
-def stall_complaint(report: Report) -> str:
+def stall_feedback(report: Report) -> str:
     """Say to a decider what stands still."""
     return (
         f"{report['participant']} has given the same answer to the same instruction "
@@ -41,13 +41,13 @@ def stall_complaint(report: Report) -> str:
     )
 
 
-def missing(required: Collection[str], reports: Sequence[Report]) -> list[str]:
+def missing_participants(required: Collection[str], reports: Sequence[Report]) -> list[str]:
     """Return those who are required and have not answered, in their order."""
     answered = {report["participant"] for report in reports if report["status"] == "ok"}
     return [name for name in required if name not in answered]
 
 
-def missing_complaint(names: Sequence[str]) -> str:
+def missing_feedback(names: Sequence[str]) -> str:
     """Say to a decider why it cannot finish yet."""
     return (
         f"the request cannot be finished: {', '.join(names)} must answer first. Send them to work."

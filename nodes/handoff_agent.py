@@ -20,14 +20,14 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, Send
 from typing_extensions import TypedDict
 
-from asterism.effects import Call, Steps, StepsNode, both_ways
+from asterism.effects import Call, Steps, StepsNode, sync_async_pair
 from asterism.model_input import prepare_messages, without_reasoning
 from asterism.plain import as_dict, as_list
 from asterism.runs import Graph
 
 AGENT, TOOLS, BEFORE, AFTER = "agent", "tools", "pre_model_hook", "post_model_hook"
 
-Prompt = str | SystemMessage | Callable[..., Any] | Runnable[Any, Any]
+HandoffPrompt = str | SystemMessage | Callable[..., Any] | Runnable[Any, Any]
 """Words for the supervisor, or what makes its whole prompt of its state."""
 
 
@@ -56,21 +56,21 @@ class ThinkingState(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thinking:
+class HandoffAgentConfig:
     """What a supervisor's graph is made of."""
 
     name: str
     model: Runnable[Any, AIMessage]
     """Its model, with the tools bound."""
     tools: ToolNode
-    prompt: Prompt | None = None
+    prompt: HandoffPrompt | None = None
     before: Any = None
     """A node before each call of the model."""
     after: Any = None
     """A node after each."""
 
 
-def create_handoff_agent(made_of: Thinking, schema: type[Any] = ThinkingState) -> Graph:
+def create_handoff_agent(made_of: HandoffAgentConfig, schema: type[Any] = ThinkingState) -> Graph:
     """Create the graph of a supervisor that hands over by tool calls.
 
     It ends when the model calls no tool, or when tools have sent commands to the parent graph;
@@ -114,7 +114,7 @@ def open_calls(messages: Sequence[BaseMessage]) -> list[str]:
     return [call["id"] or "" for call in calls if call["id"] not in done]
 
 
-def _model_node(made_of: Thinking) -> StepsNode:
+def _model_node(made_of: HandoffAgentConfig) -> StepsNode:
     prompt, model = made_of.prompt, made_of.model
     rules = [SystemMessage(prompt)] if isinstance(prompt, str) else [prompt]
 
@@ -124,7 +124,7 @@ def _model_node(made_of: Thinking) -> StepsNode:
         if isinstance(prompt, str | SystemMessage):
             sent = [*rules, *messages]
         elif prompt is not None:
-            sent = yield Call(*both_ways(prompt), ({**state, "messages": messages},))
+            sent = yield Call(*sync_async_pair(prompt), ({**state, "messages": messages},))
         if isinstance(sent, list):
             spoken = without_reasoning(cast(list[BaseMessage], sent), made_of.name)
             sent = prepare_messages(spoken)

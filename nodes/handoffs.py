@@ -19,12 +19,12 @@ from langgraph.graph import END
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from asterism.decisions import AnswerDecision, SupervisorDecision
-from asterism.effects import Call, Steps, arun, run
-from asterism.nodes.engine import has_saver, unsaved
+from asterism.effects import Call, Steps, arun_steps, run_steps
+from asterism.nodes.engine import has_saver, without_checkpointer
 from asterism.nodes.handoff_agent import Handoff, ThinkingState
-from asterism.nodes.protocol import Told
+from asterism.nodes.protocol import SelfRecordedDecision
 from asterism.nodes.structuring import Structurer
-from asterism.nodes.view import SPEAKER, SupervisorView, facts_of
+from asterism.nodes.view import SUPERVISOR_RUN_CONFIG, SupervisorView, message_facts
 from asterism.plain import plain_facts
 from asterism.runs import Graph
 from asterism.tasks import SubAgentTask
@@ -72,23 +72,23 @@ class HandoffDecider:
         self._may_wait = may_wait
         self._structure = structure
 
-    def decide(self, view: SupervisorView) -> Told:
+    def decide(self, view: SupervisorView) -> SelfRecordedDecision:
         """Let the supervisor think until it hands over or answers."""
-        return run(self._decide(view))
+        return run_steps(self._decide(view))
 
-    async def adecide(self, view: SupervisorView) -> Told:
+    async def adecide(self, view: SupervisorView) -> SelfRecordedDecision:
         """Let the supervisor think until it hands over or answers."""
-        return await arun(self._decide(view))
+        return await arun_steps(self._decide(view))
 
-    def _decide(self, view: SupervisorView) -> Steps[Told]:
-        known = [message for message in view.messages if "withdrawn" not in facts_of(message)]
+    def _decide(self, view: SupervisorView) -> Steps[SelfRecordedDecision]:
+        known = [message for message in view.messages if "withdrawn" not in message_facts(message)]
         complaints = [
             HumanMessage(f"This cannot be followed: {fault}", id=f"{_COMPLAINT}{place}")
             for place, (_, fault) in enumerate(view.complaints)
         ]
         given = {key: view.state[key] for key in self._keys if key in view.state}
         given["messages"] = [*known, *complaints]
-        ended: dict[str, Any] = yield self._asked(given)
+        ended: dict[str, Any] = yield self._call_graph(given)
         handoffs: list[Handoff] = ended.get("handoffs") or []
         thought: list[BaseMessage] = ended["messages"]
         messages = [m for m in thought if not (m.id or "").startswith(_COMPLAINT)]
@@ -100,18 +100,18 @@ class HandoffDecider:
         decision, inputs = _decision(targets)
         if not targets:
             decision = yield from self._answer(new, bool(handoffs))
-        return Told(
+        return SelfRecordedDecision(
             decision=decision,
             messages=_changes(view.messages, new),
             inputs=inputs,
             update={k: v for k, v in update.items() if v != view.state.get(k)},
         )
 
-    def _asked(self, given: Mapping[str, Any]) -> Call:
+    def _call_graph(self, given: Mapping[str, Any]) -> Call:
         """Make the call of its graph. It is stored once, and only where it may wait for people."""
-        config, kwargs = SPEAKER, cast(dict[str, Any] | None, None)
+        config, kwargs = SUPERVISOR_RUN_CONFIG, cast(dict[str, Any] | None, None)
         if not self._may_wait:
-            config = {**SPEAKER, "configurable": unsaved()}
+            config = {**SUPERVISOR_RUN_CONFIG, "configurable": without_checkpointer()}
         elif has_saver(get_config()):
             kwargs = {"durability": "exit"}
         return Call(self._agent.invoke, self._agent.ainvoke, (given, config), kwargs)
@@ -159,7 +159,12 @@ def whole_round(messages: list[BaseMessage], handoffs: Sequence[Handoff]) -> lis
     known = {message.id for message in messages}
     sent = [
         *(message for handoff in handoffs for message in handoff["messages"]),
-        *(m for handoff in handoffs for _, own in handoff["goto"] for m in _continued(own, known)),
+        *(
+            m
+            for handoff in handoffs
+            for _, own in handoff["goto"]
+            for m in _messages_to_continue(own, known)
+        ),
     ]
     new = {message.id or f"new-{place}": message for place, message in enumerate(sent)}
     added = [message for message in new.values() if message.id is None or message.id not in known]
@@ -174,7 +179,9 @@ def whole_round(messages: list[BaseMessage], handoffs: Sequence[Handoff]) -> lis
     return [*messages[:place], *shown, *messages[place + 1 :], *added]
 
 
-def _continued(own: Mapping[str, Any] | None, known: set[str | None]) -> list[BaseMessage]:
+def _messages_to_continue(
+    own: Mapping[str, Any] | None, known: set[str | None]
+) -> list[BaseMessage]:
     """Return the messages of an agent's own state, where it is the history and goes on with it."""
     sent = convert_to_messages((own or {}).get("messages") or ())
     return sent if sent and sent[0].id in known else []
@@ -237,7 +244,7 @@ def _words(call: ToolCall | None) -> str:
 
 def _changes(before: Sequence[BaseMessage], after: Sequence[BaseMessage]) -> list[BaseMessage]:
     """Return what turns one history into another."""
-    old = {message.id: message for message in before if "withdrawn" not in facts_of(message)}
+    old = {message.id: message for message in before if "withdrawn" not in message_facts(message)}
     if not old.keys() <= {message.id for message in after}:
         return [RemoveMessage(REMOVE_ALL_MESSAGES), *after]
     return [message for message in after if message.id is None or old.get(message.id) != message]

@@ -21,7 +21,7 @@ from asterism.effects import Steps, StepsNode
 from asterism.messages import clean_text
 from asterism.nodes.context import meter_of
 from asterism.nodes.routing import HUMAN
-from asterism.nodes.view import facts_of
+from asterism.nodes.view import message_facts
 from asterism.state import WorkflowState
 
 CONVERSATION_LENGTH = 20
@@ -56,7 +56,7 @@ def create_human_node() -> StepsNode:
                 "request": "\n\n".join(state.get("brief") or ()),
                 "reported": [report["participant"] for report in state.get("reports") or ()],
             },
-            conversation=[_shown(m) for m in state["messages"][-CONVERSATION_LENGTH:]],
+            conversation=[_message_summary(m) for m in state["messages"][-CONVERSATION_LENGTH:]],
         )
         answer = clean_text(interrupt(request.model_dump(), response_schema=_ANSWER))
         return {
@@ -94,7 +94,7 @@ def _raise_limit(
     }
 
 
-def _shown(message: AnyMessage) -> dict[str, str]:
+def _message_summary(message: AnyMessage) -> dict[str, str]:
     role = "user" if message.type == "human" else "assistant"
-    name = message.name or ("supervisor" if facts_of(message) else role)
+    name = message.name or ("supervisor" if message_facts(message) else role)
     return {"role": role, "name": name, "content": message.text}

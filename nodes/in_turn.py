@@ -4,7 +4,7 @@ from asterism.decisions import AnswerDecision, SupervisorDecision
 from asterism.nodes.view import SupervisorView
 
 
-def in_turn(view: SupervisorView) -> SupervisorDecision:
+def sequential_decider(view: SupervisorView) -> SupervisorDecision:
     """Send the next participant to work, or answer with what all have reported.
 
     Each is sent the request as it was written. Where one fails, those after it do not work,

@@ -13,7 +13,7 @@ from asterism.budgets import Budget
 from asterism.context import ContextManager, context_fault
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.chains import chain_fault
-from asterism.nodes.remote import where
+from asterism.nodes.remote import server_and_graph
 from asterism.nodes.service import Service
 from asterism.personality import Personality
 from asterism.remembering.longterm import LongTermMemory
@@ -62,7 +62,7 @@ class Participant:
     """Takes back what a report tells of, where a `Compensation` says `UndoAll`."""
 
 
-def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
+def find_participant_fault(thing: object, default_model: ModelLike | None) -> str | None:
     """Say why `thing` cannot be a participant, or return None."""
     if isinstance(thing, Participant):
         own = thing.tools or thing.prompt or thing.personality or thing.model is not None
@@ -74,7 +74,7 @@ def fault_of(thing: object, default_model: ModelLike | None) -> str | None:
             return fault
         if thing.runs is None and thing.model is None and default_model is None:
             return "has no model, and the workflow has none either; give one of them a model"
-        return None if thing.runs is None else fault_of(thing.runs, default_model)
+        return None if thing.runs is None else find_participant_fault(thing.runs, default_model)
     if is_graph(thing):
         return _graph_fault(thing)
     if isinstance(thing, RemoteGraph):
@@ -169,7 +169,7 @@ def service_of(thing: object, default_model: ModelLike | None) -> str | None:
     if isinstance(runs, Service):
         return runs.origin
     if isinstance(runs, RemoteGraph):
-        return where(runs)
+        return server_and_graph(runs)
     if not isinstance(thing, Participant) or thing.runs is not None:
         return None
     model: Any = resolve_model(cast(ModelLike, thing.model or default_model))
@@ -199,7 +199,7 @@ def describe(thing: object) -> str | None:
     return _first_line(getattr(thing, "__doc__", None))
 
 
-def described(name: str, thing: object) -> str:
+def describe_or_warn(name: str, thing: object) -> str:
     """Describe a participant, and warn where there is nothing to go by."""
     found = describe(thing)
     if found is None:

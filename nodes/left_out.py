@@ -6,15 +6,15 @@ from collections.abc import Collection, Sequence
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, SystemMessage
 
 from asterism.compaction import Compaction, parts
-from asterism.nodes.view import facts_of
+from asterism.nodes.view import message_facts
 from asterism.prompts import render
-from asterism.quoting import escaped, fenced
+from asterism.quoting import escape, fence
 
 LISTED = 10
 """How many participants are named whose reports are left out."""
 
 
-def shown(
+def compacted_prompt(
     messages: Sequence[AnyMessage], compaction: Compaction | None, also: Collection[str] = ()
 ) -> list[AnyMessage]:
     """Return what is sent of a history: rules, a note on what is left out, and what stays.
@@ -34,16 +34,16 @@ def shown(
 
 def _note(gone: Sequence[BaseMessage], compaction: Compaction) -> HumanMessage:
     """Say what is left out; it is the first message that is not a rule."""
-    reports = Counter(m.name or "somebody" for m in gone if "report" in facts_of(m))
+    reports = Counter(m.name or "somebody" for m in gone if "report" in message_facts(m))
     named = [f"{name} ({times})" if times > 1 else name for name, times in reports.items()]
     more = f" and {len(named) - LISTED} others" if len(named) > LISTED else ""
     whose = f", among them reports of {', '.join(named[:LISTED])}{more}" if named else ""
     text = render("left_out", count=str(len(gone)), reports=whose)
     if compaction["summary"]:
-        text = render("earlier", left_out=text, summary=fenced_summary(compaction["summary"]))
+        text = render("earlier", left_out=text, summary=fence_summary(compaction["summary"]))
     return HumanMessage(text, id=f"earlier-{compaction['upto']}")
 
 
-def fenced_summary(summary: str) -> str:
+def fence_summary(summary: str) -> str:
     """Put a summary between fences, and keep it from posing as a report."""
-    return fenced("summary", escaped(summary, "report"))
+    return fence("summary", escape(summary, "report"))

@@ -8,17 +8,17 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp, GraphDrained
 
-from asterism.events import BUS, Line, WorkflowEventType, tell
+from asterism.events import BUS, EventScope, WorkflowEventType, emit
 from asterism.messages import clean_text
-from asterism.nodes.background import Background
+from asterism.nodes.background import RunContext
 from asterism.nodes.context import BACKGROUND
 from asterism.plain import as_dict
 from asterism.redaction import describe_error
 
-RESTS = "it waits for a person, or rests at a breakpoint"
+WAITING_REASON = "it waits for a person, or rests at a breakpoint"
 
 
-class Lifetime:
+class RunEvents:
     """Tells the event bus of a run when it begins and how it ends: `with Lifetime(...):`.
 
     Args:
@@ -32,13 +32,13 @@ class Lifetime:
     def __init__(
         self,
         config: RunnableConfig,
-        background: Background,
+        background: RunContext,
         *,
         name: str,
         given: object,
         versions: Callable[[], Mapping[str, str]],
     ) -> None:
-        line: Line | None = as_dict(config.get("configurable")).get(BUS)
+        line: EventScope | None = as_dict(config.get("configurable")).get(BUS)
         self._own = line is not None and line.owner is background
         self._config = config
         self._background = background
@@ -48,7 +48,7 @@ class Lifetime:
 
     def __enter__(self) -> None:
         if self._own:
-            tell(
+            emit(
                 self._config,
                 WorkflowEventType.RUN_STARTED,
                 workflow=self._name,
@@ -58,7 +58,7 @@ class Lifetime:
             )
         for request, said in as_dict(getattr(self._given, "resume", None)).items():
             answer = said if isinstance(said, str) and said else None
-            tell(self._config, WorkflowEventType.ANSWERED, request=request, answer=answer)
+            emit(self._config, WorkflowEventType.ANSWERED, request=request, answer=answer)
 
     def __exit__(
         self,
@@ -67,18 +67,18 @@ class Lifetime:
         trace: TracebackType | None,
     ) -> None:
         if self._own:
-            end = how_it_ended(error, self._background.end)
-            tell(self._config, WorkflowEventType.RUN_ENDED, **end)
+            end = run_end_event(error, self._background.end)
+            emit(self._config, WorkflowEventType.RUN_ENDED, **end)
 
 
 def note_end(config: RunnableConfig, end: Mapping[str, str]) -> None:
     """Note the status and the reason that the last node of a workflow writes."""
-    background: Background | None = as_dict(config.get("configurable")).get(BACKGROUND)
+    background: RunContext | None = as_dict(config.get("configurable")).get(BACKGROUND)
     if background is not None:
         background.end = end
 
 
-def how_it_ended(error: BaseException | None, end: Mapping[str, str] | None) -> dict[str, Any]:
+def run_end_event(error: BaseException | None, end: Mapping[str, str] | None) -> dict[str, Any]:
     """Say how a run ended.
 
     Args:
@@ -88,7 +88,7 @@ def how_it_ended(error: BaseException | None, end: Mapping[str, str] | None) -> 
     if isinstance(error, GraphDrained):
         return {"status": "waiting", "reason": f"it was asked to stop: {error.reason}"}
     if isinstance(error, GraphBubbleUp):
-        return {"status": "waiting", "reason": RESTS}
+        return {"status": "waiting", "reason": WAITING_REASON}
     if isinstance(error, Exception):
         kind = type(error).__name__
         return {"status": "failed", "reason": clean_text(describe_error(error)), "kind": kind}
@@ -96,7 +96,7 @@ def how_it_ended(error: BaseException | None, end: Mapping[str, str] | None) -> 
         return dict(end)
     if error is not None:
         return {"status": "cancelled", "reason": f"it was stopped: {type(error).__name__}"}
-    return {"status": "waiting", "reason": RESTS}
+    return {"status": "waiting", "reason": WAITING_REASON}
 
 
 def _request(messages: Sequence[BaseMessage]) -> str:

@@ -16,7 +16,7 @@ from asterism.effects import Call, Steps, StepsNode
 from asterism.messages import fold_history
 from asterism.model_input import prepare_messages
 from asterism.models import ModelLike, resolve_model
-from asterism.nodes.answers import answered, as_messages
+from asterism.nodes.answers import as_messages, with_unique_ids
 from asterism.nodes.chains import ways_to_ask
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import workflow_path
@@ -37,7 +37,7 @@ from asterism.runs import Graph, is_graph
 from asterism.state import SNAPSHOT_FREQUENCY, HistoryChannel
 
 
-class LocalState(TypedDict):
+class ParticipantState(TypedDict):
     """What a participant without a graph of its own remembers."""
 
     messages: Annotated[
@@ -45,7 +45,7 @@ class LocalState(TypedDict):
     ]
 
 
-class BoundedState(LocalState):
+class BoundedState(ParticipantState):
     """What it remembers where its prompts are kept short."""
 
     compaction: NotRequired[dict[str, Any] | None]
@@ -73,7 +73,7 @@ def participant_graph(
         compactor = Compactor(context, model)
         return _history_graph(name, ways_to_ask(thing.runs), compactor)
     if is_graph(thing):
-        return _with_memory(thing)
+        return _with_checkpointed_history(thing)
     if isinstance(thing, Service):
         return create_service_graph(name, thing)
     if isinstance(thing, RemoteGraph):
@@ -81,7 +81,7 @@ def participant_graph(
     return _history_graph(name, ways_to_ask(thing))
 
 
-def _with_memory(graph: Graph) -> Graph:
+def _with_checkpointed_history(graph: Graph) -> Graph:
     """Give a graph a history of its own, stored as what is new in each checkpoint."""
     given = cast(dict[str, Any], graph.channels)
     channels: dict[str, Any] = {
@@ -119,7 +119,7 @@ def _model_graph(
             *_middleware(second, context, max_steps),
             prompt_middleware(model),
         ]
-        return _with_memory(
+        return _with_checkpointed_history(
             create(
                 model,
                 [callable_in_sync(tool) for tool in spec.tools],
@@ -189,9 +189,9 @@ def _history_graph(
             if compaction is not None:
                 update["compaction"] = compaction
         reply = yield Call(*ask, (messages,))
-        return {"messages": answered(as_messages(reply), before), **update}
+        return {"messages": with_unique_ids(as_messages(reply), before), **update}
 
-    builder = StateGraph(LocalState if compactor is None else BoundedState)
+    builder = StateGraph(ParticipantState if compactor is None else BoundedState)
     builder.add_node("respond", StepsNode(respond, name="respond"))
     builder.add_edge(START, "respond")
     builder.add_edge("respond", END)

@@ -10,20 +10,22 @@ from langchain_core.runnables import RunnableConfig
 from asterism.compaction import Compaction
 from asterism.effects import Steps
 from asterism.nodes.compacting import Compactor
-from asterism.nodes.context import path_of
+from asterism.nodes.context import participant_path
 from asterism.nodes.protocol import AnyDecider
 from asterism.nodes.routing import SUPERVISOR
 from asterism.nodes.team import Team
-from asterism.nodes.view import SupervisorView, conversation, essentials
+from asterism.nodes.view import SupervisorView, conversation, pinned_message_ids
 
-Seen = tuple[SupervisorView, Compaction | None]
+ViewAndCompaction = tuple[SupervisorView, Compaction | None]
 """What a decider is shown, and what stands for the rest if that is new."""
 
-Look = Callable[[Mapping[str, Any], RunnableConfig], Steps[Seen]]
+ViewBuilder = Callable[[Mapping[str, Any], RunnableConfig], Steps[ViewAndCompaction]]
 """Looks at the state for a decider."""
 
 
-def looking(decider: AnyDecider, team: Team, compactor: Compactor | None) -> Look:
+def create_view_builder(
+    decider: AnyDecider, team: Team, compactor: Compactor | None
+) -> ViewBuilder:
     """Make what shows a decider the state.
 
     Args:
@@ -33,7 +35,7 @@ def looking(decider: AnyDecider, team: Team, compactor: Compactor | None) -> Loo
     """
     prompt: Any = getattr(decider, "prompt", None)
 
-    def look(state: Mapping[str, Any], config: RunnableConfig) -> Steps[Seen]:
+    def look(state: Mapping[str, Any], config: RunnableConfig) -> Steps[ViewAndCompaction]:
         view = _view(state, team)
         if compactor is None:
             return view, None
@@ -45,9 +47,9 @@ def looking(decider: AnyDecider, team: Team, compactor: Compactor | None) -> Loo
             cast(Sequence[AnyMessage], view.messages),
             state.get("compaction"),
             config,
-            path=path_of(config, SUPERVISOR),
+            path=participant_path(config, SUPERVISOR),
             write=write,
-            pinned=essentials,
+            pinned=pinned_message_ids,
         )
         return replace(view, messages=messages), compaction
 

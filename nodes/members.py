@@ -19,9 +19,9 @@ from asterism.nodes.kinds import (
     service_of,
 )
 from asterism.nodes.local import participant_graph
-from asterism.nodes.outputs import collects_leanly, output_keys
+from asterism.nodes.outputs import output_keys, supports_v2_stream
 from asterism.remembering.longterm import LongTermMemory
-from asterism.resilience import Policy, together
+from asterism.resilience import Policy, merge_policies
 from asterism.runs import Graph, needs_async
 
 STRUCTURED = "structured_response"
@@ -29,7 +29,7 @@ STRUCTURED = "structured_response"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class ParticipantRuntime:
     """A participant as its workflow runs it."""
 
     name: str
@@ -72,7 +72,7 @@ class Member:
     def __post_init__(self) -> None:
         """Note what its graph is."""
         object.__setattr__(self, "is_workflow", "reports" in self.graph.channels)
-        object.__setattr__(self, "collects_leanly", collects_leanly(self.graph))
+        object.__setattr__(self, "collects_leanly", supports_v2_stream(self.graph))
         object.__setattr__(self, "needs_async", needs_async(self.graph))
         outputs = output_keys(self.graph)
         object.__setattr__(self, "has_messages", "messages" in outputs)
@@ -97,7 +97,7 @@ class Member:
         return self.max_steps * max(2, len(nodes)) + ("tools" not in nodes)
 
 
-def create_member(
+def create_participant_runtime(
     name: str,
     thing: object,
     default_model: ModelLike | None,
@@ -105,7 +105,7 @@ def create_member(
     task_budget: Budget | None = None,
     recalls: LongTermMemory | None = None,
     max_steps: int = MAX_STEPS,
-) -> Member:
+) -> ParticipantRuntime:
     """Make a member of a team of anything that may be a participant.
 
     Args:
@@ -120,14 +120,14 @@ def create_member(
     spec = thing if isinstance(thing, Participant) else Participant()
     steps = max_steps_of(thing, max_steps)
     graph = participant_graph(name, thing, default_model, steps)
-    return Member(
+    return ParticipantRuntime(
         name=name,
         graph=graph,
         stores_steps=_has_steps(graph, spec.runs if thing is spec else thing),
         max_steps=steps,
         counts_calls=bool(spec.tools),
         description=public_description(thing),
-        policies=together(policies, spec.policies),
+        policies=merge_policies(policies, spec.policies),
         service=service_of(thing, default_model) or name,
         undo=spec.undo,
         budget=spec.budget,

@@ -11,7 +11,7 @@ from asterism.runs import Graph
 INTERRUPT = "__interrupt__"
 
 
-def lean(asked: Mapping[str, Any]) -> dict[str, Any]:
+def invoke_options(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call of `invoke` by which the engine has the least to collect.
 
     LangGraph collects the updates of all steps to find the questions in them. In the second
@@ -20,7 +20,7 @@ def lean(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {**asked, "version": "v2"} if _wants_state(asked) else dict(asked)
 
 
-def as_asked(found: Any, asked: Mapping[str, Any]) -> Any:
+def collect_output(found: Any, asked: Mapping[str, Any]) -> Any:
     """Return what came of `lean(asked)` as `asked` wants it."""
     if not _wants_state(asked) or not isinstance(found, GraphOutput):
         return found
@@ -33,7 +33,7 @@ def _wants_state(asked: Mapping[str, Any]) -> bool:
     return not asked.keys() & {"version", "stream_mode", "subgraphs", "output_keys"}
 
 
-def collects_leanly(graph: Graph) -> bool:
+def supports_v2_stream(graph: Graph) -> bool:
     """Whether `lean` may be asked of a graph: it is LangGraph's own, and its state plain values."""
     own = all(getattr(type(graph), way) is getattr(Pregel, way) for way in ("invoke", "ainvoke"))
     return own and getattr(graph, "_output_mapper", None) is None

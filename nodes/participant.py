@@ -7,26 +7,26 @@ from langchain_core.runnables import RunnableConfig
 from asterism.effects import Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.nodes.context import workflow_path
-from asterism.nodes.members import Member
-from asterism.nodes.policies import Try
+from asterism.nodes.members import ParticipantRuntime
+from asterism.nodes.policies import AttemptContext
 from asterism.nodes.reports import report_message
 from asterism.nodes.routing import visit_in
 from asterism.nodes.visits import create_visitor
-from asterism.state import Visit
+from asterism.state import VisitRequest
 
 
-def create_participant_node(member: Member) -> StepsNode:
+def create_participant_node(member: ParticipantRuntime) -> StepsNode:
     """Create the node that visits a participant."""
     visitor = create_visitor(member)
 
     def visit(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
         # A thread of an older version may wait for a visit that it was sent.
         sent = member.grant is None and "participant" in state
-        visit = cast(Visit, state) if sent else visit_in(state, member.name)
+        visit = cast(VisitRequest, state) if sent else visit_in(state, member.name)
         given: dict[str, Any] = {}
         if member.grant is not None:
-            given = visit["given"] = member.grant.given(member.name, visit["id"], state)
-        this = Try(config=config, resumes=visit.get("resumes", False))
+            given = visit["given"] = member.grant.state_input(member.name, visit["id"], state)
+        this = AttemptContext(config=config, resumes=visit.get("resumes", False))
         try:
             report = yield from visitor(visit, this)
         except BudgetExceededError as error:
@@ -38,6 +38,6 @@ def create_participant_node(member: Member) -> StepsNode:
             update["breach"] = this.attempts.breach
         if member.grant is None:
             return {**update, "messages": [report_message(report)]}
-        return {**update, **member.grant.left(report, this.turn, given)}
+        return {**update, **member.grant.state_update(report, this.turn, given)}
 
     return StepsNode(visit, name=member.name, graphs=(member.graph,))

@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field
 from asterism.agents import DELEGATE, PLAN_AND_CREATE
 from asterism.decisions import check_call_names, is_whole, read_objects, reports_wanted
 from asterism.digests import DIGEST_TOKENS
-from asterism.effects import Steps, arun, run
+from asterism.effects import Steps, arun_steps, run_steps
 from asterism.nodes.deciders import describe_participants
-from asterism.nodes.protocol import Said
+from asterism.nodes.protocol import DeciderOutput
 from asterism.nodes.structured_output import (
     Method,
     StructuredOutput,
@@ -21,7 +21,7 @@ from asterism.nodes.structured_output import (
     call_model,
     with_cache_mark,
 )
-from asterism.nodes.view import Renderer, SupervisorView, asides
+from asterism.nodes.view import Renderer, SupervisorView, one_time_notes
 from asterism.prompts import render
 from asterism.schemas import Schema, decision_schema, team_schema
 
@@ -78,15 +78,15 @@ class PlanningDecider:
         self._renderer = Renderer(digest_tokens=DIGEST_TOKENS)
         self._bound: dict[tuple[str, ...], Runnable[Any, AIMessage]] = {}
 
-    def decide(self, view: SupervisorView) -> Said:
+    def decide(self, view: SupervisorView) -> DeciderOutput:
         """Ask the main agent."""
-        return run(self._decide(view))
+        return run_steps(self._decide(view))
 
-    async def adecide(self, view: SupervisorView) -> Said:
+    async def adecide(self, view: SupervisorView) -> DeciderOutput:
         """Ask the main agent."""
-        return await arun(self._decide(view))
+        return await arun_steps(self._decide(view))
 
-    def _decide(self, view: SupervisorView) -> Steps[Said]:
+    def _decide(self, view: SupervisorView) -> Steps[DeciderOutput]:
         if self._way == "structured":
             return (yield from self._output.ask(self._messages(view), self._schema(view)))
         names = tuple(view.participants)
@@ -110,7 +110,7 @@ class PlanningDecider:
                 return said
             designed = yield from self._design(plans, view, self._designer, self._tools)
             plans = [designed, *(plan for plan in plans if "objective" not in plan)]
-        return joined(plans)
+        return merge_plan_calls(plans)
 
     def prompt(self, view: SupervisorView) -> list[AnyMessage]:
         """Write what the main agent is sent: the rules, the conversation, what was said to it."""
@@ -133,7 +133,7 @@ class PlanningDecider:
         while "\n\n\n" in system:
             system = system.replace("\n\n\n", "\n\n")
         shown = self._renderer.render(view.messages)
-        return [SystemMessage(system), *shown, *asides(view, self._schema(view))]
+        return [SystemMessage(system), *shown, *one_time_notes(view, self._schema(view))]
 
     def _schema(self, view: SupervisorView) -> Schema:
         return decision_schema(tuple(view.participants), self._tools, answers=True, reads=True)
@@ -167,7 +167,7 @@ class PlanningDecider:
         return read_objects(said, str(schema["title"]))[-1]
 
 
-def joined(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def merge_plan_calls(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Join several calls of the planning tools into one plan."""
     plan: dict[str, Any] = {"tasks": [], "subagents": []}
     for call in calls:

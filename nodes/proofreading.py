@@ -46,7 +46,7 @@ def reading_time(text: str) -> str:
 def proofread(text: str) -> str:
     """Finds doubled words, long sentences and brackets that do not match, each with its line."""
     starts = list(accumulate(map(len, text.splitlines(keepends=True)), initial=0))
-    found = {*_doubled(text), *_long(text), *_unmatched(text)}
+    found = {*_find_doubled_words(text), *_long(text), *_find_unmatched_brackets(text)}
     faults = [(bisect(starts[:-1] or [0], place), fault) for place, fault in sorted(found)]
     if not faults:
         return "Nothing found."
@@ -63,7 +63,7 @@ def _minutes(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
-def _doubled(text: str) -> Iterator[tuple[int, str]]:
+def _find_doubled_words(text: str) -> Iterator[tuple[int, str]]:
     words = list(_WORD.finditer(text))
     for one, other in pairwise(words):
         if one[0].casefold() == other[0].casefold() and text[one.end() : other.start()].isspace():
@@ -81,7 +81,7 @@ def _long(text: str) -> Iterator[tuple[int, str]]:
         place += len(sentence)
 
 
-def _unmatched(text: str) -> Iterator[tuple[int, str]]:
+def _find_unmatched_brackets(text: str) -> Iterator[tuple[int, str]]:
     opened: list[tuple[str, int]] = []
     for place, sign in enumerate(text):
         if sign in _PAIRS.values():

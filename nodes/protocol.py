@@ -9,12 +9,12 @@ from langchain_core.runnables import Runnable
 
 from asterism.core.decision import Decision, FinishRun, RunPlan, VisitNext
 from asterism.decisions import SupervisorDecision
-from asterism.effects import Call, both_ways
+from asterism.effects import Call, sync_async_pair
 from asterism.nodes.view import SupervisorView
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class SelfRecordedDecision:
     """A decision of a decider that keeps the history itself."""
 
     decision: SupervisorDecision
@@ -25,7 +25,7 @@ class Told:
     update: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Further keys of the workflow's state, and what they become."""
 
-    def noted(self, decision: Decision) -> Decision:
+    def annotate(self, decision: Decision) -> Decision:
         """Note in a decision what follows from how it was told."""
         if isinstance(decision, FinishRun):
             return replace(decision, recorded=decision.answer is not None)
@@ -35,10 +35,10 @@ class Told:
         return decision
 
 
-Said = SupervisorDecision | AIMessage | Mapping[str, Any] | Told
+DeciderOutput = SupervisorDecision | AIMessage | Mapping[str, Any] | SelfRecordedDecision
 """What a decider may return: a decision, its fields, or a model's message that carries one."""
 
-DeciderFunction = Callable[[SupervisorView], Said | Awaitable[Said]]
+DeciderFunction = Callable[[SupervisorView], DeciderOutput | Awaitable[DeciderOutput]]
 """A rule, a classifier or a person: a sync or async function of the view."""
 
 
@@ -46,11 +46,11 @@ DeciderFunction = Callable[[SupervisorView], Said | Awaitable[Said]]
 class Decider(Protocol):
     """Decides who works next. Any function of a `SupervisorView` fits as well."""
 
-    def decide(self, view: SupervisorView) -> Said:
+    def decide(self, view: SupervisorView) -> DeciderOutput:
         """Return the decision."""
         ...
 
-    async def adecide(self, view: SupervisorView) -> Said:
+    async def adecide(self, view: SupervisorView) -> DeciderOutput:
         """Return the decision."""
         ...
 
@@ -58,8 +58,8 @@ class Decider(Protocol):
 AnyDecider = Decider | DeciderFunction | Runnable[Any, Any]
 
 
-def caller(decider: AnyDecider) -> Call:
+def decider_call(decider: AnyDecider) -> Call:
     """Make the call that asks a decider."""
     if isinstance(decider, Decider):
         return Call(decider.decide, decider.adecide)
-    return Call(*both_ways(decider))
+    return Call(*sync_async_pair(decider))

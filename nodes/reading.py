@@ -8,21 +8,23 @@ from asterism.decisions import reports_wanted
 from asterism.effects import Steps
 from asterism.nodes.view import SupervisorView, report_texts
 
-READS = 5
+MAX_REPORT_READS = 5
 """How many reports a decider may read whole for one decision."""
 
-Put = Callable[[SupervisorView], Steps[Any]]
+AskDecider = Callable[[SupervisorView], Steps[Any]]
 """Puts a view to a decider, and returns what it says."""
 
 
-def informed(view: SupervisorView, put: Put) -> Steps[tuple[SupervisorView, Any]]:
+def ask_with_report_reads(
+    view: SupervisorView, put: AskDecider
+) -> Steps[tuple[SupervisorView, Any]]:
     """Ask, and ask again as long as reports are wanted that can be read.
 
     Returns:
         The view with all that was read, and what the decider said to it.
     """
     said = yield from put(view)
-    while wanted := reports_wanted(said)[: READS - len(view.readings)]:
+    while wanted := reports_wanted(said)[: MAX_REPORT_READS - len(view.readings)]:
         reports = report_texts(view.messages)
         known = {name for name, _ in view.readings}
         new = [name for name in dict.fromkeys(wanted) if name in reports and name not in known]

@@ -5,13 +5,13 @@ from langchain_core.runnables import RunnableConfig
 from asterism.effects import Steps
 from asterism.prompts import render
 from asterism.remembering.longterm import LongTermMemory
-from asterism.remembering.recollections import recalled_text
+from asterism.remembering.recollections import recollections_text
 from asterism.remembering.users import user_of
-from asterism.state import Visit
+from asterism.state import VisitRequest
 
 
-def with_recalled(
-    visit: Visit, memory: LongTermMemory | None, config: RunnableConfig
+def add_memories(
+    visit: VisitRequest, memory: LongTermMemory | None, config: RunnableConfig
 ) -> Steps[str]:
     """Write what a participant is sent: the request, and what a memory holds that fits it."""
     request = visit["request"]
@@ -19,4 +19,8 @@ def with_recalled(
         return request
     user = user_of(config) if memory.per_user else None
     found = yield from memory.recalling(request, user, visit["participant"])
-    return render("recalled", request=request, memories=recalled_text(found)) if found else request
+    return (
+        render("recalled", request=request, memories=recollections_text(found))
+        if found
+        else request
+    )

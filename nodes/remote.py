@@ -20,13 +20,13 @@ from asterism.errors import (
     RemoteReplyError,
     RemoteStatusError,
 )
-from asterism.ledger import Entry, lines_of
+from asterism.ledger import UsageEntry, lines_of
 from asterism.messages import with_media
 from asterism.nodes.answers import answer_of, json_text
-from asterism.nodes.asking import Brought, Errand, create_errand_graph
-from asterism.nodes.reports import inner_kind, messages_since
+from asterism.nodes.asking import RemoteReply, RemoteTask, create_remote_call_graph
+from asterism.nodes.reports import failure_kind_of_status, messages_since
 from asterism.plain import as_dict
-from asterism.posting import named
+from asterism.posting import name_http_error
 from asterism.redaction import redact
 from asterism.runs import Graph
 from asterism.services import ServiceUsage
@@ -51,23 +51,23 @@ def create_remote_graph(name: str, remote: RemoteGraph) -> Graph:
     """
     server = _Server(remote)
 
-    def send(errand: Errand) -> Steps[Brought]:
+    def send(errand: RemoteTask) -> Steps[RemoteReply]:
         run = yield from _run_of(server, errand)
         if run is not None:
             yield from server.wait(errand.conversation, run)
         state = yield from server.state(errand.conversation)
         return _brought(errand, state)
 
-    return create_errand_graph(name, send)
+    return create_remote_call_graph(name, send)
 
 
-def where(remote: RemoteGraph) -> str:
+def server_and_graph(remote: RemoteGraph) -> str:
     """Return the server and the graph there: what a circuit breaker watches."""
     client: Any = remote.client or remote.sync_client
     return f"{str(client.http.client.base_url).rstrip('/')}/{remote.assistant_id}"
 
 
-def _run_of(server: "_Server", errand: Errand) -> Steps[str | None]:
+def _run_of(server: "_Server", errand: RemoteTask) -> Steps[str | None]:
     """Return the run that answers a call: the one that it has already, or a new one."""
     thread = errand.conversation
     yield from server.open(thread)
@@ -78,7 +78,7 @@ def _run_of(server: "_Server", errand: Errand) -> Steps[str | None]:
     if own is None and not errand.answers:
         return (yield from server.begin(errand, input=_request(errand)))
     state = yield from server.state(thread)
-    waiting = {question["id"] for question in _open(state)}
+    waiting = {question["id"] for question in _open_interrupts(state)}
     if answers := {a["id"]: a["value"] for a in errand.answers if a["id"] in waiting}:
         return (yield from server.begin(errand, command={"resume": answers}))
     if own is None:  # it has these answers from an earlier try, or needs them no more
@@ -90,7 +90,7 @@ def _run_of(server: "_Server", errand: Errand) -> Steps[str | None]:
     return (yield from server.begin(errand, input=None if went_in else _request(errand)))
 
 
-def _request(errand: Errand) -> dict[str, Any]:
+def _request(errand: RemoteTask) -> dict[str, Any]:
     message = {
         "role": "user",
         "content": with_media(errand.request, errand.media),
@@ -104,7 +104,7 @@ class _Server:
 
     def __init__(self, remote: RemoteGraph) -> None:
         self._remote = remote
-        self._where = where(remote)
+        self._where = server_and_graph(remote)
 
     def open(self, thread: str) -> Steps[Any]:
         """Make sure that the thread is there."""
@@ -118,7 +118,7 @@ class _Server:
         """Read a thread."""
         return self._call("threads", "get_state", thread)
 
-    def begin(self, errand: Errand, **given: Any) -> Steps[str]:
+    def begin(self, errand: RemoteTask, **given: Any) -> Steps[str]:
         """Begin a run; one that nobody waits for any more is stopped."""
         config: dict[str, Any] = {**(self._remote.config or {})}
         chosen = as_dict(config.get("configurable"))
@@ -151,7 +151,7 @@ class _Server:
                 await cancel(thread, run, **ONCE)
                 raise
 
-        yield from self._made(Call(partial(joins[0], thread, run, **ONCE), joined))
+        yield from self._create_client(Call(partial(joins[0], thread, run, **ONCE), joined))
         ended = yield from self._call("runs", "get", thread, run)
         if ended["status"] != "success":
             state = yield from self.state(thread)
@@ -162,13 +162,13 @@ class _Server:
             )
 
     def _call(self, part: str, method: str, *args: Any, **kwargs: Any) -> Steps[Any]:
-        return self._made(Call(*self._methods(part, method), args, {**kwargs, **ONCE}))
+        return self._create_client(Call(*self._methods(part, method), args, {**kwargs, **ONCE}))
 
-    def _made(self, call: Call) -> Steps[Any]:
+    def _create_client(self, call: Call) -> Steps[Any]:
         try:
             return (yield call)
         except httpx.HTTPStatusError as error:  # without the request, which holds the key
-            known = named(error, self._where)
+            known = name_http_error(error, self._where)
             said = getattr(error, "message", None)
             raise RemoteStatusError(
                 f"{known}{f' ({redact(str(said))[:200]})' if said else ''}",
@@ -176,7 +176,7 @@ class _Server:
                 retry_after=getattr(known, "retry_after", 0.0),
             ) from None
         except httpx.HTTPError as error:
-            raise named(error, self._where) from None
+            raise name_http_error(error, self._where) from None
 
     def _methods(
         self, part: str, method: str
@@ -199,9 +199,9 @@ def _missing(kind: str) -> Callable[..., Any]:
     return refuse
 
 
-def _brought(errand: Errand, state: Mapping[str, Any]) -> Brought:
+def _brought(errand: RemoteTask, state: Mapping[str, Any]) -> RemoteReply:
     """Read what a run has left on its thread."""
-    asked = _open(state)
+    asked = _open_interrupts(state)
     values = as_dict(state.get("values"))
     try:
         raw = _raw_messages(state)
@@ -211,7 +211,9 @@ def _brought(errand: Errand, state: Mapping[str, Any]) -> Brought:
     except (ValueError, LookupError, TypeError) as error:
         raise RemoteReplyError(f"the state there cannot be read: {error}") from error
     if asked:
-        return Brought(questions=[(q["id"], q["value"], q.get("response_schema")) for q in asked])
+        return RemoteReply(
+            questions=[(q["id"], q["value"], q.get("response_schema")) for q in asked]
+        )
     if state.get("next"):
         rests = ", ".join(map(str, cast(Sequence[Any], state["next"])))
         raise RemoteFailedError(f"the run there rests before {rests}, at a breakpoint")
@@ -220,18 +222,18 @@ def _brought(errand: Errand, state: Mapping[str, Any]) -> Brought:
     status, reason = values.get("status", "completed"), values.get("reason")
     if "reports" not in values:
         if structured is not None and isinstance(new[-1], ToolMessage):
-            return Brought(text=json_text(structured), usage=usage)
+            return RemoteReply(text=json_text(structured), usage=usage)
         if answer.kind == "agent_failed":
             failure = RemoteFailedError(redact(answer.fault), kind=answer.kind)
-            return Brought(failure=failure, usage=usage)
+            return RemoteReply(failure=failure, usage=usage)
     if "reports" not in values or status == "completed":
-        return Brought(text=text, media=answer.media, usage=usage)
-    kind = inner_kind(status, reason)
+        return RemoteReply(text=text, media=answer.media, usage=usage)
+    kind = failure_kind_of_status(status, reason)
     failure = RemoteFailedError(redact(f"{status}: {reason}"), kind=kind, said=text)
-    return Brought(failure=failure, usage=usage)
+    return RemoteReply(failure=failure, usage=usage)
 
 
-def _open(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _open_interrupts(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the questions that wait on a thread."""
     return [asked for task in state.get("tasks") or () for asked in task.get("interrupts") or ()]
 
@@ -241,7 +243,7 @@ def _raw_messages(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     return cast(list[dict[str, Any]], found) if isinstance(found, list) else []
 
 
-def _usage(values: Mapping[str, Any], new: Sequence[BaseMessage]) -> list[Entry]:
+def _usage(values: Mapping[str, Any], new: Sequence[BaseMessage]) -> list[UsageEntry]:
     """Return what a visit there took: a workflow's ledger, or the usage in messages."""
     if "reports" in values:
         lines = [ServiceUsage.model_validate(line) for line in lines_of(values)]

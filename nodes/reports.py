@@ -18,9 +18,9 @@ from asterism.nodes.answers import (
     last_text,
 )
 from asterism.nodes.guards import fingerprint
-from asterism.nodes.view import REPORT_ID, label
+from asterism.nodes.view import REPORT_ID, message_label
 from asterism.resilience import FAILURES, FailureKind
-from asterism.state import Report, ReportStatus, Visit
+from asterism.state import Report, ReportStatus, VisitRequest
 
 OUT_OF_STEPS = "Sorry, need more steps to process this request."
 """What LangGraph's `create_react_agent` answers where no steps are left to it."""
@@ -43,7 +43,7 @@ _INNER: Mapping[str, FailureKind] = {
 }
 
 
-def written_report(visit: Visit, text: str, *, attempts: int = 1) -> Report:
+def answer_report(visit: VisitRequest, text: str, *, attempts: int = 1) -> Report:
     """Report an answer."""
     report = Report(
         id=visit["id"],
@@ -59,34 +59,34 @@ def written_report(visit: Visit, text: str, *, attempts: int = 1) -> Report:
     return report
 
 
-def failed_report(
-    visit: Visit, kind: FailureKind, error: str, *, text: str = "", attempts: int = 1
+def failure_report(
+    visit: VisitRequest, kind: FailureKind, error: str, *, text: str = "", attempts: int = 1
 ) -> Report:
     """Report a failure, with what was said before it."""
-    report = written_report(visit, text, attempts=attempts)
+    report = answer_report(visit, text, attempts=attempts)
     report["status"] = _STATUS.get(kind, "failed")
     report["kind"] = kind
     report["error"] = clean_text(error)
     return report
 
 
-def read_report(visit: Visit, values: Mapping[str, Any]) -> Report:
+def report_from_state(visit: VisitRequest, values: Mapping[str, Any]) -> Report:
     """Report what a participant's finished turn left in its state."""
     new = new_messages(visit, values)
     answer = _answer(new, values)
     status = values.get("status", "completed")
     if status != "completed" and "reports" in values:
         reason = values.get("reason")
-        kind = inner_kind(status, reason)
-        report = failed_report(visit, kind, f"{status}: {reason}", text=answer.text)
+        kind = failure_kind_of_status(status, reason)
+        report = failure_report(visit, kind, f"{status}: {reason}", text=answer.text)
     elif "reports" not in values and answer.text == OUT_OF_STEPS:
-        report = failed_report(visit, "limit_reached", NO_ANSWER, text=_found(new[:-1]))
+        report = failure_report(visit, "limit_reached", NO_ANSWER, text=_found(new[:-1]))
     elif not answer.text.strip():
-        report = failed_report(visit, answer.kind, answer.fault)
+        report = failure_report(visit, answer.kind, answer.fault)
     elif "reports" not in values and (fault := _last_fault(new)):
-        report = failed_report(visit, *fault, text=answer.text)
+        report = failure_report(visit, *fault, text=answer.text)
     else:
-        report = written_report(visit, answer.text)
+        report = answer_report(visit, answer.text)
         if answer.media:
             report["media"] = [*answer.media]
     if lines := lines_of(values):
@@ -111,7 +111,7 @@ def _answer(new: Sequence[BaseMessage], values: Mapping[str, Any]) -> VisitAnswe
     return answer_of(new) if "messages" in values else answer_in_state(values)
 
 
-def inner_kind(status: str, reason: object) -> FailureKind:
+def failure_kind_of_status(status: str, reason: object) -> FailureKind:
     """Name the kind of failure that the end of a workflow is for whoever had called it."""
     kind = cast(FailureKind, str(reason).split(":")[0])  # it may name the kind itself
     return kind if kind in FAILURES else _INNER.get(status, "agent_failed")
@@ -128,11 +128,11 @@ def report_message(report: Report) -> AIMessage:
         with_media(text, media),
         id=f"{REPORT_ID}{report['id']}",
         name=report["participant"],
-        response_metadata=label(report=report["status"], **kinds),
+        response_metadata=message_label(report=report["status"], **kinds),
     )
 
 
-def new_messages(visit: Visit, values: Mapping[str, Any]) -> Sequence[BaseMessage]:
+def new_messages(visit: VisitRequest, values: Mapping[str, Any]) -> Sequence[BaseMessage]:
     """Return what a participant has added to its history in a visit, given its state.
 
     Raises:
@@ -140,30 +140,30 @@ def new_messages(visit: Visit, values: Mapping[str, Any]) -> Sequence[BaseMessag
     """
     found: object = values.get("messages") or ()
     if isinstance(found, list | tuple):
-        new = messages_since(cast(Sequence[BaseMessage], found), begins_after(visit))
+        new = messages_since(cast(Sequence[BaseMessage], found), first_message_id(visit))
         if all(isinstance(message, BaseMessage) for message in cast(Sequence[object], new)):
             return new
         return as_messages(new)
     return as_messages(found)
 
 
-def visit_marks(visit: Visit) -> dict[str, str]:
+def visit_metadata(visit: VisitRequest) -> dict[str, str]:
     """Return the metadata by which the checkpoints of a visit are known."""
-    return {HANDOFF: visit["id"], **({AFTER: begins_after(visit)} if "given" in visit else {})}
+    return {HANDOFF: visit["id"], **({AFTER: first_message_id(visit)} if "given" in visit else {})}
 
 
-def said_in(visit: Visit, values: Mapping[str, Any]) -> str:
+def last_answer_in(visit: VisitRequest, values: Mapping[str, Any]) -> str:
     """Return the last text that was said in a visit, also before a tool call, or an empty one."""
     return last_text(new_messages(visit, values), is_workflow="reports" in values)
 
 
-def found_in(visit: Visit, values: Mapping[str, Any]) -> str:
+def found_in(visit: VisitRequest, values: Mapping[str, Any]) -> str:
     """Return what a visit has found that was ended: its texts, or else the results of its tools.
 
     Where that is much, the latest of it.
     """
     if "reports" in values:
-        return said_in(visit, values)
+        return last_answer_in(visit, values)
     return _found(new_messages(visit, values))
 
 
@@ -182,7 +182,7 @@ def _found(new: Sequence[BaseMessage]) -> str:
     return "\n\n".join(reversed(found))
 
 
-def begins_after(visit: Visit) -> str:
+def first_message_id(visit: VisitRequest) -> str:
     """Return the id of the message after which a visit begins: the request, or what was given."""
     return str(visit["given"]["messages"][-1].id) if "given" in visit else visit["id"]
 

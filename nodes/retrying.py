@@ -12,10 +12,10 @@ from langgraph.types import RetryPolicy
 
 from asterism.effects import Call, Steps
 from asterism.errors import AbandonedError, BudgetExceededError
-from asterism.events import WorkflowEventType, tell
+from asterism.events import WorkflowEventType, emit
 from asterism.redaction import describe_error
 from asterism.resilience import ENDLESS, failure_kind
-from asterism.retries import pause, waits
+from asterism.retries import next_delay, should_retry
 
 _log = logging.getLogger(__name__)
 
@@ -30,12 +30,12 @@ Sleep = tuple[Callable[[float], Any], Callable[[float], Awaitable[Any]]]
 SLEEP: Sleep = (time.sleep, asyncio.sleep)
 
 
-def once(call: Call) -> Steps[Any]:
+def single_call(call: Call) -> Steps[Any]:
     """Make one call."""
     return (yield call)
 
 
-def retried(
+def call_with_retry(
     make: Callable[[], Steps[T]],
     policy: RetryPolicy,
     *,
@@ -59,9 +59,9 @@ def retried(
         except (GraphBubbleUp, AbandonedError, BudgetExceededError, *ENDLESS):
             raise
         except Exception as error:
-            if attempt >= policy.max_attempts or not waits(policy, error):
+            if attempt >= policy.max_attempts or not should_retry(policy, error):
                 raise
-            seconds = pause(policy, attempt, error)
+            seconds = next_delay(policy, attempt, error)
             words = "attempt %d of %d failed, the next one follows in %.1f s: %s"
             _log.info(words, attempt, policy.max_attempts, seconds, describe_error(error))
             if on_retry is not None:
@@ -70,7 +70,7 @@ def retried(
     raise AssertionError("a policy allows at least one attempt")
 
 
-def tell_retry(config: RunnableConfig, error: Exception, seconds: float, **facts: Any) -> None:
+def emit_retry(config: RunnableConfig, error: Exception, seconds: float, **facts: Any) -> None:
     """Tell the event bus of a run that what failed is tried again after some seconds."""
     failure = {"kind": failure_kind(error), "error": describe_error(error)}
-    tell(config, WorkflowEventType.RETRIED, **failure, seconds=seconds, **facts)
+    emit(config, WorkflowEventType.RETRIED, **failure, seconds=seconds, **facts)

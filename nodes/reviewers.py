@@ -8,15 +8,15 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from asterism.decisions import read_objects, said_text
-from asterism.effects import Steps, arun, run
+from asterism.decisions import decider_text, read_objects
+from asterism.effects import Steps, arun_steps, run_steps
 from asterism.errors import BadDecisionError, ConfigurationError
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.kinds import Participant
 from asterism.nodes.structured_output import StructuredOutput
 from asterism.plain import as_dict, is_number
 from asterism.prompts import render
-from asterism.quoting import fenced
+from asterism.quoting import fence
 
 _SCHEMA = "Review"
 
@@ -75,11 +75,11 @@ class Reviewer:
         Raises:
             BadDecisionError: The model gave no valid review within the bound.
         """
-        return run(self._reviewing(work))
+        return run_steps(self._reviewing(work))
 
     async def areview(self, work: str) -> Review:
         """Review a text; see `review`."""
-        return await arun(self._reviewing(work))
+        return await arun_steps(self._reviewing(work))
 
     def participant(self) -> Participant:
         """Make a participant that reviews what it is sent, and reports the review as JSON."""
@@ -88,8 +88,8 @@ class Reviewer:
 
     def _reviewing(self, work: str) -> Steps[Review]:
         messages: list[AnyMessage] = [
-            SystemMessage(render("review", criteria=self._listed())),
-            HumanMessage(fenced("work", work)),
+            SystemMessage(render("review", criteria=self._list_criteria())),
+            HumanMessage(fence("work", work)),
         ]
         fault = ""
         for _ in range(self._max_repairs + 1):
@@ -98,9 +98,9 @@ class Reviewer:
                 said = yield from self._output.ask(messages, self._schema, config=None)
                 return self._read(said)
             except ValueError as error:
-                fault = _said(error, self._fields)
+                fault = _review_faults(error, self._fields)
             messages += [
-                AIMessage(said_text(said) or "(nothing)"),
+                AIMessage(decider_text(said) or "(nothing)"),
                 HumanMessage(render("review_again", fault=fault)),
             ]
         raise BadDecisionError(
@@ -116,7 +116,7 @@ class Reviewer:
             judgements={name: getattr(read, field) for field, name in self._fields.items()}
         )
 
-    def _listed(self) -> str:
+    def _list_criteria(self) -> str:
         return "\n".join(
             f"- {field}: {name}. {self.criteria[name]}".strip()
             for field, name in self._fields.items()
@@ -174,7 +174,7 @@ def _schema(fields: Mapping[str, str], criteria: Mapping[str, str]) -> type[Base
     return create_model(_SCHEMA, __doc__="A review, by each criterion.", **described)
 
 
-def _said(error: ValueError, fields: Mapping[str, str]) -> str:
+def _review_faults(error: ValueError, fields: Mapping[str, str]) -> str:
     """Say what is wrong with a review, by the names of the criteria."""
     if not isinstance(error, ValidationError):
         return f"it cannot be read: {error}"

@@ -10,7 +10,7 @@ from langchain_core.messages import AnyMessage
 from pydantic import SecretStr, ValidationError
 
 from asterism.decisions import HumanFeedbackRequest
-from asterism.effects import Call, Steps, both_ways
+from asterism.effects import Call, Steps, sync_async_pair
 from asterism.errors import (
     ConfigurationError,
     InvalidRequestError,
@@ -18,9 +18,9 @@ from asterism.errors import (
     RemoteReplyError,
 )
 from asterism.messages import clean_text
-from asterism.nodes.asking import Brought, Errand, create_errand_graph
+from asterism.nodes.asking import RemoteReply, RemoteTask, create_remote_call_graph
 from asterism.plain import is_number
-from asterism.posting import Host, is_allowed, origin, post, read_host, read_url
+from asterism.posting import Host, is_allowed, origin, post_json, read_host, read_url
 from asterism.redaction import redact
 from asterism.runs import Graph
 from asterism.services import (
@@ -112,11 +112,11 @@ class Service:
             RemoteError: There is no answer that can be used; its kind says why.
             ConfigurationError: A header cannot be sent.
         """
-        body = await post(
+        body = await post_json(
             httpx.URL(self.url),
             asked.model_dump_json().encode(),
             headers={"idempotency-key": asked.idempotency_key},
-            secrets={name: _revealed(name, value) for name, value in self.headers.items()},
+            secrets={name: _header_value(name, value) for name, value in self.headers.items()},
             hosts=self.allowed,
             max_bytes=self.max_bytes,
             seconds=self.timeout,
@@ -140,9 +140,9 @@ def create_service_graph(name: str, service: Service) -> Graph:
         name: The participant's id.
         service: Where it is.
     """
-    ask = both_ways(service.call)
+    ask = sync_async_pair(service.call)
 
-    def send(errand: Errand) -> Steps[Brought]:
+    def send(errand: RemoteTask) -> Steps[RemoteReply]:
         if kinds := ", ".join(dict.fromkeys(block["type"] for block in errand.media)):
             raise InvalidRequestError(
                 f"The request holds {kinds}, and the service {service.origin} is sent text "
@@ -161,13 +161,13 @@ def create_service_graph(name: str, service: Service) -> Graph:
         reply: ServiceReply = yield Call(*ask, (asked,))
         return _brought(name, reply)
 
-    return create_errand_graph(name, send)
+    return create_remote_call_graph(name, send)
 
 
-def _brought(name: str, reply: ServiceReply) -> Brought:
+def _brought(name: str, reply: ServiceReply) -> RemoteReply:
     usage = [line.entry() for line in reply.usage]
     if isinstance(reply, ServiceDone):
-        return Brought(text=reply.text, usage=usage)
+        return RemoteReply(text=reply.text, usage=usage)
     if isinstance(reply, ServiceAsks):
         asks = reply.question
         request = HumanFeedbackRequest(
@@ -176,12 +176,12 @@ def _brought(name: str, reply: ServiceReply) -> Brought:
             request_type=asks.request_type,
             requesting_agent=name,
         )
-        return Brought(
+        return RemoteReply(
             questions=[(asks.id, request.model_dump(), asks.response_schema)], usage=usage
         )
     said = clean_text(reply.text)
     failure = RemoteFailedError(redact(reply.error)[:2_000], kind=reply.kind, said=said)
-    return Brought(failure=failure, usage=usage)
+    return RemoteReply(failure=failure, usage=usage)
 
 
 def _history(messages: Sequence[AnyMessage]) -> list[ServiceMessage]:
@@ -205,7 +205,7 @@ def _check_header(name: str, value: Any) -> None:
         )
 
 
-def _revealed(name: str, value: Secret) -> str:
+def _header_value(name: str, value: Secret) -> str:
     """Return a header's value; an error of httpx about it would quote it."""
     text: Any = value.get_secret_value() if isinstance(value, SecretStr) else value()
     if not (isinstance(text, str) and text.isascii() and text.isprintable()):

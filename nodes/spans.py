@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from asterism.nodes.context import background_of
 
 
-def traced_visit(
+def visit_span_config(
     config: RunnableConfig, name: str, description: str | None, task: str | None
 ) -> dict[str, Any]:
     """Return the config entries by which traces name the run of a visit.
@@ -28,7 +28,7 @@ def traced_visit(
     return {**named, "callbacks": own}
 
 
-def beside_steps(config: RunnableConfig) -> RunnableConfig:
+def outside_step_span(config: RunnableConfig) -> RunnableConfig:
     """Return the config of what runs beside the steps of a workflow, as part of its run.
 
     The step that begins it may be over before it is, so traces must not put it below that.

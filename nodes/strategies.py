@@ -10,8 +10,8 @@ from typing import Literal
 
 from asterism.agents import Agent
 from asterism.decisions import AnswerDecision, PlanDecision, SupervisorDecision
-from asterism.nodes.ballots import Ballot, count_votes, read_vote
-from asterism.nodes.view import SupervisorView, fenced
+from asterism.nodes.ballots import VoteCount, count_votes, read_vote
+from asterism.nodes.view import SupervisorView, fenced_report
 from asterism.prompts import render
 from asterism.resilience import Action, AskPerson, Delegate, UseCached
 from asterism.state import Report
@@ -31,7 +31,7 @@ Selector = Callable[[str], StrategyName]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strategy:
+class TeamStrategy:
     """How a team works on a request."""
 
     name: StrategyName | Selector
@@ -48,7 +48,7 @@ class Strategy:
     def decide(self, view: SupervisorView) -> SupervisorDecision:
         """Give the next plan, or finish."""
         given = self.name
-        name = _begun(view) or (given if isinstance(given, str) else given(view.request))
+        name = _find_strategy(view) or (given if isinstance(given, str) else given(view.request))
         if name not in STRATEGIES:
             raise ValueError(f"the strategy is {name!r}; allowed: {', '.join(STRATEGIES)}")
         chosen = self._team(view)
@@ -76,7 +76,7 @@ class Strategy:
         return tuple(self.create_agents_for_task(view.request))
 
 
-def _sequential(strategy: Strategy, view: SupervisorView, names: Sequence[str]) -> PlanDecision:
+def _sequential(strategy: TeamStrategy, view: SupervisorView, names: Sequence[str]) -> PlanDecision:
     """One after the other; each gets what all before it have reported."""
     if _is_over(view):
         return _done()
@@ -88,14 +88,16 @@ def _sequential(strategy: Strategy, view: SupervisorView, names: Sequence[str]) 
     return _plan(tasks)
 
 
-def _parallel(strategy: Strategy, view: SupervisorView, names: Sequence[str]) -> PlanDecision:
+def _parallel(strategy: TeamStrategy, view: SupervisorView, names: Sequence[str]) -> PlanDecision:
     """All at once, each for itself."""
     if _is_over(view):
         return _done()
     return _plan([_task("parallel", name, "Do your part.") for name in names])
 
 
-def _hierarchical(strategy: Strategy, view: SupervisorView, names: Sequence[str]) -> PlanDecision:
+def _hierarchical(
+    strategy: TeamStrategy, view: SupervisorView, names: Sequence[str]
+) -> PlanDecision:
     """The first leads: it says what is to be done, the others do it, it puts that together."""
     if _is_over(view):
         return _done()
@@ -111,21 +113,21 @@ def _hierarchical(strategy: Strategy, view: SupervisorView, names: Sequence[str]
 
 
 def _consensus(
-    strategy: Strategy, view: SupervisorView, names: Sequence[str]
+    strategy: TeamStrategy, view: SupervisorView, names: Sequence[str]
 ) -> SupervisorDecision:
     """All answer, all vote on the answers, and the answer with a majority wins."""
     if not view.iterations:
         return _plan([_task("consensus", name, "Give your answer.") for name in names])
-    if made_up := _made_up(strategy, view):
+    if made_up := _finish_without_consensus(strategy, view):
         return made_up
-    reports = _reported(view, "answer", names)
+    reports = _reports_of(view, "answer", names)
     answers = {r["participant"]: r["text"] for r in reports if r["status"] == "ok"}
     if len(answers) < 2 and view.state.get("decision", view) is None:  # a person has answered
         return _plan([_task("consensus", name, "Give your answer.") for name in names])
     if len(answers) < 2:
         reasons = "; ".join(r["error"] for r in reports if "error" in r)
         return _without(strategy, f"{len(answers)} of {len(names)} answered ({reasons})")
-    votes = [r for r in _reported(view, "vote", names) if r["round"] == view.iterations]
+    votes = [r for r in _reports_of(view, "vote", names) if r["round"] == view.iterations]
     if not votes:
         return _vote(names, answers, again=None)
     ballot = _ballot(votes, answers, strategy)
@@ -137,16 +139,20 @@ def _consensus(
     return AnswerDecision(next_agent=None, answer=ballot.announce(answers), fields=fields)
 
 
-def _ballot(votes: Sequence[Report], answers: Mapping[str, str], strategy: Strategy) -> Ballot:
+def _ballot(
+    votes: Sequence[Report], answers: Mapping[str, str], strategy: TeamStrategy
+) -> VoteCount:
     read = {vote["participant"]: read_vote(vote["text"], list(answers)) for vote in votes}
     return count_votes(
         read, list(answers), majority=strategy.majority, first_wins=strategy.tie == "first"
     )
 
 
-def _vote(names: Sequence[str], answers: Mapping[str, str], again: Ballot | None) -> PlanDecision:
+def _vote(
+    names: Sequence[str], answers: Mapping[str, str], again: VoteCount | None
+) -> PlanDecision:
     words = {
-        "answers": "\n\n".join(fenced(name, text) for name, text in answers.items()),
+        "answers": "\n\n".join(fenced_report(name, text) for name, text in answers.items()),
         "names": ", ".join(answers),
         "before": "" if again is None else f"The last vote had no winner: {again.describe()}",
     }
@@ -155,7 +161,7 @@ def _vote(names: Sequence[str], answers: Mapping[str, str], again: Ballot | None
 
 
 STRATEGIES: Mapping[
-    str, Callable[[Strategy, SupervisorView, Sequence[str]], SupervisorDecision]
+    str, Callable[[TeamStrategy, SupervisorView, Sequence[str]], SupervisorDecision]
 ] = {
     "sequential": _sequential,
     "parallel": _parallel,
@@ -187,13 +193,13 @@ def _is_over(view: SupervisorView) -> bool:
     return bool(view.iterations) and (done or not reopened)
 
 
-def _begun(view: SupervisorView) -> str | None:
+def _find_strategy(view: SupervisorView) -> str | None:
     """Return the strategy that the request has been worked on by so far."""
     named = [report.get("task", "").split(".")[0] for report in view.reports]
     return named[0] if view.iterations and named else None
 
 
-def _reported(view: SupervisorView, part: str, names: Sequence[str]) -> list[Report]:
+def _reports_of(view: SupervisorView, part: str, names: Sequence[str]) -> list[Report]:
     """Return the reports of one part, in the order of the team: they come as they are done."""
     found = [r for r in view.reports if r.get("task", "").split(".")[1:2] == [part]]
     return sorted(found, key=lambda report: names.index(report["participant"]))
@@ -207,7 +213,7 @@ def _done() -> PlanDecision:
     return PlanDecision(next_agent=None)
 
 
-def _without(strategy: Strategy, reason: str) -> SupervisorDecision:
+def _without(strategy: TeamStrategy, reason: str) -> SupervisorDecision:
     """Decide what follows where there is no consensus."""
     match strategy.without_consensus:
         case UseCached(text):
@@ -219,16 +225,18 @@ def _without(strategy: Strategy, reason: str) -> SupervisorDecision:
         case AskPerson(prompt):
             return SupervisorDecision(next_agent=None, user_input_needed=True, user_prompt=prompt)
         case _:
-            return _failed(reason)
+            return _finish_failed(reason)
 
 
-def _made_up(strategy: Strategy, view: SupervisorView) -> SupervisorDecision | None:
+def _finish_without_consensus(
+    strategy: TeamStrategy, view: SupervisorView
+) -> SupervisorDecision | None:
     """Finish with what somebody has said who was to decide without a consensus."""
     last = view.reports[-1] if view.reports else None
     if last is None or "task" in last:
         return None
-    return _done() if last["status"] == "ok" else _failed(last.get("error", last["status"]))
+    return _done() if last["status"] == "ok" else _finish_failed(last.get("error", last["status"]))
 
 
-def _failed(reason: str) -> AnswerDecision:
+def _finish_failed(reason: str) -> AnswerDecision:
     return AnswerDecision(next_agent=None, failure=f"consensus_failed: {reason}")

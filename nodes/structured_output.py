@@ -25,7 +25,7 @@ from asterism.defaults import Method as Method
 from asterism.effects import Call, Steps
 from asterism.errors import AsterismError, BadDecisionError, ConfigurationError
 from asterism.model_input import prepare_messages
-from asterism.nodes.view import SPEAKER
+from asterism.nodes.view import SUPERVISOR_RUN_CONFIG
 from asterism.redaction import describe_error
 from asterism.retries import status_of
 from asterism.schemas import describe_shape, flat_schema, strict_schema
@@ -63,7 +63,7 @@ class StructuredOutput:
         schema: Any,
         *,
         strict: bool = False,
-        config: RunnableConfig | None = SPEAKER,
+        config: RunnableConfig | None = SUPERVISOR_RUN_CONFIG,
     ) -> Steps[AIMessage]:
         """Ask the model for an object, and change to the next method where this one fails.
 
@@ -153,7 +153,7 @@ _UNREADABLE = (ValidationError, OutputParserException, LookupError, TypeError, A
 def call_model(
     model: Runnable[Any, AIMessage],
     messages: Sequence[AnyMessage],
-    config: RunnableConfig | None = SPEAKER,
+    config: RunnableConfig | None = SUPERVISOR_RUN_CONFIG,
 ) -> Steps[AIMessage]:
     """Call a model, and make an answer that its client cannot read one that can be repaired.
 

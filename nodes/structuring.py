@@ -9,8 +9,8 @@ from langchain_core.messages import BaseMessage, SystemMessage
 from pydantic import BaseModel
 
 from asterism.effects import Call, Steps
-from asterism.nodes.finish import Answer, filled_fields
-from asterism.nodes.view import SPEAKER
+from asterism.nodes.finish import Answer, fields_in_call
+from asterism.nodes.view import SUPERVISOR_RUN_CONFIG
 
 Structurer = Callable[[Sequence[BaseMessage]], Steps[Answer]]
 """Makes a structured answer of a conversation."""
@@ -31,8 +31,10 @@ def create_structurer(model: Any, schema: Any, prompt: str | None = None) -> Str
     rules = [SystemMessage(prompt)] if prompt else []
 
     def fill(messages: Sequence[BaseMessage]) -> Steps[Answer]:
-        filled: Any = yield Call(bound.invoke, bound.ainvoke, ([*rules, *messages], SPEAKER))
-        fields = _given(filled, schema.__name__) if is_model else filled
+        filled: Any = yield Call(
+            bound.invoke, bound.ainvoke, ([*rules, *messages], SUPERVISOR_RUN_CONFIG)
+        )
+        fields = _given_fields(filled, schema.__name__) if is_model else filled
         if fields is None:
             raise ValueError("the model gave no structured response")
         return Answer(text=json.dumps(fields, ensure_ascii=False), fields=fields)
@@ -40,13 +42,13 @@ def create_structurer(model: Any, schema: Any, prompt: str | None = None) -> Str
     return fill
 
 
-def _given(filled: Mapping[str, Any], name: str) -> Any:
+def _given_fields(filled: Mapping[str, Any], name: str) -> Any:
     """Return the fields that a model was made of, or None."""
     if filled["parsing_error"] is not None:
         raise filled["parsing_error"]
     if filled["parsed"] is None:
         return None
     try:
-        return filled_fields(filled["raw"], name)
+        return fields_in_call(filled["raw"], name)
     except ValueError:  # it came another way than in the message
         return filled["parsed"].model_dump(mode="json", by_alias=True)

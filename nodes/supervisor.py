@@ -30,25 +30,25 @@ from asterism.core.decision import (
 )
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError, RoutingError
-from asterism.events import WorkflowEventType, is_told, tell
+from asterism.events import WorkflowEventType, emit, has_event_bus
 from asterism.nodes.background import STEPS_OF_FAILURE
 from asterism.nodes.compacting import Compactor
-from asterism.nodes.context import background_of, meter_of, path_of, workflow_path
+from asterism.nodes.context import background_of, meter_of, participant_path, workflow_path
 from asterism.nodes.deciding import (
-    Decided,
-    Rules,
-    compensation_of,
-    decide,
+    DecisionRules,
+    ValidatedDecision,
+    ask_decider,
+    decide_compensation,
     tries_of,
 )
 from asterism.nodes.engine import has_saver
-from asterism.nodes.guards import goes_round, stall_complaint, stalled
-from asterism.nodes.looking import looking
-from asterism.nodes.protocol import AnyDecider, caller
-from asterism.nodes.retrying import OnRetry, tell_retry
+from asterism.nodes.guards import find_stall, goes_round, stall_feedback
+from asterism.nodes.looking import create_view_builder
+from asterism.nodes.protocol import AnyDecider, decider_call
+from asterism.nodes.retrying import OnRetry, emit_retry
 from asterism.nodes.routing import SUPERVISOR, route
 from asterism.nodes.team import Team
-from asterism.nodes.view import SupervisorView, facts_of, label
+from asterism.nodes.view import SupervisorView, message_facts, message_label
 from asterism.state import WorkflowState
 
 STEPS_OF_VISIT = 4
@@ -64,7 +64,7 @@ class SupervisorInput(WorkflowState):
 def create_supervisor_node(
     decider: AnyDecider,
     team: Team,
-    rules: Rules,
+    rules: DecisionRules,
     compactor: Compactor | None = None,
     *,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
@@ -78,8 +78,8 @@ def create_supervisor_node(
         compactor: Keeps its prompts short. None: they grow with the conversation.
         new_id: Makes the names of messages and handoffs.
     """
-    ask = caller(decider)
-    look = looking(decider, team, compactor)
+    ask = decider_call(decider)
+    look = create_view_builder(decider, team, compactor)
     nodes = frozenset(team.members)
 
     def supervise(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
@@ -94,19 +94,19 @@ def create_supervisor_node(
             background.failure = error  # a node that raises stores nothing
             faults = error.faults or [("", str(error))]
             update: dict[str, Any] = {"tries": tries_of(new_id(), faults, failed=True)}
-            if lines := meter_of(config).take(path_of(config, SUPERVISOR)):
+            if lines := meter_of(config).take(participant_path(config, SUPERVISOR)):
                 update["usage"] = lines
             return Command(update=update, goto=SUPERVISOR)
 
     def follow(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
         taken: int = state.get("iterations") or 0
-        decided: Decided | None = None
+        decided: ValidatedDecision | None = None
         compaction: Compaction | None = None
         breach: dict[str, Any] | None = None
         before = load_decision(state.get("decision"))
         if isinstance(before, ContinueStopped) and (stopped := resume_stopped(before)):
             return _follow_on(visit_as_plan(stopped, nodes), state, team)
-        made_up = compensation_of(state)
+        made_up = decide_compensation(state)
         if state.get("breach"):
             decision = decide_at_limit(state["breach"], before)
         elif taken >= rules.max_iterations and not isinstance(made_up, UndoWork):
@@ -117,8 +117,8 @@ def create_supervisor_node(
             try:
                 if made_up is None:
                     view, compaction = yield from look(state, config)
-                    again = partial(_retried, config)
-                    decided = yield from _next(state, view, team, ask, rules, again)
+                    again = partial(_emit_retry, config)
+                    decided = yield from _decide_or_stall(state, view, team, ask, rules, again)
                     decision = decided.decision
                 else:
                     decision = made_up
@@ -144,32 +144,32 @@ def create_supervisor_node(
         if breach:
             update["breach"] = breach
         if found := breach or state.get("breach"):
-            tell(config, WorkflowEventType.BUDGET_EXCEEDED, path=workflow_path(config), **found)
-        if is_told(config):
-            _tell_decision(config, decision, taken)
+            emit(config, WorkflowEventType.BUDGET_EXCEEDED, path=workflow_path(config), **found)
+        if has_event_bus(config):
+            _emit_decision(config, decision, taken)
         if decided is not None and decided.agents:
             update["agents"] = {**(state.get("agents") or {}), **decided.agents}
         after = {**state, **update}
         goto = route(after, team.live(after))
-        if lines := meter_of(config).take(path_of(config, SUPERVISOR)):
+        if lines := meter_of(config).take(participant_path(config, SUPERVISOR)):
             update["usage"] = lines
         return Command(update=update, goto=goto)
 
     return StepsNode(supervise, name=SUPERVISOR, graphs=tuple(getattr(decider, "graphs", ())))
 
 
-def _tell_decision(config: RunnableConfig, decision: Decision, number: int) -> None:
+def _emit_decision(config: RunnableConfig, decision: Decision, number: int) -> None:
     """Tell the event bus of a decision."""
     where = {"path": workflow_path(config), "iteration": number}
     if isinstance(decision, AskUser | RaiseLimit):
-        tell(config, WorkflowEventType.ASKED, prompt=decision.user_prompt, **where)
+        emit(config, WorkflowEventType.ASKED, prompt=decision.user_prompt, **where)
     elif work := work_of(decision):
         facts = {
             "next_agent": work.get("next_agent"),
             "instruction": work.get("instruction") or None,
             "tasks": [task["task_id"] for task in work.get("tasks", ())] or None,
         }
-        tell(config, WorkflowEventType.ROUTED, **facts, **where)
+        emit(config, WorkflowEventType.ROUTED, **facts, **where)
 
 
 def _follow_on(decision: Decision, state: Mapping[str, Any], team: Team) -> Command[Any]:
@@ -179,32 +179,32 @@ def _follow_on(decision: Decision, state: Mapping[str, Any], team: Team) -> Comm
     return Command(update=update, goto=route(after, team.live(after)))
 
 
-def _retried(config: RunnableConfig, error: Exception, seconds: float) -> None:
+def _emit_retry(config: RunnableConfig, error: Exception, seconds: float) -> None:
     """Tell the event bus that the decider is asked again."""
-    tell_retry(config, error, seconds, path=path_of(config, SUPERVISOR))
+    emit_retry(config, error, seconds, path=participant_path(config, SUPERVISOR))
 
 
-def _next(
+def _decide_or_stall(
     state: Mapping[str, Any],
     view: SupervisorView,
     team: Team,
     ask: Call,
-    rules: Rules,
+    rules: DecisionRules,
     on_retry: OnRetry,
-) -> Steps[Decided]:
+) -> Steps[ValidatedDecision]:
     """Decide, unless the work stands still and the rules say what happens then."""
-    stall = stalled(state.get("reports") or ())
-    reason = stall and stall_complaint(stall).split(". ")[0]
+    stall = find_stall(state.get("reports") or ())
+    reason = stall and stall_feedback(stall).split(". ")[0]
     if reason and rules.on_stall == "finish":
-        return Decided(finish_early("stalled", reason))
+        return ValidatedDecision(finish_early("stalled", reason))
     if reason and rules.on_stall == "ask_user":
         prompt = f"The work stands still: {reason}. What should be done next?"
-        return Decided(AskUser(user_prompt=prompt))
+        return ValidatedDecision(AskUser(user_prompt=prompt))
     if stall:
-        view = replace(view, complaints=(("", stall_complaint(stall)),))
-    decided = yield from decide(view, ask, rules, team.creation, on_retry=on_retry)
+        view = replace(view, complaints=(("", stall_feedback(stall)),))
+    decided = yield from ask_decider(view, ask, rules, team.creation, on_retry=on_retry)
     if reason and _insists(decided.decision, state):
-        return Decided(finish_early("stalled", reason))
+        return ValidatedDecision(finish_early("stalled", reason))
     return decided
 
 
@@ -213,7 +213,7 @@ def _insists(decision: Decision, state: Mapping[str, Any]) -> bool:
     work = work_of(decision)
     if work is None or work == work_of(load_decision(state.get("decision"))):
         return work is not None
-    marks = (facts_of(message).get("decision") for message in state["messages"])
+    marks = (message_facts(message).get("decision") for message in state["messages"])
     decided = [mark for mark in marks if mark is not None]
     return goes_round(work, state.get("reports") or (), decided)
 
@@ -235,10 +235,10 @@ def decision_update(decision: Decision, iterations: int) -> dict[str, Any]:
 
 def _messages(decision: Decision) -> Iterator[AIMessage]:
     """Show a decision in the history: who is sent to work, or what the user is asked."""
-    facts = label(decision=work_of(decision))
+    facts = message_label(decision=work_of(decision))
     match decision:
         case AskUser(user_prompt=text) | RaiseLimit(user_prompt=text):
-            facts = label(question=True)
+            facts = message_label(question=True)
         case RunPlan(tasks=tasks):
             lines = [f"- {t['task_id']} → {t['agent_id']}: {t['task_description']}" for t in tasks]
             text = "\n".join(["→ plan", *lines])

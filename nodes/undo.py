@@ -8,22 +8,22 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command, RetryPolicy
 
-from asterism.effects import Call, Steps, StepsNode, both_ways
+from asterism.effects import Call, Steps, StepsNode, sync_async_pair
 from asterism.messages import clean_text
-from asterism.nodes.members import Member
-from asterism.nodes.reports import failed_report, report_message, written_report
-from asterism.nodes.retrying import once, retried
+from asterism.nodes.members import ParticipantRuntime
+from asterism.nodes.reports import answer_report, failure_report, report_message
+from asterism.nodes.retrying import call_with_retry, single_call
 from asterism.nodes.routing import SUPERVISOR, UNDO
 from asterism.redaction import describe_error, log_failure, traceback_of
 from asterism.resilience import failure_kind
-from asterism.state import Report, Visit
+from asterism.state import Report, VisitRequest
 
 _log = logging.getLogger(__name__)
 
-NEVER_AGAIN = RetryPolicy(max_attempts=1)
+NO_RETRY = RetryPolicy(max_attempts=1)
 
 
-def create_undo_node(members: Mapping[str, Member]) -> StepsNode:
+def create_undo_node(members: Mapping[str, ParticipantRuntime]) -> StepsNode:
     """Create the node that undoes what participants report to have done.
 
     Each of its steps undoes one report and writes that down, so that a crash repeats at most
@@ -39,7 +39,7 @@ def create_undo_node(members: Mapping[str, Member]) -> StepsNode:
                 report.get("undoes") or report.get("compensation")
             )
             if member and member.undo and undoable and report["id"] not in done:
-                undone = yield from _undone(member, report, state.get("iterations") or 0)
+                undone = yield from _undo_report(member, report, state.get("iterations") or 0)
                 update = {"reports": [undone], "messages": [report_message(undone)]}
                 return Command(update=update, goto=UNDO)
         return Command(goto=SUPERVISOR)
@@ -47,25 +47,25 @@ def create_undo_node(members: Mapping[str, Member]) -> StepsNode:
     return StepsNode(undo, name=UNDO)
 
 
-def _undone(member: Member, report: Report, round: int) -> Steps[Report]:
+def _undo_report(member: ParticipantRuntime, report: Report, round: int) -> Steps[Report]:
     """Undo what a report tells of, and report that."""
-    call = Call(*both_ways(member.undo), (report,))
-    policy = next((p for p in member.policies if isinstance(p, RetryPolicy)), NEVER_AGAIN)
-    visit = Visit(
+    call = Call(*sync_async_pair(member.undo), (report,))
+    policy = next((p for p in member.policies if isinstance(p, RetryPolicy)), NO_RETRY)
+    visit = VisitRequest(
         id=f"undo-{report['id']}",
         participant=member.name,
         request=f"Undo: {report['text']}",
         round=round,
     )
     try:
-        said = yield from retried(lambda: once(call), policy)
+        said = yield from call_with_retry(lambda: single_call(call), policy)
     except GraphBubbleUp:
         raise
     except Exception as error:  # noqa: BLE001 - one that cannot be undone is reported
         log_failure(_log, "the undo of %s failed", member.name, error=error)
-        undone = failed_report(visit, failure_kind(error), f"not undone: {describe_error(error)}")
+        undone = failure_report(visit, failure_kind(error), f"not undone: {describe_error(error)}")
         undone["traceback"] = traceback_of(error)
     else:
-        undone = written_report(visit, clean_text(str(said or f"undone: {report['text']}")))
+        undone = answer_report(visit, clean_text(str(said or f"undone: {report['text']}")))
     undone["undoes"] = report["id"]
     return undone

@@ -20,7 +20,7 @@ def read_heads(head_count: int) -> int:
     if 1 <= head_count <= MAX_HEADS:
         return head_count
     raise ValueError(
-        f"head_count {shown(head_count)} is not allowed. "
+        f"head_count {quote_argument(head_count)} is not allowed. "
         f"Give a whole number of people from 1 to {MAX_HEADS:,}."
     )
 
@@ -34,7 +34,7 @@ def read_cost(name: str, amount: float) -> Decimal:
     if 0 <= amount <= MAX_DOLLARS:
         return cents(Decimal(str(amount)) + 0)  # the zero drops the sign of -0.0
     raise ValueError(
-        f"{name} {shown(amount)} is not allowed. "
+        f"{name} {quote_argument(amount)} is not allowed. "
         f"Give US dollars from 0 to {MAX_DOLLARS:,}, such as 2400.00."
     )
 
@@ -52,7 +52,7 @@ def read_limit(name: str, amount: float | None) -> Decimal | None:
     if 0.01 <= amount <= MAX_DOLLARS:
         return Decimal(str(amount)).quantize(_CENT, ROUND_FLOOR)
     raise ValueError(
-        f"{name} {shown(amount)} is not allowed. "
+        f"{name} {quote_argument(amount)} is not allowed. "
         f"Give US dollars from 0.01 to {MAX_DOLLARS:,}, or leave {name} out for no limit."
     )
 
@@ -67,7 +67,7 @@ def dollars(amount: Decimal) -> str:
     return f"${amount:,.2f}"
 
 
-def shown(value: object) -> str:
+def quote_argument(value: object) -> str:
     """Write a value for a message, shortened if it is long."""
     if isinstance(value, int) and abs(value) >= 10**15:
         return "with more than 15 digits"
@@ -82,7 +82,7 @@ def explain(error: Exception) -> str:
     faults = [
         f"{'.'.join(map(str, fault['loc']))} is missing"
         if fault["type"] == "missing"
-        else f"{'.'.join(map(str, fault['loc']))} {shown(fault['input'])}: {fault['msg']}"
+        else f"{'.'.join(map(str, fault['loc']))} {quote_argument(fault['input'])}: {fault['msg']}"
         for fault in error.errors()
     ]
     return f"Cannot read the arguments: {'; '.join(faults[:5])}. Correct them and try again."

@@ -17,7 +17,7 @@ from langgraph.graph import END
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Send
 
-from asterism.budgets import Scope, task_scope
+from asterism.budgets import BudgetScope, task_scope
 from asterism.effects import Call, Steps, run_coroutine, without_exit
 from asterism.errors import (
     AbandonedError,
@@ -25,73 +25,79 @@ from asterism.errors import (
     CircuitOpenError,
     RemoteFailedError,
 )
-from asterism.events import WorkflowEventType, is_told, tell
+from asterism.events import WorkflowEventType, emit, has_event_bus
 from asterism.idempotency import CALLS, HANDOFF, counter
 from asterism.ledger import lines_of
 from asterism.messages import with_media
-from asterism.nodes.context import meter_of, path_of, workflow_path
+from asterism.nodes.context import meter_of, participant_path, workflow_path
 from asterism.nodes.engine import (
     answers_others,
     at_breakpoint,
-    detached,
-    goes_on,
     has_saver,
     is_resuming,
-    left_by_earlier_turns,
-    new_turn,
-    open_answers,
-    unreplayed,
+    keys_of_earlier_turns,
+    new_turn_config,
+    participant_place,
+    resume_turn_config,
+    stored_answers,
+    without_replay,
 )
-from asterism.nodes.members import Member
+from asterism.nodes.members import ParticipantRuntime
 from asterism.nodes.middleware import limit_text
-from asterism.nodes.outputs import as_asked, lean
-from asterism.nodes.policies import Attempt, Attempts, Try, compensated, folded
-from asterism.nodes.recalling import with_recalled
-from asterism.nodes.reports import (
-    failed_report,
-    found_in,
-    new_messages,
-    read_report,
-    said_in,
-    visit_marks,
+from asterism.nodes.outputs import collect_output, invoke_options
+from asterism.nodes.policies import (
+    AttemptContext,
+    AttemptCounter,
+    AttemptFunction,
+    apply_compensation,
+    apply_policies,
 )
-from asterism.nodes.spans import traced_visit
+from asterism.nodes.recalling import add_memories
+from asterism.nodes.reports import (
+    failure_report,
+    found_in,
+    last_answer_in,
+    new_messages,
+    report_from_state,
+    visit_metadata,
+)
+from asterism.nodes.spans import visit_span_config
 from asterism.plain import as_dict
 from asterism.redaction import describe_error, log_failure, traceback_of
 from asterism.resilience import ENDLESS, failure_kind
-from asterism.state import Report, Visit
-from asterism.usage import Meter
+from asterism.state import Report, VisitRequest
+from asterism.usage import UsageMeter
 
 _log = logging.getLogger(__name__)
 
 Visiting = Steps[Report]
 """A visit under way. It has a name because functions made for each visit are annotated with it."""
 
-Visitor = Callable[[Visit, Try], Visiting]
+Visitor = Callable[[VisitRequest, AttemptContext], Visiting]
 """Makes visits to one participant."""
 
 
-def create_visitor(member: Member) -> Visitor:
+def create_visitor(member: ParticipantRuntime) -> Visitor:
     """Create what makes visits to a participant: its turns, in the fold of its policies.
 
     The participant sees its own history and the request, nothing else; the workflow gets one
     labelled text, nothing else. A failure becomes a report, so siblings and the run go on.
     """
 
-    def visiting(visit: Visit, this: Try) -> Visiting:
-        def attempt(this: Try) -> Visiting:
+    def visiting(visit: VisitRequest, this: AttemptContext) -> Visiting:
+        def attempt(this: AttemptContext) -> Visiting:
             meter.put_back(this.attempts.lines)  # of a workflow that begins anew
             this.attempts.lines.clear()
             this.attempts.taken += 1
             this.attempts.state = {}
             values = yield from _turn(member, visit, this)
-            report = read_report(visit, values)
+            report = report_from_state(visit, values)
             report["attempts"] = this.attempts.taken
             if member.grant is not None:
                 this.turn.update(values, messages=new_messages(visit, values))
             return report
 
-        path, above = path_of(this.config, member.name), workflow_path(this.config)
+        path, above = participant_path(this.config, member.name), workflow_path(this.config)
         meter = meter_of(this.config)
         own = _scopes(member, path, visit.get("task"), above)
         for scope in own:
@@ -99,23 +105,23 @@ def create_visitor(member: Member) -> Visitor:
         if member.is_workflow and not has_saver(this.config):
             meter.note_taken(path, this.attempts.lines)
         what = {"path": path, "handoff": visit["id"], "task": visit.get("task")}
-        told = is_told(this.config)
+        told = has_event_bus(this.config)
         if told:
             begun = visit["request"] or None
-            tell(this.config, WorkflowEventType.TASK_STARTED, request=begun, **what)
+            emit(this.config, WorkflowEventType.TASK_STARTED, request=begun, **what)
         failure: Exception | None = None
         try:
-            turns: Attempt = folded(member.policies, attempt, member.service)
+            turns: AttemptFunction = apply_policies(member.policies, attempt, member.service)
             this.about.update(what)
             report = yield from turns(this)
         except ParentCommand as sent:
-            report = yield from _handed_over(member, visit, this, cast(Any, sent.args[0]))
+            report = yield from _handover_report(member, visit, this, cast(Any, sent.args[0]))
         except GraphInterrupt as stop:
             if not stop.args[0]:  # a breakpoint of its own graph asks nothing by itself
                 raise at_breakpoint(this.config, member.name) from None
             for request in stop.args[0]:
                 prompt = as_dict(request.value).get("prompt")
-                tell(
+                emit(
                     this.config, WorkflowEventType.ASKED, request=request.id, prompt=prompt, **what
                 )
             raise
@@ -123,7 +129,7 @@ def create_visitor(member: Member) -> Visitor:
             raise
         except CircuitOpenError as error:
             yield from _still_asks(member, visit, this.config)
-            report = failed_report(visit, "circuit_open", describe_error(error), attempts=0)
+            report = failure_report(visit, "circuit_open", describe_error(error), attempts=0)
         except Exception as error:
             if is_invalid_resume(error):
                 raise  # a person's answer was refused; the question is still open
@@ -139,7 +145,7 @@ def create_visitor(member: Member) -> Visitor:
                     this.attempts.breach = error.facts()
             failure = error
             meter.put_back(lines_of(left) or this.attempts.lines)
-            report = failed_report(
+            report = failure_report(
                 visit,
                 failure_kind(error),
                 _why(member, error, this.config),
@@ -155,7 +161,7 @@ def create_visitor(member: Member) -> Visitor:
             words = "the visit of %s failed in attempt %d: %s"
             said = report.get("error") or ""
             log_failure(_log, words, path, report["attempts"], said, error=failure)
-        report = compensated(report, member.policies)
+        report = apply_compensation(report, member.policies)
         if told:
             _tell_end(this.config, report, what)
         return report
@@ -175,40 +181,46 @@ def _tell_end(config: RunnableConfig, report: Report, what: Mapping[str, Any]) -
         "text": report["text"] or None,
         "error": report.get("error"),
     }
-    tell(config, over, **end, **what)
+    emit(config, over, **end, **what)
 
 
-def _scopes(member: Member, path: str, task: str | None, owner: str) -> list[Scope]:
+def _scopes(
+    member: ParticipantRuntime, path: str, task: str | None, owner: str
+) -> list[BudgetScope]:
     """Return the budgets that hold for a visit."""
-    found: list[Scope] = []
+    found: list[BudgetScope] = []
     if member.budget is not None:
-        found.append(Scope(name=path, owner=owner, budget=member.budget))
+        found.append(BudgetScope(name=path, owner=owner, budget=member.budget))
     if member.task_budget is not None and task is not None:
-        found.append(Scope(name=task_scope(path, task), owner=owner, budget=member.task_budget))
+        found.append(
+            BudgetScope(name=task_scope(path, task), owner=owner, budget=member.task_budget)
+        )
     return found
 
 
-def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
+def _turn(
+    member: ParticipantRuntime, visit: VisitRequest, this: AttemptContext
+) -> Steps[Mapping[str, Any]]:
     """Run one turn: begin it, continue it, or take it as it is when it was finished before."""
     again = this.attempts.taken > 1
     inner: RunnableConfig = {
         **cast(
             RunnableConfig,
-            traced_visit(this.config, member.name, member.description, visit.get("task")),
+            visit_span_config(this.config, member.name, member.description, visit.get("task")),
         ),
-        "configurable": {**this.overrides, **unreplayed(this.config), CALLS: counter()},
+        "configurable": {**this.overrides, **without_replay(this.config), CALLS: counter()},
         "metadata": {
             "participant": visit["participant"],
-            "participant_path": path_of(this.config, visit["participant"]),
-            **visit_marks(visit),
+            "participant_path": participant_path(this.config, visit["participant"]),
+            **visit_metadata(visit),
             **({"task": visit["task"]} if "task" in visit else {}),
         },
     }
     if again:
         inner["configurable"] = {
-            **detached(this.config, visit["participant"]),
+            **participant_place(this.config, visit["participant"]),
             **(inner.get("configurable") or {}),
-            **new_turn(),
+            **new_turn_config(),
         }
     if (limit := member.step_limit(this.config)) is not None:
         inner["recursion_limit"] = limit
@@ -224,9 +236,9 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
             raise GraphInterrupt(last.interrupts)
         if same and not last.tasks and stored.get("source") == "loop":
             return (yield from _of_this_turn(member, visit, last.values, this.config))
-        turn = goes_on() if same and forced else {} if same else new_turn()
+        turn = resume_turn_config() if same and forced else {} if same else new_turn_config()
         if same and again:
-            turn |= yield from open_answers(this.config, visit["participant"], last)
+            turn |= yield from stored_answers(this.config, visit["participant"], last)
         known = not same and visit["id"] in _ids(last.values)
         inner["configurable"] = {**(inner.get("configurable") or {}), **turn}
     before = [RemoveMessage(REMOVE_ALL_MESSAGES)] if member.forgets else []
@@ -235,7 +247,7 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
     if "given" in visit:
         request = {**visit["given"], "messages": [*before, *visit["given"]["messages"]]}
     else:
-        text = yield from with_recalled(visit, member.recalls, this.config)
+        text = yield from add_memories(visit, member.recalls, this.config)
         content = with_media(text, visit.get("media"))
         request = {"messages": [*before, HumanMessage(content, id=visit["id"])]}
     values = yield from _run_graph(member, request, inner, this)
@@ -243,7 +255,7 @@ def _turn(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
 
 
 def _run_graph(
-    member: Member, request: dict[str, Any], inner: RunnableConfig, this: Try
+    member: ParticipantRuntime, request: dict[str, Any], inner: RunnableConfig, this: AttemptContext
 ) -> Steps[Mapping[str, Any]]:
     """Run a participant's graph to its end, and return its state.
 
@@ -259,7 +271,7 @@ def _run_graph(
         ways = runner.invoke, runner.ainvoke
         stored_once = not member.stores_steps and has_saver(this.config)
         kwargs = {"durability": "exit"} if stored_once else {}
-        asked = lean(kwargs) if member.collects_leanly else kwargs
+        asked = invoke_options(kwargs) if member.collects_leanly else kwargs
     if member.needs_async:
         asynchronous = ways[1]
 
@@ -268,10 +280,12 @@ def _run_graph(
 
         ways = in_loop, asynchronous
     found = yield Call(without_exit(ways[0]), ways[1], (request, inner), asked)
-    return cast(Mapping[str, Any], as_asked(found, kwargs) or {})  # None: no output was written
+    return cast(
+        Mapping[str, Any], collect_output(found, kwargs) or {}
+    )  # None: no output was written
 
 
-def _keeping_state(runner: Any, attempts: Attempts) -> tuple[Any, Any]:
+def _keeping_state(runner: Any, attempts: AttemptCounter) -> tuple[Any, Any]:
     """Make callers of a graph that keep the state which each of its steps leaves."""
 
     def invoke(*args: Any) -> Any:
@@ -288,12 +302,15 @@ def _keeping_state(runner: Any, attempts: Attempts) -> tuple[Any, Any]:
 
 
 def _of_this_turn(
-    member: Member, visit: Visit, values: Mapping[str, Any], config: RunnableConfig
+    member: ParticipantRuntime,
+    visit: VisitRequest,
+    values: Mapping[str, Any],
+    config: RunnableConfig,
 ) -> Steps[Mapping[str, Any]]:
     """Leave out of a participant's state the answers that an earlier turn has left in it."""
     keys = {key for key in member.answer_keys if values.get(key) is not None}
     if keys and has_saver(config):
-        old = yield from left_by_earlier_turns(config, visit["participant"], keys)
+        old = yield from keys_of_earlier_turns(config, visit["participant"], keys)
         values = {key: value for key, value in values.items() if key not in old}
     if member.has_messages:
         return values
@@ -305,7 +322,9 @@ def _ids(values: Mapping[str, Any]) -> set[Any]:
     return {getattr(message, "id", None) for message in values.get("messages") or ()}
 
 
-def _handed_over(member: Member, visit: Visit, this: Try, sent: Command[Any]) -> Steps[Report]:
+def _handover_report(
+    member: ParticipantRuntime, visit: VisitRequest, this: AttemptContext, sent: Command[Any]
+) -> Steps[Report]:
     """Report that a participant wanted to hand over by a command to its parent graph.
 
     The results of other tools of the same message are kept in its history.
@@ -322,12 +341,14 @@ def _handed_over(member: Member, visit: Visit, this: Try, sent: Command[Any]) ->
     text = _said(visit, (yield from _state_left(member, visit, this)))
     if has_saver(this.config):
         graph = member.graph
-        place = {"configurable": detached(this.config, visit["participant"])}
+        place = {"configurable": participant_place(this.config, visit["participant"])}
         yield Call(graph.update_state, graph.aupdate_state, (place, None, END))
-    return failed_report(visit, "agent_failed", error, text=text, attempts=this.attempts.taken)
+    return failure_report(visit, "agent_failed", error, text=text, attempts=this.attempts.taken)
 
 
-def _still_asks(member: Member, visit: Visit, config: RunnableConfig) -> Steps[None]:
+def _still_asks(
+    member: ParticipantRuntime, visit: VisitRequest, config: RunnableConfig
+) -> Steps[None]:
     """Leave a question open that cannot be gone on with at the moment."""
     if has_saver(config):
         last = yield from _last(member, visit, config)
@@ -336,16 +357,24 @@ def _still_asks(member: Member, visit: Visit, config: RunnableConfig) -> Steps[N
 
 
 def _recall(
-    meter: Meter, member: Member, visit: Visit, values: Any, config: RunnableConfig
+    meter: UsageMeter,
+    member: ParticipantRuntime,
+    visit: VisitRequest,
+    values: Any,
+    config: RunnableConfig,
 ) -> None:
     """Count what an earlier process has spent on this visit."""
     if member.is_workflow:
         meter.gate.restore(values)  # a workflow keeps the ledger itself
         return
-    meter.recall(path_of(config, member.name), visit.get("task"), new_messages(visit, values))
+    meter.recall(
+        participant_path(config, member.name), visit.get("task"), new_messages(visit, values)
+    )
 
 
-def _state_left(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, Any]]:
+def _state_left(
+    member: ParticipantRuntime, visit: VisitRequest, this: AttemptContext
+) -> Steps[Mapping[str, Any]]:
     """Return the state that a participant had come to when it failed."""
     if not has_saver(this.config):
         return this.attempts.state
@@ -353,28 +382,28 @@ def _state_left(member: Member, visit: Visit, this: Try) -> Steps[Mapping[str, A
     return last.values if (last.metadata or {}).get(HANDOFF) == visit["id"] else {}
 
 
-def _said(visit: Visit, values: Mapping[str, Any], error: Exception | None = None) -> str:
+def _said(visit: VisitRequest, values: Mapping[str, Any], error: Exception | None = None) -> str:
     """Return what a participant had said when it failed, given the state that it left."""
     if isinstance(error, RemoteFailedError) and error.said:
         return error.said
     if isinstance(error, BudgetExceededError) and error.found:
         return error.found
-    read = found_in if isinstance(error, (BudgetExceededError, *ENDLESS)) else said_in
+    read = found_in if isinstance(error, (BudgetExceededError, *ENDLESS)) else last_answer_in
     try:
         return read(visit, values)
     except (TypeError, ValueError):  # what stands under `messages` may be the very fault
         return ""
 
 
-def _why(member: Member, error: Exception, config: RunnableConfig) -> str:
+def _why(member: ParticipantRuntime, error: Exception, config: RunnableConfig) -> str:
     """Say why a visit failed; of a limit of steps, how to raise it."""
     if isinstance(error, GraphRecursionError) and member.step_limit(config) is not None:
         return limit_text(member.max_steps)
     return describe_error(error)
 
 
-def _last(member: Member, visit: Visit, config: RunnableConfig) -> Steps[Any]:
+def _last(member: ParticipantRuntime, visit: VisitRequest, config: RunnableConfig) -> Steps[Any]:
     """Read what the participant stored last."""
-    place = {"configurable": detached(config, visit["participant"])}
+    place = {"configurable": participant_place(config, visit["participant"])}
     graph = member.graph
     return (yield Call(graph.get_state, graph.aget_state, (place,)))

@@ -13,8 +13,8 @@ from asterism import Participant, SupervisorWorkflowBuilder, proceed, read_run, 
 from asterism.errors import AsterismError, StorageError
 from asterism.retention import export_thread, forget_user, prune
 from asterism.threads import origin_of, reader_of
-from asterism.ui.hub import Hub
-from asterism.ui.watch import Watch
+from asterism.ui.hub import RunManager
+from asterism.ui.watch import ThreadWatch
 from tests.teams import follow
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "bad"}, "metadata": {"graph": "toy"}}
@@ -87,7 +87,7 @@ def thread_calls(saver: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "origin", lambda: asyncio.run(origin_of(saver, "bad"))
     yield "show", lambda: reader_of(saver).get_state(THREAD)
     yield "export", lambda: export_thread(saver, "bad")
-    yield "page", lambda: asyncio.run(Watch(Hub(saver, ["toy"])).now("bad"))
+    yield "page", lambda: asyncio.run(ThreadWatch(RunManager(saver, ["toy"])).now("bad"))
     yield "prune", lambda: prune(saver, keep_last=50)
     yield "forget", lambda: forget_user(saver, "nobody")
     yield "resume", lambda: resume(graph, THREAD, "blue")

@@ -25,7 +25,7 @@ REQUEST = "batch_request"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class BatchItem:
     """One task of a batch."""
 
     graph: Graph
@@ -45,7 +45,7 @@ class Item:
     def outcome(self) -> Steps[BatchOutcome]:
         """Do the task; what it raises is its outcome."""
         try:
-            found, ran = yield from self._settled()
+            found, ran = yield from self._run_to_end_or_question()
         except Exception as error:  # noqa: BLE001 - the other tasks go on
             return BatchOutcome(
                 index=self.index,
@@ -64,7 +64,7 @@ class Item:
             reused=not ran,
         )
 
-    def _settled(self) -> Steps[tuple[StateSnapshot, bool]]:
+    def _run_to_end_or_question(self) -> Steps[tuple[StateSnapshot, bool]]:
         """Bring the task to its end or to its next question.
 
         Returns:

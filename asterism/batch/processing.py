@@ -13,9 +13,9 @@ from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.runtime import RunControl
 
-from asterism.batch.item import Item
+from asterism.batch.item import BatchItem
 from asterism.batch.outcomes import BatchOutcome, BatchProgress
-from asterism.effects import arun, run
+from asterism.effects import arun_steps, run_steps
 from asterism.errors import ConfigurationError, ThreadBusyError
 from asterism.leases import take_lease
 from asterism.runs import Graph, is_graph
@@ -67,7 +67,7 @@ def batch_process(
         ThreadBusyError: Somebody else is processing this batch.
     """
     batch = _Batch(graph, tasks, batch_id, config, (max_concurrent, batch_size), on_progress)
-    with batch.held():
+    with batch.hold_lease():
         for group in batch.groups():
             _work(batch, group)
     return batch.outcomes()
@@ -88,7 +88,7 @@ async def abatch_process(
     When it is cancelled, so are the tasks that run.
     """
     batch = _Batch(graph, tasks, batch_id, config, (max_concurrent, batch_size), on_progress)
-    with batch.held():
+    with batch.hold_lease():
         for group in batch.groups():
             await _awork(batch, group)
     return batch.outcomes()
@@ -106,18 +106,18 @@ class _Batch:
         sizes: tuple[int, int | None],
         on_progress: Callable[[BatchProgress], None] | None,
     ) -> None:
-        self._graph = _checked_graph(graph)
-        self._tasks = _checked_tasks(tasks)
-        self._id = _checked_id(batch_id)
-        self._config = _checked_config(config)
-        self.limit = _checked_count("max_concurrent", sizes[0])
-        self._size = len(tasks) if sizes[1] is None else _checked_count("batch_size", sizes[1])
+        self._graph = _validate_graph(graph)
+        self._tasks = _validate_tasks(tasks)
+        self._id = _validate_batch_id(batch_id)
+        self._config = _validate_config(config)
+        self.limit = _validate_count("max_concurrent", sizes[0])
+        self._size = len(tasks) if sizes[1] is None else _validate_count("batch_size", sizes[1])
         self._on_progress = on_progress
         self._done: dict[int, BatchOutcome] = {}
         self.control = RunControl()
 
     @contextmanager
-    def held(self) -> Generator[None]:
+    def hold_lease(self) -> Generator[None]:
         """Keep others off the batch: what both find unbegun, both would begin."""
         name = f"batch\n{self._id}"  # no thread has this name: thread ids are printable
         release = take_lease(self._graph.checkpointer, name)
@@ -136,8 +136,8 @@ class _Batch:
         for first in range(0, total, self._size or 1):
             yield range(first, min(first + self._size, total))
 
-    def item(self, index: int) -> Item:
-        return Item(
+    def item(self, index: int) -> BatchItem:
+        return BatchItem(
             graph=self._graph,
             task=self._tasks[index],
             index=index,
@@ -165,7 +165,7 @@ def _work(batch: _Batch, group: range) -> None:
             while True:
                 for index in islice(todo, batch.limit - len(running)):
                     steps = batch.item(index).outcome()
-                    running.add(pool.submit(_outermost().run, run, steps))
+                    running.add(pool.submit(_outermost().run, run_steps, steps))
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -185,7 +185,7 @@ async def _awork(batch: _Batch, group: range) -> None:
         while True:
             for index in islice(todo, batch.limit - len(running)):
                 steps = batch.item(index).outcome()
-                running.add(loop.create_task(arun(steps), context=_outermost()))
+                running.add(loop.create_task(arun_steps(steps), context=_outermost()))
             if not running:
                 return
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -204,7 +204,7 @@ def _outermost() -> Context:
     return context
 
 
-def _checked_graph(graph: object) -> Graph:
+def _validate_graph(graph: object) -> Graph:
     if not is_graph(graph):
         raise ConfigurationError(
             f"graph is {repr(graph)[:100]}. Allowed: a compiled LangGraph graph, such as what "
@@ -219,7 +219,7 @@ def _checked_graph(graph: object) -> Graph:
     return graph
 
 
-def _checked_tasks(tasks: object) -> Sequence[Task]:
+def _validate_tasks(tasks: object) -> Sequence[Task]:
     if isinstance(tasks, str | bytes) or not isinstance(tasks, Sequence):
         raise ConfigurationError(
             f"tasks is {repr(tasks)[:100]}. Allowed: a sequence of requests, such as "
@@ -228,7 +228,7 @@ def _checked_tasks(tasks: object) -> Sequence[Task]:
     return cast(Sequence[Task], tasks)
 
 
-def _checked_id(batch_id: object) -> str:
+def _validate_batch_id(batch_id: object) -> str:
     text = batch_id if isinstance(batch_id, str) else ""
     if not text.strip() or len(text) > BATCH_ID_LIMIT or not text.isprintable():
         raise ConfigurationError(
@@ -238,7 +238,7 @@ def _checked_id(batch_id: object) -> str:
     return text
 
 
-def _checked_config(config: RunnableConfig | None) -> RunnableConfig:
+def _validate_config(config: RunnableConfig | None) -> RunnableConfig:
     given = config or {}
     named = [key for key in _ONE_RUN if key in (given.get("configurable") or {})]
     if given.get("run_id"):
@@ -251,7 +251,7 @@ def _checked_config(config: RunnableConfig | None) -> RunnableConfig:
     return given
 
 
-def _checked_count(name: str, value: object) -> int:
+def _validate_count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigurationError(f"{name} is {value!r}. Allowed: a whole number from 1.")
     return value

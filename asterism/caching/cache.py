@@ -18,20 +18,20 @@ from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables.config import var_child_runnable_config
 
 from asterism.caching.calls import (
-    essence,
+    canonical_prompt,
     fields_of,
     generation_of,
     identity,
+    is_complete_answer,
     is_stable,
-    is_whole,
     split,
 )
-from asterism.caching.sameness import facts
+from asterism.caching.sameness import distinguishing_facts
 from asterism.errors import ConfigurationError
-from asterism.events import EventBus, WorkflowEventType, tell_here
+from asterism.events import EventBus, WorkflowEventType, emit_from_context
 from asterism.plain import as_dict, is_number
 from asterism.storage import make_private, sqlite_path
-from asterism.vectors import closeness, unit
+from asterism.vectors import cosine_similarity, normalize_vector
 
 _log = logging.getLogger(__name__)
 
@@ -129,14 +129,17 @@ class ResponseCache(BaseCache):
         """Return what was answered to a call, or None."""
         if not is_stable(llm_string):
             return None
-        found, how = self._safely(lambda: self._found(essence(prompt), llm_string)) or (None, None)
+        found, how = self._safely(lambda: self._found(canonical_prompt(prompt), llm_string)) or (
+            None,
+            None,
+        )
         self._tell(how)
         return found
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
         """Keep what was answered to a call, if it is a whole answer and plain data."""
         if is_stable(llm_string):
-            self._safely(lambda: self._keep(essence(prompt), llm_string, return_val))
+            self._safely(lambda: self._keep(canonical_prompt(prompt), llm_string, return_val))
 
     def clear(self, **kwargs: Any) -> None:
         """Forget all answers."""
@@ -173,22 +176,22 @@ class ResponseCache(BaseCache):
             return None
         rows = self._run(
             "SELECT vector, key FROM responses WHERE similar = ? AND at > ? AND vector IS NOT NULL",
-            *(_hash(before, model, *facts(question)), oldest),
+            *(_hash(before, model, *distinguishing_facts(question)), oldest),
         )
         if not rows:
             return None
         wanted = self._vector(question)
-        near, key = max((closeness(wanted, vector), key) for vector, key in rows)
+        near, key = max((cosine_similarity(wanted, vector), key) for vector, key in rows)
         return key if near >= self._threshold else None
 
     def _keep(self, prompt: str, model: str, answer: RETURN_VAL_TYPE) -> None:
-        if not all(map(is_whole, answer)):
+        if not all(map(is_complete_answer, answer)):
             return
         response = json.dumps([fields_of(cast(ChatGeneration, one)) for one in answer])
         before, question = split(prompt) if self._meaning is not None else ("", None)
         similar, vector = "", None
         if question is not None:
-            similar = _hash(before, model, *facts(question))
+            similar = _hash(before, model, *distinguishing_facts(question))
             vector = self._vector(question).tobytes()
         with self._lock:
             self._run(
@@ -200,7 +203,7 @@ class ResponseCache(BaseCache):
             self._run(f"DELETE FROM responses WHERE key IN ({_OLDEST})", self._max_size)
 
     def _vector(self, question: str) -> "array[float]":
-        return unit(cast(Embeddings, self._meaning).embed_query(question))
+        return normalize_vector(cast(Embeddings, self._meaning).embed_query(question))
 
     def _run(self, statement: str, *values: Any) -> list[Any]:
         with self._lock:
@@ -236,9 +239,9 @@ class ResponseCache(BaseCache):
         kind = WorkflowEventType.CACHE_HIT if how else WorkflowEventType.CACHE_MISS
         config = var_child_runnable_config.get() or {}
         path = as_dict(config.get("metadata")).get("participant_path")
-        tell_here(kind, how=how, path=path)
+        emit_from_context(kind, how=how, path=path)
         if self._events is not None:
-            tell_here(kind, self._events, how=how, path=path)
+            emit_from_context(kind, self._events, how=how, path=path)
 
 
 class _OfModel(BaseCache):

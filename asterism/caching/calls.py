@@ -22,7 +22,7 @@ def is_stable(parameters: str) -> bool:
     return not _UNSTABLE.search(parameters)
 
 
-def essence(prompt: str) -> str:
+def canonical_prompt(prompt: str) -> str:
     """Return a prompt as LangChain writes it, without what no model is sent.
 
     What the messages in it have cost, and what else their calls left behind, is another each
@@ -58,7 +58,7 @@ def identity(model: BaseChatModel) -> str:
     return json.dumps([f"{type(model).__module__}.{type(model).__qualname__}", fields])
 
 
-def is_whole(answer: Any) -> bool:
+def is_complete_answer(answer: Any) -> bool:
     """Whether an answer says something, and was not cut off."""
     message = getattr(answer, "message", None)
     if not isinstance(message, AIMessage) or not (message.text or message.tool_calls):

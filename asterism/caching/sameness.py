@@ -106,7 +106,7 @@ _SELF = ("I", "I'd", "I'm", "I'll", "I've")
 _STARTS = re.compile(r"(?:^|[.!?:\n]\s*)([A-Z][\w']*)")
 
 
-def facts(text: str) -> list[str]:
+def distinguishing_facts(text: str) -> list[str]:
     """Return what a question hangs on: its words, in order, without those that weigh nothing.
 
     Questions with the same facts may have the same answer; others never have.
@@ -116,7 +116,7 @@ def facts(text: str) -> list[str]:
     text = _STARTS.sub(lambda found: found.group().lower(), text)
     text = _MONEY.sub(r"\2 \1", _THOUSANDS.sub("", text))
     text = _ORDINAL.sub(r"\1th", text)
-    text = _NOT.sub(_negated, text)
+    text = _NOT.sub(_has_negation, text)
     for pattern, instead in _PHRASES:
         text = re.sub(pattern, instead, text, flags=re.IGNORECASE)
     found: list[str] = []
@@ -139,6 +139,6 @@ def _names(text: str) -> set[str]:
     }
 
 
-def _negated(found: re.Match[str]) -> str:
+def _has_negation(found: re.Match[str]) -> str:
     said = found.group(1)
     return f"{ {'ca': 'can', 'wo': 'will', 'sha': 'shall'}.get(said, said) } not"

@@ -50,7 +50,7 @@ def run(
     thread = thread or uuid.uuid4().hex[:8]
 
     async def work() -> int:
-        async with engine.aopen_checkpointer(engine.database(db)) as saver:
+        async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
             opened = engine.open_graph(graph, model=model, checkpointer=saver)
             _introduce(model)
             config = engine.config_of(thread, graph, model)
@@ -83,8 +83,8 @@ def resume(
     async def work() -> int:
         if queue and answer is None:
             return await working.resume_queued(db, thread, quota)
-        async with engine.aopen_checkpointer(engine.database(db)) as saver:
-            name, used = await _named(saver, thread, graph, model)
+        async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
+            name, used = await _choose_graph_and_model(saver, thread, graph, model)
             opened = engine.open_graph(name, model=used, checkpointer=saver)
             config = engine.config_of(thread, name, used)
             pending = await engine.apending_requests(opened, config)
@@ -118,7 +118,7 @@ def supervise(
     """Run the children of a file under supervision."""
 
     async def work() -> int:
-        async with engine.aopen_checkpointer(engine.database(db)) as saver:
+        async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
             _introduce(model)
             return await engine.supervise_file(file, saver, model=model, as_json=as_json)
 
@@ -142,10 +142,10 @@ def ui(
     """Watch runs and answer their questions in a browser on this machine."""
 
     async def work() -> int:
-        named = engine.named_graphs(graphs or ())
+        named = engine.allowed_graphs(graphs or ())
         for name in named:
             engine.open_graph(name, model=model)
-        async with engine.aopen_checkpointer(engine.database(db)):
+        async with engine.aopen_checkpointer(engine.open_database(db)):
             _introduce(model)  # what cannot be used is told before the server starts
         await engine.serve_page(
             port=port, db=db, graphs=named, model=model, pace=pace, open_to_all=no_token
@@ -202,7 +202,7 @@ def threads(
     """List the threads of a database."""
 
     async def work() -> int:
-        async with engine.aopen_checkpointer(engine.database(db)) as saver:
+        async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
             found = await engine.list_threads(saver, limit)
         if as_json:
             print_json(found)
@@ -221,7 +221,7 @@ def show(thread: str, db: Database = None, as_json: AsJson = False) -> None:
     """Show the conversation of a thread."""
 
     async def work() -> int:
-        async with engine.aopen_checkpointer(engine.database(db)) as saver:
+        async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
             name, model = await engine.origin_of(saver, thread)
             reader = engine.reader_of(saver)
             snapshot = await reader.aget_state(engine.config_of(thread, name, model))
@@ -248,7 +248,7 @@ def trace(
     """Draw what ran on a thread: boxes and arrows, a tree, or a timeline."""
 
     async def work() -> int:
-        async with engine.aopen_checkpointer(engine.database(db)) as saver:
+        async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
             chosen = {"tools": tools, "timeline": timeline}
             format: engine.Format = "json" if as_json else "mermaid" if mermaid else "ascii"
             drawn = await engine.picture(saver, thread, chosen=chosen, format=format, other=diff)
@@ -258,14 +258,16 @@ def trace(
     exit_with(work())
 
 
-async def _named(saver: Any, thread: str, graph: str | None, model: str | None) -> tuple[str, str]:
+async def _choose_graph_and_model(
+    saver: Any, thread: str, graph: str | None, model: str | None
+) -> tuple[str, str]:
     """Return the graph and the model of a thread: what a person says, else its labels."""
     if graph is not None and model is not None:
         return graph, model
     name, used = await engine.origin_of(saver, thread)
     if graph is None:
         try:
-            engine.check_named(name, engine.named_graphs())
+            engine.check_named(name, engine.allowed_graphs())
         except ConfigurationError as error:
             raise ConfigurationError(
                 f"{error} If you trust it, go on with: asterism resume {thread} --graph "
@@ -280,7 +282,7 @@ async def _hand_over(db: str | None, thread: str, given: Any, origin: tuple[str,
 
     graph, model = origin
     found = await enqueue_answers(
-        engine.database(db), thread, given.resume, graph=graph, model=model
+        engine.open_database(db), thread, given.resume, graph=graph, model=model
     )
     if not found.new:
         ERRORS.print("This was answered before; the first answer holds.")

@@ -56,11 +56,11 @@ class Board:
         """
         name = path[0].split(":")[0] if path else task["name"]
         if name == "supervisor" and "result" in task:
-            self._decided(as_dict(task["result"]).get("decision"))
+            self._show_decision(as_dict(task["result"]).get("decision"))
         elif name in self._rows and path:
             self._inside(name, task)
         elif "result" in task and (name in self._rows or name in _MANY):
-            self._reported(name, task)
+            self._show_report(name, task)
 
     def hear(self, event: Event) -> None:
         """Take in an event of the bus: what holds the work up, or costs it."""
@@ -75,7 +75,7 @@ class Board:
             return
         self._console.print(f"! {said}", markup=False, highlight=False)
 
-    def _decided(self, decision: Any) -> None:
+    def _show_decision(self, decision: Any) -> None:
         match load_decision(as_dict(decision)):
             case RunPlan(tasks=tasks):
                 for task in tasks:
@@ -92,7 +92,7 @@ class Board:
         elif self._rows[name].state == "planned":
             self._set(name, "working", self._rows[name].doing)
 
-    def _reported(self, name: str, task: Mapping[str, Any]) -> None:
+    def _show_report(self, name: str, task: Mapping[str, Any]) -> None:
         reports: list[Any] = as_dict(task["result"]).get("reports") or []
         if not reports and name not in _MANY:
             self._set(name, "waiting" if task.get("interrupts") else "failed", "")

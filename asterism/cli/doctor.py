@@ -13,11 +13,11 @@ from asterism.cli.options import text_of
 from asterism.cli.terminal import FAILED, print_json, print_text
 from asterism.decisions import read_decision
 from asterism.defaults import METHODS, Method
-from asterism.effects import run
+from asterism.effects import run_steps
 from asterism.models import ModelLike, resolve_model
-from asterism.nodes.finish import filled_fields, read_fields
+from asterism.nodes.finish import fields_in_call, read_fields
 from asterism.nodes.structured_output import StructuredOutput
-from asterism.plain import shortened
+from asterism.plain import shorten
 from asterism.redaction import describe_error
 from asterism.schemas import decision_schema
 
@@ -102,14 +102,14 @@ def _try(name: str, check: Callable[[], None]) -> Check:
     try:
         check()
     except Exception as error:  # noqa: BLE001 - whatever a provider raises is what is looked for
-        said = shortened(" ".join(describe_error(error).split()), 200)
+        said = shorten(" ".join(describe_error(error).split()), 200)
         return Check(name=name, works=False, error=said)
     return Check(name=name, works=True)
 
 
 def _decide(model: Any, method: Method) -> None:
     schema = decision_schema(TEAM)
-    said = run(StructuredOutput(model, method).ask(_DECIDE, schema, strict=True))
+    said = run_steps(StructuredOutput(model, method).ask(_DECIDE, schema, strict=True))
     if method == "tool":
         _check_called(said)
     read_decision(said, TEAM)
@@ -121,7 +121,7 @@ def _call_tool(model: Any) -> None:
 
 def _check_called(said: AIMessage) -> None:
     if not said.tool_calls:
-        raise ValueError(f"no tool was called; the answer was {shortened(said.text, 60)!r}")
+        raise ValueError(f"no tool was called; the answer was {shorten(said.text, 60)!r}")
 
 
 def _stream(model: Any) -> None:
@@ -131,8 +131,8 @@ def _stream(model: Any) -> None:
 
 def _fill(model: Any, method: Method | None) -> None:
     request = HumanMessage("Fill in a Booking: 2 people in Rome.")
-    said = run(StructuredOutput(model, method).ask([request], Booking))
-    read_fields(Booking, filled_fields(said, Booking.__name__))
+    said = run_steps(StructuredOutput(model, method).ask([request], Booking))
+    read_fields(Booking, fields_in_call(said, Booking.__name__))
 
 
 def _settings(model: Any, decisions: Method | None, failed: set[str]) -> Iterator[str]:

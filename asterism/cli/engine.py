@@ -4,10 +4,10 @@ from asterism.cli.doctor import examine, report
 from asterism.cli.output import again, finish
 from asterism.cli.page import serve_page
 from asterism.cli.running import drive
-from asterism.cli.supervise import summary, supervise_file
+from asterism.cli.supervise import supervise_file, supervision_summary
 from asterism.cli.trace import picture
 from asterism.events import Event, EventBus
-from asterism.graphs.catalog import SHIPPED, check_named, named_graphs, open_graph
+from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, open_graph
 from asterism.people import answer_command, apending_requests
 from asterism.pictures import Format
 from asterism.remembering.longterm import forget_everywhere
@@ -19,8 +19,8 @@ from asterism.threads import (
     MEMORY_FILE,
     check_model_label,
     config_of,
-    database,
     list_threads,
+    open_database,
     origin_of,
     reader_of,
     transcript,
@@ -36,13 +36,13 @@ __all__ = [
     "Format",
     "SupervisorConfig",
     "again",
+    "allowed_graphs",
     "answer_command",
     "aopen_checkpointer",
     "apending_requests",
     "check_model_label",
     "check_named",
     "config_of",
-    "database",
     "drive",
     "examine",
     "export_thread",
@@ -54,8 +54,8 @@ __all__ = [
     "is_unfinished",
     "list_threads",
     "migrate",
-    "named_graphs",
     "open_checkpointer",
+    "open_database",
     "open_graph",
     "open_store",
     "origin_of",
@@ -64,7 +64,7 @@ __all__ = [
     "reader_of",
     "report",
     "serve_page",
-    "summary",
     "supervise_file",
+    "supervision_summary",
     "transcript",
 ]

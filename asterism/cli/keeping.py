@@ -24,7 +24,7 @@ def migrate_database(db: Database = None) -> None:
     """Prepare a Postgres database, or bring it up to date."""
 
     async def work() -> int:
-        engine.migrate(engine.database(db))
+        engine.migrate(engine.open_database(db))
         ERRORS.print("The database is ready.")
         return 0
 
@@ -52,7 +52,7 @@ def prune_database(
 
     async def work() -> int:
         age = None if older_than is None else age_of(older_than)
-        with engine.open_checkpointer(engine.database(db)) as saver:
+        with engine.open_checkpointer(engine.open_database(db)) as saver:
             found = engine.prune(
                 saver, older_than=age, keep_last=keep_last, unfinished=unfinished, full=full
             )
@@ -79,7 +79,7 @@ def export_to_json(
     """Write a thread as JSON, with all of its participants."""
 
     async def work() -> int:
-        with engine.open_checkpointer(engine.database(db)) as saver:
+        with engine.open_checkpointer(engine.open_database(db)) as saver:
             data = engine.export_thread(saver, thread)
         if out is None:
             print_json(data, indent=1)
@@ -101,7 +101,7 @@ def import_from_json(
     """Store a thread that was exported."""
 
     async def work() -> int:
-        with engine.open_checkpointer(engine.database(db)) as saver:
+        with engine.open_checkpointer(engine.open_database(db)) as saver:
             name = engine.import_thread(saver, _read(file), thread_id=thread)
         print_text(name)
         return 0
@@ -121,8 +121,8 @@ def forget(
 
     async def work() -> int:
         with (
-            engine.open_checkpointer(engine.database(db)) as saver,
-            engine.open_store(engine.database(db)) as store,
+            engine.open_checkpointer(engine.open_database(db)) as saver,
+            engine.open_store(engine.open_database(db)) as store,
         ):
             found = engine.forget_user(saver, user, keys=tuple(key or engine.USER_KEYS))
             memories = engine.forget_everywhere(store, user)

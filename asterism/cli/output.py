@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from rich.markdown import Markdown
 
-from asterism.cli.running import Outcome
+from asterism.cli.running import CommandOutcome
 from asterism.cli.terminal import (
     ERRORS,
     FAILED,
@@ -19,21 +19,23 @@ from asterism.cli.terminal import (
     print_json,
     print_text,
 )
-from asterism.graphs.catalog import named_graphs
-from asterism.redaction import shown_text
+from asterism.graphs.catalog import allowed_graphs
+from asterism.redaction import printable_text
 
 
 def again(thread: str, graph: str, answer: str = "") -> str:
     """Return the command that goes on with a thread."""
-    named = "" if graph in named_graphs() else f" --graph {graph}"
+    named = "" if graph in allowed_graphs() else f" --graph {graph}"
     return f"asterism resume {shlex.quote(thread)}{answer}{named}"
 
 
-def finish(outcome: Outcome, thread: str, *, graph: str, as_json: bool, out: Path | None) -> int:
+def finish(
+    outcome: CommandOutcome, thread: str, *, graph: str, as_json: bool, out: Path | None
+) -> int:
     """Print the result, or what is open, and return the exit code."""
     values = outcome.snapshot.values
     if as_json:
-        print_json(summary(outcome, thread))
+        print_json(result_summary(outcome, thread))
     elif outcome.pending:
         print_json({"thread": thread, "questions": questions(outcome)})
     elif not outcome.drained:
@@ -54,7 +56,7 @@ def finish(outcome: Outcome, thread: str, *, graph: str, as_json: bool, out: Pat
     return 0 if status in ("completed", "limit") else FAILED
 
 
-def summary(outcome: Outcome, thread: str) -> dict[str, Any]:
+def result_summary(outcome: CommandOutcome, thread: str) -> dict[str, Any]:
     """Put a run into plain JSON."""
     values = outcome.snapshot.values
     structured = values.get("structured_response")
@@ -70,7 +72,7 @@ def summary(outcome: Outcome, thread: str) -> dict[str, Any]:
     }
 
 
-def questions(outcome: Outcome) -> list[dict[str, Any]]:
+def questions(outcome: CommandOutcome) -> list[dict[str, Any]]:
     """Put the open questions into plain JSON."""
     return [request.as_json() for request in outcome.pending]
 
@@ -100,6 +102,6 @@ def _answer(values: dict[str, Any]) -> str:
 
 def _print_answer(text: str) -> None:
     if sys.stdout.isatty():
-        SafeConsole(emoji=False).print(Markdown(shown_text(text), hyperlinks=False))
+        SafeConsole(emoji=False).print(Markdown(printable_text(text), hyperlinks=False))
     else:
         print_text(text)

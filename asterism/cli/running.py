@@ -20,7 +20,7 @@ from asterism.cli.board import Board
 from asterism.cli.terminal import ERRORS
 from asterism.events import BUS, EventBus
 from asterism.people import PendingRequest, answer_command, open_requests
-from asterism.redaction import shown_text
+from asterism.redaction import printable_text
 from asterism.runs import Graph
 
 SIGNALS = tuple(
@@ -30,7 +30,7 @@ SIGNALS = tuple(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class CommandOutcome:
     """How a run from the command line stands."""
 
     snapshot: StateSnapshot
@@ -39,7 +39,7 @@ class Outcome:
     """Whether the user stopped it."""
 
 
-async def drive(graph: Graph, config: RunnableConfig, given: Any, *, ask: bool) -> Outcome:
+async def drive(graph: Graph, config: RunnableConfig, given: Any, *, ask: bool) -> CommandOutcome:
     """Run until the end, a question that cannot be asked here, or Ctrl-C.
 
     Args:
@@ -53,8 +53,8 @@ async def drive(graph: Graph, config: RunnableConfig, given: Any, *, ask: bool) 
         snapshot = await graph.aget_state(config, subgraphs=True)
         pending = open_requests(snapshot)
         if drained or not pending or not (ask and sys.stdin.isatty()):
-            return Outcome(snapshot=snapshot, pending=pending, drained=drained)
-        answers = {request.id: _asked(request) for request in pending}
+            return CommandOutcome(snapshot=snapshot, pending=pending, drained=drained)
+        answers = {request.id: _ask_request(request) for request in pending}
         given = answer_command(pending, answers)
 
 
@@ -100,8 +100,8 @@ def _drain_on_signal(control: RunControl) -> Generator[None]:
         remove()
 
 
-def _asked(request: PendingRequest) -> str:
+def _ask_request(request: PendingRequest) -> str:
     ERRORS.print(f"\n{request.participant} asks:", style="bold", markup=False)
-    while not (answer := Prompt.ask(Text(shown_text(request.prompt)), console=ERRORS).strip()):
+    while not (answer := Prompt.ask(Text(printable_text(request.prompt)), console=ERRORS).strip()):
         ERRORS.print("The answer is empty.")
     return answer

@@ -79,7 +79,7 @@ async def supervise_file(
         _explain(child, opened.get(child.name, ""))
     progress = supervisor.aggregate_progress()
     completed = progress.counts[ChildStatus.COMPLETED] + finished.count(True)
-    ERRORS.print(summary(progress), style="dim", markup=False, highlight=False)
+    ERRORS.print(supervision_summary(progress), style="dim", markup=False, highlight=False)
     return 0 if completed == len(content.children) else FAILED
 
 
@@ -102,7 +102,7 @@ async def _begin(supervisor: AgentSupervisor, entry: ChildEntry, graph: Graph, m
     try:
         if entry.thread is not None:
             return await _go_on(supervisor, entry, graph, model)
-        await supervisor.spawn(entry.name, entry.task, graph, **_given(entry, model))
+        await supervisor.spawn(entry.name, entry.task, graph, **_read_entry(entry, model))
     except AsterismError as error:  # the other children go on
         ERRORS.print(f"{entry.name}: {error}", style="red", markup=False)
     return False
@@ -110,7 +110,7 @@ async def _begin(supervisor: AgentSupervisor, entry: ChildEntry, graph: Graph, m
 
 async def _go_on(supervisor: AgentSupervisor, entry: ChildEntry, graph: Graph, model: str) -> bool:
     """Go on with a child that was begun before, or begin it on its thread."""
-    thread, given = str(entry.thread), _given(entry, model)
+    thread, given = str(entry.thread), _read_entry(entry, model)
     try:
         child_id = await supervisor.adopt(thread, graph, name=entry.name, **given)
     except NothingPendingError:
@@ -123,7 +123,7 @@ async def _go_on(supervisor: AgentSupervisor, entry: ChildEntry, graph: Graph, m
     return False
 
 
-def _given(entry: ChildEntry, model: str) -> dict[str, Any]:
+def _read_entry(entry: ChildEntry, model: str) -> dict[str, Any]:
     facts = {"graph": entry.graph, "model": model}  # for asterism resume
     return {"quotas": entry.quotas, "metadata": entry.metadata, "config": {"metadata": facts}}
 
@@ -155,7 +155,7 @@ def _explain(child: SupervisedAgent, graph: str) -> None:
         ERRORS.print(f"  Go on with: {command}", markup=False)
 
 
-def summary(progress: AgentProgress) -> str:
+def supervision_summary(progress: AgentProgress) -> str:
     """Say how far children are, and what they have used."""
     counts = ", ".join(f"{count} {status}" for status, count in progress.counts.items() if count)
     return f"{counts or 'nothing to do'}; {progress.tokens} tokens, ${progress.cost_usd:.4f}"
@@ -198,7 +198,7 @@ class _Show:
 
     def _tree(self) -> Tree:
         progress = self._supervisor.aggregate_progress()
-        tree = Tree(Text.assemble((self._title, "bold"), f"  {summary(progress)}"))
+        tree = Tree(Text.assemble((self._title, "bold"), f"  {supervision_summary(progress)}"))
         for child in self._supervisor.children():
             tree.add(_line(child))
         return tree

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from asterism.redaction import shown_json, shown_text
+from asterism.redaction import printable_json, printable_text
 
 
 class SafeConsole(Console):
@@ -20,7 +20,7 @@ class SafeConsole(Console):
     ) -> Iterable[Segment]:
         """Render something; control characters in its texts are left out."""
         for part in super().render(renderable, options):
-            yield part if part.control else part._replace(text=shown_text(part.text))
+            yield part if part.control else part._replace(text=printable_text(part.text))
 
 
 class SafeFormatter(logging.Formatter):
@@ -28,7 +28,7 @@ class SafeFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record."""
-        return shown_text(super().format(record))
+        return printable_text(super().format(record))
 
 
 ERRORS = SafeConsole(stderr=True, soft_wrap=True, markup=False, emoji=False)
@@ -44,12 +44,12 @@ FAILED = 1
 
 def print_text(text: str) -> None:
     """Print a text to stdout, without what would steer a terminal."""
-    sys.stdout.write(f"{shown_text(text)}\n")
+    sys.stdout.write(f"{printable_text(text)}\n")
     sys.stdout.flush()
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
     """Print JSON to stdout."""
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
-    sys.stdout.write(f"{shown_json(text)}\n")
+    sys.stdout.write(f"{printable_json(text)}\n")
     sys.stdout.flush()

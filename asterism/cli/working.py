@@ -15,7 +15,7 @@ from asterism.cli.options import AsJson, Database, GraphName, Graphs, Model, exi
 from asterism.cli.terminal import ERRORS, print_json, print_text
 from asterism.defaults import OFFLINE
 from asterism.errors import ConfigurationError
-from asterism.plain import plain_facts, shortened
+from asterism.plain import plain_facts, shorten
 
 commands = typer.Typer()
 
@@ -80,9 +80,9 @@ def run_a_worker(
 
     async def work() -> int:
         _postgres(db)
-        from asterism.workers.worker import Done, run_worker
+        from asterism.workers.worker import JobResult, run_worker
 
-        def show(done: Done) -> None:
+        def show(done: JobResult) -> None:
             said = f"{done.thread}: {done.outcome}" + (f" ({done.error})" if done.error else "")
             ERRORS.print(said, markup=False, highlight=False)
 
@@ -144,7 +144,7 @@ def show_events(db: Database = None, as_json: AsJson = False) -> None:
         if as_json:
             print_json(event.as_json(), indent=None)
         else:
-            print_text(shortened(f"{event.source}: {event.type} {said}", 200))
+            print_text(shorten(f"{event.source}: {event.type} {said}", 200))
 
     async def work() -> int:
         url = _postgres(db)
@@ -201,7 +201,7 @@ async def _steer(db: str | None, steer: Callable[[Any], Awaitable[None]]) -> int
 
 
 def _postgres(db: str | None) -> str:
-    url = engine.database(db)
+    url = engine.open_database(db)
     if not engine.is_postgres(url):
         raise ConfigurationError(
             "A queue needs a Postgres database: --db postgresql://user:password@host/name, or "
@@ -225,7 +225,7 @@ def _print(saver: Any, progress: "engine.AgentProgress", *, as_json: bool) -> No
     counts = ", ".join(f"{count} {name}" for name, count in found.counts.items())
     print_text(f"queue: {counts or 'empty'}; {len(found.workers)} workers")
     if progress.children:
-        print_text(f"runs: {engine.summary(progress)}; {progress.percent:.0f} % ended")
+        print_text(f"runs: {engine.supervision_summary(progress)}; {progress.percent:.0f} % ended")
     for title, jobs in (
         ("waiting", found.waiting),
         ("running", found.running),

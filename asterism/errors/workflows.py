@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from asterism.errors.root import AsterismError
-from asterism.plain import numbered
+from asterism.plain import number_lines
 
 
 class WorkflowBuildError(AsterismError, ValueError):
@@ -16,7 +16,7 @@ class WorkflowBuildError(AsterismError, ValueError):
     def __init__(self, name: str, faults: Sequence[str]) -> None:
         self.faults: tuple[str, ...] = tuple(faults)
         """Every fault that was found, each with the way out."""
-        super().__init__(f"The workflow {name!r} cannot be built:\n{numbered(self.faults)}")
+        super().__init__(f"The workflow {name!r} cannot be built:\n{number_lines(self.faults)}")
 
 
 class ConfigurationError(AsterismError, ValueError):
@@ -118,7 +118,7 @@ class BudgetExceededError(AsterismError, RuntimeError):
         self, *, scope: str, owner: str, measure: str, limit: str, spent: str, asks: bool
     ) -> None:
         self.scope = scope
-        """Whom the budget limits; see `asterism.budgets.Scope`."""
+        """Whom the budget limits; see `asterism.budgets.BudgetScope`."""
         self.owner = owner
         """The workflow that handles the breach, as a path."""
         self.measure = measure

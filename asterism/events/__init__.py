@@ -12,7 +12,14 @@ from asterism.events.model import (
     WorkflowEvent,
     WorkflowEventType,
 )
-from asterism.events.telling import BUS, Line, is_told, line_in, tell, tell_here
+from asterism.events.telling import (
+    BUS,
+    EventScope,
+    emit,
+    emit_from_context,
+    event_scope,
+    has_event_bus,
+)
 
 __all__ = [
     "BACKLOG",
@@ -21,17 +28,17 @@ __all__ = [
     "TYPES",
     "Event",
     "EventBus",
+    "EventScope",
     "EventType",
     "Handler",
     "HandlerFailure",
-    "Line",
     "SupervisionEvent",
     "SupervisionEventType",
     "WorkflowEvent",
     "WorkflowEventType",
-    "is_told",
-    "line_in",
-    "tell",
-    "tell_here",
+    "emit",
+    "emit_from_context",
+    "event_scope",
+    "has_event_bus",
     "utc_now",
 ]

@@ -118,7 +118,7 @@ class EventBus:
         kinds = None if what is None else _kinds(what)
 
         def register(handler: H) -> H:
-            listener = Listener(handler, kinds, where, self._failed)
+            listener = Listener(handler, kinds, where, self._log_handler_failure)
             with self._lock:
                 self._listen([*self._listeners, listener])
             return handler
@@ -130,7 +130,7 @@ class EventBus:
         with self._lock:
             self._listen([kept for kept in self._listeners if kept.handler != handler])
 
-    def hears(self, type: EventType) -> bool:
+    def has_handler(self, type: EventType) -> bool:
         """Whether events of this type are kept or handled by anybody."""
         return type in self._heard
 
@@ -188,7 +188,7 @@ class EventBus:
         with self._lock:
             listeners = list(self._listeners)
         for listener in listeners:
-            await listener.drained()
+            await listener.wait_until_idle()
 
     def _listen(self, listeners: list[Listener]) -> None:
         """Tell these from now on; the lock is held."""
@@ -216,7 +216,7 @@ class EventBus:
                 self._delivering = False
             raise
 
-    def _failed(self, listener: Listener, event: Event, error: BaseException) -> None:
+    def _log_handler_failure(self, listener: Listener, event: Event, error: BaseException) -> None:
         name = getattr(listener.handler, "__qualname__", None) or repr(listener.handler)
         said = describe_error(error)
         with self._lock:

@@ -63,7 +63,7 @@ class Listener:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told, not spread
             self._failed(self, event, error)
 
-    async def drained(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until the handler is done with what waits for it now."""
         if not self._async or self._worker is asyncio.current_task():
             return

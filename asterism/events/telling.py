@@ -13,13 +13,13 @@ from asterism.messages import clean_text
 from asterism.plain import as_dict
 
 BUS = "asterism_bus"
-"""The config key under which a run is given an event bus, and carries its `Line`."""
+"""The config key under which a run is given an event bus, and carries its `EventScope`."""
 EXCERPT, TAIL = 2_000, 500
 """How many characters of a text events tell at most, and how many of these are its last."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class EventScope:
     """Where a run tells what happens in it; a workflow inside another shares that one's."""
 
     bus: EventBus
@@ -29,7 +29,7 @@ class Line:
     """The background of the workflow whose run it is. None: the bus was given with a config."""
 
 
-def tell(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:
+def emit(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:
     """Tell the event bus of a run what happens, if it has one.
 
     Args:
@@ -38,18 +38,18 @@ def tell(config: RunnableConfig, what: WorkflowEventType, **facts: Any) -> None:
         **facts: What else there is to know; what is None is left out, a long text is cut.
     """
     configurable = as_dict(config.get("configurable"))
-    line = line_in(configurable)
-    if line is not None and line.bus.hears(what):
+    line = event_scope(configurable)
+    if line is not None and line.bus.has_handler(what):
         known = {name: _cut(fact) for name, fact in facts.items() if fact is not None}
         line.bus.emit(what, str(configurable.get("thread_id") or ""), known, run=line.run)
 
 
-def is_told(config: RunnableConfig) -> bool:
+def has_event_bus(config: RunnableConfig) -> bool:
     """Whether the run of a config has a bus, so that there is somebody to `tell`."""
     return bool(as_dict(config.get("configurable")).get(BUS))
 
 
-def tell_here(what: WorkflowEventType, to: EventBus | None = None, **facts: Any) -> None:
+def emit_from_context(what: WorkflowEventType, to: EventBus | None = None, **facts: Any) -> None:
     """Tell a bus of the run that the code at hand belongs to.
 
     Args:
@@ -59,16 +59,16 @@ def tell_here(what: WorkflowEventType, to: EventBus | None = None, **facts: Any)
     """
     around = var_child_runnable_config.get() or {}
     configurable = as_dict(around.get("configurable"))
-    line = line_in(configurable)
+    line = event_scope(configurable)
     if to is not None and (line is None or line.bus is not to):
-        line = Line(bus=to)
-    tell({"configurable": {**configurable, BUS: line}}, what, **facts)
+        line = EventScope(bus=to)
+    emit({"configurable": {**configurable, BUS: line}}, what, **facts)
 
 
-def line_in(configurable: Mapping[str, Any]) -> Line | None:
+def event_scope(configurable: Mapping[str, Any]) -> EventScope | None:
     """Return where a run tells what happens; one that is no workflow has only the bus."""
-    found: Line | EventBus | None = configurable.get(BUS)
-    return Line(bus=found) if isinstance(found, EventBus) else found
+    found: EventScope | EventBus | None = configurable.get(BUS)
+    return EventScope(bus=found) if isinstance(found, EventBus) else found
 
 
 def _cut(fact: Any) -> Any:

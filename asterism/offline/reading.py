@@ -92,12 +92,12 @@ def labels(text: str) -> Iterator[tuple[str, str]]:
         yield found["label"].strip(), found["value"].strip().rstrip("*").strip()
 
 
-def quoted(text: str) -> list[str]:
+def find_quotations(text: str) -> list[str]:
     """Return what stands in quotation marks."""
     return [a or b for a, b in _QUOTED.findall(text)]
 
 
-def money(text: str) -> list[Number]:
+def find_money(text: str) -> list[Number]:
     """Return the amounts of money, in their order."""
     found: list[Number] = []
     for match in _MONEY.finditer(text):
@@ -122,7 +122,7 @@ def numbers(text: str) -> list[Number]:
     ]
 
 
-def dates(text: str, today: date) -> list[date]:
+def find_dates(text: str, today: date) -> list[date]:
     """Return the dates. One without a year is the next such day from `today` on."""
     found: list[tuple[int, date]] = []
     for pattern in _DATES:
@@ -147,9 +147,9 @@ def times(text: str) -> list[str]:
     return found
 
 
-def places(text: str) -> list[tuple[str, str]]:
+def find_places(text: str) -> list[tuple[str, str]]:
     """Return the places, each with the preposition before it."""
-    found = [(m["how"].lower(), _trimmed(m["place"])) for m in _PLACE.finditer(text)]
+    found = [(m["how"].lower(), _trim_place(m["place"])) for m in _PLACE.finditer(text)]
     if not any(place for _, place in found):
         lower = _LOWER_PLACE.finditer(text)
         found = [(m["how"], " ".join(_place_words(m["place"])).title()) for m in lower]
@@ -160,11 +160,11 @@ def bare_place(answer: str, today: date) -> str | None:
     """Return the part of a short answer that is a place: no number, no date, no question."""
     for part in re.split(r"[,;\n]|\band\b", answer):
         words = part.strip(" .!")
-        if found := places(words):
+        if found := find_places(words):
             return found[0][1]
         if not words or re.search(r"\d", words) or len(words.split()) > 4:
             continue
-        if dates(words, today) or times(words) or words.lower() in MONTHS:
+        if find_dates(words, today) or times(words) or words.lower() in MONTHS:
             continue
         if all(word[:1].isalpha() for word in words.split()):
             return words if words[:1].isupper() else words.title()
@@ -207,7 +207,7 @@ def _relative(match: re.Match[str], today: date) -> date:
     return today + timedelta(days=1 if match["word"].lower() == "tomorrow" else 0)
 
 
-def _trimmed(place: str) -> str:
+def _trim_place(place: str) -> str:
     kept = place.rstrip(".,'").split()
     while kept and (kept[-1].lower() in MONTHS or kept[-1].lower() in WEEKDAYS):
         kept.pop()

@@ -55,7 +55,7 @@ class Reported:
         return first if first.startswith((NEED, CANNOT)) else None
 
 
-def reported(message: BaseMessage) -> Reported | None:
+def parse_report(message: BaseMessage) -> Reported | None:
     """Read a report, or return None where a message is none."""
     match = _REPORT.match(message.text) if isinstance(message, HumanMessage) else None
     if match is None:
@@ -74,13 +74,15 @@ def current_request(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     return [message for message in messages[start:] if message.type != "system"]
 
 
-def decide(system: str, messages: Sequence[BaseMessage], names: Sequence[str]) -> dict[str, Any]:
+def offline_decision(
+    system: str, messages: Sequence[BaseMessage], names: Sequence[str]
+) -> dict[str, Any]:
     """Choose who works next: the first who is concerned and has not answered yet."""
     now = current_request(messages)
     reports: dict[str, Reported] = {}
     asked = None
     for message in now:
-        if report := reported(message):
+        if report := parse_report(message):
             reports[report.who] = report
             asked = report.open_question
         elif isinstance(message, HumanMessage):
@@ -88,9 +90,9 @@ def decide(system: str, messages: Sequence[BaseMessage], names: Sequence[str]) -
             reports = {who: r for who, r in reports.items() if not r.open_question}
     if asked:
         return _decision(user_input_needed=True, user_prompt=_as_question(asked))
-    request = next((m.text for m in now if isinstance(m, HumanMessage) and not reported(m)), "")
+    request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
     described = descriptions(system, names)
-    for name in concerned(request, described):
+    for name in find_concerned(request, described):
         if name not in reports:
             instruction = _instruction(described[name], list(reports.values()))
             return _decision(next_agent=name, instruction=instruction)
@@ -102,12 +104,12 @@ def plan(
 ) -> list[dict[str, Any]]:
     """Give a task to each who is concerned and has not answered yet, all at once."""
     now = current_request(messages)
-    answered = {report.who for message in now if (report := reported(message))}
-    request = next((m.text for m in now if isinstance(m, HumanMessage) and not reported(m)), "")
+    answered = {report.who for message in now if (report := parse_report(message))}
+    request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
     described = descriptions(system, names)
     return [
         {"task_id": name, "agent_id": name, "task_description": described[name]}
-        for name in concerned(request, described)
+        for name in find_concerned(request, described)
         if name not in answered
     ]
 
@@ -121,7 +123,7 @@ def descriptions(system: str, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def concerned(request: str, described: dict[str, str]) -> list[str]:
+def find_concerned(request: str, described: dict[str, str]) -> list[str]:
     """Return the participants that a request concerns, in the order of the team.
 
     A broad request (plan, prepare, compare, ...) concerns all. A narrow one concerns those

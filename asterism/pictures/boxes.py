@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from asterism.pictures.words import padded, width_of
+from asterism.pictures.words import pad_text, width_of
 
-Block = list[str]
+TextBlock = list[str]
 """Lines of equal width."""
 
 STEM = 3
@@ -13,7 +13,7 @@ GAP = 2
 """Columns between boxes that stand side by side."""
 
 
-def boxed(title: str, lines: Iterable[str], *, least: int = 0) -> Block:
+def draw_box(title: str, lines: Iterable[str], *, least: int = 0) -> TextBlock:
     """Draw a box with a title around lines that are ready to be drawn.
 
     Args:
@@ -24,12 +24,12 @@ def boxed(title: str, lines: Iterable[str], *, least: int = 0) -> Block:
     inside = list(lines)
     width = max([least - 4, width_of(title) + 1, STEM, *map(width_of, inside)])
     top = f"┌ {title} {'─' * (width - width_of(title))}┐"
-    return [top, *(f"│ {padded(line, width)} │" for line in inside), f"└{'─' * (width + 2)}┘"]
+    return [top, *(f"│ {pad_text(line, width)} │" for line in inside), f"└{'─' * (width + 2)}┘"]
 
 
-def rows_of(blocks: Iterable[Block], width: int) -> list[list[Block]]:
+def box_rows(blocks: Iterable[TextBlock], width: int) -> list[list[TextBlock]]:
     """Put blocks side by side, in as many rows as it takes."""
-    rows: list[list[Block]] = []
+    rows: list[list[TextBlock]] = []
     used = 0
     for block in blocks:
         own = width_of(block[0]) + GAP
@@ -41,14 +41,14 @@ def rows_of(blocks: Iterable[Block], width: int) -> list[list[Block]]:
     return rows
 
 
-def beside(blocks: Sequence[Block]) -> Block:
+def beside(blocks: Sequence[TextBlock]) -> TextBlock:
     """Put blocks side by side, all as high as the highest."""
     height = max(len(block) for block in blocks)
-    tall = [_stretched(block, height) for block in blocks]
+    tall = [_stretch(block, height) for block in blocks]
     return [(" " * GAP).join(parts) for parts in zip(*tall, strict=True)]
 
 
-def stems(blocks: Sequence[Block]) -> list[int]:
+def connector_rows(blocks: Sequence[TextBlock]) -> list[int]:
     """Return the columns of the arrows of blocks that stand side by side."""
     places: list[int] = []
     left = 0
@@ -58,19 +58,19 @@ def stems(blocks: Sequence[Block]) -> list[int]:
     return places
 
 
-def fork(places: Sequence[int]) -> Block:
+def fork(places: Sequence[int]) -> TextBlock:
     """Draw the arrows from one box to several."""
     if len(places) == 1:
         return [_marks(places, "│"), _marks(places, "▼")]
     return [_bar(places, "├", "┬", "┐"), _marks(places, "▼")]
 
 
-def join(places: Sequence[int]) -> Block:
+def join(places: Sequence[int]) -> TextBlock:
     """Draw the lines from several boxes to where one arrow goes on."""
     return [] if len(places) == 1 else [_marks(places, "│"), _bar(places, "├", "┴", "┘")]
 
 
-def _stretched(block: Block, height: int) -> Block:
+def _stretch(block: TextBlock, height: int) -> TextBlock:
     wide = width_of(block[0]) - 2
     return [*block[:-1], *[f"│{' ' * wide}│"] * (height - len(block)), block[-1]]
 

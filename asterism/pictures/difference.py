@@ -10,7 +10,7 @@ from typing import Any, cast
 from asterism.markup import Bundle, as_block
 from asterism.pictures.phrases import end_of, state_of, title_of
 from asterism.pictures.record import RoundRecord, RunRecord, VisitRecord, plain
-from asterism.pictures.words import fitted, money, one_line
+from asterism.pictures.words import fit_text, format_money, one_line
 
 LINE_WIDTH = 110
 """How many columns a line takes at most."""
@@ -63,10 +63,10 @@ class Difference:
             ("reports", self.reports),
             ("end", self.ends),
         ):
-            lines += [title, *_drawn(changes)] if changes else []
+            lines += [title, *_draw_changes(changes)] if changes else []
         lines.append(
             f"model calls {self.calls:+,}, tokens {self.tokens:+,}, "
-            f"money {'-' if self.cost_usd < 0 else '+'}{money(abs(self.cost_usd))}"
+            f"money {'-' if self.cost_usd < 0 else '+'}{format_money(abs(self.cost_usd))}"
         )
         return "\n".join(lines) + "\n"
 
@@ -78,17 +78,17 @@ def compare_runs(before: RunRecord, after: RunRecord) -> Difference:
     """Say what differs between two runs: decisions, reports, ends, tokens and money."""
     was, now = before.usage, after.usage
     return Difference(
-        requests=tuple(_changed(_requests(before), _requests(after))),
-        decisions=tuple(_changed(_decisions(before), _decisions(after))),
-        reports=tuple(_changed(_reports(before), _reports(after))),
-        ends=tuple(_changed(_ends(before), _ends(after))),
+        requests=tuple(_find_changes(_requests(before), _requests(after))),
+        decisions=tuple(_find_changes(_decisions(before), _decisions(after))),
+        reports=tuple(_find_changes(_reports(before), _reports(after))),
+        ends=tuple(_find_changes(_ends(before), _ends(after))),
         calls=now.calls - was.calls,
         tokens=now.tokens - was.tokens,
         cost_usd=now.cost_usd - was.cost_usd,
     )
 
 
-def _changed(before: dict[str, str], after: dict[str, str]) -> Iterator[Change]:
+def _find_changes(before: dict[str, str], after: dict[str, str]) -> Iterator[Change]:
     for where in [*before, *(where for where in after if where not in before)]:
         if before.get(where) != after.get(where):
             yield Change(where=where, before=before.get(where), after=after.get(where))
@@ -101,13 +101,13 @@ def _requests(run: RunRecord) -> dict[str, str]:
 def _decisions(run: RunRecord) -> dict[str, str]:
     many = len(run.requests) > 1
     return {
-        (f"request {number}, " if many else "") + f"round {decided.number}": _said(decided)
+        (f"request {number}, " if many else "") + f"round {decided.number}": _decision_text(decided)
         for number, request in enumerate(run.requests, 1)
         for decided in request.rounds
     }
 
 
-def _said(decided: RoundRecord) -> str:
+def _decision_text(decided: RoundRecord) -> str:
     tasks = [
         f"{task.id} → {task.participant}: {task.description}"
         + (f" (after {', '.join(task.needs)})" if task.needs else "")
@@ -144,14 +144,14 @@ def _ends(run: RunRecord) -> dict[str, str]:
     }
 
 
-def _drawn(changes: tuple[Change, ...]) -> Iterator[str]:
+def _draw_changes(changes: tuple[Change, ...]) -> Iterator[str]:
     for change in changes:
-        yield f"  {fitted(change.where, LINE_WIDTH)}"
+        yield f"  {fit_text(change.where, LINE_WIDTH)}"
         both = zip(one_line(change.before or ""), one_line(change.after or ""), strict=False)
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
         for mark, said in zip("-+", (change.before, change.after), strict=True):
             if said is not None:
-                yield f"    {mark} {fitted(_from(one_line(said), same), LINE_WIDTH)}"
+                yield f"    {mark} {fit_text(_from(one_line(said), same), LINE_WIDTH)}"
 
 
 def _from(said: str, same: int) -> str:

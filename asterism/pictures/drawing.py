@@ -35,7 +35,7 @@ def generate_orchestrator_flowchart(
         ConfigurationError: There is no such format, or no thread.
     """
     drawers = {"ascii": draw_flowchart, "mermaid": flowchart_mermaid, "json": _record}
-    return _drawn(run, config, format, drawers)
+    return _draw(run, config, format, drawers)
 
 
 def generate_detailed_tool_trace(
@@ -52,7 +52,7 @@ def generate_detailed_tool_trace(
         ConfigurationError: There is no such format, or no thread.
     """
     drawers = {"ascii": draw_trace, "mermaid": trace_mermaid, "json": _record}
-    return _drawn(run, config, format, drawers)
+    return _draw(run, config, format, drawers)
 
 
 def generate_timeline(
@@ -73,10 +73,10 @@ def generate_timeline(
         "mermaid": timeline_mermaid,
         "json": lambda record: _as_json(timeline_json(record)),
     }
-    return _drawn(run, config, format, drawers)
+    return _draw(run, config, format, drawers)
 
 
-def _drawn(
+def _draw(
     run: RunRecord | Graph, config: RunnableConfig | None, format: str, drawers: _Drawers
 ) -> str:
     if format not in drawers:

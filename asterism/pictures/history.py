@@ -18,7 +18,7 @@ INTERRUPT, ERROR, RESUME = "__interrupt__", "__error__", "__resume__"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class CheckpointStep:
     """One step of the engine: what stood before it, what it wrote."""
 
     before: CheckpointTuple
@@ -71,7 +71,7 @@ class _Grown:
         return whole[len(known) :] if same else list(whole)
 
 
-def steps_of(line: Sequence[CheckpointTuple], *, cut: bool) -> Iterator[Step]:
+def steps_of(line: Sequence[CheckpointTuple], *, cut: bool) -> Iterator[CheckpointStep]:
     """Yield the steps between checkpoints, and what was written after the last of them.
 
     Args:
@@ -87,7 +87,7 @@ def steps_of(line: Sequence[CheckpointTuple], *, cut: bool) -> Iterator[Step]:
     for before, after in zip(line, ends, strict=False):
         new = {channel.name: channel.take(before, after) for channel in grown}
         was, decision = decision, decision if after is None else decision_in(after, decision)
-        yield Step(before=before, after=after, new=new, was=was, decision=decision)
+        yield CheckpointStep(before=before, after=after, new=new, was=was, decision=decision)
 
 
 def decision_in(item: CheckpointTuple, before: Any = None) -> Any:
@@ -159,7 +159,7 @@ def source_of(item: CheckpointTuple) -> str:
     return str(cast(Mapping[str, Any], item.metadata).get("source") or "")
 
 
-def time_of(item: CheckpointTuple) -> str:
+def checkpoint_time(item: CheckpointTuple) -> str:
     """Return when a checkpoint was made."""
     return item.checkpoint["ts"]
 

@@ -7,16 +7,16 @@ from asterism.pictures.phrases import (
     end_of,
     heading,
     question_line,
+    request_summary,
     state_of,
-    summary,
     title_of,
     tools_line,
     try_line,
 )
 from asterism.pictures.record import RequestRecord, RoundRecord, RunRecord, VisitRecord
-from asterism.pictures.trace import Branch, tree_of
+from asterism.pictures.trace import TraceNode, tree_of
 from asterism.pictures.waves import waves
-from asterism.pictures.words import fitted, one_line, spent
+from asterism.pictures.words import fit_text, one_line, usage_text
 
 LABEL_WIDTH = 60
 """How many columns a line of a label takes at most."""
@@ -33,19 +33,19 @@ _BARE = frozenset(" -_.")
 """What may stand in a name without quotes as it is, besides letters and digits."""
 
 
-def label(*lines: str) -> str:
+def mermaid_label(*lines: str) -> str:
     """Write lines as one quoted label: what could mean something becomes its number."""
-    shown = (_escaped(fitted(line, LABEL_WIDTH)) for line in lines if line.strip())
+    shown = (_escape(fit_text(line, LABEL_WIDTH)) for line in lines if line.strip())
     return f'"{"<br/>".join(shown)}"'
 
 
 def bare(text: str) -> str:
     """Write a text where Mermaid knows no quotes: what could mean something is left out."""
     kept = "".join(c if _is_word(c) or c in _BARE else " " for c in one_line(text))
-    return fitted(kept, LABEL_WIDTH).rstrip("…") or "unnamed"
+    return fit_text(kept, LABEL_WIDTH).rstrip("…") or "unnamed"
 
 
-def _escaped(line: str) -> str:
+def _escape(line: str) -> str:
     """Escape a line; its first character too, where it could begin a list."""
     return "".join(
         c if _stands(c, first=not place) else f"#{ord(c)};" for place, c in enumerate(line)
@@ -97,7 +97,7 @@ class _Chart:
 
     def request(self, request: RequestRecord, *, end: bool = True) -> tuple[str, list[str]]:
         """Add a request; return its first node and those from which it goes on."""
-        first = self.node("([])", label("request", f"“{request.request}”"))
+        first = self.node("([])", mermaid_label("request", f"“{request.request}”"))
         tails = [first]
         for decided in request.rounds:
             if decided.kind != "finish":
@@ -105,7 +105,7 @@ class _Chart:
         if end:
             reason = "" if request.status == "completed" else request.reason or ""
             answer = f"“{request.answer}”" if request.answer else ""
-            text = label(end_of(request), answer, reason, summary(request))
+            text = mermaid_label(end_of(request), answer, reason, request_summary(request))
             last = self.node("([])", text, _ENDS.get(request.status, "failed"))
             self.edges(tails, last)
             tails = [last]
@@ -113,13 +113,13 @@ class _Chart:
 
     def _round(self, decided: RoundRecord, before: list[str]) -> list[str]:
         asks = question_line(decided.question) if decided.question else ""
-        text = label(
+        text = mermaid_label(
             f"supervisor, round {decided.number}",
             title_of(decided),
             decided.instruction or "",
             *(try_line(bad) for bad in decided.tries),
             asks,
-            spent(decided.usage),
+            usage_text(decided.usage),
         )
         decision = self.node("{{}}", text)
         self.edges(before, decision)
@@ -140,12 +140,12 @@ class _Chart:
         asked = [f"asked {question_line(question)}" for question in visit.questions]
         asked += [f"handed over to {visit.heir}"] if visit.heir else []
         lines = (visit.text and f"“{visit.text}”", visit.error or "", tools_line(visit.tools))
-        text = label(title, *lines, *asked, spent(visit.usage))
+        text = mermaid_label(title, *lines, *asked, usage_text(visit.usage))
         if visit.inside is None:
             node = self.node("[]", text, css_of(visit.ok))
             return node, [node]
         self._number += 1
-        self.lines.append(f"  subgraph s{self._number}[{label(visit.path)}]")
+        self.lines.append(f"  subgraph s{self._number}[{mermaid_label(visit.path)}]")
         first, tails = self.request(visit.inside, end=False)
         last = self.node("[]", text, css_of(visit.ok))
         self.edges(tails, last)
@@ -169,10 +169,10 @@ def trace_mermaid(run: RunRecord) -> str:
     """Draw the tree of a run."""
     chart = _Chart()
 
-    def add(branch: Branch) -> Iterator[str]:
+    def add(branch: TraceNode) -> Iterator[str]:
         shape = {"round": "{{}}", "tool": "[[]]", "visit": "[]"}.get(branch.kind, "([])")
         css = css_of(branch.ok) if branch.kind in ("visit", "tool", "end") else ""
-        node = chart.node(shape, label(branch.text), css)
+        node = chart.node(shape, mermaid_label(branch.text), css)
         for below in branch.below:
             chart.edges([node], *add(below))
         yield node

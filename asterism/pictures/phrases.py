@@ -12,7 +12,7 @@ from asterism.pictures.record import (
     TryRecord,
     VisitRecord,
 )
-from asterism.pictures.words import fitted, spent
+from asterism.pictures.words import fit_text, usage_text
 
 MARKS: Mapping[bool | None, str] = {True: "✓", False: "✗", None: "…"}
 """What stands before something that went well, that did not, that is open."""
@@ -40,7 +40,7 @@ def title_of(decided: RoundRecord) -> str:
     """Say what a decision asks for."""
     made = f", creates {', '.join(decided.created)}" if decided.created else ""
     if decided.kind == "plan":
-        return f"plans {_counted(len(decided.tasks), 'task')}{made}"
+        return f"plans {_count_text(len(decided.tasks), 'task')}{made}"
     if decided.kind == "visit":
         return f"sends {decided.participant}{made}"
     return {
@@ -84,23 +84,23 @@ def end_of(request: RequestRecord) -> str:
     return f"{mark}{request.status}"
 
 
-def summary(request: RequestRecord) -> str:
+def request_summary(request: RequestRecord) -> str:
     """Count what a request took."""
     visits = [visit for visit in request.visits() if visit.id]
     failed = sum(visit.ok is False and visit.status != "skipped" for visit in visits)
     parts = [
-        _counted(len(request.rounds), "round"),
-        _counted(len(visits), "visit") + (f" ({failed} failed)" if failed else ""),
-        _counted(tools, "tool call") if (tools := sum(len(v.tools) for v in visits)) else "",
-        spent(request.usage).replace(" call", " model call", 1),
+        _count_text(len(request.rounds), "round"),
+        _count_text(len(visits), "visit") + (f" ({failed} failed)" if failed else ""),
+        _count_text(tools, "tool call") if (tools := sum(len(v.tools) for v in visits)) else "",
+        usage_text(request.usage).replace(" call", " model call", 1),
     ]
     return ", ".join(part for part in parts if part)
 
 
 def heading(run: RunRecord) -> str:
     """Name a run."""
-    return fitted(f"{run.name or 'Workflow'}, thread {run.thread}", 100)
+    return fit_text(f"{run.name or 'Workflow'}, thread {run.thread}", 100)
 
 
-def _counted(number: int, what: str) -> str:
+def _count_text(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"

@@ -10,8 +10,16 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from asterism.approvals import approval_prompt, is_approval
-from asterism.checkpoints import Saver, id_of, lineage, listed, namespace_of, on_branch, reading
-from asterism.effects import Steps, arun, run
+from asterism.checkpoints import (
+    Saver,
+    id_of,
+    lineage,
+    list_checkpoints,
+    namespace_of,
+    on_branch,
+    reading,
+)
+from asterism.effects import Steps, arun_steps, run_steps
 from asterism.errors import ConfigurationError, UnknownThreadError
 from asterism.pictures.history import handoff_of, interrupts_in, steps_of, visits_in
 from asterism.pictures.record import (
@@ -22,7 +30,7 @@ from asterism.pictures.record import (
 )
 from asterism.pictures.requests import RequestReader
 from asterism.pictures.words import as_text
-from asterism.plain import as_dict, shortened
+from asterism.plain import as_dict, shorten
 from asterism.redaction import redact
 from asterism.runs import Graph
 from asterism.takings import tool_cost
@@ -42,12 +50,12 @@ def read_run(graph: Graph, config: RunnableConfig) -> RunRecord:
         ConfigurationError: The workflow has no checkpointer, or the config no thread.
         UnknownThreadError: Nothing of a workflow is stored there.
     """
-    return run(_read(graph, config))
+    return run_steps(_read(graph, config))
 
 
 async def aread_run(graph: Graph, config: RunnableConfig) -> RunRecord:
     """Read what ran on a thread from its checkpoints; see `read_run`."""
-    return await arun(_read(graph, config))
+    return await arun_steps(_read(graph, config))
 
 
 async def aread_thread(saver: Saver, thread: str, *, name: str = "") -> RunRecord:
@@ -61,7 +69,7 @@ async def aread_thread(saver: Saver, thread: str, *, name: str = "") -> RunRecor
     Raises:
         UnknownThreadError: Nothing of a workflow is stored there.
     """
-    return await arun(_thread(saver, thread, name, None))
+    return await arun_steps(_thread(saver, thread, name, None))
 
 
 def saver_of(graph: Graph) -> Saver:
@@ -93,7 +101,9 @@ def _read(graph: Graph, config: RunnableConfig) -> Steps[RunRecord]:
 
 
 def _thread(saver: Saver, thread: str, name: str, checkpoint: str | None) -> Steps[RunRecord]:
-    items: list[CheckpointTuple] = yield listed(saver, {"configurable": {"thread_id": thread}})
+    items: list[CheckpointTuple] = yield list_checkpoints(
+        saver, {"configurable": {"thread_id": thread}}
+    )
     return record_of(items, thread=thread, name=name, checkpoint=checkpoint)
 
 
@@ -213,7 +223,7 @@ def _prompt(value: object) -> str:
 
 
 def _short(text: str) -> str:
-    return shortened(redact(text), ARGUMENTS_LIMIT)
+    return shorten(redact(text), ARGUMENTS_LIMIT)
 
 
 def tools_of(messages: Sequence[BaseMessage]) -> list[ToolRecord]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 from asterism.ledger import Usage
 from asterism.markup import CELL, Bundle, as_table
-from asterism.pictures.words import fitted, spent
+from asterism.pictures.words import fit_text, usage_text
 from asterism.state import ReportStatus, Status
 
 VisitStatus = ReportStatus | Literal["running", "waiting", "pending", "stopped"]
@@ -192,8 +192,8 @@ class RunRecord:
                 visit.path,
                 visit.task or "",
                 visit.status,
-                fitted(visit.error or visit.text, CELL),
-                spent(visit.usage),
+                fit_text(visit.error or visit.text, CELL),
+                usage_text(visit.usage),
             )
             for number, request in enumerate(self.requests, 1)
             for decided in request.rounds
@@ -201,7 +201,7 @@ class RunRecord:
         ]
         head = ("round", "participant", "task", "status", "said", "took")
         how = self.requests[-1].status if self.requests else "nothing ran"
-        return as_table(head, rows, fitted(f"{self.name}, thread {self.thread}: {how}", CELL))
+        return as_table(head, rows, fit_text(f"{self.name}, thread {self.thread}: {how}", CELL))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
         return self.table()

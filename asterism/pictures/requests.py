@@ -14,8 +14,8 @@ from asterism.core.decision import (
     load_decision,
     resume_stopped,
 )
-from asterism.ledger import Entry, Usage
-from asterism.pictures.history import Step, error_in, interrupts_in, time_of
+from asterism.ledger import Usage, UsageEntry
+from asterism.pictures.history import CheckpointStep, checkpoint_time, error_in, interrupts_in
 from asterism.pictures.record import (
     QuestionRecord,
     RequestRecord,
@@ -25,12 +25,12 @@ from asterism.pictures.record import (
     VisitStatus,
 )
 from asterism.pictures.rounds import TEXT_LIMIT, OpenRound
-from asterism.plain import as_dict, shortened
+from asterism.plain import as_dict, shorten
 from asterism.redaction import redact
 from asterism.state import Report, Status
 
 
-class Places(Protocol):
+class NamespaceIndex(Protocol):
     """What participants have stored."""
 
     def inside(self, namespace: str, path: str, handoff: str) -> RequestRecord | None:
@@ -59,12 +59,12 @@ class RequestReader:
         path: The participants that lead to it.
     """
 
-    def __init__(self, places: Places, namespace: str, path: str) -> None:
+    def __init__(self, places: NamespaceIndex, namespace: str, path: str) -> None:
         self._places = places
         self._namespace, self._path = namespace, path
         self._rounds: list[OpenRound] = []
         self._reported: set[str] = set()
-        self._lines: list[Entry] = []
+        self._lines: list[UsageEntry] = []
         self._values: Mapping[str, Any] = {}
         self._request = ""
         self._answer: str | None = None
@@ -73,10 +73,10 @@ class RequestReader:
         self._error: str | None = None
         self._waits = False
 
-    def take(self, step: Step) -> None:
+    def take(self, step: CheckpointStep) -> None:
         """Take the next step."""
-        self._began = self._began or time_of(step.before)
-        self._ended = time_of(step.after or step.before)
+        self._began = self._began or checkpoint_time(step.before)
+        self._ended = checkpoint_time(step.after or step.before)
         before = step.before.checkpoint["channel_values"]
         self._values = step.values
         if not self._request and step.new["brief"]:
@@ -84,7 +84,7 @@ class RequestReader:
         if step.after is None:
             self._error = error_in(step.before)
             self._waits = any(is_open for _, _, is_open in interrupts_in(step.before))
-        lines: list[Entry] = step.new["usage"]
+        lines: list[UsageEntry] = step.new["usage"]
         self._lines += lines
         decision = load_decision(step.decision)
         if self._rounds:
@@ -104,8 +104,8 @@ class RequestReader:
             self._rounds.append(
                 OpenRound(
                     decision=decision,
-                    began=time_of(step.before),
-                    decided=time_of(step.after),
+                    began=checkpoint_time(step.before),
+                    decided=checkpoint_time(step.after),
                     checkpoint=step.before.checkpoint["id"],
                     usage=lines,
                     created=tuple(created),
@@ -113,7 +113,7 @@ class RequestReader:
                 )
             )
 
-    def _take_work(self, step: Step, before: Mapping[str, Any]) -> None:
+    def _take_work(self, step: CheckpointStep, before: Mapping[str, Any]) -> None:
         """Take a step in which a decision was followed."""
         current = self._rounds[-1]
         for name in step.values.get("running") or ():
@@ -135,7 +135,7 @@ class RequestReader:
             stopped = as_dict(step.values.get("breach")).get("asks") is False
             current.answer = now if now != was else "stop" if stopped else current.answer
 
-    def _visit(self, report: Report, current: OpenRound, step: Step) -> VisitRecord:
+    def _visit(self, report: Report, current: OpenRound, step: CheckpointStep) -> VisitRecord:
         name, task = report["participant"], report.get("task")
         namespace, path = self._below(name)
         skipped = report["status"] == "skipped"
@@ -146,21 +146,21 @@ class RequestReader:
             participant=name,
             path=path,
             status=report["status"],
-            text=shortened(report["text"], TEXT_LIMIT),
+            text=shorten(report["text"], TEXT_LIMIT),
             error=report.get("error"),
             task=task,
             needs=current.needs(task),
             attempts=report["attempts"],
             heir=as_dict(report.get("compensation")).get("to"),
             undoes=undoes,
-            began=None if skipped else time_of(start),
-            ended=None if skipped or step.after is None else time_of(step.after),
+            began=None if skipped else checkpoint_time(start),
+            ended=None if skipped or step.after is None else checkpoint_time(step.after),
             checkpoint=id_of(start),
             usage=Usage.of(report.get("usage") or ()),
         )
-        return found if skipped or undoes else self._detailed(found, namespace)
+        return found if skipped or undoes else self._add_details(found, namespace)
 
-    def _detailed(self, visit: VisitRecord, namespace: str) -> VisitRecord:
+    def _add_details(self, visit: VisitRecord, namespace: str) -> VisitRecord:
         """Add what the participant itself has stored of a visit."""
         return replace(
             visit,
@@ -193,18 +193,19 @@ class RequestReader:
             self._rounds[-1].visits += self._open_visits(self._rounds[-1])
         for before in self._rounds[: -1 if live else None]:
             before.visits += [
-                self._planned(before, task, "stopped") for task in before.unreported()
+                self._create_planned_visit(before, task, "stopped")
+                for task in before.find_open_tasks()
             ]
         rounds = tuple(
-            found.closed(number, asks=live and self._waits and found is self._rounds[-1])
+            found.close(number, asks=live and self._waits and found is self._rounds[-1])
             for number, found in enumerate(self._rounds, 1)
         )
         return RequestRecord(
-            request=shortened(redact(self._request), TEXT_LIMIT),
+            request=shorten(redact(self._request), TEXT_LIMIT),
             rounds=rounds,
             status=status,
             reason=reason,
-            answer=shortened(self._answer, TEXT_LIMIT) if self._over() and self._answer else None,
+            answer=shorten(self._answer, TEXT_LIMIT) if self._over() and self._answer else None,
             began=self._began,
             ended=self._ended,
             usage=Usage.of(self._lines),
@@ -222,7 +223,7 @@ class RequestReader:
         running: list[str] = self._values.get("running") or []
         return [
             self._open(current, task.participant, task, begun=task.id in running)
-            for task in current.unreported()
+            for task in current.find_open_tasks()
         ]
 
     def _open(
@@ -233,7 +234,7 @@ class RequestReader:
         if handoff in self._reported:
             handoff = ""
         start = current.starts.get(task.id) if task else None
-        started = time_of(start) if start else current.decided
+        started = checkpoint_time(start) if start else current.decided
         status: VisitStatus = "running" if begun or handoff else "pending"
         visit = VisitRecord(
             id=handoff,
@@ -247,13 +248,15 @@ class RequestReader:
         )
         if not handoff:
             return visit
-        found = self._detailed(visit, namespace)
+        found = self._add_details(visit, namespace)
         asks = any(question.open for question in found.questions)
         if asks or (found.inside is not None and found.inside.status == "waiting"):
             return replace(found, status="waiting")
         return found
 
-    def _planned(self, current: OpenRound, task: TaskRecord, status: VisitStatus) -> VisitRecord:
+    def _create_planned_visit(
+        self, current: OpenRound, task: TaskRecord, status: VisitStatus
+    ) -> VisitRecord:
         _, path = self._below(task.participant)
         return VisitRecord(
             id="",

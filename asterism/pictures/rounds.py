@@ -7,7 +7,7 @@ from typing import cast
 from langgraph.checkpoint.base import CheckpointTuple
 
 from asterism.core.decision import AskUser, Decision, RaiseLimit, RunPlan, VisitNext
-from asterism.ledger import Entry, Usage
+from asterism.ledger import Usage, UsageEntry
 from asterism.pictures.record import (
     QuestionRecord,
     RoundKind,
@@ -16,7 +16,7 @@ from asterism.pictures.record import (
     TryRecord,
     VisitRecord,
 )
-from asterism.plain import shortened
+from asterism.plain import shorten
 from asterism.redaction import redact
 
 _KINDS: Mapping[str, str] = {"ask": "question", "raise_limit": "question"}
@@ -35,7 +35,7 @@ class OpenRound:
     began: str
     decided: str | None
     checkpoint: str
-    usage: list[Entry]
+    usage: list[UsageEntry]
     created: tuple[str, ...]
     tries: list[dict[str, str]]
     visits: list[VisitRecord] = field(default_factory=list[VisitRecord])
@@ -43,7 +43,7 @@ class OpenRound:
     """What each task of a plan began after."""
     answer: str | None = None
 
-    def closed(self, number: int, *, asks: bool) -> RoundRecord:
+    def close(self, number: int, *, asks: bool) -> RoundRecord:
         """Return the round.
 
         Args:
@@ -52,8 +52,8 @@ class OpenRound:
         """
         decision, question = self.decision, None
         if isinstance(decision, AskUser | RaiseLimit):
-            prompt = shortened(redact(decision.user_prompt), TEXT_LIMIT)
-            said = self.answer and shortened(redact(self.answer), TEXT_LIMIT)
+            prompt = shorten(redact(decision.user_prompt), TEXT_LIMIT)
+            said = self.answer and shorten(redact(self.answer), TEXT_LIMIT)
             question = QuestionRecord(prompt=prompt, answer=said, open=asks and said is None)
         visit = decision if isinstance(decision, VisitNext) else None
         instruction = visit.instruction if visit else None
@@ -62,7 +62,7 @@ class OpenRound:
             number=number,
             kind=cast(RoundKind, _KINDS.get(kind, kind)),
             participant=visit.next_agent if visit else None,
-            instruction=instruction and shortened(instruction, TEXT_LIMIT),
+            instruction=instruction and shorten(instruction, TEXT_LIMIT),
             tasks=tuple(self.tasks()),
             question=question,
             created=self.created,
@@ -80,7 +80,7 @@ class OpenRound:
             yield TaskRecord(
                 id=task["task_id"],
                 participant=task["agent_id"],
-                description=shortened(task["task_description"], TEXT_LIMIT),
+                description=shorten(task["task_description"], TEXT_LIMIT),
                 needs=tuple(task.get("dependencies") or ()),
             )
 
@@ -88,7 +88,7 @@ class OpenRound:
         """Return what a task of the decision needs."""
         return next((task.needs for task in self.tasks() if task.id == name), ())
 
-    def unreported(self) -> list[TaskRecord]:
+    def find_open_tasks(self) -> list[TaskRecord]:
         """Return the tasks without a result, each with who has it now."""
         left = {task.id: task for task in self.tasks()}
         for visit in self.visits:

@@ -40,7 +40,7 @@ class Box:
 
 
 @dataclass
-class Line:
+class SvgLine:
     """An edge that is drawn."""
 
     both: bool
@@ -56,7 +56,7 @@ class Line:
 def draw_svg(graph: Graph) -> str:
     """Draw a graph: boxes in layers from top to bottom, one arrow for each pair of nodes."""
     boxes = {name: Box.of(name) for name in graph.nodes}
-    lines = _merged(graph)
+    lines = _merge_edges(graph)
     _laid_out(boxes, lines)
     left = min(box.xy[0] - box.w / 2 for box in boxes.values()) - MARGIN
     right = max(box.xy[0] + box.w / 2 for box in boxes.values()) + MARGIN
@@ -77,20 +77,20 @@ def draw_svg(graph: Graph) -> str:
     )
 
 
-def _merged(graph: Graph) -> dict[tuple[str, str], Line]:
+def _merge_edges(graph: Graph) -> dict[tuple[str, str], SvgLine]:
     """Return one line for each pair of nodes that are joined, in the order of the nodes."""
     place = {name: number for number, name in enumerate(graph.nodes)}
-    found: dict[tuple[str, str], Line] = {}
+    found: dict[tuple[str, str], SvgLine] = {}
     for edge in sorted(graph.edges, key=lambda edge: (place[edge.source], place[edge.target])):
         back = found.get((edge.target, edge.source))
         if back is not None:
             back.both, back.dashed = True, False
         elif edge.source != edge.target:
-            found[edge.source, edge.target] = Line(both=False, dashed=edge.conditional)
+            found[edge.source, edge.target] = SvgLine(both=False, dashed=edge.conditional)
     return found
 
 
-def _laid_out(boxes: dict[str, Box], lines: dict[tuple[str, str], Line]) -> None:
+def _laid_out(boxes: dict[str, Box], lines: dict[tuple[str, str], SvgLine]) -> None:
     """Place boxes and lines, each connected part of the graph beside the one before."""
     graphs: Any = import_module("grandalf.graphs")  # untyped, and not needed before this
     layouts: Any = import_module("grandalf.layouts")
@@ -118,7 +118,7 @@ def _laid_out(boxes: dict[str, Box], lines: dict[tuple[str, str], Line]) -> None
         offset = max(box.xy[0] + box.w / 2 for box in views) + SPACE
 
 
-def _line(line: Line, source: Box, target: Box) -> str:
+def _line(line: SvgLine, source: Box, target: Box) -> str:
     bends = line.points[1:-1]
     points = [
         _border(source, bends[0] if bends else target.xy),

@@ -7,7 +7,7 @@ from typing import Any
 from asterism.pictures.mermaid import bare
 from asterism.pictures.phrases import heading, state_of
 from asterism.pictures.record import RequestRecord, RunRecord, VisitRecord
-from asterism.pictures.words import fitted, moment, padded, width_of
+from asterism.pictures.words import fit_text, moment, pad_text, width_of
 
 BAR_WIDTH = 60
 """How many columns stand for the whole request."""
@@ -61,13 +61,13 @@ def draw_timeline(run: RunRecord) -> str:
     for number, request in enumerate(run.requests, 1):
         bars = bars_of(request)
         whole = max([bar.start + bar.seconds for bar in bars], default=0.0)
-        lines += ["", fitted(f"request {number}: “{request.request}”, {whole:.3f} s", 100)]
-        names = [fitted("  " * bar.depth + "· " + bar.name, NAME_WIDTH) for bar in bars]
+        lines += ["", fit_text(f"request {number}: “{request.request}”, {whole:.3f} s", 100)]
+        names = [fit_text("  " * bar.depth + "· " + bar.name, NAME_WIDTH) for bar in bars]
         names = ["  " * bar.depth + name for bar, name in zip(bars, names, strict=True)]
         width = max(map(width_of, names), default=0)
         for bar, name in zip(bars, names, strict=True):
-            drawn = padded(_drawn(bar, whole), BAR_WIDTH)
-            line = f"{padded(name, width)} │{drawn}│ {bar.seconds:.3f} s  {bar.state}"
+            drawn = pad_text(_draw_bar(bar, whole), BAR_WIDTH)
+            line = f"{pad_text(name, width)} │{drawn}│ {bar.seconds:.3f} s  {bar.state}"
             lines.append(line.rstrip())
     return "\n".join(lines) + "\n"
 
@@ -96,7 +96,7 @@ def _name(visit: VisitRecord) -> str:
     return f"{task}{visit.participant}"
 
 
-def _drawn(bar: Bar, whole: float) -> str:
+def _draw_bar(bar: Bar, whole: float) -> str:
     scale = BAR_WIDTH / whole if whole else 0.0
     first = min(BAR_WIDTH - 1, int(bar.start * scale))
     wide = max(1, min(BAR_WIDTH - first, round(bar.seconds * scale)))

@@ -9,8 +9,8 @@ from asterism.pictures.phrases import (
     end_of,
     heading,
     question_line,
+    request_summary,
     state_of,
-    summary,
     title_of,
     try_line,
 )
@@ -23,7 +23,7 @@ from asterism.pictures.record import (
     VisitRecord,
 )
 from asterism.pictures.waves import waves
-from asterism.pictures.words import as_json, fitted, money, spent
+from asterism.pictures.words import as_json, fit_text, format_money, usage_text
 from asterism.plain import as_dict
 
 LINE_WIDTH = 120
@@ -31,22 +31,22 @@ LINE_WIDTH = 120
 
 
 @dataclass(frozen=True, kw_only=True)
-class Branch:
+class TraceNode:
     """A line of the tree, and what stands below it."""
 
     text: str
     kind: str
     """`"run"`, `"request"`, `"round"`, `"visit"`, `"tool"`, `"note"` or `"end"`."""
     ok: bool | None = True
-    below: Sequence["Branch"] = ()
+    below: Sequence["TraceNode"] = ()
 
 
-def tree_of(run: RunRecord) -> Branch:
+def tree_of(run: RunRecord) -> TraceNode:
     """Make the tree of a run."""
     below = tuple(
         _request(request, f"request {number}: ") for number, request in enumerate(run.requests, 1)
     )
-    return Branch(text=_with(heading(run), spent(run.usage)), kind="run", below=below)
+    return TraceNode(text=_with(heading(run), usage_text(run.usage)), kind="run", below=below)
 
 
 def draw_trace(run: RunRecord) -> str:
@@ -54,8 +54,8 @@ def draw_trace(run: RunRecord) -> str:
     return "\n".join(_lines(tree_of(run), "", "")) + "\n"
 
 
-def _lines(branch: Branch, first: str, rest: str) -> Iterator[str]:
-    yield first + fitted(branch.text, LINE_WIDTH)
+def _lines(branch: TraceNode, first: str, rest: str) -> Iterator[str]:
+    yield first + fit_text(branch.text, LINE_WIDTH)
     for place, below in enumerate(branch.below):
         last = place == len(branch.below) - 1
         yield from _lines(
@@ -63,58 +63,58 @@ def _lines(branch: Branch, first: str, rest: str) -> Iterator[str]:
         )
 
 
-def _request(request: RequestRecord, name: str) -> Branch:
+def _request(request: RequestRecord, name: str) -> TraceNode:
     reason = f": {request.reason}" if request.reason and request.status != "completed" else ""
     answer = f": “{request.answer}”" if request.answer and not reason else ""
     ok = {"completed": True, "running": None, "waiting": None}.get(request.status, False)
-    end = Branch(text=f"{end_of(request)}{reason}{answer}", kind="end", ok=ok)
-    took = Branch(text=summary(request), kind="note")
+    end = TraceNode(text=f"{end_of(request)}{reason}{answer}", kind="end", ok=ok)
+    took = TraceNode(text=request_summary(request), kind="note")
     rounds = [_round(decided) for decided in request.rounds]
-    return Branch(
+    return TraceNode(
         text=f"{name}“{request.request}”", kind="request", ok=ok, below=(*rounds, end, took)
     )
 
 
-def _round(decided: RoundRecord) -> Branch:
+def _round(decided: RoundRecord) -> TraceNode:
     said = f": {decided.instruction}" if decided.instruction else ""
     if decided.question is not None:
         said = f" {question_line(decided.question)}"
     shown = f"round {decided.number}: the supervisor {title_of(decided)}{said}"
-    text = _with(fitted(shown, LINE_WIDTH - 40), spent(decided.usage))
-    tries = [Branch(text=_try(bad), kind="note", ok=False) for bad in decided.tries]
+    text = _with(fit_text(shown, LINE_WIDTH - 40), usage_text(decided.usage))
+    tries = [TraceNode(text=_try(bad), kind="note", ok=False) for bad in decided.tries]
     visits = [_visit(visit) for wave in waves(decided) for visit in wave]
-    return Branch(text=text, kind="round", below=(*tries, *visits))
+    return TraceNode(text=text, kind="round", below=(*tries, *visits))
 
 
 def _try(bad: TryRecord) -> str:
     """Say a bad answer in a line that has room for what is wrong with it."""
-    return try_line(replace(bad, said=fitted(bad.said, LINE_WIDTH // 3)))
+    return try_line(replace(bad, said=fit_text(bad.said, LINE_WIDTH // 3)))
 
 
-def _visit(visit: VisitRecord) -> Branch:
+def _visit(visit: VisitRecord) -> TraceNode:
     state, _, more = state_of(visit).partition(" ")
     task = f"{visit.task} → " if visit.task and visit.task != visit.participant else ""
     said = visit.error or (f"“{visit.text}”" if visit.text else "")
     text = f"{state} {task}{visit.participant}"
     text += "" if more in ("ok", "skipped") else f" {more}"
     below = [_tool(tool) for tool in visit.tools]
-    below += [Branch(text=f"asked {question_line(q)}", kind="note") for q in visit.questions]
+    below += [TraceNode(text=f"asked {question_line(q)}", kind="note") for q in visit.questions]
     if visit.heir:
-        below.append(Branch(text=f"handed over to {visit.heir}", kind="note"))
+        below.append(TraceNode(text=f"handed over to {visit.heir}", kind="note"))
     if visit.inside is not None:
         below += [_round(decided) for decided in visit.inside.rounds]
-    shown = fitted(f"{text}: {said}" if said else text, LINE_WIDTH - 40)
-    return Branch(
-        text=_with(shown, spent(visit.usage)), kind="visit", ok=visit.ok, below=tuple(below)
+    shown = fit_text(f"{text}: {said}" if said else text, LINE_WIDTH - 40)
+    return TraceNode(
+        text=_with(shown, usage_text(visit.usage)), kind="visit", ok=visit.ok, below=tuple(below)
     )
 
 
-def _tool(tool: ToolRecord) -> Branch:
-    cost = money(tool.cost_usd) if tool.cost_usd else ""
+def _tool(tool: ToolRecord) -> TraceNode:
+    cost = format_money(tool.cost_usd) if tool.cost_usd else ""
     came = {True: tool.result, False: f"failed: {tool.result}", None: "nothing has come back"}
-    called = fitted(f"{tool.name}({_arguments(tool.arguments)})", 60)
+    called = fit_text(f"{tool.name}({_arguments(tool.arguments)})", 60)
     text = f"{MARKS[tool.ok]} {called} → {came[tool.ok]}"
-    return Branch(text=_with(fitted(text, LINE_WIDTH - 20), cost), kind="tool", ok=tool.ok)
+    return TraceNode(text=_with(fit_text(text, LINE_WIDTH - 20), cost), kind="tool", ok=tool.ok)
 
 
 def _arguments(arguments: str) -> str:

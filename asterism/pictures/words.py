@@ -40,7 +40,7 @@ def width_of(text: str) -> int:
     return cell_len(text)
 
 
-def fitted(text: str, width: int) -> str:
+def fit_text(text: str, width: int) -> str:
     """Cut a line to a width, with an ellipsis where something is missing."""
     line = one_line(text[: width * 8])
     if width_of(line) <= width and len(text) <= width * 8:
@@ -50,12 +50,12 @@ def fitted(text: str, width: int) -> str:
     return f"{line.rstrip()}…"
 
 
-def padded(line: str, width: int) -> str:
+def pad_text(line: str, width: int) -> str:
     """Fill a line up to a width with spaces."""
     return line + " " * (width - width_of(line))
 
 
-def wrapped(text: str, width: int, lines: int) -> list[str]:
+def wrap_text(text: str, width: int, lines: int) -> list[str]:
     """Break a text at spaces into a few lines of at most a width."""
     words = one_line(text[: width * lines * 8]).split(" ")
     found: list[str] = [""]
@@ -67,13 +67,13 @@ def wrapped(text: str, width: int, lines: int) -> list[str]:
             found.append(word)
         else:
             found[-1] = word
-    cut = [fitted(line, width) for line in found[:lines]]
+    cut = [fit_text(line, width) for line in found[:lines]]
     if len(found) > lines:
-        cut[-1] = fitted(f"{cut[-1]} {found[lines]} …", width)
+        cut[-1] = fit_text(f"{cut[-1]} {found[lines]} …", width)
     return [line for line in cut if line]
 
 
-def money(amount: Decimal) -> str:
+def format_money(amount: Decimal) -> str:
     """Write US dollars: with cents, and with more digits where there are less than that."""
     if not amount:
         return "$0"
@@ -81,16 +81,16 @@ def money(amount: Decimal) -> str:
     return f"${amount:,.{digits}f}"
 
 
-def spent(usage: Usage) -> str:
+def usage_text(usage: Usage) -> str:
     """Say what calls took, or nothing where there were none."""
     if not (usage.calls or usage.cost_usd or usage.tokens):
         return ""
     parts = [
-        _counted(usage.calls, "call") if usage.calls else "",
-        _counted(usage.tokens, "token") if usage.tokens else "",
+        _count_text(usage.calls, "call") if usage.calls else "",
+        _count_text(usage.tokens, "token") if usage.tokens else "",
         _part(usage.estimated_tokens, usage.tokens, "estimated"),
         f"{usage.cache_hit_rate:.0%} of the input cached" if usage.cached_input_tokens else "",
-        money(usage.cost_usd) if usage.cost_usd else "",
+        format_money(usage.cost_usd) if usage.cost_usd else "",
         "price unknown" if usage.unknown else "",
     ]
     return ", ".join(part for part in parts if part)
@@ -101,7 +101,7 @@ def _part(number: int, whole: int, what: str) -> str:
     return "" if not number else what if number == whole else f"{number:,} of them {what}"
 
 
-def _counted(number: int, what: str) -> str:
+def _count_text(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 

@@ -51,7 +51,7 @@ _LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS had"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 
 
-class Lane:
+class LeaseConnection:
     """A connection, and the threads whose leases it holds."""
 
     def __init__(self, address: Address, lease: float) -> None:
@@ -65,9 +65,9 @@ class Lane:
     def take(self, thread: str) -> bool:
         """Take the lease of a thread, where nobody has it."""
         with self._lock:
-            connection = self._connected()
+            connection = self._connect()
             try:
-                row = self._taken(connection, thread)
+                row = self._take(connection, thread)
             except BaseException:
                 self._drop()  # a lock that it may have had must not stay
                 raise
@@ -75,7 +75,7 @@ class Lane:
                 self.held[thread] = row["number"]
             return row is not None
 
-    def _taken(self, connection: Any, thread: str) -> Any:
+    def _take(self, connection: Any, thread: str) -> Any:
         ask = (thread, thread, self._lease)
         row = connection.execute(_TAKE, ask).fetchone()
         if row is None and connection.execute(_EVICT, (thread, thread)).fetchone() is not None:
@@ -99,7 +99,7 @@ class Lane:
     def use(self, thread: str) -> Generator[Any]:
         """Lend the connection to a call for a thread whose lease is still held."""
         with self._lock:
-            connection = self._connected()
+            connection = self._connect()
             if thread not in self.held:
                 raise AbandonedError(
                     f"The lease of the thread {thread!r} was lost, and somebody else has driven "
@@ -111,7 +111,7 @@ class Lane:
         """Show that this process lives; a call that is under way shows it, too."""
         if self.held and self._lock.acquire(blocking=False):
             try:
-                self._connected().execute("SELECT 1")
+                self._connect().execute("SELECT 1")
             except Exception:  # the connection cannot be used again, whatever it was
                 self._drop()
                 raise
@@ -129,7 +129,7 @@ class Lane:
             with suppress(Exception):
                 connection.close()
 
-    def _connected(self) -> Any:
+    def _connect(self) -> Any:
         """Return the connection; a new one gets the leases back that nobody else has had."""
         if self._connection is not None and not self._connection.broken:
             return self._connection
@@ -137,7 +137,7 @@ class Lane:
         connection = self._address.connect()
         try:
             for thread, number in list(self.held.items()):
-                if not _regained(connection, thread, number):
+                if not _take_again(connection, thread, number):
                     del self.held[thread]
         except BaseException:
             connection.close()
@@ -146,7 +146,7 @@ class Lane:
         return connection
 
 
-def _regained(connection: Any, thread: str, number: int) -> bool:
+def _take_again(connection: Any, thread: str, number: int) -> bool:
     """Take a lease again, unless somebody else took it in between.
 
     Where it is locked and its number has not changed, our own lost session still has it, until
@@ -163,12 +163,12 @@ def _regained(connection: Any, thread: str, number: int) -> bool:
     return same
 
 
-class Lanes:
+class LeaseConnectionPool:
     """The lanes of a process, which are kept alive by a thread of their own."""
 
     def __init__(self, address: Address, lease: float) -> None:
-        self._lanes = [Lane(address, lease) for _ in range(LANES)]
-        self._places: dict[str, Lane] = {}
+        self._lanes = [LeaseConnection(address, lease) for _ in range(LANES)]
+        self._places: dict[str, LeaseConnection] = {}
         self._guard = threading.Lock()
         self._stopped = threading.Event()
         self._beats = threading.Thread(
@@ -201,7 +201,7 @@ class Lanes:
 
         return release
 
-    def lane(self, thread: str) -> Lane | None:
+    def lane(self, thread: str) -> LeaseConnection | None:
         """Return the lane of a thread that this process drives."""
         return self._places.get(thread)
 
@@ -223,7 +223,7 @@ class Lanes:
                     lane.beat()
 
 
-def steadily(call: Callable[[], T], patience: float = PATIENCE) -> T:
+def retry_until_connected(call: Callable[[], T], patience: float = PATIENCE) -> T:
     """Make a call that may be repeated, and wait for the database where it is gone."""
     until = time.monotonic() + patience
     tries = 0

@@ -24,22 +24,22 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from asterism.checkpoints import (
-    checked,
     checked_seed,
-    checked_write,
+    checkpoint_key,
     is_of_database,
-    place,
     readable,
     reading,
     storing,
     thread_of,
+    validate_checkpoint,
+    validate_write,
 )
 from asterism.errors import StorageError
 from asterism.leases import Release
 from asterism.postgres.connecting import Address, settings
-from asterism.postgres.lanes import LANES, LEASE, Lanes, steadily
+from asterism.postgres.lanes import LANES, LEASE, LeaseConnectionPool, retry_until_connected
 from asterism.postgres.schema import check
-from asterism.serializers import opened, placed, sealing, unsealed
+from asterism.serializers import bind_writes, decrypt_checkpoint, decrypt_value, sealing
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         self.pool: ConnectionPool[Any] = ConnectionPool(
             address.conninfo, kwargs=settings(), min_size=1, max_size=READERS, open=False
         )
-        self._lanes = Lanes(address, lease)
+        self._lanes = LeaseConnectionPool(address, lease)
         self._threads = ThreadPoolExecutor(LANES + READERS, thread_name_prefix="postgres-saver")
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
     def take_lease(self, thread_id: str) -> Release | None:
         """Take the lease of a thread, against every process on the database."""
         with self.address.faults():
-            return steadily(partial(self._lanes.take, thread_id))
+            return retry_until_connected(partial(self._lanes.take, thread_id))
 
     async def atake_lease(self, thread_id: str) -> Release | None:
         """Take the lease of a thread without holding up the event loop."""
@@ -155,10 +155,10 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         wanted = Jsonb(filter) if filter else None
         values = (wanted, wanted, end, end)
         rows = self.steadily(lambda connection: connection.execute(query, values).fetchall())
-        return [place(*row.values()) for row in rows]
+        return [checkpoint_key(*row.values()) for row in rows]
 
     def _whole(self, found: CheckpointTuple) -> CheckpointTuple:
-        return checked(opened(self.serde, found, by_checkpoint=False))
+        return validate_checkpoint(decrypt_checkpoint(self.serde, found, by_checkpoint=False))
 
     def put(
         self,
@@ -181,7 +181,7 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         task_path: str = "",
     ) -> None:
         """Store the writes of a task."""
-        written = placed(self.serde, writes)
+        written = bind_writes(self.serde, writes)
         with storing(config), sealing("write", *_place(config), task_id):
             self._with(config, lambda stock: stock.put_writes(config, written, task_id, task_path))
 
@@ -208,10 +208,12 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         place, serde = _place(config), self.serde
         made = DeltaChannelHistory(writes=[])
         for task, name, value in found["writes"]:
-            read = unsealed(serde, value, "write", *place, task, name)
-            made["writes"].append((task, name, checked_write(channel, read)))
+            read = decrypt_value(serde, value, "write", *place, task, name)
+            made["writes"].append((task, name, validate_write(channel, read)))
         if "seed" in found:
-            made["seed"] = checked_seed(channel, unsealed(serde, found["seed"], "blob", *place))
+            made["seed"] = checked_seed(
+                channel, decrypt_value(serde, found["seed"], "blob", *place)
+            )
         return made
 
     # ---- async, each one call in a thread
@@ -282,7 +284,7 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
                 return call(connection)
 
         with self.address.faults():
-            return steadily(once)
+            return retry_until_connected(once)
 
     def _with(self, config: RunnableConfig | None, call: Callable[[PostgresSaver], T]) -> T:
         """Let LangGraph's saver do something over the right connection."""

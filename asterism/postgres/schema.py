@@ -64,7 +64,7 @@ WHERE task_name = 'asterism.go_on'
 """What has been queued under a key is not queued again."""
 
 
-def migrate(address: Address) -> None:
+def migrate_schema(address: Address) -> None:
     """Make the tables or bring them up to date; may be repeated, also at once.
 
     Raises:

@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool
 
 from asterism.leases import Release, take_process_lease
 from asterism.postgres.connecting import Address, settings
-from asterism.postgres.lanes import steadily
+from asterism.postgres.lanes import retry_until_connected
 from asterism.postgres.schema import check
 from asterism.ranked import Ranked, RankedStore, Vector
 
@@ -89,14 +89,14 @@ class PostgresSearchStore(RankedStore, PostgresStore):
         if within is None:
             return None
         try:
-            return self._locked(f"store {name}", within)
+            return self._lock(f"store {name}", within)
         except BaseException:
             within()
             raise
 
-    def _locked(self, name: str, within: Release) -> Release | None:
+    def _lock(self, name: str, within: Release) -> Release | None:
         with self.address.faults():
-            connection = steadily(self._leases.getconn)
+            connection = retry_until_connected(self._leases.getconn)
             try:
                 lock = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS had"
                 had = connection.execute(lock, (name,)).fetchone()["had"]
@@ -131,13 +131,13 @@ class PostgresSearchStore(RankedStore, PostgresStore):
         return await RankedStore.abatch(self, ops)
 
     def _plain(self, ops: Sequence[Op]) -> list[Result]:
-        return steadily(partial(PostgresStore.batch, self, ops))
+        return retry_until_connected(partial(PostgresStore.batch, self, ops))
 
     def _leave_out(self, places: Sequence[tuple[str, str]]) -> None:
         self._each("DELETE FROM store_texts WHERE prefix = %s AND key = %s", places)
 
     def _by_words(self, at: str, words: Sequence[str], most: int) -> Ranked:
-        return self._ranked(_BY_WORDS, at=at, query=" ".join(words), most=most)
+        return self._rank(_BY_WORDS, at=at, query=" ".join(words), most=most)
 
     def _missing(self, at: str, model: str) -> Sequence[tuple[Any, str]]:
         rows = self._rows(_MISSING, at=at, model=model)
@@ -149,9 +149,9 @@ class PostgresSearchStore(RankedStore, PostgresStore):
 
     def _nearest(self, at: str, model: str, wanted: Vector, most: int) -> Ranked:
         query = _NEAREST.format(closeness=self._closeness)
-        return self._ranked(query, at=at, model=model, wanted=list(wanted), most=most)
+        return self._rank(query, at=at, model=model, wanted=list(wanted), most=most)
 
-    def _ranked(self, statement: str, **values: Any) -> Ranked:
+    def _rank(self, statement: str, **values: Any) -> Ranked:
         rows = self._rows(statement, **values)
         return [(row["prefix"], row["key"], row["score"]) for row in rows]
 
@@ -162,7 +162,7 @@ class PostgresSearchStore(RankedStore, PostgresStore):
                 return cursor.fetchall() if cursor.description else []
 
         with self.address.faults():
-            return steadily(work)
+            return retry_until_connected(work)
 
     def _each(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         def work() -> None:
@@ -170,7 +170,7 @@ class PostgresSearchStore(RankedStore, PostgresStore):
                 connection.cursor().executemany(statement, rows)
 
         with self.address.faults():
-            steadily(work)
+            retry_until_connected(work)
 
 
 @contextmanager

@@ -17,15 +17,15 @@ from langgraph.store.base import (
     SearchOp,
 )
 
-from asterism.effects import Call, Steps, arun, run
+from asterism.effects import Call, Steps, arun_steps, run_steps
 from asterism.errors import InvalidMemoryError
 from asterism.events import utc_now
 from asterism.plain import as_list
 from asterism.remembering.periods import period_of
-from asterism.remembering.recollections import EVERYONE, Recollection, seen
-from asterism.remembering.stored import batched, store_of
+from asterism.remembering.recollections import EVERYONE, Recollection, recollections_from_items
+from asterism.remembering.stored import in_batches, store_of
 from asterism.remembering.tools import memory_tools
-from asterism.remembering.users import checked_name, label_of, user_of
+from asterism.remembering.users import label_of, user_of, validate_memory_name
 
 TEXT_LIMIT = 4_000
 """The longest text that is remembered, in characters."""
@@ -68,7 +68,7 @@ class LongTermMemory:
     """The time in UTC."""
 
     def __post_init__(self) -> None:
-        checked_name(self.team, "team")
+        validate_memory_name(self.team, "team")
 
     # ---- remembering
 
@@ -91,7 +91,7 @@ class LongTermMemory:
         Raises:
             InvalidMemoryError: The text or a name is empty or too long, or there is no user.
         """
-        return run(self.remembering(text, user, participant, key))
+        return run_steps(self.remembering(text, user, participant, key))
 
     async def aremember(
         self,
@@ -102,7 +102,7 @@ class LongTermMemory:
         key: str | None = None,
     ) -> str:
         """Remember a text, and return its key; see `remember`."""
-        return await arun(self.remembering(text, user, participant, key))
+        return await arun_steps(self.remembering(text, user, participant, key))
 
     def remembering(
         self, text: str, user: str | None, participant: str | None, key: str | None
@@ -116,7 +116,7 @@ class LongTermMemory:
         name = key or hashlib.blake2b(text.strip().encode(), digest_size=8).hexdigest()
         value = {"text": text.strip(), "at": self.clock().timestamp()}
         store, place = store_of(self.store), self._place(user, participant)
-        yield batched(store, [PutOp(place, name, value)])
+        yield in_batches(store, [PutOp(place, name, value)])
         return name
 
     # ---- recalling
@@ -144,7 +144,7 @@ class LongTermMemory:
             InvalidMemoryError: There is no user.
             ConfigurationError: The store cannot rank, or there is none.
         """
-        return run(self.recalling(query, user, participant, limit))
+        return run_steps(self.recalling(query, user, participant, limit))
 
     async def arecall(
         self,
@@ -155,7 +155,7 @@ class LongTermMemory:
         limit: int | None = None,
     ) -> list[Recollection]:
         """Return what fits a question best, best first; see `recall`."""
-        return await arun(self.recalling(query, user, participant, limit))
+        return await arun_steps(self.recalling(query, user, participant, limit))
 
     def recalling(
         self,
@@ -177,12 +177,12 @@ class LongTermMemory:
         if then:
             ops += [SearchOp(place, then, most, query=asked) for place in places]
             ops += [SearchOp(place, then, most) for place in places]
-        found: list[list[Any]] = yield batched(store, ops)
+        found: list[list[Any]] = yield in_batches(store, ops)
         best: dict[tuple[Any, ...], Recollection] = {}
         for op, items in zip(ops, found, strict=True):
             ranking = getattr(store, "ranking", "semantic") if op.query else "time"
             for item in items:
-                one, place = seen(item, ranking), (*item.namespace, item.key)
+                one, place = recollections_from_items(item, ranking), (*item.namespace, item.key)
                 if place not in best or best[place].score < one.score:
                     best[place] = one
 
@@ -196,27 +196,27 @@ class LongTermMemory:
 
     def forget(self, key: str, *, user: str | None = None) -> bool:
         """Forget what has a key; return whether there was something."""
-        return bool(run(self._forgetting(self._user_path(user), key)))
+        return bool(run_steps(self._forgetting(self._user_path(user), key)))
 
     async def aforget(self, key: str, *, user: str | None = None) -> bool:
         """Forget what has a key; return whether there was something."""
-        return bool(await arun(self._forgetting(self._user_path(user), key)))
+        return bool(await arun_steps(self._forgetting(self._user_path(user), key)))
 
     def forget_user(self, user: str) -> int:
         """Forget everything of a user; return how much it was."""
-        return run(self._forgetting(self._user_path(user)))
+        return run_steps(self._forgetting(self._user_path(user)))
 
     async def aforget_user(self, user: str) -> int:
         """Forget everything of a user; return how much it was."""
-        return await arun(self._forgetting(self._user_path(user)))
+        return await arun_steps(self._forgetting(self._user_path(user)))
 
     def forget_all(self) -> int:
         """Forget everything of the team; return how much it was."""
-        return run(self._forgetting((_ROOT, label_of(self.team))))
+        return run_steps(self._forgetting((_ROOT, label_of(self.team))))
 
     async def aforget_all(self) -> int:
         """Forget everything of the team; return how much it was."""
-        return await arun(self._forgetting((_ROOT, label_of(self.team))))
+        return await arun_steps(self._forgetting((_ROOT, label_of(self.team))))
 
     def _forgetting(self, path: tuple[str, ...], key: str | None = None) -> Steps[int]:
         return (yield from _forgotten(store_of(self.store), path, key))
@@ -247,28 +247,28 @@ class LongTermMemory:
     def _place(self, user: str | None, participant: str | None) -> tuple[str, ...]:
         own = EVERYONE
         if participant is not None:
-            own = f"of-{label_of(checked_name(participant, 'participant'))}"
+            own = f"of-{label_of(validate_memory_name(participant, 'participant'))}"
         return (*self._user_path(user), own)
 
 
 def forget_everywhere(store: BaseStore, user: str) -> int:
     """Forget everything of a user in the memories of all teams; return how much it was."""
-    return run(_forgotten(store, (_ROOT, "*", _whose(user))))
+    return run_steps(_forgotten(store, (_ROOT, "*", _whose(user))))
 
 
 def _whose(user: str) -> str:
-    return f"user-{label_of(checked_name(user, 'user'))}"
+    return f"user-{label_of(validate_memory_name(user, 'user'))}"
 
 
 def _forgotten(store: BaseStore, path: tuple[str, ...], key: str | None = None) -> Steps[int]:
     """Forget what is below a path, or what has a name there."""
     count = 0
     every = ListNamespacesOp((MatchCondition("prefix", path),), limit=1 << 31)
-    (places,) = yield batched(store, [every])
+    (places,) = yield in_batches(store, [every])
     for place in places:
         look: list[Any] = [GetOp(place, key)] if key else [SearchOp(place, limit=_PAGE)]
-        while items := [item for item in as_list((yield batched(store, look))[0]) if item]:
-            yield batched(store, [PutOp(place, item.key, None) for item in items])
+        while items := [item for item in as_list((yield in_batches(store, look))[0]) if item]:
+            yield in_batches(store, [PutOp(place, item.key, None) for item in items])
             count += len(items)
     if hasattr(store, "scrub"):
         scrub: Callable[[], None] = cast(Any, store).scrub

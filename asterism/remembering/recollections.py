@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from asterism.errors import ConfigurationError
-from asterism.quoting import fenced
+from asterism.quoting import fence
 
 EVERYONE = "shared"
 """Where stands what all participants recall."""
@@ -30,13 +30,13 @@ class Recollection:
     `"time"`: it was remembered at the time that was asked for."""
 
 
-def recalled_text(found: Sequence[Recollection]) -> str:
+def recollections_text(found: Sequence[Recollection]) -> str:
     """Write what was recalled for a model: fenced, a line each."""
     lines = [f"- {one.at:%Y-%m-%d}: {' '.join(one.text.split())}" for one in found]
-    return fenced("memory", "\n".join(lines))
+    return fence("memory", "\n".join(lines))
 
 
-def seen(item: Any, ranking: str) -> Recollection:
+def recollections_from_items(item: Any, ranking: str) -> Recollection:
     """Read what a store has found.
 
     Raises:

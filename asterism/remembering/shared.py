@@ -9,13 +9,13 @@ from typing import Any, Literal
 from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.store.base import BaseStore, PutOp, SearchOp
 
-from asterism.effects import Call, Steps, arun, run
+from asterism.effects import Call, Steps, arun_steps, run_steps
 from asterism.errors import InvalidMemoryError, StorageError
 from asterism.leases import Release, take_lease
 from asterism.plain import is_number
-from asterism.quoting import fenced
-from asterism.remembering.stored import batched, store_of
-from asterism.remembering.users import checked_name, label_of
+from asterism.quoting import fence
+from asterism.remembering.stored import in_batches, store_of
+from asterism.remembering.users import label_of, validate_memory_name
 
 Eviction = Literal["least_recently_used", "least_important"]
 """What is given up where there is no room: what was not read or written for longest, or what
@@ -36,7 +36,7 @@ def approximate_tokens(text: str) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note:
+class MemoryNote:
     """Something that was written for the team."""
 
     key: str
@@ -51,7 +51,9 @@ class Note:
     """When it was last written or read, as a count of uses."""
 
 
-def evicted(notes: Collection[Note], needed: int, capacity: int, rule: Eviction) -> list[Note]:
+def notes_to_evict(
+    notes: Collection[MemoryNote], needed: int, capacity: int, rule: Eviction
+) -> list[MemoryNote]:
     """Return the notes that are given up so that a new one has room.
 
     Args:
@@ -62,7 +64,7 @@ def evicted(notes: Collection[Note], needed: int, capacity: int, rule: Eviction)
     """
     taken = sum(note.tokens for note in notes)
     important = rule == "least_important"
-    gone: list[Note] = []
+    gone: list[MemoryNote] = []
     for note in sorted(notes, key=lambda note: (note.importance if important else 0, note.used)):
         if taken + needed <= capacity:
             break
@@ -102,7 +104,7 @@ class SharedMemory:
     """Counts the tokens of a text."""
 
     def __post_init__(self) -> None:
-        checked_name(self.team, "team")
+        validate_memory_name(self.team, "team")
         size: Any = self.capacity_tokens
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise InvalidMemoryError(
@@ -127,37 +129,37 @@ class SharedMemory:
         Raises:
             InvalidMemoryError: It has no text, or more tokens than there may be.
         """
-        return run(self._writing(key, text, by, importance))
+        return run_steps(self._writing(key, text, by, importance))
 
     async def awrite(
         self, key: str, text: str, *, by: str | None = None, importance: float = 0.5
     ) -> list[str]:
         """Write a note, and return the keys of those that were given up; see `write`."""
-        return await arun(self._writing(key, text, by, importance))
+        return await arun_steps(self._writing(key, text, by, importance))
 
     def read(self, key: str) -> str | None:
         """Return what a note says, or None; it counts as used."""
-        return run(self._reading(key))
+        return run_steps(self._reading(key))
 
     async def aread(self, key: str) -> str | None:
         """Return what a note says, or None; it counts as used."""
-        return await arun(self._reading(key))
+        return await arun_steps(self._reading(key))
 
-    def notes(self) -> list[Note]:
+    def notes(self) -> list[MemoryNote]:
         """Return all notes, by key; this does not count as use."""
-        return run(self._notes())
+        return run_steps(self._notes())
 
-    async def anotes(self) -> list[Note]:
+    async def anotes(self) -> list[MemoryNote]:
         """Return all notes, by key; this does not count as use."""
-        return await arun(self._notes())
+        return await arun_steps(self._notes())
 
     def forget(self, *keys: str) -> int:
         """Forget notes by key, or all where none is named; return how many there were."""
-        return run(self._forgetting(keys))
+        return run_steps(self._forgetting(keys))
 
     async def aforget(self, *keys: str) -> int:
         """Forget notes by key, or all where none is named; return how many there were."""
-        return await arun(self._forgetting(keys))
+        return await arun_steps(self._forgetting(keys))
 
     def tools(self, participant: str | None = None) -> list[BaseTool]:
         """Return the tools `write_shared_memory` and `read_shared_memory`.
@@ -179,21 +181,21 @@ class SharedMemory:
                 text = "\n".join(f"- {n.key} ({n.by or 'unknown'}): {n.text}" for n in found)
             else:
                 text = (yield from self._reading(key)) or ""
-            return fenced("memory", text) if text else "There is no such note."
+            return fence("memory", text) if text else "There is no such note."
 
         def write_shared_memory(key: str, text: str, importance: float = 0.5) -> str:
             """Write a note that the whole team can read; importance is from 0 to 1."""
-            return run(writing(key, text, importance))
+            return run_steps(writing(key, text, importance))
 
         async def awrite_shared_memory(key: str, text: str, importance: float = 0.5) -> str:
-            return await arun(writing(key, text, importance))
+            return await arun_steps(writing(key, text, importance))
 
         def read_shared_memory(key: str | None = None) -> str:
             """Read the team's note of that key, or all notes where no key is given."""
-            return run(reading(key))
+            return run_steps(reading(key))
 
         async def aread_shared_memory(key: str | None = None) -> str:
-            return await arun(reading(key))
+            return await arun_steps(reading(key))
 
         return [
             StructuredTool.from_function(write_shared_memory, awrite_shared_memory),
@@ -203,7 +205,7 @@ class SharedMemory:
     # ---- for both worlds
 
     def _writing(self, key: str, text: str, by: str | None, importance: float) -> Steps[list[str]]:
-        checked_name(key, "key")
+        validate_memory_name(key, "key")
         tokens = self.count_tokens(f"{key}\n{text}") if text.strip() else 0
         if not 1 <= tokens <= self.capacity_tokens:
             raise InvalidMemoryError(
@@ -217,11 +219,11 @@ class SharedMemory:
         try:
             known = yield from self._notes()
             others = [note for note in known if note.key != key]
-            gone = evicted(others, tokens, self.capacity_tokens, self.evict)
+            gone = notes_to_evict(others, tokens, self.capacity_tokens, self.evict)
             use = 1 + max((note.used for note in known), default=0)
             value = {"key": key, "text": text, "by": by, "importance": float(importance)}
             new = self._put(key, {**value, "tokens": tokens, "used": use})
-            yield batched(store, [*(self._put(note.key, None) for note in gone), new])
+            yield in_batches(store, [*(self._put(note.key, None) for note in gone), new])
         finally:
             release()
         return [note.key for note in gone]
@@ -235,7 +237,7 @@ class SharedMemory:
             if note is None:
                 return None
             use = 1 + max(note.used for note in known)
-            yield batched(store, [self._put(key, {**vars(note), "used": use})])
+            yield in_batches(store, [self._put(key, {**vars(note), "used": use})])
             return note.text
         finally:
             release()
@@ -246,15 +248,15 @@ class SharedMemory:
         try:
             known = yield from self._notes()
             gone = [note.key for note in known if not keys or note.key in keys]
-            yield batched(store, [self._put(key, None) for key in gone])
+            yield in_batches(store, [self._put(key, None) for key in gone])
             return len(gone)
         finally:
             release()
 
-    def _notes(self) -> Steps[list[Note]]:
+    def _notes(self) -> Steps[list[MemoryNote]]:
         store = store_of(self.store)
-        (found,) = yield batched(store, [SearchOp(self._place(), limit=_ALL)])
-        return sorted((Note(**item.value) for item in found), key=lambda note: note.key)
+        (found,) = yield in_batches(store, [SearchOp(self._place(), limit=_ALL)])
+        return sorted((MemoryNote(**item.value) for item in found), key=lambda note: note.key)
 
     def _alone(self, store: BaseStore) -> Steps[Release]:
         """Wait until nobody else writes."""

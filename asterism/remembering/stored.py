@@ -30,6 +30,6 @@ def store_of(given: BaseStore | None) -> BaseStore:
     return found
 
 
-def batched(store: BaseStore, ops: Sequence[Any]) -> Call:
+def in_batches(store: BaseStore, ops: Sequence[Any]) -> Call:
     """Make the call that hands operations to a store."""
     return Call(store.batch, store.abatch, (list(ops),))

@@ -5,9 +5,9 @@ from typing import Protocol
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 
-from asterism.effects import Steps, arun, run
+from asterism.effects import Steps, arun_steps, run_steps
 from asterism.errors import InvalidMemoryError
-from asterism.remembering.recollections import Recollection, recalled_text
+from asterism.remembering.recollections import Recollection, recollections_text
 from asterism.remembering.users import user_of
 
 _REMEMBER = (
@@ -17,7 +17,7 @@ _REMEMBER = (
 _RECALL = "Look for facts that were remembered in earlier conversations. Ask in your own words."
 
 
-class Remembers(Protocol):
+class MemoryTarget(Protocol):
     """A memory that the tools work on."""
 
     @property
@@ -38,7 +38,7 @@ class Remembers(Protocol):
         ...
 
 
-def memory_tools(memory: Remembers, participant: str | None) -> list[BaseTool]:
+def memory_tools(memory: MemoryTarget, participant: str | None) -> list[BaseTool]:
     """Make the tools `remember` and `recall` of a memory.
 
     Args:
@@ -59,19 +59,19 @@ def memory_tools(memory: Remembers, participant: str | None) -> list[BaseTool]:
 
     def looking(question: str, config: RunnableConfig) -> Steps[str]:
         found = yield from memory.recalling(question, whose(config), participant)
-        return recalled_text(found) if found else "Nothing is remembered that fits."
+        return recollections_text(found) if found else "Nothing is remembered that fits."
 
     def remember(text: str, config: RunnableConfig) -> str:
-        return run(noting(text, config))
+        return run_steps(noting(text, config))
 
     async def aremember(text: str, config: RunnableConfig) -> str:
-        return await arun(noting(text, config))
+        return await arun_steps(noting(text, config))
 
     def recall(question: str, config: RunnableConfig) -> str:
-        return run(looking(question, config))
+        return run_steps(looking(question, config))
 
     async def arecall(question: str, config: RunnableConfig) -> str:
-        return await arun(looking(question, config))
+        return await arun_steps(looking(question, config))
 
     return [
         StructuredTool.from_function(remember, aremember, name="remember", description=_REMEMBER),

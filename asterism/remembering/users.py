@@ -35,10 +35,10 @@ def user_of(config: RunnableConfig | None) -> str:
             context = None
         is_map = isinstance(context, Mapping)
         user = cast(Any, context).get(USER) if is_map else getattr(context, USER, None)
-    return checked_name(user, "user")
+    return validate_memory_name(user, "user")
 
 
-def checked_name(given: object, what: str) -> str:
+def validate_memory_name(given: object, what: str) -> str:
     """Check who something belongs to: nothing is remembered for nobody.
 
     Raises:

@@ -27,7 +27,7 @@ def encode(value: Any) -> Any:
         return [encode(item) for item in as_list(value)]
     if kind is dict and all(_is_plain_key(key) for key in as_dict(value)):
         return {key: encode(item) for key, item in as_dict(value).items()}
-    if isinstance(value, BaseMessage) and (shown := _shown(value)) is not None:
+    if isinstance(value, BaseMessage) and (shown := _message_as_json(value)) is not None:
         return {_MESSAGE: shown}
     form, data = _SERIALIZER.dumps_typed(value)
     return {_PACKED: [form, base64.b64encode(data).decode()]}
@@ -39,31 +39,31 @@ def decode(value: Any) -> Any:
     Raises:
         StorageError: It was not made by `encode`.
     """
-    decoded = _decoded(value)
+    decoded = _decode(value)
     if encode(decoded) != value:
         raise StorageError("A value is not one that was exported, so it is not read.")
     return decoded
 
 
-def _decoded(value: Any) -> Any:
+def _decode(value: Any) -> Any:
     kind = cast(object, type(value))
     if kind is list:
-        return [_decoded(item) for item in as_list(value)]
+        return [_decode(item) for item in as_list(value)]
     if kind is not dict:
         return value
     fields = as_dict(value)
     if fields.keys() == {_MESSAGE}:
         return _message(fields[_MESSAGE])
     if fields.keys() == {_PACKED}:
-        return _unpacked(fields[_PACKED])
-    return {key: _decoded(item) for key, item in fields.items()}
+        return _unpack(fields[_PACKED])
+    return {key: _decode(item) for key, item in fields.items()}
 
 
 def _is_plain_key(key: Any) -> bool:
     return isinstance(key, str) and not key.startswith("$")
 
 
-def _shown(message: BaseMessage) -> dict[str, Any] | None:
+def _message_as_json(message: BaseMessage) -> dict[str, Any] | None:
     """Return a message as JSON, where that says all of it."""
     fields = message_to_dict(message)
     try:
@@ -81,7 +81,7 @@ def _message(fields: Any) -> BaseMessage:
     return message
 
 
-def _unpacked(parts: Any) -> Any:
+def _unpack(parts: Any) -> Any:
     try:
         kind, text = parts
         return _SERIALIZER.loads_typed((kind, base64.b64decode(text, validate=True)))

@@ -4,7 +4,7 @@ from asterism.errors import ConfigurationError
 from asterism.retention.rows import Rows
 
 
-def rows_of(saver: object) -> Rows:
+def open_rows(saver: object) -> Rows:
     """Return the rows of a saver that `open_checkpointer` opened.
 
     Raises:

@@ -8,8 +8,8 @@ from psycopg.types.json import Jsonb
 from asterism.checkpoints import reading
 from asterism.postgres.saver import LeasedPostgresSaver
 from asterism.postgres.schema import has_queue
-from asterism.retention.rows import Write
-from asterism.serializers import unsealed
+from asterism.retention.rows import StoredWrite
+from asterism.serializers import decrypt_value
 
 TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "asterism_leases")
 
@@ -68,7 +68,7 @@ class PostgresRows:
         query = f"SELECT DISTINCT thread_id FROM checkpoints WHERE {where}"
         return [row["thread_id"] for row in self._run(query, [Jsonb({key: user}) for key in keys])]
 
-    def writes(self, thread: str) -> Sequence[Write]:
+    def writes(self, thread: str) -> Sequence[StoredWrite]:
         """Return the writes of a thread, those of a task in their order."""
         rows = self._run(
             "SELECT checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob "
@@ -79,18 +79,18 @@ class PostgresRows:
         with reading(thread):
             return [self._write(thread, row) for row in rows]
 
-    def _write(self, thread: str, row: Any) -> Write:
+    def _write(self, thread: str, row: Any) -> StoredWrite:
         serde = self._saver.serde
         read = serde.loads_typed((row["type"], bytes(row["blob"])))
         where = (thread, row["checkpoint_ns"], row["task_id"], row["channel"])
-        return Write(
+        return StoredWrite(
             namespace=row["checkpoint_ns"],
             checkpoint_id=row["checkpoint_id"],
             task_id=row["task_id"],
             task_path=row["task_path"],
             index=row["idx"],
             channel=row["channel"],
-            value=unsealed(serde, read, "write", *where),
+            value=decrypt_value(serde, read, "write", *where),
         )
 
     def drop(self, thread: str, namespace: str, checkpoints: Collection[str]) -> None:

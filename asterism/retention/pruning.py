@@ -16,7 +16,7 @@ from asterism.checkpoints import reading
 from asterism.errors import ConfigurationError, StorageError
 from asterism.leases import take_lease
 from asterism.plain import as_dict
-from asterism.retention.opening import rows_of
+from asterism.retention.opening import open_rows
 from asterism.retention.rows import Rows
 
 PAGE = 500
@@ -75,21 +75,23 @@ def prune(
         raise ConfigurationError("Say what may go: older_than, keep_last, or both.")
     if keep_last is not None and keep_last < 1:
         raise ConfigurationError(f"keep_last is {keep_last}. Allowed: a whole number from 1.")
-    rows = rows_of(saver)
+    rows = open_rows(saver)
     before = rows.size()
     oldest = None if older_than is None else (now or datetime.now(UTC)) - older_than
     counts: dict[str, int] = defaultdict(int)
     for thread, latest in _threads(rows):
-        old = oldest is not None and time_of(str(latest)) < oldest
+        old = oldest is not None and checkpoint_created_at(str(latest)) < oldest
         if old or keep_last is not None:
             keep = None if old else keep_last
-            for what, count in _pruned(saver, rows, (thread, latest), keep, unfinished).items():
+            for what, count in _prune_thread(
+                saver, rows, (thread, latest), keep, unfinished
+            ).items():
                 counts[what] += count
     rows.shrink(full=full)
     return Pruned(**counts, bytes_before=before, bytes_after=rows.size())
 
 
-def time_of(checkpoint_id: str) -> datetime:
+def checkpoint_created_at(checkpoint_id: str) -> datetime:
     """Return when a checkpoint was made: its id is a UUID of version 6, which tells.
 
     Any other id is taken for new, so that nothing goes by mistake.
@@ -122,7 +124,7 @@ def _threads(rows: Rows) -> Iterator[tuple[str, str]]:
         after = page[-1][0]
 
 
-def _pruned(
+def _prune_thread(
     saver: BaseCheckpointSaver[Any],
     rows: Rows,
     thread: tuple[str, str],
@@ -162,14 +164,16 @@ def _shorten(saver: BaseCheckpointSaver[Any], rows: Rows, thread: str, keep: int
     gone = 0
     since = min(sorted(spaces[""], reverse=True)[:keep], default="")
     for namespace, found in filter(itemgetter(1), spaces.items()):
-        drop = found.keys() - needed(found, _wanted(namespace, list(found), since))
+        drop = found.keys() - checkpoints_to_keep(
+            found, _checkpoints_since(namespace, list(found), since)
+        )
         if drop:
             rows.drop(thread, namespace, drop)
             gone += len(drop)
     return gone
 
 
-def _wanted(namespace: str, found: Sequence[str], since: str) -> set[str]:
+def _checkpoints_since(namespace: str, found: Sequence[str], since: str) -> set[str]:
     """Return the checkpoints that stay: those since a time, and what was the latest then.
 
     Going back to the oldest one of the workflow finds the participants' memory of then. The
@@ -181,7 +185,7 @@ def _wanted(namespace: str, found: Sequence[str], since: str) -> set[str]:
     return wanted
 
 
-def needed(found: Mapping[str, CheckpointTuple], wanted: set[str]) -> set[str]:
+def checkpoints_to_keep(found: Mapping[str, CheckpointTuple], wanted: set[str]) -> set[str]:
     """Return the wanted checkpoints, and the ancestors that they are read from.
 
     A growing channel is stored whole in some checkpoints; in between, only writes are. It is

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
-class Write:
+class StoredWrite:
     """One stored write of a task."""
 
     namespace: str
@@ -41,7 +41,7 @@ class Rows(Protocol):
         """Return the threads with a checkpoint whose metadata names a user."""
         ...
 
-    def writes(self, thread: str) -> Sequence[Write]:
+    def writes(self, thread: str) -> Sequence[StoredWrite]:
         """Return the writes of a thread, those of a task in their order."""
         ...
 

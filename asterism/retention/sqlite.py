@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from asterism.checkpoints import reading
-from asterism.retention.rows import Write
-from asterism.serializers import unsealed
+from asterism.retention.rows import StoredWrite
+from asterism.serializers import decrypt_value
 from asterism.sqlite import GroupCommitSaver
 
 SLICE = 1_000
@@ -55,7 +55,7 @@ class SqliteRows:
         query = f"SELECT DISTINCT thread_id FROM checkpoints WHERE {fields}"
         return [thread for (thread,) in self._read(query, values)]
 
-    def writes(self, thread: str) -> Sequence[Write]:
+    def writes(self, thread: str) -> Sequence[StoredWrite]:
         """Return the writes of a thread, those of a task in their order."""
         rows = self._read(
             "SELECT checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value "
@@ -66,19 +66,19 @@ class SqliteRows:
         with reading(thread):
             return [self._write(thread, row) for row in rows]
 
-    def _write(self, thread: str, row: Sequence[Any]) -> Write:
+    def _write(self, thread: str, row: Sequence[Any]) -> StoredWrite:
         namespace, checkpoint, task, path, index, channel, kind, value = row
         serde = self._saver.serde
         read = serde.loads_typed((kind, value))
         where = (thread, namespace, checkpoint, task, channel)
-        return Write(
+        return StoredWrite(
             namespace=namespace,
             checkpoint_id=checkpoint,
             task_id=task,
             task_path=path,
             index=index,
             channel=channel,
-            value=unsealed(serde, read, "write", *where),
+            value=decrypt_value(serde, read, "write", *where),
         )
 
     def drop(self, thread: str, namespace: str, checkpoints: Collection[str]) -> None:

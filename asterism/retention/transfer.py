@@ -12,8 +12,8 @@ from asterism.errors import StorageError, ThreadBusyError
 from asterism.leases import take_lease
 from asterism.plain import as_dict
 from asterism.retention.codec import decode, encode
-from asterism.retention.opening import rows_of
-from asterism.retention.rows import Write
+from asterism.retention.opening import open_rows
+from asterism.retention.rows import StoredWrite
 
 FORMAT = "asterism-thread/1"
 """Names the form of an exported thread."""
@@ -66,8 +66,8 @@ def export_thread(saver: BaseCheckpointSaver[Any], thread_id: str) -> dict[str, 
         ThreadBusyError: Somebody drives it.
         ConfigurationError: The saver has no database.
     """
-    rows = rows_of(saver)
-    release = _leased(saver, thread_id)
+    rows = open_rows(saver)
+    release = _take_lease(saver, thread_id)
     try:
         found = list(saver.list({"configurable": {"thread_id": thread_id}}))
         writes = rows.writes(thread_id)
@@ -75,7 +75,7 @@ def export_thread(saver: BaseCheckpointSaver[Any], thread_id: str) -> dict[str, 
         release()
     if not found:
         raise StorageError(f"There is no thread {thread_id!r} in this database.")
-    checkpoints = sorted((_exported(row, writes) for row in found), key=lambda each: each["id"])
+    checkpoints = sorted((_export_row(row, writes) for row in found), key=lambda each: each["id"])
     return {"format": FORMAT, "thread_id": thread_id, "checkpoints": checkpoints}
 
 
@@ -94,14 +94,14 @@ def import_thread(
             nothing of it is stored then.
         ThreadBusyError: Somebody drives a thread of that name.
     """
-    rows = rows_of(saver)
+    rows = open_rows(saver)
     try:
-        thread = _checked(data)
-        ready = [(row, *_decoded(row)) for row in thread.checkpoints]
+        thread = _validate_archive(data)
+        ready = [(row, *_decode_row(row)) for row in thread.checkpoints]
     except RecursionError as error:
         raise StorageError("The data is nested too deep to be a thread.") from error
     name = thread_id or thread.thread_id
-    release = _leased(saver, name)
+    release = _take_lease(saver, name)
     try:
         if rows.latest(name) is not None:
             raise StorageError(
@@ -119,14 +119,14 @@ def import_thread(
     return name
 
 
-def _leased(saver: BaseCheckpointSaver[Any], thread_id: str) -> Any:
+def _take_lease(saver: BaseCheckpointSaver[Any], thread_id: str) -> Any:
     release = take_lease(saver, thread_id)
     if release is None:
         raise ThreadBusyError(f"The thread {thread_id!r} is being driven by somebody else.")
     return release
 
 
-def _exported(row: CheckpointTuple, writes: Any) -> dict[str, Any]:
+def _export_row(row: CheckpointTuple, writes: Any) -> dict[str, Any]:
     place = as_dict(row.config.get("configurable"))
     above = as_dict((row.parent_config or {}).get("configurable"))
     here = (place["checkpoint_ns"], place["checkpoint_id"])
@@ -150,7 +150,7 @@ def _exported(row: CheckpointTuple, writes: Any) -> dict[str, Any]:
     }
 
 
-def _checked(data: object) -> _StoredThread:
+def _validate_archive(data: object) -> _StoredThread:
     try:
         return _StoredThread.model_validate(data)
     except ValidationError as error:
@@ -162,7 +162,7 @@ def _checked(data: object) -> _StoredThread:
         ) from None
 
 
-def _decoded(row: _StoredCheckpoint) -> tuple[dict[str, Any], list[Write]]:
+def _decode_row(row: _StoredCheckpoint) -> tuple[dict[str, Any], list[StoredWrite]]:
     checkpoint = as_dict(decode(row.checkpoint))
     whole = checkpoint.keys() >= _FIELDS and checkpoint["id"] == row.id
     metadata: object = decode(row.metadata)
@@ -170,7 +170,7 @@ def _decoded(row: _StoredCheckpoint) -> tuple[dict[str, Any], list[Write]]:
     if not whole or not isinstance(metadata, dict) or not _are_names(labels):
         raise StorageError(f"The checkpoint {row.id!r} of the file is not a checkpoint.")
     writes = [
-        Write(
+        StoredWrite(
             namespace=row.namespace,
             checkpoint_id=row.id,
             task_id=write.task,
@@ -195,7 +195,7 @@ def _store(
     thread: str,
     row: _StoredCheckpoint,
     checkpoint: dict[str, Any],
-    writes: list[Write],
+    writes: list[StoredWrite],
 ) -> None:
     place = {"thread_id": thread, "checkpoint_ns": row.namespace}
     above: RunnableConfig = {"configurable": {**place, "checkpoint_id": row.parent}}

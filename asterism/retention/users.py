@@ -8,7 +8,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism.errors import ConfigurationError
 from asterism.leases import take_lease
-from asterism.retention.opening import rows_of
+from asterism.retention.opening import open_rows
 
 USER_KEYS = ("user_id", "user", "langgraph_auth_user_id")
 """The names in a run's `configurable` or `metadata` that say whose it is."""
@@ -39,7 +39,7 @@ def forget_user(
     """
     if not user or not keys:
         raise ConfigurationError("Say who is to be forgotten, and under which keys.")
-    rows = rows_of(saver)
+    rows = open_rows(saver)
     gone: list[str] = []
     busy: list[str] = []
     for thread in rows.threads_of(user, keys):

@@ -28,7 +28,7 @@ class _Thread:
     """Stands for the thread where an event loop could stand."""
 
 
-class Groups:
+class GroupCommit:
     """Runs calls in groups, each in one transaction.
 
     A hop to a thread and back takes longer than a short call, so a group of short calls runs in
@@ -89,7 +89,7 @@ class Groups:
             self._jobs.clear()
         values = None
         try:
-            values = self._unhindered(group)
+            values = self._try_group(group)
         finally:
             with self._guard:
                 if values is None:
@@ -102,13 +102,13 @@ class Groups:
         if values is not None:
             _answer(group, [_Outcome(value) for value in values], loop)
 
-    def _unhindered(self, group: Sequence[_Job]) -> list[Any] | None:
+    def _try_group(self, group: Sequence[_Job]) -> list[Any] | None:
         """Run a group in one transaction, or return None where it would wait, or fails."""
         if not self._lock.acquire(blocking=False):
             return None
         try:
             self._set_timeout(0)
-            return self._committed(group)
+            return self._commit_group(group)
         except Exception:  # noqa: BLE001 - the thread tries it again, and tells whose call fails
             return None
         finally:
@@ -141,7 +141,7 @@ class Groups:
         try:
             with self._lock:
                 self.wait()
-                return [_Outcome(value) for value in self._committed(group)]
+                return [_Outcome(value) for value in self._commit_group(group)]
         except Exception:  # noqa: BLE001 - raised again below, by the call that fails
             return [self._alone(job) for job in group]
 
@@ -149,11 +149,11 @@ class Groups:
         try:
             with self._lock:
                 self.wait()
-                return _Outcome(*self._committed([job]))
+                return _Outcome(*self._commit_group([job]))
         except BaseException as error:  # noqa: BLE001 - raised where the call is awaited
             return _Outcome(error=error)
 
-    def _committed(self, group: Sequence[_Job]) -> list[Any]:
+    def _commit_group(self, group: Sequence[_Job]) -> list[Any]:
         """Run a group in one transaction."""
         self.open = True
         try:

@@ -22,14 +22,27 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.utils import search_where
 
-from asterism.checkpoints import checked, place, readable, reading, storing, thread_of
+from asterism.checkpoints import (
+    checkpoint_key,
+    readable,
+    reading,
+    storing,
+    thread_of,
+    validate_checkpoint,
+)
 from asterism.errors import StorageError
 from asterism.historycache import HistoryCache
 from asterism.leases import Release, take_file_lease, take_process_lease
-from asterism.serializers import StrictEncryptedSerializer, digest, opened, placed, sealing
+from asterism.serializers import (
+    StrictEncryptedSerializer,
+    bind_writes,
+    decrypt_checkpoint,
+    digest,
+    sealing,
+)
 from asterism.sqlite.files import check_format, faults, prepare
-from asterism.sqlite.groups import Groups
-from asterism.sqlite.steps import StoredLine
+from asterism.sqlite.groups import GroupCommit
+from asterism.sqlite.steps import SqliteLineage
 
 T = TypeVar("T")
 
@@ -82,7 +95,7 @@ class GroupCommitSaver(SqliteSaver):
         self.lock: Any = threading.RLock()  # a transaction of several calls holds it throughout
         self._histories = HistoryCache()
         self._version = 0  # of the file, as others change it
-        self._groups = Groups(conn, self.lock)
+        self._groups = GroupCommit(conn, self.lock)
 
     def close(self) -> None:
         """Finish what is waiting and end the thread; the connection stays open."""
@@ -182,10 +195,10 @@ class GroupCommitSaver(SqliteSaver):
         query = f"SELECT thread_id, checkpoint_ns, checkpoint_id FROM ({_PLACES}) {where}"
         with self.cursor(transaction=False) as cursor:
             rows = cursor.execute(f"{query} ORDER BY checkpoint_id DESC", values).fetchall()
-        return (place(*row) for row in rows)
+        return (checkpoint_key(*row) for row in rows)
 
     def _whole(self, found: CheckpointTuple) -> CheckpointTuple:
-        return checked(opened(self.serde, found, by_checkpoint=True))
+        return validate_checkpoint(decrypt_checkpoint(self.serde, found, by_checkpoint=True))
 
     def put(
         self,
@@ -231,7 +244,7 @@ class GroupCommitSaver(SqliteSaver):
         task_path: str,
     ) -> None:
         with sealing("write", *_place(config), task_id):
-            super().put_writes(config, placed(self.serde, writes), task_id, task_path)
+            super().put_writes(config, bind_writes(self.serde, writes), task_id, task_path)
 
     # ---- async, each one call of a group
 
@@ -300,7 +313,7 @@ class GroupCommitSaver(SqliteSaver):
             return super().get_delta_channel_history(config=config, channels=channels)
         with reading(where[0]), self.lock:
             self._heed_others()
-            return self._histories.read(where, target, channels, StoredLine(self, where, target))
+            return self._histories.read(where, target, channels, SqliteLineage(self, where, target))
 
     def forget(self, thread_id: str) -> None:
         """Read the histories of a thread again: something stored was changed."""

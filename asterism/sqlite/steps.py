@@ -9,9 +9,9 @@ from typing import Any
 from langgraph.checkpoint.base import PendingWrite, writes_sort_key
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from asterism.checkpoints import checked_write
+from asterism.checkpoints import validate_write
 from asterism.historycache import Place, Step
-from asterism.serializers import Sealed, digest, unsealed
+from asterism.serializers import Sealed, decrypt_value, digest
 
 _BACK = """
 WITH RECURSIVE line(id, parent, kind, stored, facts) AS (
@@ -33,7 +33,7 @@ WHERE thread_id = :thread AND checkpoint_ns = :namespace
 """
 
 
-class StoredLine:
+class SqliteLineage:
     """What led to a checkpoint, as a saver has it."""
 
     def __init__(self, saver: SqliteSaver, place: Place, target: str) -> None:
@@ -58,7 +58,7 @@ class StoredLine:
         value = serde.loads_typed((kind, stored))
         if isinstance(value, Sealed):
             where = ("checkpoint", *self._place.values(), name, digest(json.loads(facts)))
-            value = unsealed(serde, value, *where)
+            value = decrypt_value(serde, value, *where)
         return value
 
     def writes(
@@ -74,6 +74,6 @@ class StoredLine:
             rows, key=lambda row: writes_sort_key(*row[1:4])
         ):
             read = serde.loads_typed((kind, value))
-            read = unsealed(serde, read, "write", *place, step, task, channel)
-            found[step].append((task, channel, checked_write(channel, read)))
+            read = decrypt_value(serde, read, "write", *place, step, task, channel)
+            found[step].append((task, channel, validate_write(channel, read)))
         return found

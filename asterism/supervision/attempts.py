@@ -13,14 +13,14 @@ from langchain_core.runnables.config import merge_configs, var_child_runnable_co
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
-from asterism.capacity import WAITS
-from asterism.fences import Fence
+from asterism.capacity import on_queue_change
+from asterism.fences import WriteFence
 from asterism.runs import Graph
 from asterism.supervision.driving import in_task, in_thread
-from asterism.supervision.gauge import Gauge
-from asterism.supervision.guard import AsyncGuard, Guard
-from asterism.supervision.outcomes import GO_ON, Outcome, entry, outcome_of
-from asterism.supervision.threads import CREW, Crew, escaped
+from asterism.supervision.gauge import ChildUsage
+from asterism.supervision.guard import AsyncQuotaCallbackHandler, QuotaCallbackHandler
+from asterism.supervision.outcomes import GO_ON, AttemptOutcome, read_next_input, read_outcome
+from asterism.supervision.threads import CREW, ChildThreads, wrap_escape
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Watcher(Protocol):
         ...
 
 
-class Attempt:
+class ChildAttempt:
     """One run of a child's graph.
 
     Args:
@@ -64,7 +64,7 @@ class Attempt:
         config: RunnableConfig,
         request: Mapping[str, Any] | None,
         child_id: str,
-        gauge: Gauge,
+        gauge: ChildUsage,
         watcher: Watcher,
         clock: Callable[[], float],
     ) -> None:
@@ -74,8 +74,8 @@ class Attempt:
         self._watcher = watcher
         self._clock = clock
         self._control = RunControl()
-        self._fence = Fence()
-        self._crew = Crew()
+        self._fence = WriteFence()
+        self._crew = ChildThreads()
         self._over = False
         self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outer = CURRENT.get()
@@ -91,10 +91,14 @@ class Attempt:
 
     def handlers(self) -> Sequence[BaseCallbackHandler]:
         """Return what hears of its calls: first the guards, which may refuse them."""
-        around: list[Attempt] = [self]
+        around: list[ChildAttempt] = [self]
         while (outer := around[-1]._outer) is not None:
             around.append(outer)
-        guards = [guard(attempt) for attempt in around for guard in (Guard, AsyncGuard)]
+        guards = [
+            guard(attempt)
+            for attempt in around
+            for guard in (QuotaCallbackHandler, AsyncQuotaCallbackHandler)
+        ]
         return [*guards, *(h for attempt in around for h in attempt._gauge.meter.handlers)]
 
     # ---- orders
@@ -148,14 +152,14 @@ class Attempt:
             self._watcher.look_soon()
         self.beat()
 
-    def answered(self, call: UUID, *, whole: bool) -> None:
+    def record_answer(self, call: UUID, *, whole: bool) -> None:
         """Leave a call to the meter, which is told next."""
-        self._gauge.answered(call, whole=whole)
+        self._gauge.record_answer(call, whole=whole)
         self.beat()
 
     # ---- the run
 
-    async def run(self, given: Any, grace: float, *, isolated: bool = False) -> Outcome:
+    async def run(self, given: Any, grace: float, *, isolated: bool = False) -> AttemptOutcome:
         """Run until the graph stops or is stopped.
 
         Args:
@@ -170,7 +174,7 @@ class Attempt:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not drive.done.done():
                 drive.cancel()
-            await self._cleared(drive.done, grace)
+            await self._wait_until_clear(drive.done, grace)
         finally:
             self._over = True
             drive.cancel()
@@ -184,7 +188,7 @@ class Attempt:
                 kill()
         return outcome
 
-    async def _cleared(self, done: "asyncio.Future[Outcome]", grace: float) -> None:
+    async def _wait_until_clear(self, done: "asyncio.Future[AttemptOutcome]", grace: float) -> None:
         """Wait until nothing of the run is left, but not for long."""
         until = self._clock() + grace
         if not done.done():
@@ -192,12 +196,12 @@ class Attempt:
         while (self._crew.busy() or self._fence.busy()) and self._clock() < until:
             await asyncio.sleep(POLL)
 
-    async def _drive(self, given: Any) -> Outcome:
+    async def _drive(self, given: Any) -> AttemptOutcome:
         graph, config = self._graph, self._config
         try:
             if given is GO_ON:
-                given = await entry(graph, config, self._request, self._child_id)
-            if isinstance(given, Outcome):
+                given = await read_next_input(graph, config, self._request, self._child_id)
+            if isinstance(given, AttemptOutcome):
                 return given
             parts: Any = graph.astream(
                 given,
@@ -210,11 +214,11 @@ class Attempt:
             async with aclosing(parts):
                 async for path, mode, payload in parts:
                     self._heard(path, mode, payload)
-            return outcome_of(graph, await graph.aget_state(config, subgraphs=True))
+            return read_outcome(graph, await graph.aget_state(config, subgraphs=True))
         except GraphDrained as drained:
-            return Outcome(kind="drained", reason=drained.reason)
+            return AttemptOutcome(kind="drained", reason=drained.reason)
         except Exception as error:  # noqa: BLE001 - the supervisor judges it
-            return Outcome(kind="crashed", error=escaped(error))
+            return AttemptOutcome(kind="crashed", error=wrap_escape(error))
 
     def _heard(self, path: tuple[str, ...], mode: str, payload: Any) -> None:
         if self._over:
@@ -228,38 +232,38 @@ class Attempt:
 
     def _inside(self) -> Context:
         """Copy the context for the run: it is a run of its own, with its own threads."""
-        context = apart()
+        context = detached_context()
         context.run(CREW.set, self._crew)
-        context.run(WAITS.set, self.waits)
+        context.run(on_queue_change.set, self.waits)
         context.run(CURRENT.set, self)
         return context
 
 
-def _outcome(done: "asyncio.Future[Outcome]") -> Outcome:
+def _outcome(done: "asyncio.Future[AttemptOutcome]") -> AttemptOutcome:
     """Return what came of a run; of one that is not over, that it was stopped."""
     if not done.done():
         if not isinstance(done, asyncio.Task):  # a run is cancelled once, by its drive
             done.cancel()
-        return Outcome(kind="cancelled")
+        return AttemptOutcome(kind="cancelled")
     try:
         return done.result()
     except asyncio.CancelledError:
-        return Outcome(kind="cancelled")
+        return AttemptOutcome(kind="cancelled")
     except BaseException as error:  # noqa: BLE001 - the supervisor judges it
-        return Outcome(kind="crashed", error=escaped(error))
+        return AttemptOutcome(kind="crashed", error=wrap_escape(error))
 
 
-def apart() -> Context:
+def detached_context() -> Context:
     """Copy the context without the run around it, whose thread would be taken for one's own."""
     context = copy_context()
     context.run(var_child_runnable_config.set, None)
     return context
 
 
-async def aside(coroutine: Coroutine[Any, Any, T]) -> T:
+async def run_detached(coroutine: Coroutine[Any, Any, T]) -> T:
     """Await something apart from the run around it."""
-    return await asyncio.get_running_loop().create_task(coroutine, context=apart())
+    return await asyncio.get_running_loop().create_task(coroutine, context=detached_context())
 
 
-CURRENT: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
+CURRENT: ContextVar[ChildAttempt | None] = ContextVar("attempt", default=None)
 """The attempt that the code at hand belongs to."""

@@ -15,7 +15,7 @@ ID_LIMIT = 255
 """The longest thread id, in characters."""
 
 
-def checked_graph(graph: object) -> tuple[Graph, BaseCheckpointSaver[Any]]:
+def validate_child_graph(graph: object) -> tuple[Graph, BaseCheckpointSaver[Any]]:
     """Return a graph with its saver.
 
     Raises:
@@ -36,7 +36,7 @@ def checked_graph(graph: object) -> tuple[Graph, BaseCheckpointSaver[Any]]:
     return graph, cast(BaseCheckpointSaver[Any], graph.checkpointer)
 
 
-def checked_name(name: object) -> str:
+def validate_child_name(name: object) -> str:
     """Return the name of a child.
 
     Raises:
@@ -51,7 +51,7 @@ def checked_name(name: object) -> str:
     return text
 
 
-def checked_thread(thread_id: object) -> str:
+def validate_child_thread(thread_id: object) -> str:
     """Return the id of a thread.
 
     Raises:
@@ -65,7 +65,7 @@ def checked_thread(thread_id: object) -> str:
     return text
 
 
-def checked_quota(quotas: object, default: AgentQuota) -> AgentQuota:
+def validate_quota(quotas: object, default: AgentQuota) -> AgentQuota:
     """Return what a child may use.
 
     Raises:

@@ -86,7 +86,7 @@ class SupervisorConfig:
             raise ConfigurationError("; ".join(faults))
 
 
-def restarted_with(strategy: RestartStrategy, members: Sequence[M], failed: M) -> list[M]:
+def restart_set(strategy: RestartStrategy, members: Sequence[M], failed: M) -> list[M]:
     """Return the other members that are restarted when one is, oldest first."""
     if strategy == "one_for_one":
         return []

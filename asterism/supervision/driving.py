@@ -9,7 +9,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from asterism.supervision.threads import equip
+from asterism.supervision.threads import install_thread_executor
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Drive(Generic[T]):
 def in_task(coroutine: Coroutine[Any, Any, T], context: Context, name: str) -> Drive[T]:
     """Drive a coroutine beside the supervisor: what blocks in it blocks everybody."""
     loop = asyncio.get_running_loop()
-    equip(loop)
+    install_thread_executor(loop)
     task = loop.create_task(coroutine, context=context, name=name)
     _held.add(task)  # one that does not let itself be cancelled is left alone, not lost
     task.add_done_callback(_held.discard)
@@ -38,7 +38,7 @@ def in_thread(coroutine: Coroutine[Any, Any, T], context: Context, name: str) ->
     """Drive a coroutine in a loop and a thread of its own: what blocks in it blocks nobody."""
     result: Future[T] = Future()
     own = asyncio.new_event_loop()
-    equip(own)
+    install_thread_executor(own)
     task = own.create_task(coroutine, context=context, name=name)
 
     def drive() -> None:

@@ -11,23 +11,23 @@ from asterism.events import Event, EventBus
 from asterism.events import SupervisionEventType as Type
 from asterism.supervision.agents import AgentProgress, SupervisedAgent
 from asterism.supervision.child import Child
-from asterism.supervision.config import Intensity, SupervisorConfig, restarted_with
-from asterism.supervision.member import Member
+from asterism.supervision.config import Intensity, SupervisorConfig, restart_set
+from asterism.supervision.member import ChildState
 from asterism.supervision.states import ChildStatus
-from asterism.supervision.verdicts import Order, Verdict
+from asterism.supervision.verdicts import ChildCommand, NextState
 
 AT_WORK = (ChildStatus.PENDING, ChildStatus.RUNNING)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Past:
+class EndedChild:
     """A child that has ended."""
 
     facts: SupervisedAgent
     result: Any
 
 
-class Family:
+class ChildRegistry:
     """Who lives under a supervisor, and who has.
 
     Args:
@@ -43,17 +43,17 @@ class Family:
         self.closed = False
         """Whether there are to be no new children."""
         self.name = ""
-        self.above: Family | None = None
-        self.below: dict[str, Family] = {}
-        self._members: list[Member | Family] = []
+        self.above: ChildRegistry | None = None
+        self.below: dict[str, ChildRegistry] = {}
+        self._members: list[ChildState | ChildRegistry] = []
         self._living: dict[str, Child] = {}
-        self._past: dict[str, Past] = {}
+        self._past: dict[str, EndedChild] = {}
         self._forgotten = AgentProgress(supervisors=0)
         self._intensity = Intensity(config.max_restarts, config.restart_window)
 
     # ---- who is there
 
-    def child(self, child_id: str) -> Child | Past:
+    def child(self, child_id: str) -> Child | EndedChild:
         """Return a child, living or not.
 
         Raises:
@@ -83,7 +83,7 @@ class Family:
             UnknownChildError: There is none of this id.
         """
         found = self.child(child_id)
-        return found.facts if isinstance(found, Past) else found.facts()
+        return found.facts if isinstance(found, EndedChild) else found.facts()
 
     def living(self) -> list[Child]:
         """Return the children that have not ended, oldest first."""
@@ -94,7 +94,7 @@ class Family:
         past = [past.facts for past in self._past.values()]
         return [*past, *(child.facts() for child in self._living.values())]
 
-    def families(self) -> "Iterator[Family]":
+    def families(self) -> "Iterator[ChildRegistry]":
         """Yield this family and those below it."""
         yield self
         for family in self.below.values():
@@ -136,36 +136,36 @@ class Family:
         }
         self.tell(Type.SPAWNED, child, facts)
 
-    def attach(self, name: str, family: "Family") -> None:
+    def attach(self, name: str, family: "ChildRegistry") -> None:
         """Put a family below this one."""
         family.name, family.above = name, self
         self.below[name] = family
         self._members.append(family)
 
-    def ended(self, child: Member) -> None:
+    def record_end(self, child: ChildState) -> None:
         """Take note that a child has ended, and forget those that ended long ago."""
         self._living.pop(child.id, None)
         self._members.remove(child)
         if child.error is not None:  # it says where it was raised, but holds nothing there
             clear_frames(child.error.__traceback__)
-        self._past[child.id] = Past(facts=child.facts(), result=child.result)
+        self._past[child.id] = EndedChild(facts=child.facts(), result=child.result)
         while len(self._past) > self.config.max_remembered:
             facts = self._past.pop(next(iter(self._past))).facts
             self._forgotten += AgentProgress.of(facts.status, facts.usage)
 
     # ---- what a child asks of it
 
-    def tell(self, type: Type, child: Member, facts: Mapping[str, Any]) -> None:
+    def tell(self, type: Type, child: ChildState, facts: Mapping[str, Any]) -> None:
         """Emit an event, on the buses of the supervisors above as well."""
         told: list[EventBus] = []
-        family: Family | None = self
+        family: ChildRegistry | None = self
         while family is not None:
             if family.bus not in told:
                 family.bus.emit(type, child.id, {"name": child.name, **facts})
                 told.append(family.bus)
             family = family.above
 
-    def weighed(self, child: Member, verdict: Verdict) -> Verdict:
+    def review_verdict(self, child: ChildState, verdict: NextState) -> NextState:
         """Count a restart, and restart whoever is restarted with it; or give up."""
         said = ""
         if child.retries >= child.gauge.quota.max_retries:
@@ -173,13 +173,13 @@ class Family:
         elif not self._grants(child, f"{child.name!r} was restarted: {verdict.reason}"):
             said = "too many children were restarted lately, so the supervisor gave up"
         if said:
-            return Verdict(event=Type.FAILED, reason=f"{verdict.reason}; {said}")
+            return NextState(event=Type.FAILED, reason=f"{verdict.reason}; {said}")
         child.retries += 1
         return verdict
 
-    def _grants(self, member: "Member | Family", reason: str) -> bool:
+    def _grants(self, member: "ChildState | ChildRegistry", reason: str) -> bool:
         if self._intensity.admits(self.clock()):
-            others = restarted_with(self.config.restart_strategy, self._members, member)
+            others = restart_set(self.config.restart_strategy, self._members, member)
         elif self.above is not None and self.above._grants(self, reason):
             self._intensity.clear()  # the whole supervisor begins anew
             others = [other for other in self._members if other is not member]
@@ -196,14 +196,14 @@ class Family:
 
     # ---- the end
 
-    async def settled(self, timeout: float | None = None) -> bool:
+    async def wait_until_settled(self, timeout: float | None = None) -> bool:
         """Wait until nobody is at work, here and below; return whether that is so."""
         until = None if timeout is None else self.clock() + timeout
         while at_work := self._at_work():
             left = None if until is None else until - self.clock()
             if left is not None and left <= 0:
                 return False
-            waits = [asyncio.ensure_future(child.settled()) for child in at_work]
+            waits = [asyncio.ensure_future(child.wait_until_settled()) for child in at_work]
             try:
                 await asyncio.wait(waits, timeout=left)
             finally:
@@ -219,20 +219,22 @@ class Family:
                 child.wake()
         if pause:
             for child in self._at_work():
-                child.give(Order(kind="pause", reason="the supervisor is shut down"))
-        if not await self.settled(timeout):
+                child.send_command(ChildCommand(kind="pause", reason="the supervisor is shut down"))
+        if not await self.wait_until_settled(timeout):
             for child in self._at_work():
                 if child.status in AT_WORK:  # one that has come to rest may rest
-                    child.give(Order(kind="kill", reason="the supervisor was shut down"))
-            await self.settled()
+                    child.send_command(
+                        ChildCommand(kind="kill", reason="the supervisor was shut down")
+                    )
+            await self.wait_until_settled()
 
     def _at_work(self) -> list[Child]:
         everyone = [child for family in self.families() for child in family.living()]
         return [child for child in everyone if child.at_work()]
 
 
-def _restart(member: "Member | Family", reason: str) -> None:
-    if isinstance(member, Family):
+def _restart(member: "ChildState | ChildRegistry", reason: str) -> None:
+    if isinstance(member, ChildRegistry):
         member.restart_all(reason)
     elif isinstance(member, Child) and member.status is ChildStatus.RUNNING:
-        member.give(Order(kind="restart", reason=reason))
+        member.send_command(ChildCommand(kind="restart", reason=reason))

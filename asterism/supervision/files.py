@@ -28,7 +28,7 @@ from asterism.batch.item import read_request
 from asterism.errors import AsterismError
 from asterism.files import raise_faults, read_values, strangers, table_at
 from asterism.plain import as_dict, as_list
-from asterism.supervision.checks import checked_name, checked_thread
+from asterism.supervision.checks import validate_child_name, validate_child_thread
 from asterism.supervision.config import SupervisorConfig
 from asterism.supervision.quotas import AgentQuota
 
@@ -101,11 +101,15 @@ def _entry(
         faults.append(
             f"{place}.graph: it is {reprlib.repr(graph)}; allowed: a name, or module:attribute"
         )
-    for key, check in (("name", checked_name), ("task", read_request), ("thread", checked_thread)):
+    for key, check in (
+        ("name", validate_child_name),
+        ("task", read_request),
+        ("thread", validate_child_thread),
+    ):
         if key in table:
-            _checked(f"{place}.{key}", check, table[key], faults)
+            _validate(f"{place}.{key}", check, table[key], faults)
     metadata = table_at(table.get("metadata", {}), f"{place}.metadata", faults)
-    quotas = _made(AgentQuota, table.get("quotas", {}), f"{place}.quotas", faults)
+    quotas = _build(AgentQuota, table.get("quotas", {}), f"{place}.quotas", faults)
     if len(faults) > before:
         return None
     return ChildEntry(
@@ -122,12 +126,12 @@ def _entry(
 def _config(given: object, faults: list[str]) -> SupervisorConfig:
     table = dict(table_at({} if given is None else given, "supervisor", faults))
     if "quotas" in table:
-        quotas = _made(AgentQuota, table["quotas"], "supervisor.quotas", faults)
+        quotas = _build(AgentQuota, table["quotas"], "supervisor.quotas", faults)
         table["quotas"] = quotas or AgentQuota()
-    return _made(SupervisorConfig, table, "supervisor", faults) or SupervisorConfig()
+    return _build(SupervisorConfig, table, "supervisor", faults) or SupervisorConfig()
 
 
-def _made(kind: Any, given: object, place: str, faults: list[str]) -> Any:
+def _build(kind: Any, given: object, place: str, faults: list[str]) -> Any:
     """Make a quota or a config of a table; note its faults."""
     table = table_at(given, place, faults)
     known = tuple(part.name for part in fields(kind))
@@ -136,10 +140,10 @@ def _made(kind: Any, given: object, place: str, faults: list[str]) -> Any:
     def make(values: dict[str, Any]) -> Any:
         return kind(**values)
 
-    return _checked(place, make, {k: v for k, v in table.items() if k in known}, faults)
+    return _validate(place, make, {k: v for k, v in table.items() if k in known}, faults)
 
 
-def _checked(place: str, check: Any, value: object, faults: list[str]) -> Any:
+def _validate(place: str, check: Any, value: object, faults: list[str]) -> Any:
     try:
         return check(value)
     except AsterismError as error:

@@ -9,10 +9,10 @@ from typing import Any
 from uuid import UUID
 
 from asterism.supervision.quotas import AgentQuota, AgentQuotaUsage, Limit
-from asterism.usage import Meter
+from asterism.usage import UsageMeter
 
 
-class Gauge:
+class ChildUsage:
     """What a child has used, and when it was last heard of.
 
     Args:
@@ -25,7 +25,7 @@ class Gauge:
     def __init__(
         self,
         quota: AgentQuota,
-        meter: Meter,
+        meter: UsageMeter,
         clock: Callable[[], float],
         earlier: Mapping[str, Any] | None = None,
     ) -> None:
@@ -62,7 +62,7 @@ class Gauge:
             self._ran += self._clock() - self._since
             self._since = None
 
-    def elapsed(self) -> float:
+    def elapsed_seconds(self) -> float:
         """Return the seconds that it has run, in all processes."""
         running = 0.0 if self._since is None else self._clock() - self._since
         return float(self._earlier.get("elapsed_seconds", 0)) + self._ran + running
@@ -111,7 +111,7 @@ class Gauge:
         with self._lock:
             self._streamed[call] += 1
 
-    def answered(self, call: UUID, *, whole: bool) -> None:
+    def record_answer(self, call: UUID, *, whole: bool) -> None:
         """Note that a model call is over.
 
         Args:
@@ -137,7 +137,7 @@ class Gauge:
             pieces = self._streamed.total() + self._cut_off
             calls, beats = self._calls, self._beats
         return AgentQuotaUsage(
-            elapsed_seconds=self.elapsed(),
+            elapsed_seconds=self.elapsed_seconds(),
             cost_usd=Decimal(str(self._earlier.get("cost_usd", 0))) + total.cost_usd,
             tokens=earlier("tokens") + total.tokens + pieces,
             iterations=earlier("iterations") + max(calls, rounds),

@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 
-class Guarded(Protocol):
+class CallObserver(Protocol):
     """An attempt, as its guard tells it of calls; from any thread."""
 
     def calls_model(self, call: UUID) -> None:
@@ -26,7 +26,7 @@ class Guarded(Protocol):
         """A piece of an answer has come."""
         ...
 
-    def answered(self, call: UUID, *, whole: bool) -> None:
+    def record_answer(self, call: UUID, *, whole: bool) -> None:
         """A model call is over, well or not."""
         ...
 
@@ -40,7 +40,7 @@ class _NoSteps(BaseCallbackHandler):
 
     raise_error = True
 
-    def __init__(self, attempt: Guarded) -> None:
+    def __init__(self, attempt: CallObserver) -> None:
         self._attempt = attempt
 
     def __deepcopy__(self, memo: Any) -> Self:
@@ -58,7 +58,7 @@ class _NoSteps(BaseCallbackHandler):
         return True
 
 
-class Guard(_NoSteps):
+class QuotaCallbackHandler(_NoSteps):
     """Tells an attempt of its calls, in the thread that makes them."""
 
     run_inline = True
@@ -91,11 +91,11 @@ class Guard(_NoSteps):
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Hear that a model has answered."""
-        self._attempt.answered(run_id, whole=True)
+        self._attempt.record_answer(run_id, whole=True)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Hear that a model call has failed."""
-        self._attempt.answered(run_id, whole=False)
+        self._attempt.record_answer(run_id, whole=False)
 
     def on_tool_start(self, serialized: Any, input_str: str, **kwargs: Any) -> None:
         """Let a tool be used, or not."""
@@ -122,7 +122,7 @@ class Guard(_NoSteps):
         self._attempt.beat()
 
 
-class AsyncGuard(_NoSteps, AsyncCallbackHandler):
+class AsyncQuotaCallbackHandler(_NoSteps, AsyncCallbackHandler):
     """Lets async model calls be made, or not.
 
     LangChain leaves coroutines behind that nobody awaits where an inline handler refuses one.
@@ -174,7 +174,7 @@ class AsyncGuard(_NoSteps, AsyncCallbackHandler):
 def _is_no_refusal(record: logging.LogRecord) -> bool:
     """Whether LangChain warns of something else than a call that was refused on purpose."""
     said = [str(part) for part in record.args] if isinstance(record.args, tuple) else []
-    names = (Guard.__name__, AsyncGuard.__name__)
+    names = (QuotaCallbackHandler.__name__, AsyncQuotaCallbackHandler.__name__)
     return not (len(said) == 3 and said[0] in names and said[2].startswith("GraphDrained("))
 
 

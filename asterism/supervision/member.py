@@ -13,33 +13,33 @@ from asterism.leases import Release
 from asterism.runs import Graph
 from asterism.supervision.agents import SupervisedAgent
 from asterism.supervision.config import SupervisorConfig
-from asterism.supervision.gauge import Gauge
+from asterism.supervision.gauge import ChildUsage
 from asterism.supervision.quotas import Limit
-from asterism.supervision.states import ChildStatus, after
-from asterism.supervision.verdicts import Order, Verdict
+from asterism.supervision.states import ChildStatus, next_status
+from asterism.supervision.verdicts import ChildCommand, NextState
 
 
-class House(Protocol):
+class ChildHost(Protocol):
     """What a member needs of its supervisor."""
 
     config: SupervisorConfig
     clock: Callable[[], float]
 
-    def tell(self, type: Type, child: "Member", facts: Mapping[str, Any]) -> None:
+    def tell(self, type: Type, child: "ChildState", facts: Mapping[str, Any]) -> None:
         """Emit an event."""
         ...
 
-    def weighed(self, child: "Member", verdict: Verdict) -> Verdict:
+    def review_verdict(self, child: "ChildState", verdict: NextState) -> NextState:
         """Count a restart that the child itself is the cause of, or decide otherwise."""
         ...
 
-    def ended(self, child: "Member") -> None:
+    def record_end(self, child: "ChildState") -> None:
         """Take note that a child has ended."""
         ...
 
 
 @dataclass(eq=False, kw_only=True)
-class Member:
+class ChildState:
     """A run of a graph on a thread, as its supervisor knows it."""
 
     id: str
@@ -52,13 +52,13 @@ class Member:
     config: RunnableConfig
     """What its runs are given."""
     metadata: Mapping[str, Any]
-    gauge: Gauge
-    house: House
+    gauge: ChildUsage
+    house: ChildHost
     status: ChildStatus = ChildStatus.PENDING
     attempts: int = 0
     retries: int = 0
     """How often it was restarted on its own account."""
-    order: Order | None = None
+    order: ChildCommand | None = None
     asks: Limit | None = None
     """The quota that it asks to have raised, while it rests for that."""
     questions: tuple[Mapping[str, str], ...] = ()
@@ -89,7 +89,7 @@ class Member:
             metadata=self.metadata,
         )
 
-    def known(self) -> dict[str, Any]:
+    def adoption_facts(self) -> dict[str, Any]:
         """Return what another supervisor has to know to adopt it."""
         return {
             "id": self.id,
@@ -113,18 +113,18 @@ class Member:
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
 
-    def move(self, verdict: Verdict) -> None:
+    def move(self, verdict: NextState) -> None:
         """Change its state, and tell."""
-        self.status = after(self.status, verdict.event, self.id)
+        self.status = next_status(self.status, verdict.event, self.id)
         if self.status is ChildStatus.RUNNING:
             self.gauge.start()
         else:
             self.gauge.stop()
         self.reason, self.asks, self.questions = verdict.reason, verdict.asks, verdict.questions
-        self.house.tell(verdict.event, self, self._told_of(verdict))
+        self.house.tell(verdict.event, self, self._change_facts(verdict))
         self.wake()
 
-    def _told_of(self, verdict: Verdict) -> dict[str, Any]:
+    def _change_facts(self, verdict: NextState) -> dict[str, Any]:
         """Return the facts of a change of its state."""
         running = self.status is ChildStatus.RUNNING
         facts: dict[str, Any] = {"attempt": self.attempts + running}

@@ -16,17 +16,17 @@ from asterism.errors import (
 from asterism.events import SupervisionEventType as Type
 from asterism.people import answer_command, apending_requests
 from asterism.supervision.agents import SupervisedAgent
-from asterism.supervision.attempts import aside
+from asterism.supervision.attempts import run_detached
 from asterism.supervision.child import Child
-from asterism.supervision.family import Family, Past
+from asterism.supervision.family import ChildRegistry, EndedChild
 from asterism.supervision.outcomes import GO_ON
 from asterism.supervision.quotas import AgentQuota
-from asterism.supervision.spawning import leased
-from asterism.supervision.states import ENDED, ChildStatus, after
-from asterism.supervision.verdicts import Order
+from asterism.supervision.spawning import take_child_lease
+from asterism.supervision.states import ENDED, ChildStatus, next_status
+from asterism.supervision.verdicts import ChildCommand
 
 
-def able(family: Family, child_id: str, event: Type) -> Child:
+def child_for(family: ChildRegistry, child_id: str, event: Type) -> Child:
     """Return a child to which an event can happen in its state.
 
     Raises:
@@ -34,36 +34,36 @@ def able(family: Family, child_id: str, event: Type) -> Child:
         ChildStateError: It cannot happen.
     """
     found = family.child(child_id)
-    status = found.facts.status if isinstance(found, Past) else found.status
-    after(status, event, child_id)
+    status = found.facts.status if isinstance(found, EndedChild) else found.status
+    next_status(status, event, child_id)
     return cast(Child, found)  # to one that has ended, nothing happens
 
 
-async def paused(child: Child) -> ChildStatus:
+async def pause_child(child: Child) -> ChildStatus:
     """Let a child rest at its next step boundary; return how it stands then."""
-    child.give(Order(kind="pause", reason="it was told to pause"))
-    await child.settled()
+    child.send_command(ChildCommand(kind="pause", reason="it was told to pause"))
+    await child.wait_until_settled()
     return child.status
 
 
-async def killed(child: Child, reason: str) -> None:
+async def kill_child(child: Child, reason: str) -> None:
     """Stop a child at once and for good."""
-    child.give(Order(kind="kill", reason=reason))
+    child.send_command(ChildCommand(kind="kill", reason=reason))
     while child.status not in ENDED:
         await child.change(None)
-    await child.settled()
+    await child.wait_until_settled()
 
 
-async def resumed(family: Family, child: Child, answers: Any) -> None:
+async def resume_child(family: ChildRegistry, child: Child, answers: Any) -> None:
     """Let a child go on that rests."""
-    await child.settled()
+    await child.wait_until_settled()
     used = child.gauge.usage()
     if spent := used.exceeded() if child.asks is None else used.spent():
         raise ChildStateError(
             f"The child {child.id!r} has used up {' and '.join(spent)}, so it cannot go on; "
             f"raise_quota(child_id, {spent[0]}=...) lets it."
         )
-    pending = await aside(apending_requests(child.graph, child.config))
+    pending = await run_detached(apending_requests(child.graph, child.config))
     if pending and answers is None:
         asked = "; ".join(repr(request.prompt) for request in pending)
         raise AnswerError(
@@ -71,10 +71,10 @@ async def resumed(family: Family, child: Child, answers: Any) -> None:
             "resume_child(child_id, answer)."
         )
     given = GO_ON if answers is None else answer_command(pending, answers)
-    able(family, child.id, Type.RESUMED).resume(given, leased(child))
+    child_for(family, child.id, Type.RESUMED).resume(given, take_child_lease(child))
 
 
-async def raised(family: Family, child: Child, limits: dict[str, Any]) -> AgentQuota:
+async def raise_quota(family: ChildRegistry, child: Child, limits: dict[str, Any]) -> AgentQuota:
     """Raise limits of a child; one that asks for it goes on."""
     quota = child.gauge.quota.raised(**limits)
     used = replace(child.gauge.usage(), quota=quota)
@@ -86,13 +86,13 @@ async def raised(family: Family, child: Child, limits: dict[str, Any]) -> AgentQ
             )
     child.raise_quota(quota)
     if child.status is ChildStatus.PAUSED and child.asks is not None and not used.spent():
-        await child.settled()
-        able(family, child.id, Type.RESUMED).resume(GO_ON, leased(child))
+        await child.wait_until_settled()
+        child_for(family, child.id, Type.RESUMED).resume(GO_ON, take_child_lease(child))
     return quota
 
 
-async def ended(
-    family: Family, child_id: str, timeout: float | None, clock: Callable[[], float]
+async def await_child(
+    family: ChildRegistry, child_id: str, timeout: float | None, clock: Callable[[], float]
 ) -> Any:
     """Wait until a child has ended; return its output, or raise what became of it."""
     found = family.child(child_id)
@@ -108,13 +108,13 @@ async def ended(
         left = None if until is None else until - clock()
         if left is not None and left <= 0:
             said = f"it was not over within {timeout:g} s"
-            await killed(found, said)
+            await kill_child(found, said)
             words = f"The child {child_id!r} was killed: {said}."
             raise ChildTimeoutError(words, child_id=child_id, reason=said)
         await found.change(left)
     if isinstance(found, Child):
-        await found.settled()  # its thread is free then
-    facts = found.facts if isinstance(found, Past) else found.facts()
+        await found.wait_until_settled()  # its thread is free then
+    facts = found.facts if isinstance(found, EndedChild) else found.facts()
     if facts.status is not ChildStatus.COMPLETED:
         raise _end(facts) from facts.error
     return found.result

@@ -19,12 +19,12 @@ from asterism.runs import CUT_SHORT, REOPENING, REOPENS, Graph, is_unfinished
 CHILD = "asterism_child"
 """The metadata of a checkpoint that names the child whose run stored it."""
 
-HOPELESS = (ConfigurationError, InvalidRequestError, UnknownParticipantError)
+PERMANENT_ERRORS = (ConfigurationError, InvalidRequestError, UnknownParticipantError)
 """Errors that another try does not cure."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class AttemptOutcome:
     """How an attempt stands when it has stopped."""
 
     kind: Literal["completed", "ended", "asks", "drained", "crashed", "cancelled"]
@@ -40,15 +40,15 @@ class Outcome:
     error: BaseException | None = None
 
 
-class Begin:
+class ContinueThread:
     """What an attempt is given: nothing more than what its thread says."""
 
 
-GO_ON = Begin()
+GO_ON = ContinueThread()
 """Begin the task, or go on with it, wherever the thread stands."""
 
 
-async def entry(
+async def read_next_input(
     graph: Graph, config: RunnableConfig, request: Mapping[str, Any] | None, child_id: str
 ) -> Any:
     """Return the input with which a run is begun or continued, or the outcome that it has.
@@ -64,28 +64,30 @@ async def entry(
     if request is not None and stored.get(CHILD) != child_id:
         return dict(request)
     if found.interrupts:
-        return outcome_of(graph, await graph.aget_state(config, subgraphs=True))
+        return read_outcome(graph, await graph.aget_state(config, subgraphs=True))
     if is_unfinished(found):
         return None
     if _is_star(graph, found) and as_dict(found.values).get("status") in CUT_SHORT:
         await graph.aupdate_state(config, REOPENING, as_node=REOPENS)
         return None
-    return outcome_of(graph, found)
+    return read_outcome(graph, found)
 
 
-def outcome_of(graph: Graph, found: StateSnapshot) -> Outcome:
+def read_outcome(graph: Graph, found: StateSnapshot) -> AttemptOutcome:
     """Say how a run stands that has stopped by itself."""
     asked = tuple({"id": r.id, "prompt": r.prompt} for r in open_requests(found))
     if asked or is_unfinished(found):
-        return Outcome(kind="asks", questions=asked)
+        return AttemptOutcome(kind="asks", questions=asked)
     values = as_dict(found.values)
     status = values.get("status")
     if _is_star(graph, found) and status != "completed":
-        return Outcome(kind="ended", status=str(status), reason=str(values.get("reason") or status))
+        return AttemptOutcome(
+            kind="ended", status=str(status), reason=str(values.get("reason") or status)
+        )
     keys = graph.output_channels
     if isinstance(keys, str) or not isinstance(found.values, dict):
-        return Outcome(kind="completed", values=found.values)
-    return Outcome(kind="completed", values={k: v for k, v in values.items() if k in keys})
+        return AttemptOutcome(kind="completed", values=found.values)
+    return AttemptOutcome(kind="completed", values={k: v for k, v in values.items() if k in keys})
 
 
 def _is_star(graph: Graph, found: StateSnapshot) -> bool:

@@ -21,22 +21,22 @@ from asterism.errors import (
 from asterism.leases import Release, take_lease
 from asterism.prices import PriceTable
 from asterism.runs import is_unfinished
-from asterism.supervision.attempts import CURRENT, apart, aside
+from asterism.supervision.attempts import CURRENT, detached_context, run_detached
 from asterism.supervision.checks import (
-    checked_graph,
-    checked_name,
-    checked_quota,
-    checked_thread,
     quota_from,
+    validate_child_graph,
+    validate_child_name,
+    validate_child_thread,
+    validate_quota,
 )
 from asterism.supervision.child import Child
-from asterism.supervision.family import Family
-from asterism.supervision.gauge import Gauge
-from asterism.supervision.outcomes import CHILD, Outcome, outcome_of
+from asterism.supervision.family import ChildRegistry
+from asterism.supervision.gauge import ChildUsage
+from asterism.supervision.outcomes import CHILD, AttemptOutcome, read_outcome
 from asterism.supervision.quotas import AgentQuota
 from asterism.supervision.records import read_record
-from asterism.supervision.verdicts import Order
-from asterism.usage import Meter
+from asterism.supervision.verdicts import ChildCommand
+from asterism.usage import UsageMeter
 
 
 def plain_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -45,13 +45,13 @@ def plain_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     return cast(dict[str, Any], plain)
 
 
-def new_id(name: str) -> str:
+def new_child_id(name: str) -> str:
     """Make the id of a child of its name."""
     plain = re.sub(r"[^\w.-]+", "-", name).strip("-")
     return f"{plain or 'child'}-{uuid.uuid4().hex[:8]}"
 
 
-def run_config(given: RunnableConfig | None, child_id: str, thread_id: str) -> RunnableConfig:
+def child_run_config(given: RunnableConfig | None, child_id: str, thread_id: str) -> RunnableConfig:
     """Return the config of the runs of a child.
 
     Raises:
@@ -68,7 +68,9 @@ def run_config(given: RunnableConfig | None, child_id: str, thread_id: str) -> R
         "configurable": {"thread_id": thread_id},
         "metadata": {CHILD: child_id},
     }
-    return apart().run(merge_configs, given, own)  # it would merge the run around it as well
+    return detached_context().run(
+        merge_configs, given, own
+    )  # it would merge the run around it as well
 
 
 async def check_unused(child: Child) -> None:
@@ -77,27 +79,27 @@ async def check_unused(child: Child) -> None:
     Raises:
         ConfigurationError: It does.
     """
-    if is_unfinished(await aside(child.graph.aget_state(child.config))):
+    if is_unfinished(await run_detached(child.graph.aget_state(child.config))):
         raise ConfigurationError(
             f"The thread {child.thread_id!r} holds unfinished work. Go on with it by "
             "adopt(thread_id, graph), or choose another thread."
         )
 
 
-async def unfinished(child: Child) -> Outcome:
+async def read_unfinished_outcome(child: Child) -> AttemptOutcome:
     """Return how the unfinished work on a thread stands.
 
     Raises:
         UnknownChildError: It holds nothing at all.
         NothingPendingError: Everything on it is finished.
     """
-    found = await aside(child.graph.aget_state(child.config, subgraphs=True))
+    found = await run_detached(child.graph.aget_state(child.config, subgraphs=True))
     if found.metadata is None:
         raise UnknownChildError(
             f"Nothing is stored on the thread {child.thread_id!r}, so there is nothing to adopt; "
             "begin a child with spawn()."
         )
-    outcome = outcome_of(child.graph, found)
+    outcome = read_outcome(child.graph, found)
     if outcome.kind == "completed":
         raise NothingPendingError(f"Nothing is unfinished on the thread {child.thread_id!r}.")
     return outcome
@@ -111,20 +113,20 @@ class Spawner:
         prices: What their tokens cost.
     """
 
-    def __init__(self, family: Family, prices: PriceTable) -> None:
+    def __init__(self, family: ChildRegistry, prices: PriceTable) -> None:
         self._family = family
         self._prices = prices
 
-    async def spawned(
+    async def spawn(
         self, task: object, spec: "Spec", thread_id: str | None, config: RunnableConfig | None
     ) -> Child:
         """Take on a child that begins a task."""
         self._family.check_room()
-        child_id = new_id(checked_name(spec.name))
-        thread = child_id if thread_id is None else checked_thread(thread_id)
-        child = self._made(child_id, thread, spec, config, {})
+        child_id = new_child_id(validate_child_name(spec.name))
+        thread = child_id if thread_id is None else validate_child_thread(thread_id)
+        child = self._create_child(child_id, thread, spec, config, {})
         child.request = read_request(task)
-        child.release = leased(child)
+        child.release = take_child_lease(child)
         try:
             if thread_id is not None:
                 await check_unused(child)
@@ -132,29 +134,29 @@ class Spawner:
         except BaseException:
             child.release()
             raise
-        child.live()
+        child.start()
         return child
 
-    async def adopted(self, thread_id: str, spec: "Spec", config: RunnableConfig | None) -> Child:
+    async def adopt(self, thread_id: str, spec: "Spec", config: RunnableConfig | None) -> Child:
         """Take on a child whose thread was left unfinished."""
         self._family.check_room()
-        _, saver = checked_graph(spec.graph)
-        thread = checked_thread(thread_id)
-        known = await aside(read_record(saver, thread))
+        _, saver = validate_child_graph(spec.graph)
+        thread = validate_child_thread(thread_id)
+        known = await run_detached(read_record(saver, thread))
         child_id, name = known.get("id") or thread, spec.name or known.get("name") or "adopted"
         if self._family.knows(child_id):
-            child_id = new_id(name)
+            child_id = new_child_id(name)
         quotas = spec.quotas or quota_from(known.get("quota") or {}, self._family.config.quotas)
         metadata = known.get("metadata") if spec.metadata is None else spec.metadata
         spec = Spec(name=name, graph=spec.graph, quotas=quotas, metadata=metadata)
-        child = self._made(child_id, thread, spec, config, known)
-        leased(child)()
-        outcome = await unfinished(child)
+        child = self._create_child(child_id, thread, spec, config, known)
+        take_child_lease(child)()
+        outcome = await read_unfinished_outcome(child)
         self._take_on(child)
         child.rest("it was adopted", outcome.questions)
         return child
 
-    def _made(
+    def _create_child(
         self,
         child_id: str,
         thread: str,
@@ -162,19 +164,21 @@ class Spawner:
         config: RunnableConfig | None,
         known: Mapping[str, Any],
     ) -> Child:
-        graph, saver = checked_graph(spec.graph)
-        quota = checked_quota(spec.quotas, self._family.config.quotas)
+        graph, saver = validate_child_graph(spec.graph)
+        quota = validate_quota(spec.quotas, self._family.config.quotas)
         clock = self._family.clock
         return Child(
             id=child_id,
-            name=checked_name(spec.name),
+            name=validate_child_name(spec.name),
             thread_id=thread,
             graph=graph,
             saver=saver,
             request=None,
-            config=run_config(config, child_id, thread),
+            config=child_run_config(config, child_id, thread),
             metadata=plain_metadata(spec.metadata),
-            gauge=Gauge(quota, Meter(self._prices, clock=clock), clock, known.get("usage")),
+            gauge=ChildUsage(
+                quota, UsageMeter(self._prices, clock=clock), clock, known.get("usage")
+            ),
             house=self._family,
             retries=int(known.get("retries") or 0),
         )
@@ -196,7 +200,7 @@ class Spec:
     metadata: Mapping[str, Any] | None
 
 
-def leased(child: Child) -> Release:
+def take_child_lease(child: Child) -> Release:
     """Keep other supervisors off the thread of a child.
 
     Raises:
@@ -215,10 +219,10 @@ def leased(child: Child) -> Release:
 def _killer(child: Child) -> Callable[[], None]:
     """Return what kills a child when the attempt in which it was spawned is stopped."""
     loop = asyncio.get_running_loop()
-    order = Order(kind="kill", reason="the child around it was stopped")
+    order = ChildCommand(kind="kill", reason="the child around it was stopped")
 
     def kill() -> None:
         if not loop.is_closed():
-            loop.call_soon_threadsafe(child.give, order)
+            loop.call_soon_threadsafe(child.send_command, order)
 
     return kill

@@ -59,7 +59,7 @@ TRANSITIONS: Mapping[ChildStatus, Mapping[Type, ChildStatus]] = {
 """The legal transitions: from a state, by an event, to a state."""
 
 
-def after(status: ChildStatus, event: Type, child_id: str) -> ChildStatus:
+def next_status(status: ChildStatus, event: Type, child_id: str) -> ChildStatus:
     """Return the state that an event leads to.
 
     Raises:

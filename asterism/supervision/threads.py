@@ -31,7 +31,7 @@ IDLE = 5.0
 _Job = tuple[Future[Any], Callable[[], Any]]
 
 
-class Crew:
+class ChildThreads:
     """The threads of one attempt of a child."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ def _run(future: Future[Any], function: Callable[[], Any]) -> None:
         future.set_result(value)
 
 
-CREW: ContextVar[Crew | None] = ContextVar("crew", default=None)
+CREW: ContextVar[ChildThreads | None] = ContextVar("crew", default=None)
 """The threads of the child that the code at hand belongs to."""
 
 
@@ -129,7 +129,7 @@ class EscapedError(RuntimeError):
     """
 
 
-def escaped(error: BaseException) -> BaseException:
+def wrap_escape(error: BaseException) -> BaseException:
     """Return what an error stands for."""
     return error.__cause__ or error if isinstance(error, EscapedError) else error
 
@@ -183,7 +183,7 @@ def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) 
 _equipped: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
-def equip(loop: asyncio.AbstractEventLoop) -> None:
+def install_thread_executor(loop: asyncio.AbstractEventLoop) -> None:
     """Give an event loop an executor and tasks that know children; other work is as it was."""
     if loop not in _equipped:
         loop.set_task_factory(_containing(loop.get_task_factory()))

@@ -6,12 +6,12 @@ from typing import Literal
 
 from asterism.events import SupervisionEventType as Type
 from asterism.redaction import describe_error
-from asterism.supervision.outcomes import HOPELESS, Outcome
+from asterism.supervision.outcomes import PERMANENT_ERRORS, AttemptOutcome
 from asterism.supervision.quotas import Limit
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class ChildCommand:
     """What a child is to do."""
 
     kind: Literal["go_on", "pause", "restart", "kill"]
@@ -27,7 +27,7 @@ class Order:
 _RANKS = ("go_on", "restart", "pause", "kill")
 
 
-def stronger(order: Order, other: Order | None) -> Order:
+def strongest_command(order: ChildCommand, other: ChildCommand | None) -> ChildCommand:
     """Return which of two orders holds: the stronger one, or the first of two alike.
 
     A child that is to rest is not restarted instead: it just stops sooner.
@@ -38,7 +38,7 @@ def stronger(order: Order, other: Order | None) -> Order:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class NextState:
     """What becomes of a child."""
 
     event: Type
@@ -54,7 +54,7 @@ class Verdict:
     """For a rest: what it asks."""
 
 
-def judged(outcome: Outcome, order: Order | None) -> Verdict:
+def decide_next_state(outcome: AttemptOutcome, order: ChildCommand | None) -> NextState:
     """Decide what becomes of a child.
 
     Args:
@@ -62,33 +62,33 @@ def judged(outcome: Outcome, order: Order | None) -> Verdict:
         order: What it was to do.
     """
     if order is not None and order.kind == "kill":
-        return Verdict(event=Type.KILLED, reason=order.reason)
+        return NextState(event=Type.KILLED, reason=order.reason)
     if outcome.kind == "completed":
-        return Verdict(event=Type.COMPLETED)
+        return NextState(event=Type.COMPLETED)
     if outcome.kind == "asks":
         said = "it waits for a person" if outcome.questions else "it stopped at a breakpoint"
-        return Verdict(event=Type.PAUSED, reason=said, questions=outcome.questions)
+        return NextState(event=Type.PAUSED, reason=said, questions=outcome.questions)
     if order is not None and order.kind == "pause":
-        return Verdict(event=Type.PAUSED, reason=order.reason, asks=order.asks)
+        return NextState(event=Type.PAUSED, reason=order.reason, asks=order.asks)
     if order is not None and order.kind == "restart":
-        return Verdict(event=Type.STARTED, reason=order.reason, own=order.own, restarts=True)
+        return NextState(event=Type.STARTED, reason=order.reason, own=order.own, restarts=True)
     if order is not None and outcome.kind == "drained":
-        return Verdict(event=Type.STARTED, reason=order.reason)
+        return NextState(event=Type.STARTED, reason=order.reason)
     return _by_itself(outcome)
 
 
-def _by_itself(outcome: Outcome) -> Verdict:
+def _by_itself(outcome: AttemptOutcome) -> NextState:
     """Decide where nobody gave an order."""
     if outcome.kind == "drained":
-        return Verdict(event=Type.PAUSED, reason=outcome.reason)
+        return NextState(event=Type.PAUSED, reason=outcome.reason)
     again = True
     if outcome.kind == "ended":
         said = f"it ended as {outcome.status!r}: {outcome.reason}"
         again = outcome.status == "failed"
     elif outcome.error is not None:
         said = describe_error(outcome.error)
-        again = not isinstance(outcome.error, HOPELESS)
+        again = not isinstance(outcome.error, PERMANENT_ERRORS)
     else:
         said = "it was cancelled from within"
     event = Type.STARTED if again else Type.FAILED
-    return Verdict(event=event, reason=said, own=again, restarts=again)
+    return NextState(event=event, reason=said, own=again, restarts=again)

@@ -8,7 +8,7 @@ from contextvars import copy_context
 from typing import Protocol
 
 from asterism.events import SupervisionEventType as Type
-from asterism.supervision.gauge import Gauge
+from asterism.supervision.gauge import ChildUsage
 from asterism.supervision.quotas import WARN_AT, AgentQuotaUsage, Limit
 
 SOON = 0.001
@@ -17,7 +17,7 @@ LATE = 0.05
 """Seconds by which a timer may be late before something must have held up the loop."""
 
 
-class Watched(Protocol):
+class WatchdogTarget(Protocol):
     """What a watch tells of a child."""
 
     def tell(self, type: Type, **facts: object) -> None:
@@ -28,12 +28,12 @@ class Watched(Protocol):
         """Do what is due for a child that has used up a quota."""
         ...
 
-    def hangs(self, said: str) -> None:
+    def on_heartbeat_lost(self, said: str) -> None:
         """Do what is due for a child that is silent."""
         ...
 
 
-class Watch:
+class QuotaWatchdog:
     """Looks at a child: by a timer for what time brings, and when it is told for the rest.
 
     Each quota is warned of once, and told once when it is used up; a raised one anew.
@@ -44,7 +44,7 @@ class Watch:
         action: What is done to a child that uses up a quota, for the event.
     """
 
-    def __init__(self, gauge: Gauge, child: Watched, action: Callable[[], str]) -> None:
+    def __init__(self, gauge: ChildUsage, child: WatchdogTarget, action: Callable[[], str]) -> None:
         self._gauge = gauge
         self._child = child
         self._action = action
@@ -68,7 +68,7 @@ class Watch:
         self._listens, self._looks, self._refused = True, False, False
         self._waiting = 0
         self._gauge.heard = self._gauge.now()
-        self.look()
+        self.check_quotas()
 
     def rest(self) -> None:
         """Look, but expect no signs of life."""
@@ -81,15 +81,15 @@ class Watch:
             self._timer.cancel()
             self._timer = None
 
-    def raised(self) -> None:
+    def restart_limits(self) -> None:
         """Begin anew with quotas that are not used up any more."""
         usage = self._gauge.usage()
         self._exceeded.intersection_update(usage.spent())
         self._warned.intersection_update(usage.warned_of())
         if self._loop is not None:
-            self.look()
+            self.check_quotas()
 
-    def look(self) -> None:
+    def check_quotas(self) -> None:
         """Look now."""
         if self._loop is None:
             return
@@ -124,7 +124,7 @@ class Watch:
             self._listens = False
             doing = self._gauge.doing
             self._child.tell(Type.HEARTBEAT_LOST, silent_seconds=round(silence, 3), doing=doing)
-            self._child.hangs(f"no sign of life for {silence:.3g} s")
+            self._child.on_heartbeat_lost(f"no sign of life for {silence:.3g} s")
 
     def _hearing(self) -> bool:
         """Whether signs of life are due; who waits for its turn can give none."""
@@ -137,7 +137,7 @@ class Watch:
             self._timer = None
         quota, due = self._gauge.quota, list[float]()
         if (limit := quota.max_duration_seconds) is not None:
-            left = limit - self._gauge.elapsed()
+            left = limit - self._gauge.elapsed_seconds()
             if "max_duration_seconds" not in self._exceeded:
                 due.append(left)
             if "max_duration_seconds" not in self._warned:
@@ -153,7 +153,7 @@ class Watch:
         """Look at the time that was set; what held up the loop is no silence of the child."""
         if (late := self._gauge.now() - due) > LATE:
             self._gauge.heard = min(self._gauge.heard + late, self._gauge.now())
-        self.look()
+        self.check_quotas()
 
     # ---- from any thread
 
@@ -190,7 +190,7 @@ class Watch:
 
     def _look_now(self) -> None:
         self._looks = False
-        self.look()
+        self.check_quotas()
 
     def _tell_beat(self) -> None:
         if self._listens:

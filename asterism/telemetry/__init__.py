@@ -1,5 +1,5 @@
 """Telemetry: spans and metrics by OpenTelemetry, where the user turns them on."""
 
-from asterism.telemetry.turning_on import Telemetry, instrument
+from asterism.telemetry.turning_on import TelemetryHandle, instrument
 
-__all__ = ["Telemetry", "instrument"]
+__all__ = ["TelemetryHandle", "instrument"]

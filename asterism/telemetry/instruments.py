@@ -57,13 +57,13 @@ class Instruments:
         )
         self._open: OrderedDict[_Asked, datetime] = OrderedDict()
         self._told: Mapping[EventType, Callable[[Event], None]] = {
-            WorkflowEventType.ROUTED: self._routed,
-            WorkflowEventType.ASKED: self._asked,
-            WorkflowEventType.ANSWERED: self._answered,
-            WorkflowEventType.RETRIED: self._retried,
-            WorkflowEventType.BUDGET_WARNING: self._spent,
-            WorkflowEventType.BUDGET_EXCEEDED: self._spent,
-            **dict.fromkeys(_STATES, self._turned),
+            WorkflowEventType.ROUTED: self._record_route,
+            WorkflowEventType.ASKED: self._record_question,
+            WorkflowEventType.ANSWERED: self._record_answer,
+            WorkflowEventType.RETRIED: self._record_retry,
+            WorkflowEventType.BUDGET_WARNING: self._record_usage,
+            WorkflowEventType.BUDGET_EXCEEDED: self._record_usage,
+            **dict.fromkeys(_STATES, self._record_circuit),
         }
 
     def __call__(self, event: Event) -> None:
@@ -71,7 +71,7 @@ class Instruments:
         if told := self._told.get(event.type):
             told(event)
 
-    def _routed(self, event: Event) -> None:
+    def _record_route(self, event: Event) -> None:
         path = _path(event)
         self._open.pop((event.source, path), None)  # nobody waits for that supervisor any more
         self._decide(path, str(event.facts.get("next_agent") or "plan"))
@@ -79,7 +79,7 @@ class Instruments:
     def _decide(self, path: str, who: str) -> None:
         self._decisions.add(1, {"asterism.workflow.path": path, "asterism.next": who})
 
-    def _asked(self, event: Event) -> None:
+    def _record_question(self, event: Event) -> None:
         path, request = _path(event), event.facts.get("request")
         unnamed = (event.source, path)
         if request is None:
@@ -91,24 +91,24 @@ class Instruments:
         while len(self._open) > WAITS:
             self._open.popitem(last=False)
 
-    def _answered(self, event: Event) -> None:
+    def _record_answer(self, event: Event) -> None:
         named = (event.source, str(event.facts.get("request")))
         # The question of the outermost supervisor has no id when it is told of.
         asked = self._open.pop(named, None) or self._open.pop((event.source, "/"), None)
         if asked is not None:
             self._waits.record((event.at - asked).total_seconds())
 
-    def _retried(self, event: Event) -> None:
+    def _record_retry(self, event: Event) -> None:
         kind = str(event.facts.get("kind"))
         self._retries.add(1, {"asterism.participant.path": _path(event), "error.type": kind})
 
-    def _turned(self, event: Event) -> None:
+    def _record_circuit(self, event: Event) -> None:
         state, number = _STATES[WorkflowEventType(event.type)]
         service = {"asterism.service": str(event.facts.get("service"))}
         self._turns.add(1, {**service, "asterism.breaker.state": state})
         self._state.set(number, service)
 
-    def _spent(self, event: Event) -> None:
+    def _record_usage(self, event: Event) -> None:
         scope = str(event.facts.get("scope")).split("#")[0]  # without the task: those are many
         about = {"asterism.scope": scope, "asterism.measure": str(event.facts.get("measure"))}
         warns = event.type is WorkflowEventType.BUDGET_WARNING

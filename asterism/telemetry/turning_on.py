@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asterism.telemetry.instruments import Instruments
 
 
-class Telemetry:
+class TelemetryHandle:
     """What `instrument` has turned on; `close`, or the end of a `with` block, turns it off."""
 
     def __init__(
@@ -58,7 +58,7 @@ def instrument(
     meter_provider: "MeterProvider | None" = None,
     prometheus_port: int | None = None,
     prometheus_host: str = "127.0.0.1",
-) -> Telemetry:
+) -> TelemetryHandle:
     """Turn on spans and metrics of all workflows in this process, by OpenTelemetry.
 
     Spans, and the metrics of models, tools and agents, come from OpenTelemetry's own
@@ -106,4 +106,6 @@ def instrument(
         instruments = Instruments(meter_provider)
         bus.on(None, instruments)
     instrumentor = instrument_langchain(tracer_provider, meter_provider)
-    return Telemetry(endpoint=endpoint, bus=bus, instruments=instruments, instrumentor=instrumentor)
+    return TelemetryHandle(
+        endpoint=endpoint, bus=bus, instruments=instruments, instrumentor=instrumentor
+    )

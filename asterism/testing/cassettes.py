@@ -8,7 +8,7 @@ from typing import Literal, Self, get_args
 from asterism.errors import ConfigurationError
 from asterism.models import ModelLike
 from asterism.testing.recording import CassetteChatModel
-from asterism.testing.tapes import Tape
+from asterism.testing.tapes import CassetteFile
 
 Mode = Literal["auto", "record", "replay"]
 """`"replay"` never calls a model, `"record"` always does; `"auto"` replays what there is."""
@@ -16,7 +16,7 @@ Mode = Literal["auto", "record", "replay"]
 _ON = ("1", "true", "yes", "on")
 
 
-class Cassette(Tape):
+class Cassette(CassetteFile):
     """A file of model calls and their answers.
 
     Example:

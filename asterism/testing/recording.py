@@ -11,11 +11,11 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, PrivateAttr
 
-from asterism.effects import Call, Steps, arun, run
+from asterism.effects import Call, Steps, arun_steps, run_steps
 from asterism.models import ModelLike, resolve_model
 from asterism.testing.requests import Request, canonical_request
 from asterism.testing.scripted import message_chunks
-from asterism.testing.tapes import Tape
+from asterism.testing.tapes import CassetteFile
 
 _ALONE: RunnableConfig = {"callbacks": [], "metadata": {}, "tags": []}
 """The real call is part of ours: whoever watches is told of it once."""
@@ -30,7 +30,7 @@ class CassetteChatModel(BaseChatModel):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    tape: Tape
+    tape: CassetteFile
     """Where answers are kept."""
     model: Any
     """The real model, or its `"provider:model"` name."""
@@ -63,7 +63,7 @@ class CassetteChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return run(self._answered(messages, {**kwargs, "stop": stop}))
+        return run_steps(self._replay(messages, {**kwargs, "stop": stop}))
 
     async def _agenerate(
         self,
@@ -72,7 +72,7 @@ class CassetteChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return await arun(self._answered(messages, {**kwargs, "stop": stop}))
+        return await arun_steps(self._replay(messages, {**kwargs, "stop": stop}))
 
     def _stream(
         self,
@@ -87,8 +87,8 @@ class CassetteChatModel(BaseChatModel):
             yield from map(_generation, message_chunks(self.tape.play(request)))
             return
         place, whole = self.tape.begin(request), _Whole()
-        for chunk in self._asked(options).stream(messages, _ALONE):
-            yield whole.added(chunk)
+        for chunk in self._bound_model(options).stream(messages, _ALONE):
+            yield whole.add(chunk)
         self.tape.keep(place, whole.message())
 
     async def _astream(
@@ -105,18 +105,16 @@ class CassetteChatModel(BaseChatModel):
                 yield _generation(part)
             return
         place, whole = self.tape.begin(request), _Whole()
-        async for chunk in self._asked(options).astream(messages, _ALONE):
-            yield whole.added(chunk)
+        async for chunk in self._bound_model(options).astream(messages, _ALONE):
+            yield whole.add(chunk)
         self.tape.keep(place, whole.message())
 
-    def _answered(
-        self, messages: list[BaseMessage], options: Mapping[str, Any]
-    ) -> Steps[ChatResult]:
+    def _replay(self, messages: list[BaseMessage], options: Mapping[str, Any]) -> Steps[ChatResult]:
         request = self._request(messages, options)
         if self.tape.replays:
             answer = self.tape.play(request)
         else:
-            place, real = self.tape.begin(request), self._asked(options)
+            place, real = self.tape.begin(request), self._bound_model(options)
             said: AIMessage = yield Call(real.invoke, real.ainvoke, (messages, _ALONE))
             answer = said.model_copy(update={"id": None})  # that of our own run is given to it
             self.tape.keep(place, answer)
@@ -127,7 +125,7 @@ class CassetteChatModel(BaseChatModel):
             self.name_of_model, messages, options, normalise=self.tape.normalise
         )
 
-    def _asked(self, options: Mapping[str, Any]) -> Runnable[Any, AIMessage]:
+    def _bound_model(self, options: Mapping[str, Any]) -> Runnable[Any, AIMessage]:
         """Return the real model with what was bound to this one."""
         if self._real is None:
             self._real = resolve_model(cast(ModelLike, self.model))
@@ -144,7 +142,7 @@ class _Whole:
     def __init__(self) -> None:
         self._chunk: AIMessageChunk | None = None
 
-    def added(self, chunk: Any) -> ChatGenerationChunk:
+    def add(self, chunk: Any) -> ChatGenerationChunk:
         """Add what came next, and return it as this model streams it."""
         if not isinstance(chunk, AIMessageChunk):
             chunk = AIMessageChunk(**chunk.model_dump(exclude={"type"}))

@@ -8,7 +8,7 @@ from typing import Any, cast
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from asterism.plain import as_list, plain_facts
-from asterism.redaction import redacted
+from asterism.redaction import redact_values
 
 Request = dict[str, Any]
 """The model, the messages, the tools and the options of a call: plain JSON, without secrets."""
@@ -40,7 +40,7 @@ def canonical_request(
     asked: Request = {"model": model}
     asked |= {name: value for name, value in options.items() if value is not None}
     asked["messages"] = [_message(message, numbers) for message in messages]
-    plain: Request = redacted(plain_facts(asked))
+    plain: Request = redact_values(plain_facts(asked))
     if normalise is not None:
         for message in plain["messages"]:
             message["content"] = _rewritten(message["content"], normalise)

@@ -198,9 +198,9 @@ class ScriptedChatModel(BaseChatModel):
                 f"call {place + 1} of a script of {len(self.script)} replies; the last message "
                 f"of the prompt: {messages[-1].text[:200]!r}"
             )
-        return _read(self._given(place, tools), messages, tools, options.get("tool_choice"))
+        return _read(self._entry_at(place, tools), messages, tools, options.get("tool_choice"))
 
-    def _given(self, place: int, tools: Sequence[str]) -> Any:
+    def _entry_at(self, place: int, tools: Sequence[str]) -> Any:
         """Return what the script says at a place."""
         return self.script[place]
 
@@ -221,13 +221,13 @@ def _read(
     elif isinstance(given, str):
         message = AIMessage(str(given))
     else:
-        message = _structured(given, tools, choice)
+        message = _structured_message(given, tools, choice)
     if message.usage_metadata is None:
         message.usage_metadata = _usage(reply, messages, message)
     return reply, message
 
 
-def _structured(given: Any, tools: list[str], choice: object) -> AIMessage:
+def _structured_message(given: Any, tools: list[str], choice: object) -> AIMessage:
     if isinstance(given, BaseModel):
         given = given.model_dump(mode="json")
     forced = [name for name in tools if name == choice] or tools

@@ -53,7 +53,7 @@ class TeamChatModel(BaseChatModel):
             LookupError: There is no script for such a one.
         """
         if speaker not in self._models:
-            raise LookupError(f"there is no script of {speaker!r}; there are {self._listed()}")
+            raise LookupError(f"there is no script of {speaker!r}; there are {self._list_names()}")
         return self._models[speaker].calls
 
     def check(self) -> None:
@@ -127,20 +127,21 @@ class TeamChatModel(BaseChatModel):
             if known in self._models:
                 return self._models[known]
         error = UnexpectedModelCallError(
-            f"{path or name} makes a call and has no script; there are scripts of {self._listed()}"
+            f"{path or name} makes a call and has no script; there are scripts of "
+            f"{self._list_names()}"
         )
         self._strangers.append(error)
         raise error
 
-    def _listed(self) -> str:
+    def _list_names(self) -> str:
         return ", ".join(self._models) or "nobody"
 
 
 class _Speaker(ScriptedChatModel):
     """The script of one of a team: where a decision is wanted, a name stands for a whole one."""
 
-    def _given(self, place: int, tools: Sequence[str]) -> Any:
-        reply = super()._given(place, tools)
+    def _entry_at(self, place: int, tools: Sequence[str]) -> Any:
+        reply = super()._entry_at(place, tools)
         if DECISION in tools and (reply is None or isinstance(reply, str)):
             return {"next_agent": reply}
         return reply

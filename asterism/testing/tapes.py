@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from asterism.errors import AsterismError, ConfigurationError
 from asterism.plain import plain_facts
-from asterism.redaction import redacted
+from asterism.redaction import redact_values
 from asterism.testing.requests import Request, difference, key_of, nearest
 
 _ANSWER = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs", "usage_metadata")
@@ -38,7 +38,7 @@ class _File(BaseModel):
     calls: list[RecordedCall]
 
 
-class Tape:
+class CassetteFile:
     """Calls that are being recorded, or played back.
 
     Args:
@@ -63,7 +63,7 @@ class Tape:
         self._keys = [key_of(call.request) for call in self._calls if call]
         self._failed: CassetteMismatchError | None = None
 
-    def __deepcopy__(self, memo: Any) -> "Tape":
+    def __deepcopy__(self, memo: Any) -> "CassetteFile":
         """Stay the one that it is: models are copied, and share it."""
         return self
 
@@ -81,7 +81,7 @@ class Tape:
         if self._failed is not None:
             raise self._failed
         if self.replays and self._open:
-            call = self._recorded(self._open[0])
+            call = self._recording_at(self._open[0])
             last = (call.request.get("messages") or [{"content": ""}])[-1]["content"]
             raise CassetteMismatchError(
                 f"{len(self._open)} of {len(self._calls)} recorded calls were not asked for; the "
@@ -102,7 +102,7 @@ class Tape:
             for place in self._open:
                 if self._keys[place] == key:
                     self._open.remove(place)
-                    return AIMessage.model_validate(self._recorded(place).answer)
+                    return AIMessage.model_validate(self._recording_at(place).answer)
             self._failed = CassetteMismatchError(self._explain(request, key))
             raise self._failed
 
@@ -120,7 +120,7 @@ class Tape:
             self._calls[place] = RecordedCall(request=request, answer=_plain(answer, place + 1))
             _write(self.path, [call for call in self._calls if call is not None])
 
-    def _recorded(self, place: int) -> RecordedCall:
+    def _recording_at(self, place: int) -> RecordedCall:
         call = self._calls[place]
         assert call is not None
         return call
@@ -129,7 +129,7 @@ class Tape:
         where = repr(str(self.path))
         if times := self._keys.count(key):
             return f"A prompt is asked {times + 1} times, and {where} has it {times} times. {_ANEW}"
-        others = [self._recorded(place) for place in self._open]
+        others = [self._recording_at(place) for place in self._open]
         place = nearest(request, [call.request for call in others])
         if place is None:
             asked = len(self._calls) + 1
@@ -173,7 +173,7 @@ def _plain(answer: AIMessage, number: int) -> dict[str, Any]:
     kept: dict[str, Any] = {name: getattr(answer, name) for name in _ANSWER}
     kept["response_metadata"] = {name: facts[name] for name in _ABOUT if name in facts}
     kept = {name: value for name, value in kept.items() if value or name == "content"}
-    text = json.dumps(redacted(plain_facts(kept)))
+    text = json.dumps(redact_values(plain_facts(kept)))
     calls = [*answer.tool_calls, *answer.invalid_tool_calls]
     for place, call in enumerate(calls, 1):  # ids that are the same in each recording
         text = text.replace(json.dumps(call["id"]), f'"call_{number}_{place}"')

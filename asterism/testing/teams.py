@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
-from asterism.effects import Call, Steps, arun, run
+from asterism.effects import Call, Steps, arun_steps, run_steps
 from asterism.events import BUS
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
@@ -69,34 +69,36 @@ class OrchestratorTester:
         Raises:
             UnexpectedModelCallError: Somebody asked for more replies than its script has.
         """
-        return run(self._run(request))
+        return run_steps(self._run(request))
 
     async def arun(self, request: str | Sequence[Any]) -> dict[str, Any]:
         """Make a request; see `run`."""
-        return await arun(self._run(request))
+        return await arun_steps(self._run(request))
 
     def answer(self, answers: Any) -> dict[str, Any]:
         """Answer what people are asked, and go on; as `asterism.resume`."""
-        return run(self._answer(answers))
+        return run_steps(self._answer(answers))
 
     async def aanswer(self, answers: Any) -> dict[str, Any]:
         """Answer what people are asked, and go on; as `asterism.aresume`."""
-        return await arun(self._answer(answers))
+        return await arun_steps(self._answer(answers))
 
     def _run(self, request: str | Sequence[Any]) -> Steps[dict[str, Any]]:
         given = [("user", request)] if isinstance(request, str) else as_list(request)
         graph: Any = self.graph
         args = ({"messages": given}, self._config())
-        return self._kept((yield Call(graph.invoke, graph.ainvoke, args)))
+        return self._keep_result((yield Call(graph.invoke, graph.ainvoke, args)))
 
     def _answer(self, answers: Any) -> Steps[dict[str, Any]]:
-        return self._kept((yield Call(resume, aresume, (self.graph, self._config(), answers))))
+        return self._keep_result(
+            (yield Call(resume, aresume, (self.graph, self._config(), answers)))
+        )
 
     def _config(self) -> RunnableConfig:
         place = {**(self.thread.get("configurable") or {}), BUS: self._traces.bus}
         return {"configurable": place}
 
-    def _kept(self, result: Any) -> dict[str, Any]:
+    def _keep_result(self, result: Any) -> dict[str, Any]:
         self.result = result
         self.model.check()
         return self.result

@@ -59,11 +59,11 @@ def analyze_traces(traces: Iterable[Trace]) -> TraceMetrics:
         unfinished=len(everything) - len(finished),
         success_rate=successes / len(finished) if finished else None,
         average_duration=seconds / len(finished) if finished else None,
-        statuses=_counted(trace.status for trace in everything),
-        error_types=_counted(errors),
-        interactions=_counted(sent),
+        statuses=_count_names(trace.status for trace in everything),
+        error_types=_count_names(errors),
+        interactions=_count_names(sent),
     )
 
 
-def _counted(names: Iterable[str]) -> dict[str, int]:
+def _count_names(names: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(names).items(), key=lambda found: (-found[1], found[0])))

@@ -14,8 +14,8 @@ from typing import NamedTuple, TypeVar
 
 from asterism.errors import StorageError
 from asterism.redaction import describe_error
-from asterism.tracing.reading import UNFINISHED, Note, Stored, presentable, status_after
-from asterism.tracing.retention import Retention, Runs
+from asterism.tracing.reading import UNFINISHED, RecordedEvent, Stored, redacted_facts, status_after
+from asterism.tracing.retention import Retention, TraceRuns
 
 T = TypeVar("T")
 
@@ -62,10 +62,10 @@ _LEAST = (
 class _Waiting(NamedTuple):
     run: str
     thread: str
-    note: Note
+    note: RecordedEvent
 
 
-class FileShelf:
+class SqliteTraceStore:
     """Keeps traces in a sqlite file, for its owner alone.
 
     Whoever records only queues up what is to be written. Where it cannot be written, it waits,
@@ -86,11 +86,11 @@ class FileShelf:
         self._hurry = threading.Event()
         self._fault: str | None = None
         self._reported = False
-        self._runs = Runs()
+        self._runs = TraceRuns()
         self._connection: sqlite3.Connection | None = None  # the thread's own
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="traces")
 
-    def put(self, run: str, thread: str, note: Note) -> None:
+    def put(self, run: str, thread: str, note: RecordedEvent) -> None:
         """Queue up a note for the trace of a run."""
         with self._lock:
             self._queue.append(_Waiting(run, thread, note))
@@ -103,7 +103,7 @@ class FileShelf:
         try:
             self._thread.submit(self._write_soon)
         except RuntimeError:  # closed, or the interpreter shuts down
-            self._failed("the traces are closed")
+            self._log_failure("the traces are closed")
 
     def read(self, name: str) -> Stored | None:
         """Return the trace of this id, or the latest of this thread."""
@@ -144,7 +144,7 @@ class FileShelf:
         if not batch:
             return
         try:
-            connection = self._opened()
+            connection = self._open()
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 for waiting in batch:
@@ -153,11 +153,11 @@ class FileShelf:
         except (sqlite3.Error, OSError) as error:
             with self._lock:
                 self._queue.extendleft(reversed(batch))
-            self._failed(describe_error(error))
+            self._log_failure(describe_error(error))
         else:
             self._fault = None
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = _connect(self._path)
         return self._connection
@@ -170,7 +170,7 @@ class FileShelf:
             return found
 
         name = self._runs.trace_of(run, thread, note, latest)
-        facts = json.dumps(presentable(note.facts, self._text))
+        facts = json.dumps(redacted_facts(note.facts, self._text))
         connection.execute(
             "INSERT INTO asterism_trace_notes (trace, at, type, facts) VALUES (?, ?, ?, ?)",
             (name, note.at.isoformat(), note.type, facts),
@@ -196,7 +196,7 @@ class FileShelf:
                 return
             if count > 1:
                 _drop(connection, f"id = ({_LEAST})")
-            elif not _trimmed(connection):
+            elif not _trim_file_trace(connection):
                 return
 
     def _end(self) -> None:
@@ -205,7 +205,7 @@ class FileShelf:
             self._connection.close()
             self._connection = None
 
-    def _failed(self, why: str) -> None:
+    def _log_failure(self, why: str) -> None:
         with self._lock:
             while len(self._queue) > BACKLOG:
                 self._queue.popleft()
@@ -227,7 +227,7 @@ class FileShelf:
 
         def there() -> T:
             self._write()
-            connection = self._opened()
+            connection = self._open()
             with connection:
                 return call(connection)
 
@@ -259,7 +259,9 @@ def _read(connection: sqlite3.Connection, query: str, arguments: Sequence[str]) 
     found: list[Stored] = []
     for name, thread, dropped in connection.execute(query, arguments).fetchall():
         rows = connection.execute(_NOTES, (name,))
-        notes = [Note(datetime.fromisoformat(a), kind, json.loads(f)) for a, kind, f in rows]
+        notes = [
+            RecordedEvent(datetime.fromisoformat(a), kind, json.loads(f)) for a, kind, f in rows
+        ]
         if notes:
             found.append(Stored(id=name, thread=thread, notes=notes, dropped=dropped))
     return sorted(found, key=lambda stored: stored.notes[0].at)
@@ -272,7 +274,7 @@ def _drop(connection: sqlite3.Connection, which: str, *arguments: object) -> Non
     connection.execute(f"DELETE FROM asterism_traces WHERE {which}", arguments)
 
 
-def _trimmed(connection: sqlite3.Connection) -> bool:
+def _trim_file_trace(connection: sqlite3.Connection) -> bool:
     """Drop the older half of the only trace, but not how it began."""
     rows = connection.execute("SELECT number, length(facts) FROM asterism_trace_notes ORDER BY 1")
     notes: list[tuple[int, int]] = rows.fetchall()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from asterism.tracing.reading import UNFINISHED, Note, Stored, presentable, status_after
-from asterism.tracing.retention import Retention, Runs
+from asterism.tracing.reading import UNFINISHED, RecordedEvent, Stored, redacted_facts, status_after
+from asterism.tracing.retention import Retention, TraceRuns
 
 NOTE_BYTES = 400
 """What a note takes besides its texts, about."""
@@ -21,12 +21,12 @@ class _Trace:
     def __init__(self, thread: str) -> None:
         self.thread = thread
         self.status = "running"
-        self.notes: list[Note] = []
+        self.notes: list[RecordedEvent] = []
         self.bytes = 0
         self.dropped = 0
 
 
-class MemoryShelf:
+class InMemoryTraceStore:
     """Keeps traces in memory, as they were heard; what is read from it is cleaned."""
 
     def __init__(self, retention: Retention, text: int, clock: Callable[[], datetime]) -> None:
@@ -34,12 +34,12 @@ class MemoryShelf:
         self._text = text
         self._clock = clock
         self._lock = threading.Lock()
-        self._runs = Runs()
+        self._runs = TraceRuns()
         self._traces: OrderedDict[str, _Trace] = OrderedDict()
         self._latest: dict[str, str] = {}
         self._bytes = 0
 
-    def put(self, run: str, thread: str, note: Note) -> None:
+    def put(self, run: str, thread: str, note: RecordedEvent) -> None:
         """Add a note to the trace of a run."""
         size = _size(note.facts)
         with self._lock:
@@ -62,13 +62,13 @@ class MemoryShelf:
         with self._lock:
             self._expire(self._clock())
             found = name if name in self._traces else self._latest.get(name)
-            return None if found is None else self._stored(found)
+            return None if found is None else self._store(found)
 
     def read_all(self) -> list[Stored]:
         """Return all traces, the one that was begun first first."""
         with self._lock:
             self._expire(self._clock())
-            found = [self._stored(name) for name in self._traces]
+            found = [self._store(name) for name in self._traces]
         return sorted(found, key=lambda stored: stored.notes[0].at)
 
     def clear(self) -> None:
@@ -85,9 +85,9 @@ class MemoryShelf:
         """Return what keeps traces from being stored: nothing."""
         return None
 
-    def _stored(self, name: str) -> Stored:
+    def _store(self, name: str) -> Stored:
         trace = self._traces[name]
-        notes = [n._replace(facts=presentable(n.facts, self._text)) for n in trace.notes]
+        notes = [n._replace(facts=redacted_facts(n.facts, self._text)) for n in trace.notes]
         return Stored(id=name, thread=trace.thread, notes=notes, dropped=trace.dropped)
 
     def _of_thread(self, thread: str) -> tuple[str, str] | None:
@@ -102,7 +102,7 @@ class MemoryShelf:
         while limits.max_bytes is not None and self._bytes > limits.max_bytes:
             if len(self._traces) > 1:
                 self._drop(self._least(writing))
-            elif not self._trimmed(self._traces[writing]):
+            elif not self._trim(self._traces[writing]):
                 break
 
     def _expire(self, now: datetime) -> None:
@@ -127,7 +127,7 @@ class MemoryShelf:
         if self._latest.get(trace.thread) == name:
             del self._latest[trace.thread]
 
-    def _trimmed(self, trace: _Trace) -> bool:
+    def _trim(self, trace: _Trace) -> bool:
         """Drop the older half of a trace that is too long alone, but not how it began."""
         half = trace.notes[1 : 1 + len(trace.notes) // 2]
         freed = sum(_size(note.facts) for note in half)

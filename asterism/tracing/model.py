@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from asterism.markup import CELL, Bundle, as_table, below
-from asterism.pictures.words import fitted
+from asterism.markup import CELL, Bundle, as_table, nested_table
+from asterism.pictures.words import fit_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,13 +124,13 @@ class Trace:
     def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
         took = "" if self.duration is None else f" in {self.duration:.3f} s"
         reason = f": {self.reason}" if self.reason else ""
-        sent = [(i.sender, i.recipient, fitted(i.content, CELL)) for i in self.interactions]
-        head = fitted(f"{self.name}: {self.status}{took}{reason}", CELL * 2)
+        sent = [(i.sender, i.recipient, fit_text(i.content, CELL)) for i in self.interactions]
+        head = fit_text(f"{self.name}: {self.status}{took}{reason}", CELL * 2)
         parts = [as_table(("from", "to", "what"), sent, head)]
         if self.errors:
-            rows = [(e.source, e.type, fitted(e.message, CELL)) for e in self.errors]
+            rows = [(e.source, e.type, fit_text(e.message, CELL)) for e in self.errors]
             parts.append(as_table(("who", "error", "message"), rows))
         if self.calls:
             calls = [(c.by, c.name, f"{c.seconds:.3f} s", c.error or "") for c in self.calls]
             parts.append(as_table(("who", "called", "took", "error"), calls))
-        return below(*parts)
+        return nested_table(*parts)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
-from asterism.plain import as_dict, shortened
-from asterism.redaction import redacted
+from asterism.plain import as_dict, shorten
+from asterism.redaction import redact_values
 from asterism.tracing.model import (
     Trace,
     TraceCall,
@@ -22,7 +22,7 @@ MARGIN = 100
 """By how many characters a text is cut later than it is kept, so that no secret is cut in two."""
 
 
-class Note(NamedTuple):
+class RecordedEvent(NamedTuple):
     """One line of a trace, as it was heard."""
 
     at: datetime
@@ -36,12 +36,12 @@ class Stored:
 
     id: str
     thread: str
-    notes: Sequence[Note]
+    notes: Sequence[RecordedEvent]
     dropped: int = 0
     """How many notes are gone."""
 
 
-def status_after(note: Note) -> str | None:
+def status_after(note: RecordedEvent) -> str | None:
     """Return the status that a note brings a trace into; None: it stays."""
     if note.type == "run_ended":
         return str(note.facts.get("status") or "completed")
@@ -60,20 +60,22 @@ _STATUS = {
 }
 
 
-def presentable(facts: Mapping[str, Any], limit: int) -> dict[str, Any]:
+def redacted_facts(facts: Mapping[str, Any], limit: int) -> dict[str, Any]:
     """Take secrets out of facts, and shorten their texts."""
-    found: dict[str, Any] = _shortened(redacted(_shortened(dict(facts), limit + MARGIN)), limit)
+    found: dict[str, Any] = _shorten_value(
+        redact_values(_shorten_value(dict(facts), limit + MARGIN)), limit
+    )
     return found
 
 
-def _shortened(value: object, limit: int) -> Any:
+def _shorten_value(value: object, limit: int) -> Any:
     if isinstance(value, str):
-        return shortened(value, limit)
+        return shorten(value, limit)
     if isinstance(value, dict):
         named = cast(dict[str, object], value)
-        return {name[:limit]: _shortened(inner, limit) for name, inner in named.items()}
+        return {name[:limit]: _shorten_value(inner, limit) for name, inner in named.items()}
     if isinstance(value, list):
-        return [_shortened(inner, limit) for inner in cast(list[object], value)]
+        return [_shorten_value(inner, limit) for inner in cast(list[object], value)]
     return value
 
 
@@ -111,7 +113,7 @@ def read_trace(stored: Stored) -> Trace:
     )
 
 
-def active_seconds(notes: Sequence[Note]) -> float:
+def active_seconds(notes: Sequence[RecordedEvent]) -> float:
     """Add up how long a run was at work; what died is taken to have worked to its last note."""
     total, begun, last = 0.0, notes[0].at, notes[0].at
     working = True
@@ -139,7 +141,7 @@ def supervisor_in(workflow: str) -> str:
     return f"{workflow}/supervisor" if workflow else "supervisor"
 
 
-def _end(notes: Sequence[Note]) -> datetime:
+def _end(notes: Sequence[RecordedEvent]) -> datetime:
     ends = [note.at for note in notes if status_after(note)]
     return ends[-1]
 
@@ -148,7 +150,7 @@ def _text(facts: Mapping[str, Any], *names: str) -> str:
     return next((str(facts[name]) for name in names if facts.get(name) is not None), "")
 
 
-def _decisions(note: Note) -> Iterator[TraceDecision]:
+def _decisions(note: RecordedEvent) -> Iterator[TraceDecision]:
     facts = note.facts
     if note.type == "routed":
         tasks = ", ".join(str(task) for task in facts.get("tasks") or ())
@@ -163,7 +165,7 @@ def _decisions(note: Note) -> Iterator[TraceDecision]:
         yield TraceDecision(at=note.at, by="", decision=_text(facts, "decision"), reason=reason)
 
 
-def _errors(notes: Sequence[Note], name: str) -> Iterator[TraceError]:
+def _errors(notes: Sequence[RecordedEvent], name: str) -> Iterator[TraceError]:
     told = any(note.type == "error" for note in notes)
     for note in notes:
         facts = note.facts
@@ -179,7 +181,7 @@ def _errors(notes: Sequence[Note], name: str) -> Iterator[TraceError]:
             )
 
 
-def _calls(note: Note) -> Iterator[TraceCall]:
+def _calls(note: RecordedEvent) -> Iterator[TraceCall]:
     facts = note.facts
     if note.type in ("model_called", "tool_called"):
         yield TraceCall(
@@ -223,7 +225,7 @@ def _asker(facts: Mapping[str, Any]) -> str:
     return path if "handoff" in facts else supervisor_in(path)
 
 
-def _interactions(notes: Sequence[Note]) -> Iterator[TraceInteraction]:
+def _interactions(notes: Sequence[RecordedEvent]) -> Iterator[TraceInteraction]:
     """Tell who sent what to whom, once: a visit that goes on after a question is told again."""
     seen: set[tuple[str, str]] = set()
     asked: dict[str, str] = {}

@@ -13,21 +13,21 @@ from asterism.plain import plain_facts
 from asterism.redaction import message_of
 from asterism.storage import MEMORY, make_private, sqlite_path
 from asterism.tracing.analysis import TraceMetrics, analyze_traces
-from asterism.tracing.files import FileShelf
+from asterism.tracing.files import SqliteTraceStore
 from asterism.tracing.levels import HEARD, TEXT, TraceLevel
-from asterism.tracing.memory import MemoryShelf
+from asterism.tracing.memory import InMemoryTraceStore
 from asterism.tracing.model import Trace
-from asterism.tracing.reading import UNFINISHED, Note, Stored, read_trace
+from asterism.tracing.reading import UNFINISHED, RecordedEvent, Stored, read_trace
 from asterism.tracing.retention import Retention
 
 ENDS = ("completed", "limit", "stalled", "failed", "cancelled")
 """How a trace may end."""
 
 
-class Shelf(Protocol):
+class TraceStore(Protocol):
     """Keeps the notes of traces."""
 
-    def put(self, run: str, thread: str, note: Note) -> None:
+    def put(self, run: str, thread: str, note: RecordedEvent) -> None:
         """Add a note to the trace of a run."""
         ...
 
@@ -210,7 +210,7 @@ class SupervisorTrace:
         if self.level == "off" or (self.level == "errors" and kind in ("decision", "interaction")):
             return
         plain = {k: clean_text(v) if isinstance(v, str) else v for k, v in facts.items()}
-        self._shelf.put(str(trace_id), "", Note(self._clock(), kind, plain_facts(plain)))
+        self._shelf.put(str(trace_id), "", RecordedEvent(self._clock(), kind, plain_facts(plain)))
 
     def _hear(self, event: Event) -> None:
         if event.run:
@@ -219,12 +219,12 @@ class SupervisorTrace:
             trace, thread = event.source, ""
         else:
             return  # it belongs to a run that tells another bus
-        self._shelf.put(trace, thread, Note(event.at, event.type.value, event.facts))
+        self._shelf.put(trace, thread, RecordedEvent(event.at, event.type.value, event.facts))
 
 
-def _shelf(url: str, retention: Retention, text: int, clock: Callable[[], datetime]) -> Shelf:
+def _shelf(url: str, retention: Retention, text: int, clock: Callable[[], datetime]) -> TraceStore:
     path = sqlite_path(url)
     if path is None:
-        return MemoryShelf(retention, text, clock)
+        return InMemoryTraceStore(retention, text, clock)
     make_private(path)
-    return FileShelf(path, retention, text, clock)
+    return SqliteTraceStore(path, retention, text, clock)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from asterism.errors import ConfigurationError
 from asterism.plain import is_number
-from asterism.tracing.reading import Note
+from asterism.tracing.reading import RecordedEvent
 
 REMEMBERED = 10_000
 """Of how many runs that went on it is remembered to which trace they belong."""
@@ -38,7 +38,7 @@ class Retention:
                 )
 
 
-class Runs:
+class TraceRuns:
     """Knows to which trace a run belongs: its own, or that of the run that it goes on with."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Runs:
         self,
         run: str,
         thread: str,
-        note: Note,
+        note: RecordedEvent,
         latest: Callable[[str], tuple[str, str] | None],
     ) -> str:
         """Return the id of the trace that a note belongs to.

@@ -77,7 +77,7 @@ class ForkBody(ThreadBody):
     decision: DecisionBody
 
 
-def encode(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
     """Write JSON that every browser reads, whatever a model or a tool has put into the value."""
     try:
         return json.dumps(value, allow_nan=False, default=str).encode()
@@ -88,10 +88,10 @@ def encode(value: Any) -> bytes:
 
 def answer(value: Any, status: int = 200) -> Response:
     """Answer with JSON."""
-    return Response(encode(value), status, media_type="application/json")
+    return Response(encode_json(value), status, media_type="application/json")
 
 
-def refusal(status: int, code: str, said: str) -> Response:
+def error_response(status: int, code: str, said: str) -> Response:
     """Answer with an error: a stable code, and a sentence without secrets."""
     return answer({"error": {"code": code, "message": redact(said)}}, status)
 
@@ -100,12 +100,12 @@ async def on_error(request: Request, error: Exception) -> Response:
     """Turn an error into an answer; of one that is not ours, only its kind is told."""
     if isinstance(error, AsterismError):
         status = next(status for kind, status in _STATUSES if isinstance(error, kind))
-        return refusal(status, error.code, str(error))
+        return error_response(status, error.code, str(error))
     if isinstance(error, ValidationError):
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        return refusal(400, "invalid_body", f"The request cannot be read: {faults}.")
+        return error_response(400, "invalid_body", f"The request cannot be read: {faults}.")
     if isinstance(error, HTTPException):
-        return refusal(error.status_code, "http", error.detail)
+        return error_response(error.status_code, "http", error.detail)
     _log.error("%s failed", request.url.path, exc_info=error)
     said = f"Something failed ({type(error).__name__}); the server's log tells more."
-    return refusal(500, "internal", said)
+    return error_response(500, "internal", said)

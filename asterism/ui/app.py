@@ -23,19 +23,19 @@ from asterism.models import OFFLINE
 from asterism.people import answer_command, apending_requests
 from asterism.runs import areopen
 from asterism.storage import open_checkpointer
-from asterism.threads import database, list_threads
+from asterism.threads import list_threads, open_database
 from asterism.ui.answers import (
     AnswerBody,
     ForkBody,
     RunBody,
     ThreadBody,
     answer,
-    encode,
+    encode_json,
     on_error,
 )
-from asterism.ui.guard import BODY_LIMIT, Guard
-from asterism.ui.hub import Begin, Hub
-from asterism.ui.watch import STREAM_SECONDS, Watch
+from asterism.ui.guard import BODY_LIMIT, OriginGuard
+from asterism.ui.hub import RunManager, StartRun
+from asterism.ui.watch import STREAM_SECONDS, ThreadWatch
 
 STATIC = Path(__file__).with_name("static")
 THREADS_SHOWN = 50
@@ -66,10 +66,10 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-        opened = open_checkpointer(database(db))
+        opened = open_checkpointer(open_database(db))
         saver = await asyncio.to_thread(opened.__enter__)
-        hub = app.state.hub = Hub(saver, [*SHIPPED, *graphs], model=model, pace=pace)
-        app.state.watch, app.state.stream_seconds = Watch(hub), stream_seconds
+        hub = app.state.hub = RunManager(saver, [*SHIPPED, *graphs], model=model, pace=pace)
+        app.state.watch, app.state.stream_seconds = ThreadWatch(hub), stream_seconds
         try:
             yield
         finally:
@@ -92,7 +92,7 @@ def create_app(
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, token=token)],
+        middleware=[Middleware(OriginGuard, token=token)],
         exception_handlers=dict.fromkeys((AsterismError, HTTPException, ValidationError), on_error),
         lifespan=lifespan,
     )
@@ -102,42 +102,42 @@ def create_app(
 
 
 async def _graphs(request: Request) -> Response:
-    hub: Hub = request.app.state.hub
+    hub: RunManager = request.app.state.hub
     found = [_about(name) for name in hub.graphs]
     return answer({"graphs": found, "model": hub.model})
 
 
 async def _threads(request: Request) -> Response:
-    hub: Hub = request.app.state.hub
+    hub: RunManager = request.app.state.hub
     rows: list[dict[str, Any]] = [*await list_threads(hub.saver, THREADS_SHOWN)]
     return answer([{**row, "driven": hub.run(row["thread"]) is not None} for row in rows])
 
 
 async def _thread(request: Request) -> Response:
-    watch: Watch = request.app.state.watch
-    checkpoint, thread = request.query_params.get("checkpoint"), _named(request)
+    watch: ThreadWatch = request.app.state.watch
+    checkpoint, thread = request.query_params.get("checkpoint"), _graph_in(request)
     return answer(await (watch.at(thread, checkpoint) if checkpoint else watch.now(thread)))
 
 
 async def _history(request: Request) -> Response:
-    return answer(await request.app.state.watch.history(_named(request)))
+    return answer(await request.app.state.watch.history(_graph_in(request)))
 
 
 async def _memory(request: Request) -> Response:
     participant = request.query_params.get("participant", "")
-    return answer(await request.app.state.watch.memory(_named(request), participant))
+    return answer(await request.app.state.watch.memory(_graph_in(request), participant))
 
 
 async def _events(request: Request) -> Response:
-    watch: Watch = request.app.state.watch
-    thread = _named(request)
+    watch: ThreadWatch = request.app.state.watch
+    thread = _graph_in(request)
     await watch.now(thread)  # a thread that is not there is an error, not an empty stream
     frames = watch.frames(thread, seconds=request.app.state.stream_seconds)
 
     async def lines() -> AsyncGenerator[bytes]:
         yield b"retry: 300\n\n"
         async for frame in frames:
-            yield b"data: " + encode(frame) + b"\n\n"
+            yield b"data: " + encode_json(frame) + b"\n\n"
 
     return StreamingResponse(lines(), media_type="text/event-stream")
 
@@ -146,18 +146,18 @@ async def _events(request: Request) -> Response:
 
 
 async def _run(request: Request) -> Response:
-    hub: Hub = request.app.state.hub
+    hub: RunManager = request.app.state.hub
     body = await _body(request, RunBody)
-    thread = None if body.thread is None else _checked(body.thread)
+    thread = None if body.thread is None else _validate_thread(body.thread)
     return answer({"thread": await hub.ask(body.request, graph=body.graph, thread=thread)}, 202)
 
 
 async def _answer(request: Request) -> Response:
-    hub: Hub = request.app.state.hub
+    hub: RunManager = request.app.state.hub
     body = await _body(request, AnswerBody)
-    graph, config = await hub.of(_checked(body.thread))
+    graph, config = await hub.of(_validate_thread(body.thread))
 
-    async def ready() -> Begin:
+    async def ready() -> StartRun:
         return config, answer_command(await apending_requests(graph, config), body.answers)
 
     await hub.start(graph, config, ready)
@@ -165,11 +165,11 @@ async def _answer(request: Request) -> Response:
 
 
 async def _proceed(request: Request) -> Response:
-    hub: Hub = request.app.state.hub
+    hub: RunManager = request.app.state.hub
     body = await _body(request, ThreadBody)
-    graph, config = await hub.of(_checked(body.thread))
+    graph, config = await hub.of(_validate_thread(body.thread))
 
-    async def ready() -> Begin:
+    async def ready() -> StartRun:
         await areopen(graph, config)
         return config, None
 
@@ -179,15 +179,15 @@ async def _proceed(request: Request) -> Response:
 
 async def _stop(request: Request) -> Response:
     body = await _body(request, ThreadBody)
-    return answer({"stopping": request.app.state.hub.stop(_checked(body.thread))}, 202)
+    return answer({"stopping": request.app.state.hub.stop(_validate_thread(body.thread))}, 202)
 
 
 async def _fork(request: Request) -> Response:
-    hub: Hub = request.app.state.hub
+    hub: RunManager = request.app.state.hub
     body = await _body(request, ForkBody)
-    graph, config = await hub.of(_checked(body.thread))
+    graph, config = await hub.of(_validate_thread(body.thread))
 
-    async def ready() -> Begin:
+    async def ready() -> StartRun:
         await request.app.state.watch.at(body.thread, body.checkpoint)
         place = {"checkpoint_ns": "", "checkpoint_id": body.checkpoint}
         at = {**config, "configurable": {**(config.get("configurable") or {}), **place}}
@@ -208,11 +208,11 @@ def _about(name: str) -> dict[str, str]:
     return {"name": name, "description": "", "example": "", **described}
 
 
-def _named(request: Request) -> str:
-    return _checked(request.query_params.get("thread"))
+def _graph_in(request: Request) -> str:
+    return _validate_thread(request.query_params.get("thread"))
 
 
-def _checked(thread: str | None) -> str:
+def _validate_thread(thread: str | None) -> str:
     return check_thread({"configurable": {"thread_id": thread}})
 
 

@@ -6,7 +6,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asterism.serving import HOSTS, Headers, bearer, header, is_token, stranger
-from asterism.ui.answers import on_error, refusal
+from asterism.ui.answers import error_response, on_error
 
 BODY_LIMIT = 256 * 1024
 """How many bytes a request may have."""
@@ -26,7 +26,7 @@ _HEADERS = {
 }
 
 
-class Guard:
+class OriginGuard:
     """Refuses what does not come from the page itself, and tells browsers to be strict.
 
     Args:
@@ -55,9 +55,9 @@ class Guard:
                 message = {**message, "headers": [*kept, *ours]}
             await send(message)
 
-        if fault := fault_of(scope["method"], scope["headers"]):
+        if fault := find_origin_fault(scope["method"], scope["headers"]):
             status, said = fault
-            await refusal(status, "refused", said)(scope, receive, strictly)
+            await error_response(status, "refused", said)(scope, receive, strictly)
             return
         if self._token is not None and (answer := _admission(Request(scope), self._token)):
             await answer(scope, receive, strictly)
@@ -76,7 +76,7 @@ def _admission(request: Request, token: SecretStr) -> Response | None:
     if is_token(request.cookies.get(name) or bearer(request.headers.raw), token):
         return None
     if request.method != "GET" or not is_token(request.query_params.get("token"), token):
-        return refusal(
+        return error_response(
             401,
             "token",
             "The token is missing or wrong; open the address that was "
@@ -88,7 +88,7 @@ def _admission(request: Request, token: SecretStr) -> Response | None:
     return answer
 
 
-def fault_of(method: str, headers: Headers) -> tuple[int, str] | None:
+def find_origin_fault(method: str, headers: Headers) -> tuple[int, str] | None:
     """Return what speaks against a request, as a status and a sentence.
 
     A browser names the site that a request comes from in `Origin` or `Sec-Fetch-Site`. What

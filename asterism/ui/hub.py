@@ -16,7 +16,7 @@ from langgraph.runtime import RunControl
 from asterism.errors import ThreadBusyError
 from asterism.events import BUS, Event, EventBus
 from asterism.graphs.catalog import check_named, open_graph
-from asterism.leases import take_lease, within_process
+from asterism.leases import take_lease, with_process_leases
 from asterism.models import OFFLINE, ModelLike
 from asterism.redaction import describe_error
 from asterism.runs import Graph
@@ -29,7 +29,7 @@ MOST_RUNS = 32
 """How many runs may be under way at once."""
 GRACE = 10.0
 """Seconds that a run has to come to the end of its step when the server ends."""
-Begin = tuple[RunnableConfig, Any]
+StartRun = tuple[RunnableConfig, Any]
 """What a run begins with: its config and its input."""
 
 
@@ -55,7 +55,7 @@ class Run:
         return str((self.config.get("configurable") or {})["thread_id"])
 
 
-class Hub:
+class RunManager:
     """Drives runs, one to a thread, and keeps graphs open.
 
     Args:
@@ -74,7 +74,7 @@ class Hub:
         pace: float = 0.0,
     ) -> None:
         self.saver, self.graphs, self.model, self._pace = saver, tuple(graphs), model, pace
-        self._within = within_process(saver)  # the hub takes leases against others in a thread
+        self._within = with_process_leases(saver)  # the hub takes leases against others in a thread
         self._opened: dict[tuple[str, str], Graph] = {}
         self._runs: dict[str, Run] = {}
         self.failures: dict[str, str] = {}
@@ -93,7 +93,7 @@ class Hub:
         check_named(name, self.graphs)
         key = (name, model)
         if anew or key not in self._opened:
-            given = _paced(model, self._pace)
+            given = _slow_model(model, self._pace)
             made = asyncio.to_thread(open_graph, name, model=given, checkpointer=self._within)
             self._opened[key] = await made
         return self._opened[key]
@@ -122,14 +122,14 @@ class Hub:
         opened = await self.graph(name, check_model_label(model), anew=True)
         config = config_of(thread, name, model)
 
-        async def ready() -> Begin:
+        async def ready() -> StartRun:
             return config, {"messages": [("user", request)]}
 
         await self.start(opened, config, ready)
         return thread
 
     async def start(
-        self, graph: Graph, config: RunnableConfig, ready: Callable[[], Awaitable[Begin]]
+        self, graph: Graph, config: RunnableConfig, ready: Callable[[], Awaitable[StartRun]]
     ) -> None:
         """Begin a run; return when nothing speaks against it any more.
 
@@ -152,7 +152,7 @@ class Hub:
                 "over, or let workers run them."
             )
         self._runs[run.thread] = run
-        run.task = asyncio.create_task(self._driven(run, ready))
+        run.task = asyncio.create_task(self._drive_with_lease(run, ready))
         begun = asyncio.create_task(run.begun.wait())
         try:
             await asyncio.wait({run.task, begun}, return_when=asyncio.FIRST_COMPLETED)
@@ -185,7 +185,7 @@ class Hub:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _driven(self, run: Run, ready: Callable[[], Awaitable[Begin]]) -> None:
+    async def _drive_with_lease(self, run: Run, ready: Callable[[], Awaitable[StartRun]]) -> None:
         """Drive a run as the only one on its thread."""
         try:
             release = await asyncio.to_thread(take_lease, self.saver, run.thread)
@@ -252,7 +252,7 @@ def _busy(thread: str) -> ThreadBusyError:
     )
 
 
-def _paced(model: str, pace: float) -> ModelLike:
+def _slow_model(model: str, pace: float) -> ModelLike:
     if model != OFFLINE or not pace:
         return model
     from asterism.offline import OfflineChatModel

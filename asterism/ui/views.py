@@ -9,7 +9,7 @@ from langgraph.types import StateSnapshot
 from asterism.core.decision import RunPlan, VisitNext, load_decision, work_of
 from asterism.ledger import Usage, lines_of
 from asterism.nodes.routing import SUPERVISOR
-from asterism.nodes.view import facts_of
+from asterism.nodes.view import message_facts
 from asterism.people import PendingRequest
 from asterism.plain import as_dict
 
@@ -46,14 +46,14 @@ def run_view(values: Mapping[str, Any], participants: Mapping[str, str]) -> dict
         "usage": _usage(Usage.of(lines_of(values))),
         "participants": [_participant(name, participants[name], values) for name in participants],
         "earlier": max(0, len(messages) - MESSAGES_SHOWN),
-        "messages": [said(message) for message in messages[-MESSAGES_SHOWN:]],
+        "messages": [message_view(message) for message in messages[-MESSAGES_SHOWN:]],
         "reports": [_report(report) for report in values.get("reports") or ()],
     }
 
 
-def said(message: BaseMessage) -> dict[str, Any]:
+def message_view(message: BaseMessage) -> dict[str, Any]:
     """Show a message: who said what, and of what kind it is."""
-    facts = facts_of(message)
+    facts = message_facts(message)
     return {
         "id": message.id,
         "type": message.type,
@@ -67,7 +67,7 @@ def said(message: BaseMessage) -> dict[str, Any]:
     }
 
 
-def asked(request: PendingRequest) -> dict[str, Any]:
+def question_view(request: PendingRequest) -> dict[str, Any]:
     """Show an open request; of an approval, also the calls that it is about."""
     calls = as_dict(request.value).get("action_requests") or ()
     found = [{"name": call.get("name"), "args": call.get("args")} for call in map(as_dict, calls)]

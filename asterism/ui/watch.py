@@ -15,8 +15,8 @@ from asterism.nodes.routing import BEGIN
 from asterism.people import open_requests
 from asterism.plain import as_dict
 from asterism.runs import Graph, is_unfinished
-from asterism.ui.hub import Hub
-from asterism.ui.views import asked, run_view, said, step
+from asterism.ui.hub import RunManager
+from asterism.ui.views import message_view, question_view, run_view, step
 
 STREAM_SECONDS = 20.0
 """How long one stream of changes lasts; a browser asks for the next one by itself."""
@@ -30,14 +30,14 @@ VIEWS_KEPT = 32
 """How many threads are kept ready to be shown."""
 
 
-class Watch:
+class ThreadWatch:
     """Shows threads.
 
     Args:
         hub: The runs of this server.
     """
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: RunManager) -> None:
         self._hub = hub
         self._views: dict[str, tuple[object, dict[str, Any]]] = {}
 
@@ -71,17 +71,17 @@ class Watch:
         run = self._hub.run(thread)
         if run and run.values is not None:
             key: object = (run, run.steps)
-            if (known := self._known(thread, key)) is None:
-                known = _shown(run.graph, run.config, run.values, driven="here")
+            if (known := self._cached_view(thread, key)) is None:
+                known = _thread_view(run.graph, run.config, run.values, driven="here")
             return self._keep(thread, key, known)
         place: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
         found = await self._hub.saver.aget_tuple(place)
         failure = self._hub.failures.get(thread)
         at = (found.checkpoint["id"], len(found.pending_writes or ())) if found else None
         key = (at, failure)
-        if (known := self._known(thread, key)) is None:
+        if (known := self._cached_view(thread, key)) is None:
             known = {**await self.at(thread), "error": failure}
-        if (driven := await self._driven(thread, known)) != known["driven"]:
+        if (driven := await self._find_driver(thread, known)) != known["driven"]:
             known = {**known, "driven": driven}
         return self._keep(thread, key, known)
 
@@ -94,9 +94,9 @@ class Watch:
         graph, config = await self._hub.of(thread)
         snapshot = await graph.aget_state(_at(config, checkpoint), subgraphs=True)
         _check_found(snapshot, thread, checkpoint)
-        shown = _shown(graph, config, snapshot.values)
+        shown = _thread_view(graph, config, snapshot.values)
         if not checkpoint:
-            shown["questions"] = [asked(request) for request in open_requests(snapshot)]
+            shown["questions"] = [question_view(request) for request in open_requests(snapshot)]
             shown["unfinished"] = is_unfinished(snapshot)
         return shown
 
@@ -129,9 +129,9 @@ class Watch:
             inner = await graph.aget_state({**config, "configurable": place})
         except ValueError:
             return []
-        return [said(message) for message in as_dict(inner.values).get("messages") or ()]
+        return [message_view(message) for message in as_dict(inner.values).get("messages") or ()]
 
-    async def _driven(self, thread: str, view: Mapping[str, Any]) -> str | None:
+    async def _find_driver(self, thread: str, view: Mapping[str, Any]) -> str | None:
         """Say who drives a thread: this server, another process, or nobody."""
         if self._hub.run(thread):
             return "here"
@@ -143,7 +143,7 @@ class Watch:
         await asyncio.to_thread(release)
         return None
 
-    def _known(self, thread: str, key: object) -> dict[str, Any] | None:
+    def _cached_view(self, thread: str, key: object) -> dict[str, Any] | None:
         known = self._views.get(thread)
         return known[1] if known and known[0] == key else None
 
@@ -155,7 +155,7 @@ class Watch:
         return view
 
 
-def _shown(
+def _thread_view(
     graph: Graph, config: RunnableConfig, values: Mapping[str, Any], driven: str | None = None
 ) -> dict[str, Any]:
     facts = getattr(graph, "facts", None)

@@ -15,21 +15,21 @@ from asterism.prices import DEFAULT_PRICES
 from asterism.runs import Graph
 from asterism.supervision.child import Child
 from asterism.supervision.config import SupervisorConfig
-from asterism.supervision.gauge import Gauge
-from asterism.supervision.member import Member
-from asterism.supervision.outcomes import CHILD, outcome_of
+from asterism.supervision.gauge import ChildUsage
+from asterism.supervision.member import ChildState
+from asterism.supervision.outcomes import CHILD, read_outcome
 from asterism.supervision.quotas import Limit
 from asterism.supervision.records import read_record
 from asterism.supervision.states import ENDED, ChildStatus
-from asterism.supervision.verdicts import Order, Verdict
-from asterism.usage import Meter
-from asterism.workers.work import JOB_KEY, NOTHING, Work, next_input
+from asterism.supervision.verdicts import ChildCommand, NextState
+from asterism.usage import UsageMeter
+from asterism.workers.work import JOB_KEY, NOTHING, JobArguments, next_input
 
 NOT_ITS_FAULT = (AbandonedError, StorageError)
 """What a run breaks off by that has done nothing wrong."""
 
 
-class HandBackError(Exception):
+class RequeueJobError(Exception):
     """Says to the queue that the rest of a job is for later."""
 
     def __init__(
@@ -48,7 +48,7 @@ class HandBackError(Exception):
 class QueuedChild(Child):
     """A child whose thread goes from worker to worker."""
 
-    work: Work
+    work: JobArguments
     again: float | None = None
     """It rests because its work is handed back, to be taken up in so many seconds."""
     over: str = ""
@@ -60,24 +60,24 @@ class QueuedChild(Child):
             facts = {"thread_id": self.thread_id, "quotas": self.gauge.quota.as_json()}
             self.house.tell(Type.SPAWNED, self, {**facts, "metadata": dict(self.metadata)})
         else:
-            self.move(Verdict(event=Type.RESUMED))
-        self.live(given)
+            self.move(NextState(event=Type.RESUMED))
+        self.start(given)
 
-    def follow(self, work: Work) -> None:
+    def follow(self, work: JobArguments) -> None:
         """Do what its job says by now; before it begins, that is only noted."""
         self.work = work
         if not self.at_work():
             return
         if work.order is not None:
             self.again = 0.0  # in case that the order is taken back before it is obeyed
-            self.give(Order(kind=work.order.kind, reason=work.order.reason))
+            self.send_command(ChildCommand(kind=work.order.kind, reason=work.order.reason))
         if (quota := work.quota(self.gauge.quota.as_json())) != self.gauge.quota:
             self.raise_quota(quota)
 
     def hand_back(self, reason: str, *, at_once: bool = False) -> None:
         """Stop at its next step, for another worker to go on."""
         self.again = 0.0
-        self.give(Order(kind="pause", reason=reason, at_once=at_once))
+        self.send_command(ChildCommand(kind="pause", reason=reason, at_once=at_once))
 
     def outcome(self) -> str:
         """Return how it stands when it has settled.
@@ -99,11 +99,11 @@ class QueuedChild(Child):
         if self.questions or (self.again is None and self.asks is None):
             return "waiting"
         if self.asks is not None or self.work.order is not None:
-            raise HandBackError(self.reason, None, asks=self.asks)
-        raise HandBackError(self.reason, self.again, failed=self.error is not None)
+            raise RequeueJobError(self.reason, None, asks=self.asks)
+        raise RequeueJobError(self.reason, self.again, failed=self.error is not None)
 
 
-class Nursery:
+class WorkerChildHost:
     """The house of a worker's children: it restarts none, but hands what failed back.
 
     Args:
@@ -119,7 +119,7 @@ class Nursery:
         self.clock: Callable[[], float] = time.monotonic
         self._saver = saver
 
-    async def child(self, work: Work, graph: Graph) -> QueuedChild:
+    async def child(self, work: JobArguments, graph: Graph) -> QueuedChild:
         """Make a child for a piece of work; what it has used before goes with its thread."""
         known = await read_record(self._saver, work.thread)
         metadata: Any = known.get("metadata") or {}
@@ -127,7 +127,7 @@ class Nursery:
         if over and metadata.get(JOB_KEY) != work.key:
             known, metadata = {}, {}  # that was an earlier request
         quota = work.quota(known.get("quota") or {})
-        meter = Meter(DEFAULT_PRICES, clock=self.clock)
+        meter = UsageMeter(DEFAULT_PRICES, clock=self.clock)
         return QueuedChild(
             id=work.thread,
             name=work.graph[:100],
@@ -140,7 +140,7 @@ class Nursery:
                 "metadata": {**work.facts, CHILD: work.thread},
             },
             metadata=metadata or work.facts,
-            gauge=Gauge(quota, meter, self.clock, known.get("usage")),
+            gauge=ChildUsage(quota, meter, self.clock, known.get("usage")),
             house=self,
             retries=int(known.get("retries") or 0),
             status=ChildStatus.PAUSED if known else ChildStatus.PENDING,
@@ -148,46 +148,46 @@ class Nursery:
             over=over,
         )
 
-    async def driven(self, child: QueuedChild) -> str:
+    async def run_child(self, child: QueuedChild) -> str:
         """Drive a child as far as it goes, and return how it stands; see `outcome`."""
         snapshot = await child.graph.aget_state(child.work.config, subgraphs=True)
         given, order = next_input(child.work, snapshot), child.work.order
         if given is NOTHING and child.over:
             return child.over  # its job was begun again because its end was lost
         if order is not None and order.kind == "pause":
-            raise HandBackError(order.reason, None)
+            raise RequeueJobError(order.reason, None)
         if child.again is not None:
-            raise HandBackError("its worker stops", child.again)
+            raise RequeueJobError("its worker stops", child.again)
         if order is not None:
-            child.order = Order(kind="kill", reason=order.reason)
+            child.order = ChildCommand(kind="kill", reason=order.reason)
         child.gauge.quota = child.work.quota(child.gauge.quota.as_json())
-        child.begin(outcome_of(child.graph, snapshot) if given is NOTHING else given)
+        child.begin(read_outcome(child.graph, snapshot) if given is NOTHING else given)
         try:
-            await child.settled()
+            await child.wait_until_settled()
         except asyncio.CancelledError:
             child.hand_back("its worker was stopped", at_once=True)
-            await child.settled()
+            await child.wait_until_settled()
             raise
         return child.outcome()
 
     # ---- what a child asks of it
 
-    def tell(self, type: Type, child: Member, facts: Any) -> None:
+    def tell(self, type: Type, child: ChildState, facts: Any) -> None:
         """Emit an event."""
         self.bus.emit(type, child.id, {"name": child.name, **facts})
 
-    def weighed(self, child: Member, verdict: Verdict) -> Verdict:
+    def review_verdict(self, child: ChildState, verdict: NextState) -> NextState:
         """Hand back what failed, to be tried again later and elsewhere, unless it did too often."""
         child, quota = cast(QueuedChild, child), child.gauge.quota
         if isinstance(child.error, NOT_ITS_FAULT):
             child.again = 0.0
         elif child.retries >= quota.max_retries:
             said = f"{verdict.reason}; it was tried {child.retries + 1} times"
-            return Verdict(event=Type.FAILED, reason=said)
+            return NextState(event=Type.FAILED, reason=said)
         else:
             child.again = quota.retry_delay * 2**child.retries
             child.retries += 1
-        return Verdict(event=Type.PAUSED, reason=verdict.reason)
+        return NextState(event=Type.PAUSED, reason=verdict.reason)
 
-    def ended(self, child: Member) -> None:
+    def record_end(self, child: ChildState) -> None:
         """Its job ends as well."""

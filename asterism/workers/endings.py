@@ -13,7 +13,7 @@ from asterism.errors import (
     UnknownParticipantError,
     WorkflowBuildError,
 )
-from asterism.workers.children import NOT_ITS_FAULT, HandBackError
+from asterism.workers.children import NOT_ITS_FAULT, RequeueJobError
 from asterism.workers.manager import PARKED
 
 MOST_TRIES = 8
@@ -31,9 +31,9 @@ HOPELESS = (
 """Failures that come again every time, and ends that are for good."""
 
 
-def retry_in(error: BaseException, tries: int, lease: float) -> float | None:
+def requeue_delay(error: BaseException, tries: int, lease: float) -> float | None:
     """Return in how many seconds a job is tried again, or None where it is over."""
-    if isinstance(error, HandBackError):
+    if isinstance(error, RequeueJobError):
         return error.seconds
     if isinstance(error, HOPELESS):
         return None
@@ -48,9 +48,9 @@ def outcome_of_failure(error: BaseException, *, again: bool) -> str:
     """Say in a word what came of a job that did not come to its end."""
     if isinstance(error, ChildKilledError):
         return "killed"
-    if isinstance(error, HandBackError) and error.seconds is None:
+    if isinstance(error, RequeueJobError) and error.seconds is None:
         return "paused"
-    handed = isinstance(error, HandBackError) and not error.failed
+    handed = isinstance(error, RequeueJobError) and not error.failed
     if handed or isinstance(error, (*NOT_ITS_FAULT, asyncio.CancelledError)):
         return "stopped"
     return "retry" if again else "failed"
@@ -62,8 +62,8 @@ def strategy(lease: float) -> Any:
 
     class _Strategy(BaseRetryStrategy):
         def get_retry_decision(self, *, exception: BaseException, job: Any) -> Any:
-            pause = retry_in(exception, job.attempts, lease)
-            if pause is None and isinstance(exception, HandBackError):
+            pause = requeue_delay(exception, job.attempts, lease)
+            if pause is None and isinstance(exception, RequeueJobError):
                 return RetryDecision(retry_at=PARKED)
             if pause is None:
                 return None

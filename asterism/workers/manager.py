@@ -13,7 +13,7 @@ PATIENCE = 90.0
 """Seconds for which the end of a job is kept where the database is gone."""
 
 
-def managed(app: "App") -> Any:
+def with_lease_checked_endings(app: "App") -> Any:
     """Make a manager that ends a job only while it is ours, and waits for the database."""
     from procrastinate.exceptions import ConnectorException
     from procrastinate.manager import JobManager

@@ -12,8 +12,8 @@ from asterism.postgres.connecting import Address
 from asterism.postgres.schema import has_queue
 from asterism.storage import is_postgres
 from asterism.supervision.quotas import AgentQuota
-from asterism.workers.manager import PARKED, if_still_with, managed
-from asterism.workers.work import Standing, Work, read_work
+from asterism.workers.manager import PARKED, if_still_with, with_lease_checked_endings
+from asterism.workers.work import JobArguments, JobCommand, read_work
 
 if TYPE_CHECKING:
     from procrastinate import App
@@ -69,13 +69,13 @@ async def enqueue(
     if not request.strip():
         raise ConfigurationError("The request is empty.")
     name = thread or (hashlib.sha256(key.encode()).hexdigest() if key else uuid.uuid4().hex)[:16]
-    work = Work(
+    work = JobArguments(
         key=key or uuid.uuid4().hex,
         thread=name,
         graph=graph,
         model=model,
         request=request,
-        quotas=checked_quotas(quotas),
+        quotas=validate_quotas(quotas),
     )
     async with open_queue(url) as queue:
         return await queue.put(work, priority)
@@ -86,12 +86,12 @@ async def enqueue_answers(
 ) -> Queued:
     """Put checked answers to open questions into the queue; each question is answered once."""
     key = f"answer:{thread}:{','.join(sorted(answers))}"
-    work = Work(key=key, thread=thread, graph=graph, model=model, answers=answers)
+    work = JobArguments(key=key, thread=thread, graph=graph, model=model, answers=answers)
     async with open_queue(url) as queue:
         return await queue.put(work, priority)
 
 
-def checked_quotas(quotas: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def validate_quotas(quotas: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return quotas as plain JSON.
 
     Raises:
@@ -115,7 +115,7 @@ class Queue:
         self.address = address
         self.app = app
 
-    async def put(self, work: Work, priority: int = 0) -> Queued:
+    async def put(self, work: JobArguments, priority: int = 0) -> Queued:
         """Queue a piece of work, unless its key was queued before."""
         from procrastinate.exceptions import UniqueViolation
 
@@ -132,7 +132,7 @@ class Queue:
             return Queued(thread=found["lock"], job=found["id"], new=False)
         return Queued(thread=work.thread, job=job, new=True)
 
-    async def note(self, job: Any, **facts: Any) -> None:
+    async def set_job_facts(self, job: Any, **facts: Any) -> None:
         """Keep what there is to know of a job that is still ours."""
         await self.app.connector.execute_query_async(
             "UPDATE procrastinate_jobs SET args = args || %(facts)s "
@@ -142,7 +142,7 @@ class Queue:
             worker=job.worker_id,
         )
 
-    async def order(self, thread: str, order: Standing | None) -> bool:
+    async def set_command(self, thread: str, order: JobCommand | None) -> bool:
         """Give the work on a thread an order, or take the last one back; whether there is work.
 
         It stands with the work, wherever that is taken up; who is at it is told.
@@ -165,7 +165,7 @@ class Queue:
             f"CASE WHEN {asks} THEN args - 'order' ELSE args END "
             f"|| jsonb_build_object('quotas', {together})",
             f"CASE WHEN {asks} THEN NULL ELSE scheduled_at END",
-            quotas=checked_quotas(quotas),
+            quotas=validate_quotas(quotas),
             names=list(quotas),
         )
 
@@ -182,7 +182,7 @@ class Queue:
         )
         return bool(rows)
 
-    async def work(self, jobs: Collection[int]) -> dict[int, Work]:
+    async def work(self, jobs: Collection[int]) -> dict[int, JobArguments]:
         """Return what jobs say now, by their ids."""
         rows = await self.app.connector.execute_query_all_async(
             "SELECT id, args FROM procrastinate_jobs WHERE id = ANY(%(jobs)s)", jobs=list(jobs)
@@ -239,7 +239,7 @@ async def open_queue(url: str) -> AsyncGenerator[Queue]:
         conninfo=address.conninfo, min_size=1, max_size=4, configure=_at_once
     )
     app = App(connector=connector)
-    app.job_manager = managed(app)
+    app.job_manager = with_lease_checked_endings(app)
     try:
         async with app.open_async():
             yield Queue(address, app)

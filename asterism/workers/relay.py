@@ -52,7 +52,7 @@ class Relay:
     async def _tell(self) -> None:
         if not self._waiting:
             return
-        lines = [line_of(self._waiting.popleft()) for _ in range(len(self._waiting))]
+        lines = [event_to_json(self._waiting.popleft()) for _ in range(len(self._waiting))]
         try:
             await self._queue.app.connector.execute_query_all_async(
                 "SELECT pg_notify(%(channel)s, line) FROM unnest(%(lines)s::text[]) AS line",
@@ -63,7 +63,7 @@ class Relay:
             _log.warning("%d events were not told: %s", len(lines), describe_error(error))
 
 
-async def hear(address: Address, bus: EventBus, ready: asyncio.Event) -> None:
+async def receive_events(address: Address, bus: EventBus, ready: asyncio.Event) -> None:
     """Tell a bus what workers of a database tell, until cancelled.
 
     Args:
@@ -90,7 +90,7 @@ def _emit(bus: EventBus, told: dict[str, Any]) -> None:
     )
 
 
-def line_of(event: Event) -> str:
+def event_to_json(event: Event) -> str:
     """Return an event as one line that a notice has room for; long facts are left out."""
     facts = dict(event.facts)
     while len(line := json.dumps(replace(event, facts=facts).as_json())) > ROOM and facts:

@@ -8,7 +8,7 @@ from langgraph.types import Interrupt
 from asterism.people import PendingRequest, request_of
 from asterism.plain import as_list
 from asterism.postgres.saver import LeasedPostgresSaver
-from asterism.serializers import unsealed
+from asterism.serializers import decrypt_value
 from asterism.workers.queue import TASK
 
 SHOWN = 20
@@ -128,7 +128,7 @@ def queue_status(saver: LeasedPostgresSaver, *, shown: int = SHOWN) -> QueueStat
 def _interrupts(saver: LeasedPostgresSaver, row: Any) -> list[Interrupt]:
     read = saver.serde.loads_typed((row["type"], bytes(row["blob"])))
     where = (row["thread_id"], row["checkpoint_ns"], row["task_id"], row["channel"])
-    value: object = unsealed(saver.serde, read, "write", *where)
+    value: object = decrypt_value(saver.serde, read, "write", *where)
     return [item for item in as_list(value) if isinstance(item, Interrupt)]
 
 

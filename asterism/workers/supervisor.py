@@ -15,8 +15,8 @@ from asterism.supervision.quotas import AgentQuotaUsage
 from asterism.supervision.records import KEY, PLACE
 from asterism.supervision.states import ENDED, ChildStatus
 from asterism.workers.queue import TASK, Queue, open_queue
-from asterism.workers.relay import hear
-from asterism.workers.work import QUOTAS, Standing
+from asterism.workers.relay import receive_events
+from asterism.workers.work import QUOTAS, JobCommand
 
 POLL = 0.1
 """Seconds between two looks at a run."""
@@ -58,7 +58,7 @@ class QueueSupervisor:
         Raises:
             ChildStateError: Nothing of it runs or waits in the queue.
         """
-        await self._order(thread, "paused", Standing(kind="pause", reason=reason))
+        await self._order(thread, "paused", JobCommand(kind="pause", reason=reason))
 
     async def kill_child(self, thread: str, reason: str = "it was told to stop") -> None:
         """Stop a run at once and for good; what it has stored stays.
@@ -66,7 +66,7 @@ class QueueSupervisor:
         Raises:
             ChildStateError: Nothing of it runs or waits in the queue.
         """
-        await self._order(thread, "killed", Standing(kind="kill", reason=reason))
+        await self._order(thread, "killed", JobCommand(kind="kill", reason=reason))
 
     async def resume_child(self, thread: str) -> None:
         """Let a run go on that was paused.
@@ -125,8 +125,8 @@ class QueueSupervisor:
             total += AgentProgress(counts=_counts(row), supervisors=0)
         return total
 
-    async def _order(self, thread: str, word: str, order: Standing | None) -> None:
-        if not await self._queue.order(thread, order):
+    async def _order(self, thread: str, word: str, order: JobCommand | None) -> None:
+        if not await self._queue.set_command(thread, order):
             raise _idle(thread, word)
 
     async def _read(self, query: Any, **values: Any) -> list[dict[str, Any]]:
@@ -152,7 +152,7 @@ async def open_supervisor(
         hearing: asyncio.Task[None] | None = None
         if bus is not None:
             ready = asyncio.Event()
-            hearing = asyncio.create_task(hear(queue.address, bus, ready))
+            hearing = asyncio.create_task(receive_events(queue.address, bus, ready))
             await ready.wait()
         try:
             yield QueueSupervisor(queue)

@@ -20,7 +20,7 @@ QUOTAS = AgentQuota(max_retries=7)
 """What a run may use where nothing else is said."""
 
 
-class Standing(BaseModel):
+class JobCommand(BaseModel):
     """An order that stands until somebody says otherwise, wherever the work is taken up."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -31,7 +31,7 @@ class Standing(BaseModel):
     """For a pause: the quota that is to be raised."""
 
 
-class Work(BaseModel):
+class JobArguments(BaseModel):
     """What stands in the queue: plain data."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -47,7 +47,7 @@ class Work(BaseModel):
     """Answers to open questions, by their ids."""
     quotas: dict[str, Any] | None = None
     """Quotas other than those of the run, or of `QUOTAS`, as fields of `AgentQuota`."""
-    order: Standing | None = None
+    order: JobCommand | None = None
     error: str | None = None
     """What went wrong the last time."""
 
@@ -74,7 +74,7 @@ NOTHING = object()
 """The next input of a thread with which nothing is left to do."""
 
 
-def next_input(work: Work, snapshot: StateSnapshot) -> Any:
+def next_input(work: JobArguments, snapshot: StateSnapshot) -> Any:
     """Return what a graph is to be given next: an answer, None to go on, the request, `NOTHING`.
 
     Args:
@@ -93,7 +93,7 @@ def next_input(work: Work, snapshot: StateSnapshot) -> Any:
     return {"messages": [message]}
 
 
-def _has_begun(work: Work, snapshot: StateSnapshot) -> bool:
+def _has_begun(work: JobArguments, snapshot: StateSnapshot) -> bool:
     """Whether the request was given to the graph before, by this worker or one that is gone."""
     if as_dict(snapshot.metadata).get(JOB_KEY) == work.key:
         return True
@@ -101,10 +101,10 @@ def _has_begun(work: Work, snapshot: StateSnapshot) -> bool:
     return any(getattr(message, "id", None) == _message_id(work) for message in messages)
 
 
-def _message_id(work: Work) -> str:
+def _message_id(work: JobArguments) -> str:
     return f"request-{work.key}"
 
 
-def read_work(arguments: Mapping[str, Any]) -> Work:
+def read_work(arguments: Mapping[str, Any]) -> JobArguments:
     """Read what stands in the queue."""
-    return Work.model_validate(dict(arguments))
+    return JobArguments.model_validate(dict(arguments))

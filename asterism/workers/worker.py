@@ -12,8 +12,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism.errors import ChildKilledError, ConfigurationError, ThreadBusyError
 from asterism.events import EventBus
-from asterism.graphs.catalog import check_named, named_graphs, open_graph
-from asterism.leases import atake_lease, within_process
+from asterism.graphs.catalog import allowed_graphs, check_named, open_graph
+from asterism.leases import atake_lease, with_process_leases
 from asterism.postgres.lanes import LEASE
 from asterism.postgres.notices import notices
 from asterism.postgres.saver import open_saver
@@ -22,11 +22,11 @@ from asterism.runs import Graph
 from asterism.serializers import serializer
 from asterism.supervision.config import SupervisorConfig
 from asterism.threads import check_model_label
-from asterism.workers.children import HandBackError, Nursery, QueuedChild
-from asterism.workers.endings import MOST_TRIES, outcome_of_failure, retry_in, strategy
+from asterism.workers.children import QueuedChild, RequeueJobError, WorkerChildHost
+from asterism.workers.endings import MOST_TRIES, outcome_of_failure, requeue_delay, strategy
 from asterism.workers.queue import NAME, ORDERS, TASK, Queue, open_queue
 from asterism.workers.relay import Relay
-from asterism.workers.work import Standing, Work, read_work
+from asterism.workers.work import JobArguments, JobCommand, read_work
 
 CONCURRENCY = 10
 """How many runs a worker drives at once."""
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Done:
+class JobResult:
     """What came of a job, for whoever watches."""
 
     thread: str
@@ -65,18 +65,18 @@ class Worker:
         graphs: Sequence[str] = (),
         lease: float = LEASE,
         config: SupervisorConfig | None = None,
-        on_done: Callable[[Done], None] | None = None,
+        on_done: Callable[[JobResult], None] | None = None,
         bus: EventBus | None = None,
     ) -> None:
-        self._named = named_graphs(graphs)
+        self._named = allowed_graphs(graphs)
         bus = bus or EventBus(history=0)
         self._saver = saver
-        self._within = within_process(saver)
+        self._within = with_process_leases(saver)
         self._queue = queue
         self._lease = lease
         self._on_done = on_done or _ignore
         self._relay = Relay(queue, bus)
-        self._nursery = Nursery(self._within, bus, config or SupervisorConfig())
+        self._nursery = WorkerChildHost(self._within, bus, config or SupervisorConfig())
         self._graphs: dict[tuple[str, str], asyncio.Future[Graph]] = {}
         self._children: dict[int, QueuedChild] = {}
         self._stopping = False
@@ -140,18 +140,18 @@ class Worker:
         self._taken += 1
         work = read_work(arguments)
         try:
-            outcome = await self._leased(context.job, work)
+            outcome = await self._run_with_lease(context.job, work)
         except BaseException as error:
-            await self._failed(context.job, work, error)
+            await self._record_failure(context.job, work, error)
             if isinstance(error, ChildKilledError):
                 from procrastinate.exceptions import JobAborted
 
                 raise JobAborted from error
             raise
-        self._on_done(Done(thread=work.thread, outcome=outcome))
+        self._on_done(JobResult(thread=work.thread, outcome=outcome))
         return outcome
 
-    async def _leased(self, job: Any, work: Work) -> str:
+    async def _run_with_lease(self, job: Any, work: JobArguments) -> str:
         """Do a piece of work as the only one on its thread."""
         release = await atake_lease(self._saver, work.thread)
         if release is None:
@@ -162,30 +162,30 @@ class Worker:
             self._follow(await self._queue.work([job.id]))  # an order may just have come
             if self._stopping:
                 child.hand_back("its worker stops")
-            return await self._nursery.driven(child)
+            return await self._nursery.run_child(child)
         finally:
             self._children.pop(job.id, None)
             await asyncio.to_thread(release)
 
-    async def _failed(self, job: Any, work: Work, error: BaseException) -> None:
-        again = retry_in(error, job.attempts, self._lease) is not None
+    async def _record_failure(self, job: Any, work: JobArguments, error: BaseException) -> None:
+        again = requeue_delay(error, job.attempts, self._lease) is not None
         outcome = outcome_of_failure(error, again=again)
         said = describe_error(error) if outcome in ("retry", "failed") else None
         facts: dict[str, Any] = {} if said is None else {"error": said}
-        if isinstance(error, HandBackError) and error.asks is not None:
-            order = Standing(kind="pause", reason=str(error), asks=error.asks)
+        if isinstance(error, RequeueJobError) and error.asks is not None:
+            order = JobCommand(kind="pause", reason=str(error), asks=error.asks)
             facts["order"] = order.model_dump(mode="json")
         if facts:
             with suppress(Exception):
-                await self._queue.note(job, **facts)
-        self._on_done(Done(thread=work.thread, outcome=outcome, error=said))
+                await self._queue.set_job_facts(job, **facts)
+        self._on_done(JobResult(thread=work.thread, outcome=outcome, error=said))
 
-    async def _graph(self, work: Work) -> Graph:
+    async def _graph(self, work: JobArguments) -> Graph:
         """Open a graph once, aside: what it imports must not silence this worker."""
         place = (work.graph, check_model_label(work.model))
         check_named(work.graph, self._named)
         if place not in self._graphs:
-            opening = asyncio.to_thread(self._opened, *place)
+            opening = asyncio.to_thread(self._open_graph, *place)
             self._graphs[place] = asyncio.ensure_future(opening)
         try:
             return await asyncio.shield(self._graphs[place])
@@ -193,7 +193,7 @@ class Worker:
             self._graphs.pop(place, None)
             raise
 
-    def _opened(self, graph: str, model: str) -> Graph:
+    def _open_graph(self, graph: str, model: str) -> Graph:
         try:
             return open_graph(graph, model=model, checkpointer=self._within)
         except Exception:
@@ -228,7 +228,7 @@ class Worker:
                 except Exception as error:  # noqa: BLE001 - the connection's next gap asks again
                     _log.warning("an order was not read: %s", describe_error(error))
 
-    def _follow(self, works: Mapping[int, Work]) -> None:
+    def _follow(self, works: Mapping[int, JobArguments]) -> None:
         for job, work in works.items():
             if child := self._children.get(job):
                 child.follow(work)
@@ -243,7 +243,7 @@ async def run_worker(
     key: bytes | Sequence[bytes] | None = None,
     graphs: Sequence[str] = (),
     config: SupervisorConfig | None = None,
-    on_done: Callable[[Done], None] | None = None,
+    on_done: Callable[[JobResult], None] | None = None,
     bus: EventBus | None = None,
 ) -> None:
     """Run what stands in the queue of a database, until SIGTERM or SIGINT.
@@ -278,12 +278,12 @@ async def run_worker(
                 on_done=on_done,
                 bus=bus,
             )
-            with _stopped_by_signals(worker):
+            with _stop_on_signals(worker):
                 await worker.run(concurrency, wait=wait)
 
 
 @contextmanager
-def _stopped_by_signals(worker: Worker) -> Generator[None]:
+def _stop_on_signals(worker: Worker) -> Generator[None]:
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
     try:
@@ -299,5 +299,5 @@ def _stopped_by_signals(worker: Worker) -> Generator[None]:
             loop.remove_signal_handler(number)
 
 
-def _ignore(done: Done) -> None:
+def _ignore(done: JobResult) -> None:
     """Watch nothing."""

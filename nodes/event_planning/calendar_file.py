@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from asterism.nodes.values import shown
+from asterism.nodes.values import quote_argument
 
 MAX_TITLE = 500
 """The most characters in a title."""
@@ -17,7 +17,7 @@ _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])")
 
 
 @dataclass(frozen=True)
-class Entry:
+class CalendarEvent:
     """One event in a calendar, in local time without a time zone."""
 
     title: str
@@ -40,7 +40,8 @@ def read_title(text: str) -> str:
         return title
     fault = "is empty" if not title else f"has {len(title):,} characters"
     raise ValueError(
-        f"the event_title {shown(text)} {fault}. Give a title of 1 to {MAX_TITLE} characters."
+        f"the event_title {quote_argument(text)} {fault}. Give a title of 1 to {MAX_TITLE} "
+        "characters."
     )
 
 
@@ -53,7 +54,7 @@ def slug(title: str) -> str:
     return words
 
 
-def calendar_text(entries: Sequence[Entry]) -> str:
+def calendar_text(entries: Sequence[CalendarEvent]) -> str:
     """Write the entries as the text of an .ics file; the same entries give the same text."""
     lines = [
         "BEGIN:VCALENDAR",
@@ -63,10 +64,10 @@ def calendar_text(entries: Sequence[Entry]) -> str:
         *(line for entry in entries for line in _event(entry)),
         "END:VCALENDAR",
     ]
-    return "".join(f"{part}\r\n" for line in lines for part in _folded(line))
+    return "".join(f"{part}\r\n" for line in lines for part in _fold_line(line))
 
 
-def _event(entry: Entry) -> Iterator[str]:
+def _event(entry: CalendarEvent) -> Iterator[str]:
     yield "BEGIN:VEVENT"
     yield f"UID:{_uid(entry)}"
     # The stamp is the day of the event, not now: the same event gives the same file.
@@ -75,26 +76,26 @@ def _event(entry: Entry) -> Iterator[str]:
     # VTIMEZONE is needed; at the event that is the time of the city.
     yield f"DTSTART:{entry.start:%Y%m%dT%H%M%S}"
     yield f"DTEND:{entry.end:%Y%m%dT%H%M%S}"
-    yield f"SUMMARY:{_escaped(entry.title)}"
-    yield f"LOCATION:{_escaped(entry.place)}"
+    yield f"SUMMARY:{_escape(entry.title)}"
+    yield f"LOCATION:{_escape(entry.place)}"
     if entry.description:
-        yield f"DESCRIPTION:{_escaped(entry.description)}"
+        yield f"DESCRIPTION:{_escape(entry.description)}"
     yield "END:VEVENT"
 
 
-def _uid(entry: Entry) -> str:
+def _uid(entry: CalendarEvent) -> str:
     content = "\x1f".join(map(str, (entry.title, entry.start, entry.end, entry.place)))
     digest = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
     return f"{digest}@asterism"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     for character in "\\;,":
         text = text.replace(character, f"\\{character}")
     return text.replace("\n", "\\n")
 
 
-def _folded(line: str) -> Iterator[str]:
+def _fold_line(line: str) -> Iterator[str]:
     """Cut a line at 75 octets, never inside a character; further parts begin with a space."""
     part, size = "", 0
     for character in line:

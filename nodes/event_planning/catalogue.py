@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from asterism.nodes.event_planning.dates import weekday_name
-from asterism.nodes.values import cents, shown
+from asterism.nodes.values import cents, quote_argument
 
 DATA = Path(__file__).parent / "data"
 PEAK_FACTOR = Decimal("1.20")
@@ -115,7 +115,7 @@ def find_city(name: str) -> str:
         if pattern.fullmatch(wanted):
             return city
     raise ValueError(
-        f"the sample catalogue does not have the city {shown(name)}. "
+        f"the sample catalogue does not have the city {quote_argument(name)}. "
         f"Choose one of: {', '.join(cities())}."
     )
 

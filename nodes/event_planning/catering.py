@@ -12,7 +12,7 @@ from langchain_core.tools import tool
 from pydantic import TypeAdapter
 
 from asterism.nodes.event_planning.catalogue import DATA
-from asterism.nodes.values import dollars, read_heads, shown
+from asterism.nodes.values import dollars, quote_argument, read_heads
 
 Style = Literal["buffet", "plated", "finger food"]
 STYLES: tuple[str, ...] = get_args(Style)
@@ -83,7 +83,9 @@ def plan_menu(head_count: int, diets: list[str] | None = None, style: Style = "b
     try:
         heads = read_heads(head_count)
         if style not in STYLES:
-            raise ValueError(f"the style {shown(style)} is unknown. Use: {', '.join(STYLES)}.")
+            raise ValueError(
+                f"the style {quote_argument(style)} is unknown. Use: {', '.join(STYLES)}."
+            )
         needs = [need for text in diets or () if (need := read_need(text, heads)).guests]
     except ValueError as error:
         return f"Cannot plan the menu: {error}"
@@ -93,7 +95,7 @@ def plan_menu(head_count: int, diets: list[str] | None = None, style: Style = "b
         f"Catering style: {style}",
         f"Catering per person: {dollars(each)}",
         f"Catering cost: {dollars(each * heads)}",
-        *([f"Catering diets: {'; '.join(map(_said, needs))}"] if needs else []),
+        *([f"Catering diets: {'; '.join(map(_need_text, needs))}"] if needs else []),
         *("", *_table(servings, heads), ""),
         "Source: sample menu. Check allergies and certified kitchens with the caterer.",
     ]
@@ -115,13 +117,13 @@ def read_need(text: str, heads: int) -> Need:
     names = [re.sub(r"[ _-]+", "-", word.strip()).removesuffix("s") for word in words]
     if not found or any(name not in DIETS for name in names):
         raise ValueError(
-            f"the diet {shown(text)} is unknown. Known: {', '.join(DIETS)}. "
+            f"the diet {quote_argument(text)} is unknown. Known: {', '.join(DIETS)}. "
             "A number of guests may stand before it, as in '12 vegetarian'."
         )
     guests = int(found[1]) if found[1] else -(-heads // ONE_IN)
     if guests > heads:
         raise ValueError(
-            f"{shown(text)} is more than the {heads:,} people who come. "
+            f"{quote_argument(text)} is more than the {heads:,} people who come. "
             "Give at most that many, or raise head_count."
         )
     return Need(frozenset(names), guests, counted=bool(found[1]))
@@ -167,7 +169,7 @@ def _fitting(table: Sequence[Dish], diets: frozenset[str]) -> Dish:
     return next(dish for dish in table if diets <= set(dish.diets))
 
 
-def _said(need: Need) -> str:
+def _need_text(need: Need) -> str:
     names = " and ".join(diet for diet in DIETS if diet in need.diets)
     assumed = "" if need.counted else f" (no number given: 1 guest in {ONE_IN})"
     return f"{need.guests} {names}{assumed}"

@@ -3,7 +3,7 @@
 import datetime
 import re
 
-from asterism.nodes.values import shown
+from asterism.nodes.values import quote_argument
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (
@@ -23,13 +23,13 @@ def read_date(text: str) -> datetime.date:
     """
     form = f"Write it as YYYY-MM-DD, such as 2026-12-15, in the years {FIRST_YEAR} to {LAST_YEAR}."
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        raise ValueError(f"the date {shown(text)} cannot be read. {form}")
+        raise ValueError(f"the date {quote_argument(text)} cannot be read. {form}")
     try:
         day = datetime.date.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(f"the date {shown(text)} does not exist. {form}") from error
+        raise ValueError(f"the date {quote_argument(text)} does not exist. {form}") from error
     if not FIRST_YEAR <= day.year <= LAST_YEAR:
-        raise ValueError(f"the date {shown(text)} is too far away. {form}")
+        raise ValueError(f"the date {quote_argument(text)} is too far away. {form}")
     return day
 
 
@@ -41,7 +41,7 @@ def read_time(text: str) -> datetime.time:
     """
     if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
         raise ValueError(
-            f"the start_time {shown(text)} cannot be read. "
+            f"the start_time {quote_argument(text)} cannot be read. "
             "Write it as HH:MM from 00:00 to 23:59, such as 18:00."
         )
     return datetime.time.fromisoformat(text)

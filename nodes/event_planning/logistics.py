@@ -7,7 +7,12 @@ from typing import Any
 
 from langchain_core.tools import tool
 
-from asterism.nodes.event_planning.calendar_file import Entry, calendar_text, read_title, slug
+from asterism.nodes.event_planning.calendar_file import (
+    CalendarEvent,
+    calendar_text,
+    read_title,
+    slug,
+)
 from asterism.nodes.event_planning.catalogue import climate_of, find_city
 from asterism.nodes.event_planning.dates import MONTHS, read_date, read_time, with_weekday
 from asterism.nodes.values import read_heads
@@ -17,7 +22,7 @@ GUESTS_PER_STEP = 50
 
 
 @dataclass(frozen=True)
-class Block:
+class ScheduleBlock:
     """A part of the day, in the local time of the city."""
 
     name: str
@@ -111,7 +116,7 @@ def make_schedule(date: str, head_count: int, start_time: str = "18:00") -> str:
     return "\n".join(lines)
 
 
-def schedule(starts: datetime.datetime, head_count: int) -> list[Block]:
+def schedule(starts: datetime.datetime, head_count: int) -> list[ScheduleBlock]:
     """Return the blocks of the day in order, each beginning where the one before it ends.
 
     With each further 50 guests, set-up takes 15 minutes more (90 to 480), doors 5 (15 to 60),
@@ -122,11 +127,11 @@ def schedule(starts: datetime.datetime, head_count: int) -> list[Block]:
         starts: When the doors open, after the set-up.
         head_count: The number of people, 1 or more.
     """
-    blocks: list[Block] = []
+    blocks: list[ScheduleBlock] = []
     clock = starts - _LENGTHS[0].for_heads(head_count)
     for length in _LENGTHS:
         end = clock + length.for_heads(head_count)
-        blocks.append(Block(length.name, clock, end))
+        blocks.append(ScheduleBlock(length.name, clock, end))
         clock = end
     return blocks
 
@@ -152,8 +157,11 @@ def make_calendar(
     name = f"{slug(title)}.ics"
     people = f"{head_count} people"
     entries = [
-        Entry(title, blocks[1].start, blocks[-2].end, place, people),
-        *(Entry(f"{block.name}: {title}", block.start, block.end, place) for block in blocks),
+        CalendarEvent(title, blocks[1].start, blocks[-2].end, place, people),
+        *(
+            CalendarEvent(f"{block.name}: {title}", block.start, block.end, place)
+            for block in blocks
+        ),
     ]
     text = calendar_text(entries)
     return f"Calendar file: {name}", {"name": name, "media_type": "text/calendar", "text": text}

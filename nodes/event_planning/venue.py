@@ -28,11 +28,13 @@ def search_venues(city: str, head_count: int, date: str, max_price: float | None
         heads, limit = read_heads(head_count), read_limit("max_price", max_price)
     except ValueError as error:
         return f"Cannot search venues: {error}"
-    picks = ranked(place, heads, day, limit)
+    picks = rank_venues(place, heads, day, limit)
     return _answer(place, day, picks) if picks else _reason(place, heads, day, limit)
 
 
-def ranked(city: str, heads: int, day: datetime.date, limit: Decimal | None = None) -> list[Venue]:
+def rank_venues(
+    city: str, heads: int, day: datetime.date, limit: Decimal | None = None
+) -> list[Venue]:
     """Return the venues that fit, the best first: closest capacity, then price, then name.
 
     Args:
@@ -79,9 +81,9 @@ def _reason(city: str, heads: int, day: datetime.date, limit: Decimal | None) ->
             f"No venue in {city} holds {heads:,} people. The largest is {largest.name} with "
             f"{largest.capacity}. Invite fewer people, or try another city."
         )
-    if not ranked(city, heads, day):
-        return _closed(city, heads, day)
-    cheapest = min(ranked(city, heads, day), key=lambda venue: venue.price_on(day))
+    if not rank_venues(city, heads, day):
+        return _is_closed(city, heads, day)
+    cheapest = min(rank_venues(city, heads, day), key=lambda venue: venue.price_on(day))
     return (
         f"No venue in {city} for {heads:,} people on {with_weekday(day)} costs at most "
         f"{dollars(limit or Decimal(0))}. The cheapest that fits is {cheapest.name} at "
@@ -89,10 +91,10 @@ def _reason(city: str, heads: int, day: datetime.date, limit: Decimal | None) ->
     )
 
 
-def _closed(city: str, heads: int, day: datetime.date) -> str:
+def _is_closed(city: str, heads: int, day: datetime.date) -> str:
     names = [venue.name for venue in venues_of(city) if venue.capacity >= heads]
     week = (day + datetime.timedelta(days=later) for later in range(1, 7))
-    opens = next((with_weekday(later) for later in week if ranked(city, heads, later)), "none")
+    opens = next((with_weekday(later) for later in week if rank_venues(city, heads, later)), "none")
     return (
         f"No venue in {city} for {heads:,} people is open on {with_weekday(day)}: "
         f"{', '.join(names)} closed on {weekday_name(day)}s. The next day with one open: {opens}."

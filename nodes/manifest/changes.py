@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from asterism.nodes.manifest.model import WITHIN, Manifest
 from asterism.nodes.manifest.scanning import Scan
-from asterism.plain import shortened
+from asterism.plain import shorten
 
 SHOWN = 20
 """How many paths of each sort are listed."""
@@ -42,7 +42,7 @@ def compare(old: Manifest | None, scan: Scan) -> Changes:
     )
 
 
-def merged(old: Manifest | None, scan: Scan, kept: Collection[str]) -> Manifest:
+def merge_manifest(old: Manifest | None, scan: Scan, kept: Collection[str]) -> Manifest:
     """Make the manifest of a scan, with the old entries of `kept`."""
     files = {path: entry for path, entry in old.files.items() if path in kept} if old else {}
     dependencies = [d for d in old.dependencies if d.place in kept] if old else []
@@ -63,23 +63,23 @@ def _file(name: str) -> str:
     return before + within
 
 
-def described(changes: Changes) -> str:
+def describe_changes(changes: Changes) -> str:
     """Tell changes in a few lines."""
     lines = [
-        _listed("new", changes.added),
-        _listed("changed", changes.changed),
-        _listed("gone", changes.gone),
-        _listed("not readable, left as they were", changes.unknown),
+        _list_names("new", changes.added),
+        _list_names("changed", changes.changed),
+        _list_names("gone", changes.gone),
+        _list_names("not readable, left as they were", changes.unknown),
     ]
     return "\n".join(filter(None, lines)) or "Nothing has changed."
 
 
-def listed(names: Iterable[str], most: int = SHOWN) -> str:
+def list_changes(names: Iterable[str], most: int = SHOWN) -> str:
     """List names, the first ones."""
     found = list(names)
     more = f", and {len(found) - most:,} more" if len(found) > most else ""
-    return ", ".join(shortened(name, 200) for name in found[:most]) + more
+    return ", ".join(shorten(name, 200) for name in found[:most]) + more
 
 
-def _listed(word: str, names: Sequence[str]) -> str:
-    return f"{len(names):,} {word}: {listed(names)}" if names else ""
+def _list_names(word: str, names: Sequence[str]) -> str:
+    return f"{len(names):,} {word}: {list_changes(names)}" if names else ""

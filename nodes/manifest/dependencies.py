@@ -33,7 +33,7 @@ def declares(name: str) -> bool:
     return name in _READERS or bool(_REQUIREMENTS.fullmatch(name))
 
 
-def declared(path: str, content: bytes) -> tuple[list[Dependency], list[str]]:
+def read_declared_dependencies(path: str, content: bytes) -> tuple[list[Dependency], list[str]]:
     """Read what a file declares.
 
     Returns:

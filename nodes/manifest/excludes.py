@@ -18,7 +18,7 @@ DEFAULTS = tuple(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
+class ExcludeRules:
     """The patterns that one folder brings along."""
 
     folder: str
@@ -26,7 +26,7 @@ class Rules:
     spec: GitIgnoreSpec
 
 
-def read_rules(folder: str, lines: Iterable[str]) -> tuple[Rules, list[str]]:
+def read_rules(folder: str, lines: Iterable[str]) -> tuple[ExcludeRules, list[str]]:
     """Read patterns, and name those that cannot be read."""
     good: list[str] = []
     bad: list[str] = []
@@ -36,10 +36,10 @@ def read_rules(folder: str, lines: Iterable[str]) -> tuple[Rules, list[str]]:
             good.append(line)
         except GitIgnorePatternError:
             bad.append(line)
-    return Rules(folder=folder, spec=GitIgnoreSpec.from_lines(good)), bad
+    return ExcludeRules(folder=folder, spec=GitIgnoreSpec.from_lines(good)), bad
 
 
-def is_excluded(path: str, rules: Sequence[Rules], *, is_folder: bool) -> bool:
+def is_excluded(path: str, rules: Sequence[ExcludeRules], *, is_folder: bool) -> bool:
     """Whether a path is left out; the rules of the nearest folder that has an opinion hold."""
     for found in reversed(rules):
         inner = path.removeprefix(found.folder) + ("/" if is_folder else "")

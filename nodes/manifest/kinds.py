@@ -22,7 +22,7 @@ _KINDS: Mapping[str, str] = {
 }
 
 
-def kind_of(name: str, head: bytes) -> str:
+def file_kind(name: str, head: bytes) -> str:
     """Name the kind of a file by its name, else by its first bytes: `text` or `binary`."""
     known = _KINDS.get(PurePosixPath(name).suffix.lower())
     return known or ("binary" if b"\0" in head else "text")

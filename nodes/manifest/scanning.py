@@ -7,9 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asterism.nodes.manifest.dependencies import MAX_BYTES, declared, declares
-from asterism.nodes.manifest.excludes import DEFAULTS, IGNORE_FILE, Rules, is_excluded, read_rules
-from asterism.nodes.manifest.kinds import kind_of
+from asterism.nodes.manifest.dependencies import MAX_BYTES, declares, read_declared_dependencies
+from asterism.nodes.manifest.excludes import (
+    DEFAULTS,
+    IGNORE_FILE,
+    ExcludeRules,
+    is_excluded,
+    read_rules,
+)
+from asterism.nodes.manifest.kinds import file_kind
 from asterism.nodes.manifest.model import WITHIN, Dependency, FileEntry, Manifest
 
 MAX_FILES = 100_000
@@ -56,7 +62,7 @@ def scan_project(
     """
     scan = Scan()
     defaults, _ = read_rules("", DEFAULTS)
-    todo: list[tuple[str, list[Rules]]] = [("", [defaults])]
+    todo: list[tuple[str, list[ExcludeRules]]] = [("", [defaults])]
     while todo:
         folder, rules = todo.pop()
         entries = _entries(root, folder, scan)
@@ -95,7 +101,7 @@ def _entries(root: Path, folder: str, scan: Scan) -> list[tuple[str, bool]]:
         return []
 
 
-def _own_rules(root: Path, folder: str, scan: Scan) -> Rules:
+def _own_rules(root: Path, folder: str, scan: Scan) -> ExcludeRules:
     path = f"{folder}{IGNORE_FILE}"
     text = ""
     try:
@@ -133,7 +139,7 @@ def _take_file(place: Path, path: str, scan: Scan) -> None:
         size += len(chunk)
         if whole is not None:
             whole.append(chunk)
-    kind = kind_of(place.name, head)
+    kind = file_kind(place.name, head)
     scan.files[path] = FileEntry(kind=kind, size=size, sha256=kept.hexdigest())
     if whole is not None:
         _take_declared(path, b"".join(whole), scan)
@@ -142,7 +148,7 @@ def _take_file(place: Path, path: str, scan: Scan) -> None:
 def _take_declared(path: str, content: bytes, scan: Scan) -> None:
     """Take the dependencies that a file declares, or note that they are not known."""
     try:
-        found, problems = declared(path, content)
+        found, problems = read_declared_dependencies(path, content)
     except ValueError as error:
         _unreadable(f"{path}{WITHIN}", error, scan)
     else:

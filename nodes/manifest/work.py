@@ -13,7 +13,13 @@ from typing_extensions import TypedDict
 
 from asterism.decisions import HumanFeedbackRequest
 from asterism.errors import ConfigurationError
-from asterism.nodes.manifest.changes import Changes, compare, described, listed, merged
+from asterism.nodes.manifest.changes import (
+    Changes,
+    compare,
+    describe_changes,
+    list_changes,
+    merge_manifest,
+)
 from asterism.nodes.manifest.model import Manifest
 from asterism.nodes.manifest.scanning import Scan, scan_project
 from asterism.nodes.manifest.storing import read_manifest, temporary_of, write_manifest
@@ -96,7 +102,7 @@ class ManifestWork:
         files, needs = len(scan.files), len(scan.dependencies)
         head = f"{files:,} files and {needs:,} dependencies in {self._project.root}."
         problems = [f"Problem: {problem}" for problem in scan.problems[:MAX_TOLD]]
-        return "\n".join([head, described(changes), *problems])
+        return "\n".join([head, describe_changes(changes), *problems])
 
     def begin(self, state: Keeping) -> dict[str, Any]:
         """Forget what was asked in an earlier visit."""
@@ -110,21 +116,21 @@ class ManifestWork:
         said = (state["answer"] or "").lower().startswith("y")
         removed = {name for name in changes.gone if said and name in state["gone"]}
         kept = {*changes.gone, *changes.unknown} - removed
-        wrote = write_manifest(self._project.manifest, merged(old, scan, kept))
+        wrote = write_manifest(self._project.manifest, merge_manifest(old, scan, kept))
         words = "Wrote" if wrote else "Nothing to write: the same stands in"
         lines = [f"{words} {self._project.manifest}."]
         if removed:
-            lines.append(f"Removed: {listed(sorted(removed))}")
+            lines.append(f"Removed: {list_changes(sorted(removed))}")
         if stayed := sorted(kept.intersection(changes.gone)):
-            lines.append(f"Kept, though they are gone: {listed(stayed)}")
+            lines.append(f"Kept, though they are gone: {list_changes(stayed)}")
         return {"messages": [AIMessage("\n".join(lines))], "gone": []}
 
     def ask(self, state: Keeping) -> dict[str, Any]:
         """Ask whether entries may be removed."""
         gone = state["gone"]
         request = HumanFeedbackRequest(
-            prompt=f"{len(gone):,} in the manifest, but gone: {listed(gone)}. Remove from the "
-            "manifest? Answer yes, or no to keep what it says of them.",
+            prompt=f"{len(gone):,} in the manifest, but gone: {list_changes(gone)}. Remove from "
+            "the manifest? Answer yes, or no to keep what it says of them.",
             context={"gone": gone[:MAX_TOLD], "manifest": str(self._project.manifest)},
             request_type="removal",
             requesting_agent="keeper",
@@ -138,7 +144,10 @@ class ManifestWork:
             raise ValueError(f"there is no manifest {str(self._project.manifest)!r}")
         count = f"{len(old.files):,} files and {len(old.dependencies):,} dependencies"
         if changes.added or changes.changed:
-            return f"The manifest lags behind: the folder has changed since.\n{described(changes)}"
+            return (
+                "The manifest lags behind: the folder has changed "
+                f"since.\n{describe_changes(changes)}"
+            )
         return f"The manifest is valid: {count}."
 
 

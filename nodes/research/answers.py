@@ -7,8 +7,8 @@ from pathlib import Path
 from asterism.nodes.research.folder import Folder
 from asterism.nodes.research.passages import Passage, passages, sentences
 from asterism.nodes.research.words import counts, terms
-from asterism.nodes.values import shown
-from asterism.plain import shortened
+from asterism.nodes.values import quote_argument
+from asterism.plain import shorten
 
 MAX_SENTENCES = 5
 """How many sentences an answer has, at most."""
@@ -45,13 +45,14 @@ def answer_from_source(root: Path, path: str, question: str) -> str:
     wanted = terms(question)
     if not wanted:
         raise ValueError(
-            f"the question {shown(question)} has no word to look for. Name what you want to know."
+            f"the question {quote_argument(question)} has no word to look for. Name what "
+            "you want to know."
         )
     quotes = [quote for passage in passages(name, lines) for quote in sentences(passage)]
     best = _bearing(quotes, frozenset(wanted))
     asked = ", ".join(wanted.values())
     if not best:
-        return f"{name} holds nothing about this question (looked for: {shortened(asked, 200)})."
+        return f"{name} holds nothing about this question (looked for: {shorten(asked, 200)})."
     told = [f"- {excerpt(quote.text, wanted, _WIDTH)} [{quote.place}]" for quote in best]
     return "\n".join([f"From {name}:", *told])
 

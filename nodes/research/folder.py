@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from asterism.errors import ConfigurationError
 from asterism.nodes.research.text import read_text
-from asterism.nodes.values import shown
+from asterism.nodes.values import quote_argument
 
 MAX_BYTES = 2_000_000
 """The largest file that is read."""
@@ -99,12 +99,15 @@ class Folder:
         real = self._within(path)
         if not real.is_file():
             kind = "folder" if real.is_dir() else "special file"
-            raise ValueError(f"{shown(path)} is a {kind}. Give a file that list_sources shows.")
+            raise ValueError(
+                f"{quote_argument(path)} is a {kind}. Give a file that list_sources shows."
+            )
         name = real.relative_to(self.root).as_posix()
         size = real.stat().st_size
         if size > MAX_BYTES:
             raise ValueError(
-                f"the file {shown(name)} has {size:,} bytes; at most {MAX_BYTES:,} are read. "
+                f"the file {quote_argument(name)} has {size:,} bytes; at most "
+                f"{MAX_BYTES:,} are read. "
                 "Split it, or use another source."
             )
         return name, read_text(name, self._bytes(real, MAX_BYTES))
@@ -119,7 +122,8 @@ class Folder:
                 return file.read(size)
         except OSError as error:
             raise ValueError(
-                f"the file {shown(real.name)} cannot be read: {error.strerror}. Use another source."
+                f"the file {quote_argument(real.name)} cannot be read: {error.strerror}. "
+                "Use another source."
             ) from error
 
     def _within(self, path: str) -> Path:
@@ -129,12 +133,12 @@ class Folder:
             real = self.root.joinpath(*parts).resolve(strict=True)
         except (OSError, RuntimeError) as error:  # RuntimeError: links that go in a circle
             raise ValueError(
-                f"there is no file {shown(path)}.{self._near(path)} "
+                f"there is no file {quote_argument(path)}.{self._near(path)} "
                 "Give a path that list_sources shows."
             ) from error
         if not self._allows(real):
             raise ValueError(
-                f"{shown(path)} leads out of the folder of sources or to a hidden file. "
+                f"{quote_argument(path)} leads out of the folder of sources or to a hidden file. "
                 "Give a path that list_sources shows."
             )
         return real
@@ -152,8 +156,8 @@ class Folder:
 
     def _walk(self) -> Iterator[Source]:
         for place, folders, files in os.walk(self.root):  # does not follow links to folders
-            folders[:] = sorted(name for name in folders if _listed(name))
-            for name in sorted(filter(_listed, files)):
+            folders[:] = sorted(name for name in folders if _is_listed(name))
+            for name in sorted(filter(_is_listed, files)):
                 file = Path(place) / name
                 try:
                     real = file.resolve(strict=True)
@@ -164,7 +168,7 @@ class Folder:
                     continue
 
 
-def _listed(name: str) -> bool:
+def _is_listed(name: str) -> bool:
     """Whether a name is shown: hidden ones are not, nor those that cannot be printed."""
     return not name.startswith(".") and name.isprintable()
 
@@ -173,12 +177,14 @@ def _parts(path: str) -> tuple[str, ...]:
     """Split a path, if it is one from the folder downwards."""
     way = "Give a path below the folder of sources, such as notes/a.md."
     if not path.strip() or not path.isprintable():
-        raise ValueError(f"the path {shown(path)} is not allowed. {way}")
+        raise ValueError(f"the path {quote_argument(path)} is not allowed. {way}")
     parts = PurePosixPath(path.replace("\\", "/")).parts
     if _DRIVE.match(path) or "/" in parts or "//" in parts or ".." in parts:
-        raise ValueError(f"the path {shown(path)} leads out of the folder of sources. {way}")
+        raise ValueError(
+            f"the path {quote_argument(path)} leads out of the folder of sources. {way}"
+        )
     if any(part.startswith(".") for part in parts):
-        raise ValueError(f"the path {shown(path)} names a hidden file. {way}")
+        raise ValueError(f"the path {quote_argument(path)} names a hidden file. {way}")
     return parts
 
 
@@ -186,13 +192,14 @@ def _pattern(pattern: str) -> list[str]:
     """Split a pattern; one without a slash matches at any depth."""
     if not pattern.strip() or len(pattern) > _PATTERN_LIMIT:
         raise ValueError(
-            f"the pattern {shown(pattern)} is empty or longer than {_PATTERN_LIMIT} characters. "
+            f"the pattern {quote_argument(pattern)} is empty or longer than "
+            f"{_PATTERN_LIMIT} characters. "
             "Use one such as '*.md', 'notes/*' or '**/*'."
         )
     parts = pattern.strip().casefold().removeprefix("./").split("/")
     if ".." in parts or not parts[0] or _DRIVE.match(pattern):
         raise ValueError(
-            f"the pattern {shown(pattern)} leads out of the folder of sources. "
+            f"the pattern {quote_argument(pattern)} leads out of the folder of sources. "
             "Use one such as '*.md', 'notes/*' or '**/*'."
         )
     parts = ["**", *parts] if len(parts) == 1 else parts

@@ -180,13 +180,13 @@ def _rows(path: str, lines: Sequence[str]) -> Iterator[Passage]:
             names = cells
         elif any(cells):
             rows += 1
-            yield Passage(path=path, line=line, text=_named(cells, names), kind="row")
+            yield Passage(path=path, line=line, text=_cells_by_name(cells, names), kind="row")
         line = reader.line_num + 1
     if names and not rows:
         yield Passage(path=path, line=1, text=", ".join(names), kind="row")
 
 
-def _named(cells: Sequence[str], names: Sequence[str]) -> str:
+def _cells_by_name(cells: Sequence[str], names: Sequence[str]) -> str:
     named = [f"{name}: {cell}" for name, cell in zip(names, cells, strict=False) if cell]
     return "; ".join([*named, *filter(None, cells[len(names) :])])
 

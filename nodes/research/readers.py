@@ -6,8 +6,8 @@ from langchain_core.tools import BaseTool, tool
 
 from asterism.nodes.research.answers import answer_from_source, excerpt
 from asterism.nodes.research.folder import Folder
-from asterism.nodes.research.search import ranked, read_all
-from asterism.nodes.research.tools import numbered, told
+from asterism.nodes.research.search import rank_sources, read_all
+from asterism.nodes.research.tools import number_source_lines, with_error_texts
 from asterism.nodes.research.words import terms
 
 QUOTE_WIDTH = 500
@@ -46,11 +46,11 @@ def create_reader_tools(root: Path) -> list[BaseTool]:
             lines: How many lines to read, 1 to 1000.
         """
         try:
-            return numbered(*folder.read(path), start_line, lines)
+            return number_source_lines(*folder.read(path), start_line, lines)
         except ValueError as error:
             return f"Cannot read source: {error}"
 
-    return told([quote_source, read_lines])
+    return with_error_texts([quote_source, read_lines])
 
 
 def create_judge_tools(root: Path, criteria: str) -> list[BaseTool]:
@@ -73,7 +73,7 @@ def create_judge_tools(root: Path, criteria: str) -> list[BaseTool]:
         except ValueError as error:
             return f"Cannot weigh documents: {error}"
         wanted = terms(criteria)
-        best = ranked(everything, frozenset(wanted)) or ranked(
+        best = rank_sources(everything, frozenset(wanted)) or rank_sources(
             everything, frozenset(wanted := terms(question))
         )
         if not best:
@@ -85,4 +85,4 @@ def create_judge_tools(root: Path, criteria: str) -> list[BaseTool]:
         ]
         return "\n".join([f"I choose {best[0].path}.", *quotes[:MAX_QUOTES]])
 
-    return told([weigh_documents])
+    return with_error_texts([weigh_documents])

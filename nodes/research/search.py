@@ -25,7 +25,7 @@ def best_sources(folder: Folder, question: str, limit: int) -> list[str]:
     sources = folder.sources()
     named = [s.path for s in sources if s.path.casefold() in question.casefold()]
     everything, _ = read_all(folder, sources)
-    found = [passage.path for passage in ranked(everything, frozenset(terms(question)))]
+    found = [passage.path for passage in rank_sources(everything, frozenset(terms(question)))]
     return list(dict.fromkeys([*named, *found]))[:limit]
 
 
@@ -50,7 +50,7 @@ def read_all(folder: Folder, sources: Iterable[Source]) -> tuple[list[Passage], 
     return everything, [f"Not searched, too large or not text: {named}{more}."]
 
 
-def ranked(everything: Sequence[Passage], wanted: frozenset[str]) -> list[Passage]:
+def rank_sources(everything: Sequence[Passage], wanted: frozenset[str]) -> list[Passage]:
     """Return the passages that have a wanted term, the best first by BM25.
 
     The words of the heading above count as if they stood in the passage.

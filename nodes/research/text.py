@@ -4,7 +4,7 @@ import html
 import re
 from pathlib import PurePosixPath
 
-from asterism.nodes.values import shown
+from asterism.nodes.values import quote_argument
 
 _BOM = b"\xef\xbb\xbf"
 _CONTROLS = {code: "�" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n\r\f"}
@@ -41,7 +41,8 @@ def read_text(name: str, data: bytes) -> list[str]:
     text = data.removeprefix(_BOM).decode("utf-8", "replace").translate(_CONTROLS)
     if b"\x00" in data or text.count("�") > (1 - _READABLE) * len(text) + 3:
         raise ValueError(
-            f"the file {shown(name)} is binary or not UTF-8. Use a text file: txt, md, rst, csv, "
+            f"the file {quote_argument(name)} is binary or not UTF-8. Use a text file: "
+            "txt, md, rst, csv, "
             "json, py or html."
         )
     text = text.replace("\r\n", "\n").replace("\r", "\n")

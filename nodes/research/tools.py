@@ -8,11 +8,11 @@ from langchain_core.tools import BaseTool, tool
 from asterism.nodes.research.answers import excerpt
 from asterism.nodes.research.folder import ALL, MAX_BYTES, MAX_FILES, Folder, Source
 from asterism.nodes.research.passages import heading_at
-from asterism.nodes.research.search import ranked, read_all
+from asterism.nodes.research.search import rank_sources, read_all
 from asterism.nodes.research.text import read_text
 from asterism.nodes.research.words import terms
-from asterism.nodes.values import explain, shown
-from asterism.plain import shortened
+from asterism.nodes.values import explain, quote_argument
+from asterism.plain import shorten
 
 MAX_LISTED = 200
 """How many sources are listed at once."""
@@ -49,7 +49,7 @@ def create_research_tools(root: Path) -> list[BaseTool]:
                 all.
         """
         try:
-            return _listed(folder, pattern, folder.sources(pattern))
+            return _list_files(folder, pattern, folder.sources(pattern))
         except ValueError as error:
             return f"Cannot list sources: {error}"
 
@@ -63,7 +63,7 @@ def create_research_tools(root: Path) -> list[BaseTool]:
             lines: How many lines to read, 1 to 1000.
         """
         try:
-            return numbered(*folder.read(path), start_line, lines)
+            return number_source_lines(*folder.read(path), start_line, lines)
         except ValueError as error:
             return f"Cannot read source: {error}"
 
@@ -80,21 +80,24 @@ def create_research_tools(root: Path) -> list[BaseTool]:
         except ValueError as error:
             return f"Cannot search sources: {error}"
 
-    return told([list_sources, read_source, search_sources])
+    return with_error_texts([list_sources, read_source, search_sources])
 
 
-def told(tools: list[BaseTool]) -> list[BaseTool]:
+def with_error_texts(tools: list[BaseTool]) -> list[BaseTool]:
     """Let tools tell the model of an argument of the wrong type rather than raise."""
     for made in tools:
         made.handle_validation_error = explain
     return tools
 
 
-def _listed(folder: Folder, pattern: str, sources: Sequence[Source]) -> str:
+def _list_files(folder: Folder, pattern: str, sources: Sequence[Source]) -> str:
     if not sources:
         if not (others := len(folder.sources())):
             return "There are no sources: the folder holds no file that can be listed."
-        none = f"No source matches {shown(pattern)}; there are {others:,}. Use '{ALL}' for all."
+        none = (
+            f"No source matches {quote_argument(pattern)}; there are {others:,}. Use "
+            f"'{ALL}' for all."
+        )
         return "\n".join([none, *_overfull(folder)])
     lines = [f"{len(sources):,} sources:" if len(sources) > 1 else "1 source:"]
     lines += [
@@ -122,10 +125,10 @@ def _about(folder: Folder, source: Source) -> str:
         return "not readable as text"
     headings = (heading_at(source.path, lines, place) for place in range(len(lines)))
     said = (line.strip() for line in lines if any(map(str.isalnum, line)))
-    return shortened(next((h for h in headings if h), None) or next(said, "empty"), 100)
+    return shorten(next((h for h in headings if h), None) or next(said, "empty"), 100)
 
 
-def numbered(name: str, lines: Sequence[str], start: int, count: int) -> str:
+def number_source_lines(name: str, lines: Sequence[str], start: int, count: int) -> str:
     """Show lines of a source with their numbers, and how to read on.
 
     Raises:
@@ -135,14 +138,15 @@ def numbered(name: str, lines: Sequence[str], start: int, count: int) -> str:
         return f"{name} is empty."
     if not 1 <= start <= len(lines):
         raise ValueError(
-            f"start_line {shown(start)} is not a line of {name}. Give one from 1 to {len(lines):,}."
+            f"start_line {quote_argument(start)} is not a line of {name}. Give one from 1 "
+            f"to {len(lines):,}."
         )
     if not 1 <= count <= MAX_LINES:
-        raise ValueError(f"lines {shown(count)} is not allowed. Give 1 to {MAX_LINES:,}.")
+        raise ValueError(f"lines {quote_argument(count)} is not allowed. Give 1 to {MAX_LINES:,}.")
     shown_lines: list[str] = []
     size = 0
     for number, line in enumerate(lines[start - 1 : start - 1 + count], start):
-        shown_lines.append(f"{number}: {shortened(line, _LINE_WIDTH)}")
+        shown_lines.append(f"{number}: {shorten(line, _LINE_WIDTH)}")
         size += len(shown_lines[-1])
         if size > _READ_CHARACTERS:
             break
@@ -154,14 +158,15 @@ def numbered(name: str, lines: Sequence[str], start: int, count: int) -> str:
 
 def _found(folder: Folder, query: str, sources: Sequence[Source]) -> str:
     wanted = terms(query)
-    asked = shortened(", ".join(wanted.values()), 200)
+    asked = shorten(", ".join(wanted.values()), 200)
     if not wanted:
         raise ValueError(
-            f"the query {shown(query)} has no word to look for. Name what you want to find."
+            f"the query {quote_argument(query)} has no word to look for. Name what you "
+            "want to find."
         )
     everything, notes = read_all(folder, sources)
     notes += _overfull(folder)
-    best = ranked(everything, frozenset(wanted))
+    best = rank_sources(everything, frozenset(wanted))
     if not best:
         none = f"No passage has any of these words: {asked}. Try others, or list_sources."
         return "\n".join([none, *notes])

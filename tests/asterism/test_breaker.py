@@ -58,7 +58,7 @@ Guard = Callable[..., CircuitBreaker]
 
 def fail(breaker: CircuitBreaker, times: int, key: str = MODEL) -> None:
     for _ in range(times):
-        breaker.admit(key).failed(DOWN)
+        breaker.admit(key).record_failure(DOWN)
 
 
 def half_opened(guard: Guard, clock: Clock, **numbers: Any) -> CircuitBreaker:
@@ -79,14 +79,14 @@ def test_failures_in_a_row_open_it_and_probes_close_it(guard: Guard, clock: Cloc
     breaker = guard(failure_threshold=3, half_open_attempts=2)
     seen = [breaker.state(MODEL)]
     for _ in range(3):
-        breaker.admit(MODEL).failed(DOWN)
+        breaker.admit(MODEL).record_failure(DOWN)
         seen.append(breaker.state(MODEL))
     clock.now += 9.5
     seen.append(breaker.state(MODEL))
     clock.now += 0.5
     seen.append(breaker.state(MODEL))
     for _ in range(2):
-        breaker.admit(MODEL).succeeded()
+        breaker.admit(MODEL).record_success()
         seen.append(breaker.state(MODEL))
     assert seen == [
         *("closed", "closed", "closed", "open"),
@@ -99,7 +99,7 @@ def test_a_success_in_between_starts_the_count_anew(guard: Guard) -> None:
     breaker = guard(failure_threshold=3)
     for _ in range(5):
         fail(breaker, 2)
-        breaker.admit(MODEL).succeeded()
+        breaker.admit(MODEL).record_success()
     assert breaker.state(MODEL) == "closed"
     fail(breaker, 3)
     assert breaker.state(MODEL) == "open"
@@ -132,7 +132,7 @@ def test_a_call_passes_after_exactly_the_time_that_the_refusal_named(
     with pytest.raises(CircuitOpenError) as caught:
         breaker.admit(MODEL)
     clock.now += caught.value.retry_in
-    breaker.admit(MODEL).succeeded()
+    breaker.admit(MODEL).record_success()
     assert breaker.state(MODEL) == "closed"
 
 
@@ -146,7 +146,7 @@ def test_a_refusal_of_one_probe_too_many_says_so(guard: Guard, clock: Clock) -> 
         "as many calls as may pass. Try again in 10.0 s, or use another one meanwhile."
     )
     assert (caught.value.service, caught.value.retry_in) == (MODEL, 10)
-    probe.released()
+    probe.release()
 
 
 def test_the_calls_that_turn_a_circuit_know_it(guard: Guard, clock: Clock) -> None:
@@ -157,7 +157,7 @@ def test_the_calls_that_turn_a_circuit_know_it(guard: Guard, clock: Clock) -> No
     def call(ok: bool) -> None:
         permit = breaker.admit(MODEL)
         admitted = permit.turned
-        permit.succeeded() if ok else permit.failed(DOWN)
+        permit.record_success() if ok else permit.record_failure(DOWN)
         turned.append((admitted, permit.turned, circuit.since))
 
     call(True)
@@ -190,10 +190,10 @@ def test_probes_are_bounded(guard: Guard, clock: Clock, allowed: int) -> None:
     with pytest.raises(CircuitOpenError, match="is being tried with as many calls") as caught:
         breaker.admit(MODEL)
     assert caught.value.retry_in == 10
-    probes.pop().released()
+    probes.pop().release()
     probes.append(breaker.admit(MODEL))
     for probe in probes:
-        probe.succeeded()
+        probe.record_success()
     assert breaker.state(MODEL) == "closed"
 
 
@@ -201,7 +201,7 @@ def test_a_probe_that_fails_opens_it_and_the_time_starts_anew(guard: Guard, cloc
     breaker = half_opened(guard, clock)
     probe = breaker.admit(MODEL)
     clock.now += 60
-    probe.failed(DOWN)
+    probe.record_failure(DOWN)
     assert breaker.state(MODEL) == "open"
     clock.now += 9.75
     assert admitted(breaker) is None
@@ -210,7 +210,7 @@ def test_a_probe_that_fails_opens_it_and_the_time_starts_anew(guard: Guard, cloc
 
 
 def say_nothing(permit: Permit, error: BaseException | None) -> None:
-    permit.failed(error) if error else permit.released()
+    permit.record_failure(error) if error else permit.release()
 
 
 @pytest.mark.parametrize(
@@ -229,16 +229,16 @@ def test_what_says_nothing_about_the_service_gives_the_permit_back(
     closed = guard("closed")
     for _ in range(5):
         say_nothing(closed.admit(), error)
-    closed.admit().failed(DOWN)
+    closed.admit().record_failure(DOWN)
     say_nothing(closed.admit(), error)
     assert closed.state() == "closed"
-    closed.admit().failed(DOWN)
+    closed.admit().record_failure(DOWN)
     assert closed.state() == "open", "what was given back is no success either"
     breaker = half_opened(guard, clock)
     for _ in range(3):
         say_nothing(breaker.admit(MODEL), error)
         assert breaker.state(MODEL) == "half_open"
-    breaker.admit(MODEL).succeeded()
+    breaker.admit(MODEL).record_success()
     assert breaker.state(MODEL) == "closed"
 
 
@@ -248,11 +248,11 @@ def test_a_caller_may_say_which_errors_count(guard: Guard) -> None:
 
     breaker = guard(counts=late)
     for _ in range(5):
-        breaker.admit(MODEL).failed(ValueError("mine"))
-        breaker.admit(MODEL).failed(GraphInterrupt())
+        breaker.admit(MODEL).record_failure(ValueError("mine"))
+        breaker.admit(MODEL).record_failure(GraphInterrupt())
     assert breaker.state(MODEL) == "closed"
-    breaker.admit(MODEL).failed(TimeoutError())
-    breaker.admit(MODEL).failed(asyncio.CancelledError())
+    breaker.admit(MODEL).record_failure(TimeoutError())
+    breaker.admit(MODEL).record_failure(asyncio.CancelledError())
     assert breaker.state(MODEL) == "open"
 
 
@@ -260,15 +260,15 @@ def test_only_the_first_word_about_a_call_counts(guard: Guard, clock: Clock) -> 
     breaker = guard()
     permit = breaker.admit(MODEL)
     for _ in range(5):
-        permit.failed(DOWN)
+        permit.record_failure(DOWN)
     assert breaker.state(MODEL) == "closed"
-    permit.succeeded()
+    permit.record_success()
     fail(breaker, 1)
     assert breaker.state(MODEL) == "open"
     clock.now += 10
     probe = breaker.admit(MODEL)
-    probe.released()
-    probe.succeeded()
+    probe.release()
+    probe.record_success()
     assert breaker.state(MODEL) == "half_open"
     assert admitted(breaker) is not None, "it took no place any more"
 
@@ -281,7 +281,7 @@ def test_a_permit_of_an_earlier_state_changes_nothing(guard: Guard, clock: Clock
     def say() -> None:
         for _ in range(3):
             permit = slow.pop()
-            permit.succeeded() if ok else permit.failed(DOWN)
+            permit.record_success() if ok else permit.record_failure(DOWN)
 
     fail(breaker, 2)
     clock.now += 5
@@ -292,7 +292,7 @@ def test_a_permit_of_an_earlier_state_changes_nothing(guard: Guard, clock: Clock
     say()
     assert breaker.state(MODEL) == "half_open"
     assert admitted(breaker) is None, "the probe is still under way"
-    probe.succeeded()
+    probe.record_success()
     say()
     assert breaker.state(MODEL) == "closed"
     fail(breaker, 1)
@@ -305,13 +305,13 @@ def test_a_permit_of_an_earlier_state_changes_nothing(guard: Guard, clock: Clock
 def test_a_probe_of_an_earlier_half_open_time_takes_no_place(guard: Guard, clock: Clock) -> None:
     breaker = half_opened(guard, clock, half_open_attempts=2)
     first, second = breaker.admit(MODEL), breaker.admit(MODEL)
-    first.failed(DOWN)
+    first.record_failure(DOWN)
     clock.now += 10
     probes = [breaker.admit(MODEL), breaker.admit(MODEL)]
-    second.released()
+    second.release()
     assert admitted(breaker) is None
     for probe in probes:
-        probe.succeeded()
+        probe.record_success()
     assert breaker.state(MODEL) == "closed"
 
 
@@ -321,13 +321,13 @@ def test_a_probe_of_an_earlier_half_open_time_has_no_word(
 ) -> None:
     breaker = half_opened(guard, clock, half_open_attempts=2)
     first, late = breaker.admit(MODEL), breaker.admit(MODEL)
-    first.failed(DOWN)
+    first.record_failure(DOWN)
     clock.now += 10
-    breaker.admit(MODEL).succeeded()
-    late.succeeded() if ok else late.failed(DOWN)
+    breaker.admit(MODEL).record_success()
+    late.record_success() if ok else late.record_failure(DOWN)
     assert late.turned is None
     assert breaker.state(MODEL) == "half_open", "one probe of this time has succeeded, of two"
-    breaker.admit(MODEL).succeeded()
+    breaker.admit(MODEL).record_success()
     assert breaker.state(MODEL) == "closed"
 
 
@@ -337,14 +337,14 @@ def test_a_probe_that_was_forgotten_is_given_back(guard: Guard, clock: Clock) ->
     assert admitted(breaker) is None
     del probe
     gc.collect()
-    breaker.admit(MODEL).succeeded()
+    breaker.admit(MODEL).record_success()
     assert breaker.state(MODEL) == "closed"
 
 
 def test_two_breakers_of_one_service_share_it(guard: Guard, clock: Clock) -> None:
     one, two, keyed = guard("search"), guard("search"), guard()
-    one.admit("ignored").failed(DOWN)
-    two.admit().failed(DOWN)
+    one.admit("ignored").record_failure(DOWN)
+    two.admit().record_failure(DOWN)
     assert [one.state(), two.state("ignored"), keyed.state("search")] == ["open"] * 3
     assert guard("maps").state() == keyed.state("ignored") == "closed"
     with pytest.raises(CircuitOpenError, match="because 'search' failed too often"):
@@ -352,7 +352,7 @@ def test_two_breakers_of_one_service_share_it(guard: Guard, clock: Clock) -> Non
     clock.now += 10
     probe = one.admit()
     assert admitted(two) is None
-    probe.succeeded()
+    probe.record_success()
     assert two.state() == "closed"
 
 
@@ -375,7 +375,7 @@ def test_registries_share_nothing_and_the_default_is_the_process(clock: Clock) -
     name = "tests/registries"
     try:
         shared = CircuitBreaker(name, failure_threshold=1, clock=clock)
-        shared.admit().failed(DOWN)
+        shared.admit().record_failure(DOWN)
         assert CircuitBreaker(name, clock=clock).state() == "open"
         assert CircuitBreaker(name, clock=clock, registry={}).state() == "closed"
     finally:
@@ -412,7 +412,7 @@ def test_what_is_no_limit_is_refused_by_name(name: str, value: Any) -> None:
 @pytest.mark.parametrize("seconds", [1e-3, 0.5, 1, sys.float_info.max])
 def test_any_time_above_none_is_a_time_to_recover(clock: Clock, seconds: float) -> None:
     breaker = CircuitBreaker(failure_threshold=1, recovery_timeout=seconds, clock=clock)
-    breaker.admit().failed(DOWN)
+    breaker.admit().record_failure(DOWN)
     clock.now += seconds * 0.75
     assert breaker.state() == "open"
     clock.now += seconds * 0.5
@@ -460,7 +460,7 @@ def test_threads_that_come_at_once_are_never_more_than_the_probes_allowed(
             comers = [pool.submit(come) for _ in range(threads)]
             probes = [probe for comer in comers if (probe := comer.result())]
             assert len(probes) == allowed
-            probes[0].failed(DOWN)
+            probes[0].record_failure(DOWN)
 
 
 @pytest.mark.usefixtures("hasty_threads")
@@ -480,7 +480,7 @@ def test_threads_that_come_and_go_are_never_more_than_the_probes_allowed(
                     worst[0] = max(worst[0], inside[0])
                 with lock:
                     inside[0] -= 1
-                probe.released()
+                probe.release()
 
     with ThreadPoolExecutor(12) as pool:
         for future in [pool.submit(come_and_go) for _ in range(12)]:
@@ -510,7 +510,7 @@ async def test_tasks_and_threads_share_a_circuit(guard: Guard, clock: Clock) -> 
             entered.set()
             await held.wait()
         finally:
-            permit.released()
+            permit.release()
 
     task = asyncio.create_task(call())
     await entered.wait()
@@ -520,7 +520,7 @@ async def test_tasks_and_threads_share_a_circuit(guard: Guard, clock: Clock) -> 
         await task
     probe = await asyncio.to_thread(admitted, breaker)
     assert probe is not None
-    probe.succeeded()
+    probe.record_success()
     assert breaker.state(MODEL) == "closed"
 
 
@@ -599,13 +599,13 @@ class Breakers(RuleBasedStateMachine):
 
     def say(self, call: Call, word: str) -> None:
         if word == "ok":
-            call.permit.succeeded()
+            call.permit.record_success()
         elif word == "down":
-            call.permit.failed(DOWN)
+            call.permit.record_failure(DOWN)
         elif word == "interrupt":
-            call.permit.failed(GraphInterrupt())
+            call.permit.record_failure(GraphInterrupt())
         else:
-            call.permit.released()
+            call.permit.release()
         if not call.settled:
             call.settled = True
             call.era.inside.remove(call)

@@ -11,31 +11,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asterism.budgets import Budget, Gate, Measure, Scope, amount, scopes_of
+from asterism.budgets import Budget, BudgetLedger, BudgetScope, Measure, measured_amount, scopes_of
 from asterism.errors import BudgetExceededError
-from asterism.ledger import Entry, Usage
+from asterism.ledger import Usage, UsageEntry
 
 
 def tokens(count: int) -> Usage:
     return Usage(input_tokens=count)
 
 
-def scope(name: str = "/", **limits: Any) -> Scope:
-    return Scope(name=name, owner="outer", budget=Budget(**limits))
+def scope(name: str = "/", **limits: Any) -> BudgetScope:
+    return BudgetScope(name=name, owner="outer", budget=Budget(**limits))
 
 
 def test_there_is_one_warning_for_each_limit() -> None:
-    gate, warned = Gate(), []
+    gate, warned = BudgetLedger(), []
     gate.on_warning = lambda *facts: warned.append(facts)
-    gate.add(Scope(name="/", owner="", budget=Budget(max_tokens=100, max_calls=10)))
+    gate.add(BudgetScope(name="/", owner="", budget=Budget(max_tokens=100, max_calls=10)))
     for number in range(11):
         gate.spend(["/"], Usage(calls=1, input_tokens=9), number)
     assert warned == [("/", "calls", Decimal("0.9")), ("/", "tokens", Decimal("0.9"))]
 
 
 async def test_who_waits_for_room_is_let_in_or_refused_when_there_is_none() -> None:
-    gate = Gate()
-    gate.add(Scope(name="/", owner="", budget=Budget(max_tokens=100)))
+    gate = BudgetLedger()
+    gate.add(BudgetScope(name="/", owner="", budget=Budget(max_tokens=100)))
     small, large = Usage(input_tokens=10), Usage(input_tokens=90)
     await gate.aenter("a", ["/"], small, large)
     waits = [asyncio.create_task(gate.aenter(n, ["/"], small, large)) for n in ("b", "c")]
@@ -123,7 +123,9 @@ def test_a_call_may_use_a_budget_up_but_not_exceed_it(measure: Measure, on_breac
     fits.spent = SPENT
     assert fits.breach(LEAST) is None
     assert fits.has_room(LEAST)
-    full = Scope(name="p", owner="outer", budget=Budget(**{field: exceeded}, on_breach=on_breach))
+    full = BudgetScope(
+        name="p", owner="outer", budget=Budget(**{field: exceeded}, on_breach=on_breach)
+    )
     full.spent = SPENT
     assert not full.has_room(LEAST)
     breach = full.breach(LEAST)
@@ -165,7 +167,7 @@ def test_a_call_is_put_down_to_everybody_above(path: str, task: str | None, name
 def test_what_a_run_took_and_what_was_raised_is_restored(when: str) -> None:
     """The budgets that hold are added before or after that."""
 
-    def line(by: str, tokens: int, **more: Any) -> Entry:
+    def line(by: str, tokens: int, **more: Any) -> UsageEntry:
         numbers = {"cached_input_tokens": 0, "output_tokens": 0, "seconds": 0.5}
         entry = {"by": by, "calls": 1, "input_tokens": tokens, "cost_usd": "0.5", "model": "m"}
         return {**entry, **numbers, **more}  # type: ignore[typeddict-item]  # parts
@@ -178,7 +180,7 @@ def test_what_a_run_took_and_what_was_raised_is_restored(when: str) -> None:
     budget = {"max_tokens": 1000}
     names = ["/", "supervisor", "supervisor/", "team", "team/venue", "team/venue#t", "team/other"]
     scopes = {name: scope(name, **budget) for name in names}
-    gate = Gate()
+    gate = BudgetLedger()
     if when == "after":
         gate.restore(values)
     for one in scopes.values():
@@ -202,14 +204,14 @@ def test_what_a_run_took_and_what_was_raised_is_restored(when: str) -> None:
 
 
 def test_a_run_without_a_past_starts_at_zero() -> None:
-    gate = Gate()
+    gate = BudgetLedger()
     gate.restore({})
     gate.add(scope(max_tokens=1))
     gate.enter("a", ["/"], tokens(1), tokens(1))
 
 
 def test_a_limit_that_was_raised_lets_calls_pass_and_is_warned_of_anew() -> None:
-    gate, warned = Gate(), list[Any]()
+    gate, warned = BudgetLedger(), list[Any]()
     gate.on_warning = lambda *facts: warned.append(facts)
     gate.add(scope(max_tokens=10, max_calls=1))
     gate.spend(["/"], Usage(input_tokens=10, calls=1))
@@ -224,7 +226,7 @@ def test_a_limit_that_was_raised_lets_calls_pass_and_is_warned_of_anew() -> None
 
 
 async def test_who_waits_is_let_in_when_the_limit_is_raised() -> None:
-    gate = Gate()
+    gate = BudgetLedger()
     gate.add(scope(max_tokens=10))
     await gate.aenter("a", ["/"], tokens(1), tokens(10))
     waits = asyncio.create_task(gate.aenter("b", ["/"], tokens(1), tokens(10)))
@@ -234,7 +236,7 @@ async def test_who_waits_is_let_in_when_the_limit_is_raised() -> None:
 
 
 def test_who_waited_in_a_loop_that_is_closed_holds_nobody_up() -> None:
-    gate = Gate()
+    gate = BudgetLedger()
     gate.add(scope(max_tokens=10))
     gate.enter("a", ["/"], tokens(1), tokens(10))
 
@@ -248,14 +250,14 @@ def test_who_waited_in_a_loop_that_is_closed_holds_nobody_up() -> None:
 
 
 def test_calls_that_fit_side_by_side_do_not_wait() -> None:
-    gate = Gate()
+    gate = BudgetLedger()
     gate.add(scope(max_tokens=100))
     gate.enter("a", ["/"], tokens(1), tokens(60))
     gate.enter("b", ["/"], tokens(1), tokens(40))
 
 
 def test_a_call_is_limited_by_its_own_budgets_only() -> None:
-    gate = Gate()
+    gate = BudgetLedger()
     gate.add(scope("team", max_calls=0))
     gate.enter("a", ["/", "other"], Usage(calls=1), Usage(calls=1))
     with pytest.raises(BudgetExceededError) as caught:
@@ -264,7 +266,7 @@ def test_a_call_is_limited_by_its_own_budgets_only() -> None:
 
 
 def test_a_budget_that_holds_already_stays_as_it_is() -> None:
-    gate = Gate()
+    gate = BudgetLedger()
     gate.add(scope(max_calls=1))
     gate.add(scope(max_calls=5))
     gate.spend(["/"], Usage(calls=1), None)
@@ -273,7 +275,7 @@ def test_a_budget_that_holds_already_stays_as_it_is() -> None:
 
 
 def test_a_gate_tells_whether_anything_and_whether_money_is_limited() -> None:
-    gate = Gate()
+    gate = BudgetLedger()
     assert not gate
     gate.add(scope("a", max_cost_usd=1))
     gate.add(scope("b", max_tokens=1, max_calls=1))
@@ -299,7 +301,7 @@ def test_a_gate_tells_whether_anything_and_whether_money_is_limited() -> None:
     ids=repr,
 )
 def test_a_warning_tells_the_part_that_is_used(budget: Any, spent: int, warned: list[Any]) -> None:
-    gate, told = Gate(), list[Any]()
+    gate, told = BudgetLedger(), list[Any]()
     gate.on_warning = lambda *facts: told.append(facts)
     gate.add(scope(**budget))
     gate.spend(["/", "elsewhere"], tokens(spent))
@@ -308,7 +310,7 @@ def test_a_warning_tells_the_part_that_is_used(budget: Any, spent: int, warned: 
 
 
 def test_each_budget_that_a_call_is_put_down_to_warns() -> None:
-    gate, told = Gate(), list[Any]()
+    gate, told = BudgetLedger(), list[Any]()
     gate.on_warning = lambda *facts: told.append(facts)
     for name in ("/", "p", "q"):
         gate.add(scope(name, max_tokens=1))
@@ -317,7 +319,7 @@ def test_each_budget_that_a_call_is_put_down_to_warns() -> None:
 
 
 def test_a_budget_that_was_raised_before_it_holds_stays_raised() -> None:
-    gate, given = Gate(), scope(max_tokens=1, max_calls=1)
+    gate, given = BudgetLedger(), scope(max_tokens=1, max_calls=1)
     given.raised["tokens"] = "2"
     gate.raise_limit("/", "calls", "3")
     gate.add(given)
@@ -325,15 +327,15 @@ def test_a_budget_that_was_raised_before_it_holds_stays_raised() -> None:
 
 
 def test_nobody_has_to_listen_to_warnings() -> None:
-    gate = Gate()
+    gate = BudgetLedger()
     gate.add(scope(max_tokens=1))
     gate.spend(["/"], tokens(1))
 
 
 def test_amounts_are_exact() -> None:
-    assert amount(Usage(seconds=0.1), "seconds") == Decimal("0.1")
-    assert amount(Usage(cost_usd=Decimal("0.1")), "cost_usd") == Decimal("0.1")
-    assert amount(Usage(input_tokens=1, output_tokens=2), "tokens") == 3
+    assert measured_amount(Usage(seconds=0.1), "seconds") == Decimal("0.1")
+    assert measured_amount(Usage(cost_usd=Decimal("0.1")), "cost_usd") == Decimal("0.1")
+    assert measured_amount(Usage(input_tokens=1, output_tokens=2), "tokens") == 3
 
 
 @st.composite
@@ -354,7 +356,7 @@ LIMITS = {"a": 100, "b": 60}
 def test_calls_side_by_side_keep_to_their_budgets_and_none_waits_for_ever(
     calls: Sequence[tuple[list[str], int, int, int, int]],
 ) -> None:
-    gate = Gate()
+    gate = BudgetLedger()
     scopes = {name: scope(name, max_tokens=limit) for name, limit in LIMITS.items()}
     for one in scopes.values():
         gate.add(one)
@@ -390,8 +392,8 @@ def test_calls_side_by_side_keep_to_their_budgets_and_none_waits_for_ever(
 
 
 def test_a_hung_sync_call_that_waits_for_room_goes_on_when_there_is_some() -> None:
-    gate, entered = Gate(), threading.Event()
-    gate.add(Scope(name="/", owner="", budget=Budget(max_calls=2)))
+    gate, entered = BudgetLedger(), threading.Event()
+    gate.add(BudgetScope(name="/", owner="", budget=Budget(max_calls=2)))
     one = Usage(calls=1)
     gate.enter("a", ["/"], one, Usage(calls=2))
 

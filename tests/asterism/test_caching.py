@@ -27,10 +27,10 @@ from asterism import (
     Usage,
     total_cost_breakdown,
 )
-from asterism.caching.sameness import facts
+from asterism.caching.sameness import distinguishing_facts
 from asterism.errors import ConfigurationError, StorageError
 from asterism.testing import ScriptedChatModel, ScriptedReply, WordEmbeddings
-from asterism.usage import Meter
+from asterism.usage import UsageMeter
 from tests.processes import Process
 from tests.teams import follow
 
@@ -405,7 +405,7 @@ async def test_a_hit_is_told_and_costs_nothing(
 
 def test_what_came_from_a_cache_is_not_counted_when_a_run_goes_on() -> None:
     usage: Any = {"input_tokens": 9, "output_tokens": 9, "total_tokens": 18}
-    meter = Meter()
+    meter = UsageMeter()
     meter.recall("venue", None, [AIMessage("a", id="1", usage_metadata={**usage, "total_cost": 0})])
     assert meter.total == Usage()
     meter.recall("venue", None, [AIMessage("a", id="2", usage_metadata=usage)])
@@ -564,7 +564,7 @@ def test_only_the_words_of_the_last_request_may_differ(before: list[AnyMessage])
     ids=["politeness", "numbers", "nothing"],
 )
 def test_what_a_question_hangs_on(text: str, weighty: list[str]) -> None:
-    assert facts(text) == weighty
+    assert distinguishing_facts(text) == weighty
 
 
 def test_a_cache_that_nobody_has_any_more_closes_its_file() -> None:

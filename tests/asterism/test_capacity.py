@@ -20,13 +20,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from asterism.capacity import (
     HIGHEST,
     TURNSTILES,
+    CapacityRegistry,
     CapacityStatus,
-    Registry,
     ResourceManager,
 )
 from asterism.errors import AsterismError, CapacityTimeoutError
 from asterism.events import EventBus, WorkflowEventType
-from asterism.turnstile import Slot
+from asterism.turnstile import Reservation
 
 EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "50"))
 
@@ -58,7 +58,7 @@ Make = Callable[..., ResourceManager]
 @pytest.fixture
 def make(clock: Clock) -> Iterator[Make]:
     """Makes managers that share one registry and one clock; afterwards nobody waits."""
-    registry: Registry = {}
+    registry: CapacityRegistry = {}
 
     def make(name: str | None = None, **limits: Any) -> ResourceManager:
         manager = ResourceManager(name, clock=clock, registry=registry, **limits)
@@ -86,16 +86,16 @@ async def idle() -> None:
         await asyncio.sleep(0)
 
 
-async def start(*calls: Coroutine[Any, Any, Slot]) -> list["asyncio.Task[Slot]"]:
+async def start(*calls: Coroutine[Any, Any, Reservation]) -> list["asyncio.Task[Reservation]"]:
     """Start calls one after the other, each until it waits."""
-    tasks: list[asyncio.Task[Slot]] = []
+    tasks: list[asyncio.Task[Reservation]] = []
     for call in calls:
         tasks.append(asyncio.create_task(call))
         await idle()
     return tasks
 
 
-def passed(tasks: list["asyncio.Task[Slot]"]) -> list[int]:
+def passed(tasks: list["asyncio.Task[Reservation]"]) -> list[int]:
     """Which calls were admitted, by their places."""
     return [place for place, task in enumerate(tasks) if task.done() and not task.cancelled()]
 
@@ -454,7 +454,7 @@ async def test_a_short_wait_ends_while_a_long_one_goes_on() -> None:
 
 def test_a_slot_that_is_collected_in_the_middle_of_anything_is_given_back() -> None:
     """A generator that nobody reads any more is closed when garbage is collected: anywhere."""
-    registry: Registry = {}
+    registry: CapacityRegistry = {}
 
     def stream() -> Iterator[int]:
         with ResourceManager("a", requests_at_once=1, clock=now, registry=registry).reserve(1):
@@ -692,7 +692,7 @@ class Call:
     priority: int
     tokens: int
     deadline: float
-    task: "asyncio.Task[Slot]"
+    task: "asyncio.Task[Reservation]"
     state: str = "waiting"
     admitted: int = 0
     extra: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])

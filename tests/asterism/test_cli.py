@@ -15,7 +15,7 @@ from llmock.pytest_plugin import LLMock
 from typer.testing import CliRunner, Result
 
 from asterism.cli.app import app
-from asterism.threads import database
+from asterism.threads import open_database
 from tests.processes import CLI, Process, asterism
 
 ROOT = Path(__file__).parents[2]
@@ -197,10 +197,10 @@ def test_models_are_asked_to_decide_as_the_option_says(llmock: LLMock, db: str) 
 
 
 def test_the_database_is_a_file_of_the_user() -> None:
-    assert database(None).endswith("asterism/threads.db")
-    assert database(":memory:") == "memory:"
-    assert database("postgresql://x/y") == "postgresql://x/y"
-    assert database("a.db") == f"sqlite:///{Path('a.db').absolute()}"
+    assert open_database(None).endswith("asterism/threads.db")
+    assert open_database(":memory:") == "memory:"
+    assert open_database("postgresql://x/y") == "postgresql://x/y"
+    assert open_database("a.db") == f"sqlite:///{Path('a.db').absolute()}"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")

@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage
 from pydantic import ValidationError
 
 from asterism import HumanFeedbackRequest, SupervisorDecision
-from asterism.decisions import SAID_LIMIT, match_name, read_decision, said_text
+from asterism.decisions import SAID_LIMIT, decider_text, match_name, read_decision
 from asterism.errors import BadDecisionError
 from asterism.schemas import decision_schema
 
@@ -207,7 +207,7 @@ def test_decisions_that_are_called_for_at_once() -> None:
 def test_a_bad_decision_is_named(said: object, fault: str) -> None:
     with pytest.raises(BadDecisionError, match=fault):
         read_decision(said, NAMES)
-    assert len(said_text(said)) <= 2_000
+    assert len(decider_text(said)) <= 2_000
 
 
 def test_a_broken_tool_call_is_read_as_text() -> None:
@@ -247,10 +247,10 @@ def test_the_first_of_equal_names_is_meant() -> None:
 
 
 def test_what_was_said_is_kept_short() -> None:
-    assert said_text(AIMessage("x" * 100_000)) == "x" * SAID_LIMIT
-    assert said_text(_call(next_agent="nobody")) == '{"next_agent": "nobody"}'
-    assert said_text(SupervisorDecision(next_agent=None)).startswith('{"next_agent":null')
-    assert said_text(None) == "None"
+    assert decider_text(AIMessage("x" * 100_000)) == "x" * SAID_LIMIT
+    assert decider_text(_call(next_agent="nobody")) == '{"next_agent": "nobody"}'
+    assert decider_text(SupervisorDecision(next_agent=None)).startswith('{"next_agent":null')
+    assert decider_text(None) == "None"
 
 
 def test_a_feedback_request_has_the_fields_that_clients_know() -> None:

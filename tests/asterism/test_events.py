@@ -144,21 +144,21 @@ def test_calls_are_told_only_to_who_asks_for_them_by_name() -> None:
     call = WorkflowEventType.MODEL_CALLED
     bus, everything, calls = EventBus(), list[Event](), list[Event]()
     bus.on(None, everything.append)
-    assert not bus.hears(call)
+    assert not bus.has_handler(call)
     bus.on(call, calls.append)
-    assert bus.hears(call)
+    assert bus.has_handler(call)
     bus.emit(call, "t")
     assert (sequences(everything), sequences(calls)) == ([], [1])
     bus.off(calls.append)
-    assert not bus.hears(call)
+    assert not bus.has_handler(call)
 
 
 def test_a_bus_hears_what_it_keeps_or_somebody_wants() -> None:
-    assert EventBus().hears(DONE)
+    assert EventBus().has_handler(DONE)
     bus = EventBus(history=0)
-    assert not bus.hears(DONE)
+    assert not bus.has_handler(DONE)
     bus.on(DONE, print)
-    assert (bus.hears(DONE), bus.hears(KILLED)) == (True, False)
+    assert (bus.has_handler(DONE), bus.has_handler(KILLED)) == (True, False)
 
 
 def test_a_copy_of_a_bus_is_the_bus() -> None:

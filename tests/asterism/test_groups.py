@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from asterism import open_checkpointer
-from asterism.sqlite.groups import Groups
+from asterism.sqlite.groups import GroupCommit
 
 PATIENCE = 30
 
@@ -26,7 +26,7 @@ class Base:
         self.connection.execute("CREATE TABLE rows (n INTEGER)")
         self.connection.commit()
         self.lock: Any = threading.RLock()
-        self.groups = Groups(self.connection, self.lock)
+        self.groups = GroupCommit(self.connection, self.lock)
         self.threads: list[str] = []
 
     def add(self, number: int) -> int:

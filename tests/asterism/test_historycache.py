@@ -15,7 +15,7 @@ from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
-from asterism.historycache import HistoryCache, SharedList, Step, Writes, own
+from asterism.historycache import HistoryCache, SharedList, Step, StoredWrites, deep_copy
 from asterism.state import fold_list
 from tests.teams import follow
 
@@ -208,7 +208,7 @@ class Snapshot(NamedTuple):
 
 def test_a_snapshot_is_copied_without_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("copy.deepcopy")
-    assert own(Snapshot([HumanMessage("d", id="2")])).value[0].content == "d"
+    assert deep_copy(Snapshot([HumanMessage("d", id="2")])).value[0].content == "d"
 
 
 def test_copies_share_nothing() -> None:
@@ -220,7 +220,7 @@ def test_copies_share_nothing() -> None:
         {"plain": ["json", None, 1.5, True, ("a", ["b"])]},
         Snapshot([HumanMessage("d", id="2")]),
     ]
-    copied = own(given)
+    copied = deep_copy(given)
     assert copied == given
     assert type(copied[4]) is Snapshot
     copied[4].value[0].content = "spoilt"
@@ -229,7 +229,7 @@ def test_copies_share_nothing() -> None:
     copied[1].additional_kwargs["spoilt"] = copied[2].artifact["rows"] = "spoilt"
     copied[3]["plain"][4][1].append("spoilt")
     assert "spoilt" not in repr(given)
-    assert "spoilt" not in repr([*Writes([("task", "messages", given)])])
+    assert "spoilt" not in repr([*StoredWrites([("task", "messages", given)])])
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_copies_share_nothing() -> None:
         lambda items: tuple(items).__getitem__(0),
         lambda items: copy.copy(items)[0],
         lambda items: copy.deepcopy(items)[0],
-        lambda items: own(items)[0],
+        lambda items: deep_copy(items)[0],
         lambda items: items.pop(0),
         lambda items: sorted(items, key=lambda message: message.id)[0],
     ],

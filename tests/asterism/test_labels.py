@@ -17,11 +17,11 @@ from typer.testing import CliRunner, Result
 from asterism import SupervisorWorkflowBuilder, graph_factory, open_checkpointer
 from asterism.cli.app import app
 from asterism.errors import ConfigurationError, StorageError
-from asterism.graphs.catalog import SHIPPED, check_named, named_graphs, open_graph
+from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, open_graph
 from asterism.retention import export_thread, import_thread
 from asterism.threads import check_model_label
-from asterism.ui.hub import Hub
-from asterism.workers.work import Work
+from asterism.ui.hub import RunManager
+from asterism.workers.work import JobArguments
 from asterism.workers.worker import Worker
 from tests.teams import Turns, star
 
@@ -132,15 +132,15 @@ async def test_labels_of_jobs_import_and_call_nothing(
     graph: str, model: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("job")
-    work: Any = Work(key="k", thread="t", graph=graph, model=model, request="Go")
+    work: Any = JobArguments(key="k", thread="t", graph=graph, model=model, request="Go")
     worker: Any = object.__new__(Worker)
-    worker._named, worker._graphs = named_graphs(), {}
+    worker._named, worker._graphs = allowed_graphs(), {}
     with open_checkpointer("memory:") as saver, nothing_imported(folder, pytest.MonkeyPatch()):
         worker._within = saver
         with pytest.raises(ConfigurationError):
             await worker._graph(work)
         with pytest.raises(ConfigurationError):
-            await Hub(saver, named_graphs()).graph(graph, "offline")
+            await RunManager(saver, allowed_graphs()).graph(graph, "offline")
 
 
 @pytest.mark.parametrize("graph", ["os:system", f"{MODULE}:build"])
@@ -230,14 +230,14 @@ def test_a_graph_of_the_project_is_named_in_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert named_graphs(["a:b"]) == (*SHIPPED, "a:b")
+    assert allowed_graphs(["a:b"]) == (*SHIPPED, "a:b")
     (tmp_path / "asterism.toml").write_text('graphs = ["my:team"]')
-    check_named("my:team", named_graphs())
+    check_named("my:team", allowed_graphs())
     with pytest.raises(ConfigurationError, match="stored data alone names it"):
-        check_named("my:other", named_graphs())
+        check_named("my:other", allowed_graphs())
     (tmp_path / "asterism.toml").write_text("graphs = [7]\nother = 1")
     with pytest.raises(ConfigurationError, match=r"(?s)other.*must be a list of names"):
-        named_graphs()
+        allowed_graphs()
 
 
 @pytest.mark.parametrize("call", [check_model_label])

@@ -15,7 +15,7 @@ from asterism import Agent, AgentOrchestrator, Participant, SupervisorWorkflowBu
 from asterism.models import resolve_model
 from asterism.offline import OfflineChatModel, reading
 from asterism.offline.arguments import Sources, read_arguments
-from asterism.offline.routing import concerned
+from asterism.offline.routing import find_concerned
 from asterism.prompts import render
 from tests.teams import said
 
@@ -42,7 +42,7 @@ TODAY = date(2026, 11, 20)  # a Friday
     ],
 )
 def test_dates_are_read(text: str, expected: str | None) -> None:
-    found = reading.dates(text, TODAY)
+    found = reading.find_dates(text, TODAY)
     assert (str(found[0]) if found else None) == expected
 
 
@@ -57,7 +57,7 @@ def test_dates_are_read(text: str, expected: str | None) -> None:
     ],
 )
 def test_money_is_read(text: str, expected: list[Any]) -> None:
-    assert [amount.value for amount in reading.money(text)] == expected
+    assert [amount.value for amount in reading.find_money(text)] == expected
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_numbers_are_neither_dates_nor_money(text: str, expected: list[Any]) -> 
     ],
 )
 def test_places_are_read(text: str, expected: list[tuple[str, str]]) -> None:
-    assert reading.places(text) == expected
+    assert reading.find_places(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_request_concerns_some_or_all(request_text: str, expected: list[str]) 
         "hotels": "Finds hotels in a city.",
         "visa": "Tells who needs a visa.",
     }
-    assert concerned(request_text, described) == expected
+    assert find_concerned(request_text, described) == expected
 
 
 @tool

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asterism import Agent, Participant, Personality, SupervisorWorkflowBuilder
-from asterism.nodes.kinds import fault_of
-from asterism.nodes.team import Creation, participant_of
+from asterism.nodes.kinds import find_participant_fault
+from asterism.nodes.team import AgentCreationRules, participant_of
 from asterism.testing import ScriptedChatModel
 from tests.teams import follow
 
@@ -41,11 +41,11 @@ def test_a_spec_of_an_agent_has_one_too_and_stays_json() -> None:
     agent = Agent(agent_id="venue", system_prompt="You find venues.", personality=SHY)
     again = Agent.model_validate_json(agent.model_dump_json())
     assert again.personality == SHY
-    assert participant_of(again, Creation()).personality == SHY
+    assert participant_of(again, AgentCreationRules()).personality == SHY
 
 
 def test_what_is_not_made_of_a_prompt_has_none() -> None:
-    fault = fault_of(Participant(runs=lambda messages: "x", personality=SHY), None)
+    fault = find_participant_fault(Participant(runs=lambda messages: "x", personality=SHY), None)
     assert fault is not None and "personality" in fault
 
 

@@ -40,7 +40,7 @@ from asterism.pictures import (
 )
 from asterism.pictures.reading import record_of
 from asterism.pictures.record import QuestionRecord
-from asterism.pictures.words import fitted, one_line, wrapped
+from asterism.pictures.words import fit_text, one_line, wrap_text
 from asterism.testing import ScriptedChatModel
 from tests.pictures import FOLDER, RUNS, builder, calling, drawings, find_venues, member
 from tests.plans import plan, task
@@ -389,8 +389,8 @@ def test_no_text_breaks_a_drawing(text: str) -> None:
 
 @given(st.text(max_size=200), st.integers(4, 60), st.integers(1, 4))
 def test_texts_fit(text: str, width: int, lines: int) -> None:
-    assert cell_len(fitted(text, width)) <= width
-    found = wrapped(text, width, lines)
+    assert cell_len(fit_text(text, width)) <= width
+    found = wrap_text(text, width, lines)
     assert len(found) <= lines
     assert all(cell_len(line) <= width for line in found)
     assert one_line(one_line(text)) == one_line(text)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asterism.redaction import MASK, describe_error, redact, redacted
+from asterism.redaction import MASK, describe_error, redact, redact_values
 
 SECRETS = [
     "sk-proj-abcdefghijklmnop1234",
@@ -81,7 +81,7 @@ def test_errors_are_described_without_secrets() -> None:
     ],
 )
 def test_secrets_are_taken_out_of_json(value: object, expected: object) -> None:
-    assert redacted(value) == expected
+    assert redact_values(value) == expected
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ from asterism.errors import ConfigurationError, StorageError, ThreadBusyError
 from asterism.leases import take_lease
 from asterism.retention import Pruned, export_thread, forget_user, import_thread, prune
 from asterism.retention.codec import decode, encode
-from asterism.retention.opening import rows_of
-from asterism.retention.pruning import is_open, time_of
+from asterism.retention.opening import open_rows
+from asterism.retention.pruning import checkpoint_created_at, is_open
 from tests.stored import workflow as asking
 from tests.teams import Turns, said, star
 
@@ -160,8 +160,12 @@ def test_times_are_read_from_checkpoint_ids(saver: Saver) -> None:
     saved = saver.get_tuple(place("t"))
     assert saved is not None
     made = datetime.fromisoformat(saved.checkpoint["ts"])
-    assert abs(time_of(saved.checkpoint["id"]) - made) < timedelta(seconds=1)
-    assert time_of("x") == time_of("0" * 32) == datetime.max.replace(tzinfo=UTC)
+    assert abs(checkpoint_created_at(saved.checkpoint["id"]) - made) < timedelta(seconds=1)
+    assert (
+        checkpoint_created_at("x")
+        == checkpoint_created_at("0" * 32)
+        == datetime.max.replace(tzinfo=UTC)
+    )
 
 
 @pytest.fixture
@@ -474,6 +478,6 @@ def test_a_user_is_forgotten_and_nobody_else(saver: Saver) -> None:
     assert forget_user(saver, "ann").threads == ("e",)
     assert names(saver) == {"c", "d"}
     assert forget_user(saver, "ann", keys=("tenant",)).threads == ("d",)
-    assert rows_of(saver).writes("a") == []
+    assert open_rows(saver).writes("a") == []
     with pytest.raises(ConfigurationError):
         forget_user(saver, "")

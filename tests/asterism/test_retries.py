@@ -9,9 +9,9 @@ import pytest
 from langgraph.errors import GraphInterrupt
 from langgraph.types import RetryPolicy
 
-from asterism.effects import Call, arun, run
-from asterism.nodes.retrying import once, retried
-from asterism.retries import can_pass, pause, retry_after, waits
+from asterism.effects import Call, arun_steps, run_steps
+from asterism.nodes.retrying import call_with_retry, single_call
+from asterism.retries import can_pass, next_delay, retry_after, should_retry
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1")
 
@@ -53,17 +53,17 @@ def test_only_what_can_succeed_is_tried_again(error: Exception, expected: bool) 
 
 def test_pauses_grow_up_to_a_bound() -> None:
     policy = RetryPolicy(initial_interval=1, backoff_factor=3, max_interval=10, jitter=False)
-    assert [pause(policy, attempt, ValueError()) for attempt in (1, 2, 3, 4)] == [1, 3, 9, 10]
+    assert [next_delay(policy, attempt, ValueError()) for attempt in (1, 2, 3, 4)] == [1, 3, 9, 10]
 
 
 def test_pauses_are_spread_and_keep_to_retry_after() -> None:
     policy = RetryPolicy(initial_interval=2, max_interval=10)
-    assert pause(policy, 1, ValueError(), chance=lambda: 0.0) == 1
-    assert pause(policy, 1, ValueError(), chance=lambda: 1.0) == 3
+    assert next_delay(policy, 1, ValueError(), chance=lambda: 0.0) == 1
+    assert next_delay(policy, 1, ValueError(), chance=lambda: 1.0) == 3
     busy = answered(429, **{"retry-after": "7"})
-    assert pause(policy, 1, busy, chance=lambda: 0.0) == 7
-    assert pause(policy, 1, answered(429, **{"retry-after": "900"})) == 10
-    assert pause(policy, 1, answered(429, **{"retry-after": "soon"}), chance=lambda: 0.5) == 2
+    assert next_delay(policy, 1, busy, chance=lambda: 0.0) == 7
+    assert next_delay(policy, 1, answered(429, **{"retry-after": "900"})) == 10
+    assert next_delay(policy, 1, answered(429, **{"retry-after": "soon"}), chance=lambda: 0.5) == 2
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_pauses_are_spread_and_keep_to_retry_after() -> None:
     [(ValueError, True), (KeyError, False), ((KeyError, ValueError), True), (can_pass, False)],
 )
 def test_a_policy_says_what_it_waits_for(on: Any, expected: bool) -> None:
-    assert waits(RetryPolicy(retry_on=on), ValueError()) is expected
+    assert should_retry(RetryPolicy(retry_on=on), ValueError()) is expected
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
@@ -91,8 +91,10 @@ async def test_a_call_is_made_again_until_it_succeeds(asynchronous: bool) -> Non
         waited.append(seconds)
 
     policy = RetryPolicy(initial_interval=1, jitter=False, retry_on=can_pass)
-    steps = retried(lambda: once(Call(call, acall)), policy, sleep=(waited.append, asleep))
-    assert (await arun(steps) if asynchronous else run(steps)) == "done"
+    steps = call_with_retry(
+        lambda: single_call(Call(call, acall)), policy, sleep=(waited.append, asleep)
+    )
+    assert (await arun_steps(steps) if asynchronous else run_steps(steps)) == "done"
     assert waited == [1, 2]
 
 
@@ -110,9 +112,11 @@ def test_the_last_error_is_raised(error: Exception, attempts: int) -> None:
         raise AssertionError("this runs in sync")
 
     policy = RetryPolicy(jitter=False, retry_on=can_pass)
-    steps = retried(lambda: once(Call(call, never)), policy, sleep=(lambda seconds: None, never))
+    steps = call_with_retry(
+        lambda: single_call(Call(call, never)), policy, sleep=(lambda seconds: None, never)
+    )
     with pytest.raises(type(error)):
-        run(steps)
+        run_steps(steps)
     assert len(made) == attempts
 
 

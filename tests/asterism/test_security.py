@@ -23,7 +23,7 @@ from langgraph.checkpoint.serde.jsonplus import (
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
 from asterism.errors import ConfigurationError, StorageError
-from asterism.nodes.view import conversation, fenced
+from asterism.nodes.view import conversation, fenced_report
 from asterism.serializers import serializer
 from asterism.testing import ScriptedChatModel
 from tests.teams import Turns, said, star
@@ -190,8 +190,11 @@ def test_a_hostile_report_changes_one_message_and_no_fence(hostile: str) -> None
 
 
 def test_a_fence_is_the_same_for_every_text() -> None:
-    assert fenced("venue", "x") == '<report from="venue">\nx\n</report>'
-    assert fenced("venue", "x", "failed") == '<report from="venue" status="failed">\nx\n</report>'
+    assert fenced_report("venue", "x") == '<report from="venue">\nx\n</report>'
+    assert (
+        fenced_report("venue", "x", "failed")
+        == '<report from="venue" status="failed">\nx\n</report>'
+    )
 
 
 def test_a_participant_cannot_pose_as_somebody_else() -> None:

@@ -11,7 +11,7 @@ from langgraph.store.base import BaseStore
 
 from asterism import SharedMemory, open_store
 from asterism.errors import InvalidMemoryError
-from asterism.remembering.shared import Eviction, Note, evicted
+from asterism.remembering.shared import Eviction, MemoryNote, notes_to_evict
 from tests.processes import Process
 
 
@@ -115,7 +115,7 @@ async def test_async_methods_and_tools_do_the_same(store: BaseStore) -> None:
 
 notes = st.lists(
     st.builds(
-        Note,
+        MemoryNote,
         key=st.uuids().map(str),
         text=st.just(""),
         by=st.none(),
@@ -128,9 +128,11 @@ notes = st.lists(
 
 
 @given(notes, st.integers(1, 40), st.sampled_from(["least_recently_used", "least_important"]))
-def test_no_more_is_given_up_than_has_to_be(known: list[Note], needed: int, rule: Eviction) -> None:
+def test_no_more_is_given_up_than_has_to_be(
+    known: list[MemoryNote], needed: int, rule: Eviction
+) -> None:
     capacity = 40
-    gone = evicted(known, needed, capacity, rule)
+    gone = notes_to_evict(known, needed, capacity, rule)
     left = sum(note.tokens for note in known) - sum(note.tokens for note in gone)
     assert left + needed <= capacity or len(gone) == len(known)
     if gone:

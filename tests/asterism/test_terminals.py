@@ -19,7 +19,7 @@ from asterism.errors import AnswerError, ConfigurationError, StorageError
 from asterism.files import read_values
 from asterism.messages import clean_text
 from asterism.people import PendingRequest, answer_command
-from asterism.redaction import shown_json, shown_text, without_controls
+from asterism.redaction import printable_json, printable_text, without_controls
 from asterism.retention import export_thread, import_thread
 from asterism.services import ServiceQuestion
 from asterism.supervision.files import read_children
@@ -58,17 +58,17 @@ GRAPH = f"{__name__}:hostile"
 
 @given(texts)
 def test_no_control_is_left(text: str) -> None:
-    assert not STEERING.search(shown_text(text))
+    assert not STEERING.search(printable_text(text))
     cleaned = clean_text(text)
     assert not STEERING.search(re.sub("[\r\u202e]", "", cleaned))
     assert clean_text(cleaned) == cleaned
-    assert json.loads(shown_json(json.dumps(text, ensure_ascii=False))) == text
-    assert not STEERING.search(shown_json(json.dumps(text, ensure_ascii=False)))
+    assert json.loads(printable_json(json.dumps(text, ensure_ascii=False))) == text
+    assert not STEERING.search(printable_json(json.dumps(text, ensure_ascii=False)))
 
 
 def test_sequences_go_whole_and_what_is_harmless_stays() -> None:
     assert without_controls("a\x1b[31mred\x1b[0m\x1b]0;title\x07b\tc\r\nd") == "aredb\tc\r\nd"
-    assert shown_text("a\r\nb\rc 👩‍👧 \u05d0") == "a\nbc 👩‍👧 \u05d0"
+    assert printable_text("a\r\nb\rc 👩‍👧 \u05d0") == "a\nbc 👩‍👧 \u05d0"
     assert without_controls("\x1b]0;never ended") == "]0;never ended"
 
 

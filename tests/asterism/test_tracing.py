@@ -21,7 +21,7 @@ from asterism.events import (
 )
 from asterism.redaction import MASK
 from asterism.tracing import TraceMetrics
-from asterism.tracing.reading import Note, Stored, active_seconds, read_trace
+from asterism.tracing.reading import RecordedEvent, Stored, active_seconds, read_trace
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RUN = WorkflowEventType
@@ -40,11 +40,11 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
-def note(second: float, type: str, **facts: Any) -> Note:
-    return Note(START + timedelta(seconds=second), type, facts)
+def note(second: float, type: str, **facts: Any) -> RecordedEvent:
+    return RecordedEvent(START + timedelta(seconds=second), type, facts)
 
 
-def read(*notes: Note) -> Trace:
+def read(*notes: RecordedEvent) -> Trace:
     return read_trace(Stored(id="t", thread="", notes=notes))
 
 
@@ -102,7 +102,7 @@ def test_a_level_says_how_long_texts_are() -> None:
 
 def test_nothing_is_told_to_a_trace_that_is_off() -> None:
     trace = SupervisorTrace(level="off")
-    assert not any(trace.bus.hears(kind) for kind in RUN)
+    assert not any(trace.bus.has_handler(kind) for kind in RUN)
     trace.start_trace("t")
     trace.trace_error("t", "no")
     trace.end_trace("t")
@@ -413,7 +413,7 @@ def test_facts_that_are_no_json_become_it() -> None:
         ),
     ],
 )  # fmt: skip
-def test_the_time_at_work(notes: list[Note], seconds: float) -> None:
+def test_the_time_at_work(notes: list[RecordedEvent], seconds: float) -> None:
     assert active_seconds(notes) == seconds
 
 

@@ -31,7 +31,7 @@ from asterism.errors import (
     ThreadBusyError,
     UnknownParticipantError,
 )
-from asterism.graphs.memories import with_pairs
+from asterism.graphs.memories import with_matching_tool_calls
 from asterism.leases import take_lease
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.processes import run
@@ -136,8 +136,8 @@ def test_pairs_are_found_over_the_whole_history() -> None:
         AIMessage("", id="2", tool_calls=[{"name": "t", "args": {}, "id": "c"}]),
         AIMessage("b", id="3"),
     ]
-    assert with_pairs(history, ["1"]) == ["1"]
-    assert with_pairs(history, ["2", "3"]) == ["2", "3"]
+    assert with_matching_tool_calls(history, ["1"]) == ["1"]
+    assert with_matching_tool_calls(history, ["2", "3"]) == ["2", "3"]
 
 
 def test_a_fork_takes_the_memory_to_another_thread(saver: Saver, thread: RunnableConfig) -> None:

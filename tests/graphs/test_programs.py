@@ -21,7 +21,7 @@ from asterism.errors import (
     TaskFailedError,
 )
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.nodes.in_turn import in_turn
+from asterism.nodes.in_turn import sequential_decider
 from asterism.storage import aopen_checkpointer
 
 TASK = {"id": "t", "type": "question", "content": "What does it cost?"}
@@ -53,7 +53,7 @@ class Shop(BaseSupervisor):
         return described(self._agents[name])
 
     def _create_builder(self, agents: Mapping[str, Any]) -> SupervisorWorkflowBuilder:
-        return super()._create_builder(agents).with_manager(in_turn)
+        return super()._create_builder(agents).with_manager(sequential_decider)
 
 
 def described(work: Work) -> Any:

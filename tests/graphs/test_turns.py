@@ -151,7 +151,7 @@ def test_a_finished_turn_is_not_run_again_when_its_report_was_not_stored(
 ) -> None:
     turns = Turns()
     workflow = star(turns, TWICE).build(checkpointer=saver)
-    real = reports.read_report
+    real = reports.report_from_state
     failures = iter([KeyboardInterrupt()])
 
     def report(visit: Any, values: Any) -> Any:

@@ -17,7 +17,7 @@ from asterism.errors import AnswerError, ConfigurationError, TaskFailedError
 from asterism.graphs.catalog import open_graph
 from asterism.graphs.update_manifest import create_update_manifest
 from asterism.nodes.manifest import scanning, storing
-from asterism.nodes.manifest.dependencies import declared
+from asterism.nodes.manifest.dependencies import read_declared_dependencies
 from asterism.nodes.manifest.excludes import is_excluded, read_rules
 from asterism.nodes.manifest.model import Manifest
 from asterism.nodes.manifest.scanning import scan_project
@@ -566,7 +566,7 @@ DECLARED: dict[str, tuple[str, str, list[tuple[str, str, str]], list[str]]] = {
 def test_declared_dependencies(
     path: str, text: str, needs: list[tuple[str, str, str]], problems: list[str]
 ) -> None:
-    found, said = declared(path, text.encode())
+    found, said = read_declared_dependencies(path, text.encode())
     assert (sorted((d.name, d.wants, d.group) for d in found), said) == (needs, problems)
 
 
@@ -581,7 +581,7 @@ def test_declared_dependencies(
 )
 def test_a_file_that_cannot_be_read_declares_nothing(path: str, content: bytes) -> None:
     with pytest.raises(ValueError):
-        declared(path, content)
+        read_declared_dependencies(path, content)
 
 
 def test_the_folder_comes_from_the_environment(

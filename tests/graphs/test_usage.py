@@ -36,7 +36,7 @@ from asterism import (
 from asterism.ledger import Usage, lines_of, total_cost_breakdown
 from asterism.prices import Price, PriceTable
 from asterism.testing import ScriptedChatModel, ScriptedReply
-from asterism.usage import Meter, estimate_tokens
+from asterism.usage import UsageMeter, estimate_tokens
 from tests.plans import drive, plan, task
 from tests.teams import follow
 
@@ -226,7 +226,7 @@ async def test_tokens_in_a_providers_cache_are_counted(way: str, thread: Runnabl
 
 
 def test_an_answer_of_an_earlier_process_without_usage_is_estimated() -> None:
-    meter = Meter()
+    meter = UsageMeter()
     said = AIMessage("word " * 100, id="lc_run--1")
     written = AIMessage("a function's text", id="2")
     meter.recall("p", None, [HumanMessage("word " * 50), said, written])

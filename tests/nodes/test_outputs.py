@@ -16,7 +16,7 @@ from asterism import (
     SupervisorDecision,
     SupervisorWorkflowBuilder,
 )
-from asterism.nodes.outputs import as_asked, lean
+from asterism.nodes.outputs import collect_output, invoke_options
 from tests.teams import Turns, follow, said, star
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
@@ -121,6 +121,6 @@ async def test_other_ways_to_collect_are_left_to_langgraph(way: str) -> None:
 def test_a_question_comes_also_where_there_is_no_state_yet() -> None:
     question = Interrupt("Where?")
     found: Any = GraphOutput(value=None, interrupts=(question,))
-    assert as_asked(found, {}) == {"__interrupt__": [question]}
-    assert as_asked(found, {"version": "v2"}) is found
-    assert lean({"durability": "exit"}) == {"durability": "exit", "version": "v2"}
+    assert collect_output(found, {}) == {"__interrupt__": [question]}
+    assert collect_output(found, {"version": "v2"}) is found
+    assert invoke_options({"durability": "exit"}) == {"durability": "exit", "version": "v2"}

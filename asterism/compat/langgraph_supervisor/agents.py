@@ -9,10 +9,10 @@ from langgraph.channels import DeltaChannel
 from langgraph.graph import END, START, MessagesState, StateGraph
 
 from asterism.effects import Call, Steps, StepsNode
-from asterism.graphs.star import extended
+from asterism.graphs.star import extend_state_schema
 from asterism.nodes.answers import as_messages
-from asterism.nodes.grants import Grant, Shows
-from asterism.nodes.members import Member, create_member
+from asterism.nodes.grants import Grant, HistoryWriter
+from asterism.nodes.members import ParticipantRuntime, create_participant_runtime
 from asterism.resilience import Policy
 from asterism.runs import Graph, is_graph
 
@@ -26,8 +26,8 @@ def has_messages(agent: object) -> TypeGuard[Graph]:
 
 
 def create_agent_member(
-    agent: Any, name: str, keys: Mapping[str, Any], shows: Shows, policies: Sequence[Policy]
-) -> Member:
+    agent: Any, name: str, keys: Mapping[str, Any], shows: HistoryWriter, policies: Sequence[Policy]
+) -> ParticipantRuntime:
     """Make a member of a team of an agent: it sees the conversation, and its own work is gone then.
 
     A graph that was compiled with `checkpointer=True` keeps a history of its own.
@@ -40,7 +40,7 @@ def create_agent_member(
         policies: What happens when it fails.
     """
     graph = agent if has_messages(agent) else _graph_of(agent, keys)
-    member = create_member(name, graph, None, policies)
+    member = create_participant_runtime(name, graph, None, policies)
     keeps = graph.checkpointer is True
     return replace(
         member,
@@ -73,7 +73,7 @@ def _graph_of(agent: Any, keys: Mapping[str, Any]) -> Graph:
         changed = {key: answer[key] for key in keys if key in answer}
         return {**changed, "messages": as_messages(answer)}
 
-    graph: StateGraph[Any, Any, Any, Any] = StateGraph(extended(MessagesState, keys))
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(extend_state_schema(MessagesState, keys))
     graph.add_node("respond", StepsNode(respond, name="respond"))
     graph.add_edge(START, "respond")
     graph.add_edge("respond", END)

@@ -11,7 +11,7 @@ from typing_extensions import get_type_hints
 from asterism.compat.langgraph_supervisor.agents import has_messages
 from asterism.compat.langgraph_supervisor.handoff import destinations
 from asterism.graphs.validation import count_faults, name_faults
-from asterism.nodes.kinds import fault_of
+from asterism.nodes.kinds import find_participant_fault
 from asterism.runs import is_runnable
 from asterism.state import WorkflowState
 
@@ -89,7 +89,7 @@ def _agent_faults(agents: Sequence[Any], supervisor_name: str) -> Iterator[str]:
             yield f"the agent {name!r} is called as the supervisor; rename one of them"
         else:
             yield from name_faults(participant_id(name))
-            if has_messages(agent) and (fault := fault_of(agent, None)):
+            if has_messages(agent) and (fault := find_participant_fault(agent, None)):
                 yield f"the agent {name!r} {fault}"
     for name, count in Counter(participant_id(name) for name in names if name).items():
         if count > 1:

@@ -18,7 +18,7 @@ from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
 from asterism.errors import AbandonedError, ConfigurationError, StorageError, ThreadBusyError
 from asterism.leases import take_lease
 from asterism.postgres import saver as saver_module
-from asterism.postgres.lanes import steadily
+from asterism.postgres.lanes import retry_until_connected
 from asterism.postgres.saver import LeasedPostgresSaver, open_saver
 from asterism.serializers import serializer
 from asterism.storage import migrate
@@ -304,5 +304,5 @@ def test_a_database_that_stays_away_is_an_error_in_the_end() -> None:
         raise psycopg.OperationalError("gone")
 
     with pytest.raises(psycopg.OperationalError):
-        steadily(call, patience=0.1)
+        retry_until_connected(call, patience=0.1)
     assert len(tries) >= 3

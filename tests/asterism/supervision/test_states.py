@@ -5,7 +5,7 @@ import pytest
 from asterism.errors import ChildStateError
 from asterism.events import SupervisionEventType as Type
 from asterism.supervision import states
-from asterism.supervision.states import ENDED, TRANSITIONS, ChildStatus, after
+from asterism.supervision.states import ENDED, TRANSITIONS, ChildStatus, next_status
 
 
 def drawn() -> dict[tuple[str, str], str]:
@@ -34,16 +34,16 @@ def test_the_drawn_table_is_the_table() -> None:
 @pytest.mark.parametrize("event", Type)
 def test_what_is_not_drawn_is_refused(status: ChildStatus, event: Type) -> None:
     if to := drawn().get((status.value, event.value)):
-        assert after(status, event, "c") == to
+        assert next_status(status, event, "c") == to
         return
     with pytest.raises(ChildStateError, match=f"'c' is {status}, so it is not {event}; "):
-        after(status, event, "c")
+        next_status(status, event, "c")
 
 
 def test_an_end_is_an_end() -> None:
     assert all(not TRANSITIONS[status] for status in ENDED)
     with pytest.raises(ChildStateError, match="'c' is killed, so it is not resumed; that is its"):
-        after(ChildStatus.KILLED, Type.RESUMED, "c")
+        next_status(ChildStatus.KILLED, Type.RESUMED, "c")
 
 
 def test_every_state_is_reached_and_every_end_too() -> None:

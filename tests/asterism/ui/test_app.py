@@ -20,8 +20,8 @@ from asterism.storage import open_checkpointer
 from asterism.threads import config_of
 from asterism.ui.app import STATIC, create_app
 from asterism.ui.guard import BODY_LIMIT
-from asterism.ui.hub import Hub
-from asterism.ui.watch import Watch
+from asterism.ui.hub import RunManager
+from asterism.ui.watch import ThreadWatch
 from tests.asterism.ui.teams import GATE, HERE, HOSTILE
 
 BASE = "http://localhost:8000"
@@ -36,7 +36,7 @@ class Page:
         self.client = client
 
     @property
-    def hub(self) -> Hub:
+    def hub(self) -> RunManager:
         return self.client.app.state.hub  # type: ignore[attr-defined,no-any-return]  # an ASGI app
 
     def get(self, path: str, **query: str) -> Any:
@@ -426,12 +426,12 @@ def test_strangers_are_refused_before_anything_happens(page: Page) -> None:
 
 async def test_a_stream_tells_what_changes_and_what_happens_meanwhile_at_once(db: str) -> None:
     with open_checkpointer(f"sqlite:///{db}") as saver:
-        hub = Hub(saver, GRAPHS)
+        hub = RunManager(saver, GRAPHS)
         frames: list[Any] = []
         thread = await hub.ask("Do it", graph=GRAPHS[0], thread=None)
         for _ in range(2):
             GATE.open.release()
-        async for frame in Watch(hub).frames(thread, seconds=60, pause=0):
+        async for frame in ThreadWatch(hub).frames(thread, seconds=60, pause=0):
             frames.append(frame)
             if "view" in frame and frame["view"]["driven"] is None:
                 hub.end()
@@ -443,9 +443,9 @@ async def test_a_stream_tells_what_changes_and_what_happens_meanwhile_at_once(db
 
 async def test_a_new_process_that_drives_a_thread_is_noticed(db: str) -> None:
     with open_checkpointer(f"sqlite:///{db}") as saver:
-        hub = Hub(saver, GRAPHS)
+        hub = RunManager(saver, GRAPHS)
         thread = await hub.ask("Do it", graph=GRAPHS[1], thread=None)
-        watch = Watch(hub)
+        watch = ThreadWatch(hub)
         while (view := await watch.now(thread))["driven"]:
             await asyncio.wait_for(hub.news.wait(), 60)
         assert await watch.now(thread) is view  # nothing new: the same object
@@ -455,7 +455,7 @@ async def test_a_new_process_that_drives_a_thread_is_noticed(db: str) -> None:
             await elsewhere.ainvoke({"messages": [("user", "Again")]}, config)
         assert (await watch.now(thread))["request"] == "Again"
         with pytest.raises(ConfigurationError, match="is not served here"):
-            await Watch(Hub(saver, [])).now(thread)
+            await ThreadWatch(RunManager(saver, [])).now(thread)
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asterism.ui.guard import BODY_LIMIT, fault_of
+from asterism.ui.guard import BODY_LIMIT, find_origin_fault
 
 HOST = ("host", "localhost:8000")
 ORIGIN = ("origin", "http://localhost:8000")
@@ -10,7 +10,7 @@ JSON = ("content-type", "application/json")
 
 
 def fault(method: str, *headers: tuple[str, str]) -> int | None:
-    found = fault_of(method, [(k.encode(), v.encode("latin-1")) for k, v in headers])
+    found = find_origin_fault(method, [(k.encode(), v.encode("latin-1")) for k, v in headers])
     return found[0] if found else None
 
 

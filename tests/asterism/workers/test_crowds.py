@@ -23,7 +23,7 @@ from asterism import aopen_checkpointer, open_checkpointer
 from asterism.graphs.catalog import open_graph
 from asterism.workers.endings import MOST_TRIES
 from asterism.workers.queue import enqueue, open_queue
-from asterism.workers.work import Work
+from asterism.workers.work import JobArguments
 from asterism.workers.worker import run_worker
 from tests.asterism.workers.teams import ROUTE
 from tests.databases import Server, serving
@@ -72,7 +72,9 @@ class Crowd:
         async with open_queue(self.url) as queue:
             for number in range(threads):
                 name = f"t{number}"
-                work = Work(key=name, thread=name, graph=TEAM, model="offline", request="Go")
+                work = JobArguments(
+                    key=name, thread=name, graph=TEAM, model="offline", request="Go"
+                )
                 assert (await queue.put(work)).new
                 self.threads.append(name)
 
@@ -266,7 +268,7 @@ async def test_work_that_kills_its_workers_fails_in_the_end(postgres: str) -> No
 async def test_the_end_of_a_job_belongs_to_whoever_runs_it(postgres: str) -> None:
     """A worker that was silent for too long comes back and says that it has failed."""
     async with open_queue(postgres) as queue:
-        work = Work(key="k", thread="t", graph=TEAM, model="offline", request="Go")
+        work = JobArguments(key="k", thread="t", graph=TEAM, model="offline", request="Go")
         await queue.put(work)
         jobs = queue.app.job_manager
         first, second = await jobs.register_worker(), await jobs.register_worker()
@@ -279,7 +281,7 @@ async def test_the_end_of_a_job_belongs_to_whoever_runs_it(postgres: str) -> Non
 
         await jobs.finish_job(slow, Status.FAILED, False)
         await jobs.retry_job(slow)
-        await queue.note(slow, error="late")
+        await queue.set_job_facts(slow, error="late")
         assert await jobs.get_job_status_async(int(fresh.id or 0)) is Status.DOING
         await jobs.finish_job(fresh, Status.SUCCEEDED, False)
         assert await jobs.get_job_status_async(int(fresh.id or 0)) is Status.SUCCEEDED
@@ -287,7 +289,9 @@ async def test_the_end_of_a_job_belongs_to_whoever_runs_it(postgres: str) -> Non
 
 async def test_a_worker_that_is_stopped_between_two_words_keeps_no_lock(postgres: str) -> None:
     async with open_queue(postgres) as stopped, open_queue(postgres) as other:
-        await stopped.put(Work(key="k", thread="t", graph=TEAM, model="offline", request="Go"))
+        await stopped.put(
+            JobArguments(key="k", thread="t", graph=TEAM, model="offline", request="Go")
+        )
         jobs = stopped.app.job_manager
         await jobs.fetch_job(["asterism"], await jobs.register_worker())
         pool = cast(PsycopgConnector, stopped.app.connector).pool

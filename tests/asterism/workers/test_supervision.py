@@ -17,11 +17,11 @@ from asterism.postgres.saver import open_saver
 from asterism.serializers import serializer
 from asterism.supervision import ChildStatus, SupervisorConfig
 from asterism.workers.queue import enqueue, open_queue
-from asterism.workers.relay import ROOM, line_of
+from asterism.workers.relay import ROOM, event_to_json
 from asterism.workers.status import queue_status
 from asterism.workers.supervisor import QueueSupervisor, open_supervisor
-from asterism.workers.work import Standing
-from asterism.workers.worker import Done, Worker
+from asterism.workers.work import JobCommand
+from asterism.workers.worker import JobResult, Worker
 from tests.asterism.workers.teams import ROUTE
 from tests.processes import CLI, Process
 
@@ -57,12 +57,12 @@ async def put(url: str, graph: str = TEAM, **options: Any) -> str:
 
 @asynccontextmanager
 async def working(
-    url: str, on_done: Callable[[Done], None] = lambda done: None, **config: Any
-) -> AsyncIterator[list[Done]]:
+    url: str, on_done: Callable[[JobResult], None] = lambda done: None, **config: Any
+) -> AsyncIterator[list[JobResult]]:
     """A worker beside; its end is checked by `finish`."""
-    done: list[Done] = []
+    done: list[JobResult] = []
 
-    def note(each: Done) -> None:
+    def note(each: JobResult) -> None:
         done.append(each)
         on_done(each)
 
@@ -151,7 +151,7 @@ async def test_a_pause_that_is_taken_back_before_it_is_obeyed_stops_nothing_for_
             await supervisor.pause_child(thread)
             await supervisor.resume_child(thread)
             assert (await _ended(supervisor, thread)) is ChildStatus.COMPLETED
-            await until(lambda: done[-1:] == [Done(thread=thread, outcome="completed")])
+            await until(lambda: done[-1:] == [JobResult(thread=thread, outcome="completed")])
 
 
 @pytest.mark.parametrize("when", ["at work", "in the queue", "paused"])
@@ -174,7 +174,7 @@ async def test_a_run_is_killed_from_elsewhere(
             if when != "in the queue":
                 await supervisor.kill_child(thread, "too late")
             await asyncio.wait_for(killed.wait(), 30)
-            await until(lambda: done[-1:] == [Done(thread=thread, outcome="killed")])
+            await until(lambda: done[-1:] == [JobResult(thread=thread, outcome="killed")])
         found = await supervisor.child(thread)
         assert (found.status, found.reason) == (ChildStatus.KILLED, "too late")
         assert effects(log).total() < TURNS
@@ -193,7 +193,7 @@ async def test_a_kill_that_comes_while_a_pause_is_written_down_is_obeyed(
         async with open_supervisor(postgres) as supervisor:
             await supervisor.kill_child(thread, "too late")
 
-    def at_the_last_moment(done: Done) -> None:  # the job is still with its worker
+    def at_the_last_moment(done: JobResult) -> None:  # the job is still with its worker
         if done.outcome == "paused":
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(asyncio.run, kill()).result(30)
@@ -202,7 +202,7 @@ async def test_a_kill_that_comes_while_a_pause_is_written_down_is_obeyed(
         async with working(postgres, at_the_last_moment) as done:
             await until(log.exists)
             await supervisor.pause_child(thread)
-            await until(lambda: done[-1:] == [Done(thread=thread, outcome="killed")])
+            await until(lambda: done[-1:] == [JobResult(thread=thread, outcome="killed")])
         assert (await supervisor.child(thread)).status is ChildStatus.KILLED
 
 
@@ -302,11 +302,11 @@ async def test_runs_of_another_process_are_heard_seen_and_steered(postgres: str,
 def test_an_event_has_room_in_a_notice() -> None:
     bus = EventBus()
     event = bus.emit(WorkflowEventType.ROUTED, "t", {"long": "ä" * 9_000, "short": "kept"})
-    line = line_of(event)
+    line = event_to_json(event)
     assert len(line.encode()) <= ROOM
     assert '"short": "kept"' in line
 
 
 def test_an_order_is_plain_data() -> None:
-    order = Standing(kind="pause", reason="x", asks="max_tokens")
-    assert Standing.model_validate(order.model_dump(mode="json")) == order
+    order = JobCommand(kind="pause", reason="x", asks="max_tokens")
+    assert JobCommand.model_validate(order.model_dump(mode="json")) == order

@@ -30,12 +30,12 @@ from asterism.retention import prune
 from asterism.serializers import serializer
 from asterism.supervision import SupervisorConfig
 from asterism.supervision.records import read_record
-from asterism.workers.children import HandBackError, Nursery
-from asterism.workers.endings import MOST_TRIES, retry_in
+from asterism.workers.children import RequeueJobError, WorkerChildHost
+from asterism.workers.endings import MOST_TRIES, requeue_delay
 from asterism.workers.queue import enqueue, enqueue_answers, open_queue
 from asterism.workers.status import queue_status
-from asterism.workers.work import NOTHING, Work, next_input
-from asterism.workers.worker import Done, Worker, run_worker
+from asterism.workers.work import NOTHING, JobArguments, next_input
+from asterism.workers.worker import JobResult, Worker, run_worker
 from tests.databases import Server
 
 TEAMS = "tests.asterism.workers.teams"
@@ -57,17 +57,17 @@ async def put(url: str, graph: str = TEAM, request: str = "Go", **options: Any) 
     return await enqueue(url, graph, request, model="offline", **options)
 
 
-async def work(url: str, **options: Any) -> list[Done]:
+async def work(url: str, **options: Any) -> list[JobResult]:
     """Run a worker until the queue is empty."""
-    done: list[Done] = []
+    done: list[JobResult] = []
     await run_worker(url, wait=False, graphs=GRAPHS, on_done=done.append, **options)
     return done
 
 
-async def driven(work: Work, graph: Any) -> str:
+async def driven(work: JobArguments, graph: Any) -> str:
     """Do a piece of work as a worker does."""
-    nursery = Nursery(graph.checkpointer, EventBus(), SupervisorConfig())
-    return await nursery.driven(await nursery.child(work, graph))
+    nursery = WorkerChildHost(graph.checkpointer, EventBus(), SupervisorConfig())
+    return await nursery.run_child(await nursery.child(work, graph))
 
 
 async def values(url: str, graph: str, thread: str) -> dict[str, Any]:
@@ -169,9 +169,9 @@ async def test_what_can_never_be_done_fails_at_once(postgres: str) -> None:
     [
         (ConfigurationError("x"), 0, None),
         (ThreadBusyError("x"), 50, 15.0),
-        (HandBackError("x", 0.0), 50, 0.0),
-        (HandBackError("x", 4.0), 50, 4.0),
-        (HandBackError("x", None), 50, None),
+        (RequeueJobError("x", 0.0), 50, 0.0),
+        (RequeueJobError("x", 4.0), 50, 4.0),
+        (RequeueJobError("x", None), 50, None),
         (ChildFailedError("x"), 0, None),
         (AbandonedError("x"), 50, 0.0),
         (StorageError("x"), 50, 0.0),
@@ -182,7 +182,7 @@ async def test_what_can_never_be_done_fails_at_once(postgres: str) -> None:
     ],
 )
 def test_when_work_is_tried_again(error: BaseException, tries: int, pause: float | None) -> None:
-    assert retry_in(error, tries, 30.0) == pause
+    assert requeue_delay(error, tries, 30.0) == pause
 
 
 async def test_a_stopped_worker_puts_its_runs_back_at_a_step(
@@ -191,7 +191,7 @@ async def test_a_stopped_worker_puts_its_runs_back_at_a_step(
     monkeypatch.setenv("ASTERISM_TEST_PAUSE", "0.05")
     for _ in range(3):
         await put(postgres)
-    done: list[Done] = []
+    done: list[JobResult] = []
     async with open_queue(postgres) as queue:
         with open_saver(postgres, serde=serializer(), lease=30) as saver:
             worker = Worker(saver, queue, graphs=GRAPHS, on_done=done.append)
@@ -238,7 +238,7 @@ async def test_threads_with_work_in_the_queue_are_not_pruned(postgres: str) -> N
 
 async def test_work_goes_on_from_wherever_its_thread_stands(postgres: str) -> None:
     """After each step of a run it may stop; the same work, given again, does the rest."""
-    work = Work(key="k", thread="t", graph=TEAM, model="offline", request="Go")
+    work = JobArguments(key="k", thread="t", graph=TEAM, model="offline", request="Go")
     with open_saver(postgres, serde=serializer(), lease=30) as saver:
         graph = open_graph(TEAM, model="offline", checkpointer=saver)
         tries = 0
@@ -268,14 +268,14 @@ async def test_work_goes_on_from_wherever_its_thread_stands(postgres: str) -> No
 
 
 async def test_answers_that_are_open_no_more_are_not_given(postgres: str) -> None:
-    work = Work(key="k", thread="t", graph=ASKING, model="offline", request="Go")
+    work = JobArguments(key="k", thread="t", graph=ASKING, model="offline", request="Go")
     with open_saver(postgres, serde=serializer(), lease=30) as saver:
         graph = open_graph(ASKING, model="offline", checkpointer=saver)
         assert await driven(work, graph) == "waiting"
         assert await driven(work, graph) == "waiting"
         snapshot = await graph.aget_state(work.config, subgraphs=True)
         (question,) = snapshot.interrupts
-        answer = Work(
+        answer = JobArguments(
             key="a", thread="t", graph=ASKING, model="offline", answers={question.id: "blue"}
         )
         given = next_input(answer, snapshot)
@@ -345,7 +345,7 @@ async def test_what_no_library_catches_ends_one_job_alone(
     graph = f"{TEAMS}:{name}"
     bad = await put(postgres, graph, quotas={"max_retries": 0})
     good = await put(postgres, PLAIN)
-    done: list[Done] = []
+    done: list[JobResult] = []
     await run_worker(postgres, wait=False, graphs=[graph, PLAIN], on_done=done.append)
     outcomes = {each.thread: each for each in done}
     assert outcomes[good.thread].outcome == "completed"
@@ -358,7 +358,7 @@ async def test_what_no_library_catches_ends_one_job_alone(
 
 async def test_a_job_whose_graph_nobody_named_fails(postgres: str) -> None:
     queued = await put(postgres, "os:system")
-    done: list[Done] = []
+    done: list[JobResult] = []
     await run_worker(postgres, wait=False, on_done=done.append)
     assert [(each.thread, each.outcome) for each in done] == [(queued.thread, "failed")]
     assert "'os:system' is not served here" in (done[0].error or "")

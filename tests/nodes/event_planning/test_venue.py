@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asterism.nodes.event_planning.catalogue import cities, venues_of
-from asterism.nodes.event_planning.venue import ranked, search_venues
+from asterism.nodes.event_planning.venue import rank_venues, search_venues
 from tests.nodes.event_planning.helpers import function_of
 
 TUESDAY = "2026-12-15"
@@ -79,7 +79,7 @@ def test_a_venue_that_is_just_large_enough_fits(city: str) -> None:
     day = datetime.date(2026, 12, 17)
     for venue in venues_of(city):
         if venue.open_on(day):
-            assert ranked(city, venue.capacity, day)[0] == venue
+            assert rank_venues(city, venue.capacity, day)[0] == venue
 
 
 @given(
@@ -91,7 +91,7 @@ def test_a_venue_that_is_just_large_enough_fits(city: str) -> None:
 def test_only_venues_that_fit_are_ranked_and_all_of_them(
     city: str, heads: int, day: datetime.date, limit: Decimal | None
 ) -> None:
-    picks = ranked(city, heads, day, limit)
+    picks = rank_venues(city, heads, day, limit)
     for venue in venues_of(city):
         fits = (
             venue.capacity >= heads
