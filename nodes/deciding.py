@@ -29,8 +29,7 @@ from asterism.decisions import (
     reports_wanted,
 )
 from asterism.effects import Call, Steps
-from asterism.errors import BadDecisionError, BudgetExceededError, RoutingError
-from asterism.errors.workflows import FALLBACK_WAY
+from asterism.errors import FALLBACK_WAY, BadDecisionError, BudgetExceededError, RoutingError
 from asterism.messages import clean_text
 from asterism.nodes.guards import missing_feedback, missing_participants
 from asterism.nodes.protocol import SelfRecordedDecision

@@ -10,8 +10,7 @@ from rich.table import Table
 
 from asterism.cli.terminal import ERRORS, FAILED, STOPPED, SafeConsole
 from asterism.defaults import METHOD_VARIABLE, Method
-from asterism.errors import AsterismError
-from asterism.errors.workflows import FALLBACK_WAY
+from asterism.errors import FALLBACK_WAY, AsterismError
 from asterism.redaction import describe_error
 
 Model = Annotated[str, typer.Option(envvar="ASTERISM_MODEL", help="provider:model, or offline.")]
