@@ -91,7 +91,7 @@ torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,0
 		tests/asterism/workers/test_crowds.py tests/asterism/test_retention.py \
 		tests/asterism/test_breaker.py tests/asterism/test_capacity.py \
 		tests/asterism/test_damage.py tests/asterism/postgres/test_damage.py \
-		tests/asterism/test_prices.py tests/asterism/test_tasks.py \
+		tests/asterism/test_prices.py tests/asterism/core/test_plan.py \
 		tests/graphs/test_bad_inputs.py tests/graphs/test_batch.py tests/graphs/test_memory.py \
 		tests/graphs/test_plans.py tests/graphs/test_prefixes.py tests/graphs/test_turns.py \
 		tests/graphs/test_usage.py

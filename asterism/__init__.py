@@ -11,7 +11,6 @@ if not Path(__file__).with_name("graphs").is_dir():  # a checkout whose links we
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
-    from asterism.agents import Agent
     from asterism.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
     from asterism.breaker import CircuitBreaker
     from asterism.budgets import Budget
@@ -19,7 +18,19 @@ if TYPE_CHECKING:
     from asterism.capacity import ResourceManager
     from asterism.config import ProgramConfig, load_config
     from asterism.context import ContextManager, Importance, SlidingWindow, Summary
-    from asterism.decisions import HumanFeedbackRequest, SupervisorDecision
+    from asterism.core.agent_spec import Agent, Personality
+    from asterism.core.continuation import aproceed, idempotency_key, proceed
+    from asterism.core.interrupts import (
+        PendingRequest,
+        apending_requests,
+        aresume,
+        pending_requests,
+        resume,
+    )
+    from asterism.core.messages import convert_tool_content_to_text
+    from asterism.core.plan import ExecutionMode, SubAgentTask
+    from asterism.core.supervisor_decision import HumanFeedbackRequest, SupervisorDecision
+    from asterism.core.usage import Usage, lines_of, total_cost_breakdown
     from asterism.errors import AsterismError
     from asterism.events import (
         Event,
@@ -37,9 +48,6 @@ if TYPE_CHECKING:
     from asterism.graphs.update_manifest import UpdateManifestSupervisor
     from asterism.graphs.what_if import awhat_if, what_if
     from asterism.graphs.workflow import Workflow
-    from asterism.idempotency import idempotency_key
-    from asterism.ledger import Usage, lines_of, total_cost_breakdown
-    from asterism.messages import convert_tool_content_to_text
     from asterism.nodes.deciders import create_supervisor_agent
     from asterism.nodes.kinds import Participant
     from asterism.nodes.middleware import context_middleware
@@ -47,8 +55,6 @@ if TYPE_CHECKING:
     from asterism.nodes.service import Service
     from asterism.nodes.view import SupervisorView
     from asterism.notebook import show, show_progress
-    from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
-    from asterism.personality import Personality
     from asterism.pictures import (
         Difference,
         RunRecord,
@@ -65,7 +71,6 @@ if TYPE_CHECKING:
     from asterism.remembering.recollections import Recollection
     from asterism.remembering.shared import SharedMemory
     from asterism.resilience import AskPerson, Compensation, Delegate, Timeout, UndoAll, UseCached
-    from asterism.runs import aproceed, proceed
     from asterism.serving import create_service_app
     from asterism.storage import aopen_checkpointer, aopen_store, open_checkpointer, open_store
     from asterism.supervision import (
@@ -77,7 +82,6 @@ if TYPE_CHECKING:
         SupervisedAgent,
         SupervisorConfig,
     )
-    from asterism.tasks import ExecutionMode, SubAgentTask
     from asterism.telemetry import instrument
     from asterism.tracing import SupervisorTrace, Trace, analyze_traces
 
@@ -180,7 +184,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Agent": "agents",
+    "Agent": "core.agent_spec",
     "AgentOrchestrator": "graphs.orchestrator",
     "AgentProgress": "supervision",
     "AgentQuota": "supervision",
@@ -200,14 +204,14 @@ _HOMES = {
     "Difference": "pictures",
     "Event": "events",
     "EventBus": "events",
-    "ExecutionMode": "tasks",
-    "HumanFeedbackRequest": "decisions",
+    "ExecutionMode": "core.plan",
+    "HumanFeedbackRequest": "core.supervisor_decision",
     "Importance": "context",
     "LongTermMemory": "remembering.longterm",
     "Participant": "nodes.kinds",
     "ParticipantMemory": "graphs.memories",
-    "PendingRequest": "people",
-    "Personality": "personality",
+    "PendingRequest": "core.interrupts",
+    "Personality": "core.agent_spec",
     "PriceTable": "prices",
     "ProgramConfig": "config",
     "ProgramTask": "programs",
@@ -220,13 +224,13 @@ _HOMES = {
     "Service": "nodes.service",
     "SharedMemory": "remembering.shared",
     "SlidingWindow": "context",
-    "SubAgentTask": "tasks",
+    "SubAgentTask": "core.plan",
     "Summary": "context",
     "SupervisedAgent": "supervision",
     "SupervisionEvent": "events",
     "SupervisionEventType": "events",
     "SupervisorConfig": "supervision",
-    "SupervisorDecision": "decisions",
+    "SupervisorDecision": "core.supervisor_decision",
     "SupervisorTrace": "tracing",
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",
@@ -236,7 +240,7 @@ _HOMES = {
     "Trace": "tracing",
     "UndoAll": "resilience",
     "UpdateManifestSupervisor": "graphs.update_manifest",
-    "Usage": "ledger",
+    "Usage": "core.usage",
     "UseCached": "resilience",
     "Workflow": "graphs.workflow",
     "WorkflowEventType": "events",
@@ -244,15 +248,15 @@ _HOMES = {
     "analyze_traces": "tracing",
     "aopen_checkpointer": "storage",
     "aopen_store": "storage",
-    "apending_requests": "people",
-    "aproceed": "runs",
+    "apending_requests": "core.interrupts",
+    "aproceed": "core.continuation",
     "aread_run": "pictures",
-    "aresume": "people",
+    "aresume": "core.interrupts",
     "awhat_if": "graphs.what_if",
     "batch_process": "batch",
     "compare_runs": "pictures",
     "context_middleware": "nodes.middleware",
-    "convert_tool_content_to_text": "messages",
+    "convert_tool_content_to_text": "core.messages",
     "create_reviewer": "nodes.reviewers",
     "create_service_app": "serving",
     "create_supervisor_agent": "nodes.deciders",
@@ -260,20 +264,20 @@ _HOMES = {
     "generate_orchestrator_flowchart": "pictures",
     "generate_timeline": "pictures",
     "graph_factory": "graphs.catalog",
-    "idempotency_key": "idempotency",
+    "idempotency_key": "core.continuation",
     "instrument": "telemetry",
-    "lines_of": "ledger",
+    "lines_of": "core.usage",
     "load_config": "config",
     "memory": "graphs.memories",
     "open_checkpointer": "storage",
     "open_store": "storage",
-    "pending_requests": "people",
-    "proceed": "runs",
+    "pending_requests": "core.interrupts",
+    "proceed": "core.continuation",
     "read_run": "pictures",
-    "resume": "people",
+    "resume": "core.interrupts",
     "show": "notebook",
     "show_progress": "notebook",
-    "total_cost_breakdown": "ledger",
+    "total_cost_breakdown": "core.usage",
     "what_if": "graphs.what_if",
 }
 

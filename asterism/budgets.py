@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
+from asterism.core.usage import Usage, UsageEntry, lines_of
+from asterism.core.values import as_dict, is_number
 from asterism.errors import BudgetExceededError
-from asterism.ledger import Usage, UsageEntry, lines_of
-from asterism.plain import as_dict, is_number
 
 Measure = Literal["cost_usd", "tokens", "calls", "seconds"]
 """What is limited: US dollars, tokens, model calls, seconds in model and tool calls."""

@@ -29,10 +29,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from asterism.agents import AGENT_ID, ID_RULE, RESERVED
+from asterism.core.agent_spec import AGENT_ID, ID_RULE, RESERVED
+from asterism.core.config_files import raise_faults, read_values, table_at
+from asterism.core.values import as_dict, normal_name
 from asterism.errors import StorageError
-from asterism.files import raise_faults, read_values, table_at
-from asterism.plain import as_dict, normal_name
 from asterism.storage import MEMORY, sqlite_path
 from asterism.tracing import SupervisorTrace
 from asterism.tracing.levels import TraceLevel

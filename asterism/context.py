@@ -15,11 +15,10 @@ from langchain_core.messages.utils import (
     trim_messages,  # pyright: ignore[reportUnknownVariableType]  # partly untyped in LangChain
 )
 
-from asterism.agents import MemoryConfig
 from asterism.compaction import group_tool_calls
+from asterism.core.agent_spec import MemoryConfig, ModelLike, resolve_model
+from asterism.core.values import is_number
 from asterism.errors import ModelNotFoundError
-from asterism.models import ModelLike, resolve_model
-from asterism.plain import is_number
 
 TokenCounter = Callable[[Sequence[BaseMessage]], int]
 """Counts the tokens of messages."""

@@ -59,7 +59,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-from asterism.plain import number_lines
+from asterism.core.values import number_lines
 
 
 class AsterismError(Exception):

@@ -11,9 +11,9 @@ from langchain_core.outputs import LLMResult
 from langgraph.errors import GraphBubbleUp
 
 from asterism.budgets import BudgetLedger
-from asterism.effects import running_loop
-from asterism.ledger import Usage
-from asterism.plain import as_dict
+from asterism.core.sync_async import running_loop
+from asterism.core.usage import Usage
+from asterism.core.values import as_dict
 
 REFUSALS = ("BudgetExceededError(", "GraphDrained(")
 """What handlers raise to stop a call that must not be made."""

@@ -9,18 +9,18 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
+from asterism.core.continuation import Graph, is_graph
+from asterism.core.state import Report
+from asterism.core.text_tables import CELL, PLAIN, SVG, Bundle, as_block, as_table, nested_table
+from asterism.core.usage import Usage, lines_of
+from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
 from asterism.events import Event, EventBus
 from asterism.events import SupervisionEventType as Child
 from asterism.events import WorkflowEventType as Work
-from asterism.ledger import Usage, lines_of
-from asterism.markup import CELL, PLAIN, SVG, Bundle, as_block, as_table, nested_table
 from asterism.pictures import RunRecord, generate_orchestrator_flowchart, read_run
 from asterism.pictures.svg import draw_svg
 from asterism.pictures.words import fit_text, usage_text
-from asterism.plain import as_dict
-from asterism.runs import Graph, is_graph
-from asterism.state import Report
 
 
 def show(thing: object, config: RunnableConfig | None = None, *, xray: bool = False) -> None:

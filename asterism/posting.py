@@ -9,6 +9,7 @@ from ssl import SSLContext
 
 import httpx
 
+from asterism.core.values import redact
 from asterism.errors import (
     ConfigurationError,
     RemoteConnectionError,
@@ -18,7 +19,6 @@ from asterism.errors import (
     RemoteStatusError,
     RemoteTimeoutError,
 )
-from asterism.redaction import redact
 from asterism.retries import retry_after
 
 REDIRECTS = 3

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypedDict
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from asterism.config import validation_faults
+from asterism.core.values import number_lines
 from asterism.errors import InvalidRequestError, ProgramStateError
-from asterism.plain import number_lines
 
 ID_LIMIT = 200
 """The longest id of a task."""

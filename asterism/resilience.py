@@ -13,6 +13,7 @@ from langgraph.errors import GraphRecursionError, NodeCancelledError, NodeTimeou
 from langgraph.types import RetryPolicy
 
 from asterism.breaker import CircuitBreaker
+from asterism.core.values import is_number
 from asterism.errors import (
     BudgetExceededError,
     CircuitOpenError,
@@ -20,7 +21,6 @@ from asterism.errors import (
     RemoteFailedError,
     StalledError,
 )
-from asterism.plain import is_number
 from asterism.retries import is_api_error
 
 FailureKind = Literal[

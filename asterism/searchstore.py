@@ -12,7 +12,7 @@ from langchain_core.embeddings import Embeddings
 from langgraph.store.base import Op, Result
 from langgraph.store.sqlite import SqliteStore
 
-from asterism.leases import Release, take_file_lease, take_process_lease
+from asterism.core.thread_lease import Release, take_file_lease, take_process_lease
 from asterism.ranked import Ranked, RankedStore, Vector
 from asterism.sqlite import faults, prepare
 from asterism.vectors import cosine_similarity

@@ -33,9 +33,9 @@ from langgraph.types import Interrupt
 from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
-from asterism.checkpoints import reading
+from asterism.core.checkpoints import reading
+from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError, StorageError
-from asterism.plain import as_dict
 
 _log = logging.getLogger(__name__)
 

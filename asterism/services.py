@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, Field, TypeAdapter, field_validator, model_validator
 
-from asterism.ledger import UsageEntry
-from asterism.plain import as_dict, as_list
+from asterism.core.usage import UsageEntry
+from asterism.core.values import as_dict, as_list
 
 Version = Annotated[Literal[1], Field(description="The version of the contract.")]
 Count = Annotated[int, Field(ge=0, le=10**15)]

@@ -12,17 +12,17 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 from pydantic import SecretStr, ValidationError
 
+from asterism.core.continuation import aproceed, is_unfinished
+from asterism.core.interrupts import apending_requests, aresume
+from asterism.core.usage import lines_of
+from asterism.core.values import describe_error
 from asterism.errors import AsterismError, ConfigurationError, ThreadBusyError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
-from asterism.ledger import lines_of
 from asterism.nodes.in_turn import sequential_decider
 from asterism.nodes.kinds import Participant
 from asterism.nodes.reports import failure_kind_of_status
-from asterism.people import apending_requests, aresume
-from asterism.redaction import describe_error
 from asterism.resilience import failure_kind
-from asterism.runs import aproceed, is_unfinished
 from asterism.services import (
     ServiceAsks,
     ServiceDone,

@@ -12,8 +12,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.base import BaseStore
 
+from asterism.core.values import redact
 from asterism.errors import StorageError
-from asterism.redaction import redact
 from asterism.serializers import serializer
 
 MEMORY = "memory:"

@@ -7,8 +7,8 @@ from decimal import Decimal
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from asterism.ledger import CENTS, UsageEntry
-from asterism.plain import as_dict
+from asterism.core.usage import CENTS, UsageEntry
+from asterism.core.values import as_dict
 from asterism.prices import PriceTable
 
 USAGE = "asterism_usage"

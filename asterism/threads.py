@@ -13,13 +13,13 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
 
+from asterism.core.agent_spec import OFFLINE
+from asterism.core.continuation import Graph
+from asterism.core.state import WorkflowState
+from asterism.core.values import as_dict, as_list, shorten
 from asterism.errors import ConfigurationError, StorageError
 from asterism.graphs.checks import check_thread
-from asterism.models import OFFLINE
-from asterism.plain import as_dict, as_list, shorten
 from asterism.retention.opening import open_rows
-from asterism.runs import Graph
-from asterism.state import WorkflowState
 
 MEMORY_FILE = ":memory:"
 """What `--db` names a database that is gone with the process."""

@@ -14,11 +14,11 @@ from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import LLMResult
 
 from asterism.budgets import BudgetLedger, scopes_of
-from asterism.digests import CHARACTERS_PER_TOKEN
+from asterism.core.digests import CHARACTERS_PER_TOKEN
+from asterism.core.usage import Usage, UsageEntry, merge_entries
+from asterism.core.values import as_dict, as_list
 from asterism.errors import ConfigurationError
-from asterism.ledger import Usage, UsageEntry, merge_entries
 from asterism.metering import CallAdmission, CallMonitor
-from asterism.plain import as_dict, as_list
 from asterism.prices import DEFAULT_PRICES, PriceTable
 from asterism.takings import (
     answer_message,

@@ -16,14 +16,14 @@ from langgraph.types import RetryPolicy
 
 from asterism.budgets import Budget
 from asterism.context import ContextManager
-from asterism.digests import DIGEST_TOKENS
+from asterism.core.agent_spec import ModelLike, resolve_model
+from asterism.core.digests import DIGEST_TOKENS
 from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
 from asterism.graphs.facts import WorkflowConfig
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
 from asterism.graphs.workflow import Workflow
-from asterism.models import ModelLike, resolve_model
 from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
 from asterism.nodes.deciding import MAX_TASKS, DecisionRules

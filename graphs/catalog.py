@@ -11,17 +11,17 @@ from typing import Any, TypeVar, cast, get_origin
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from asterism.core.agent_spec import ModelLike
+from asterism.core.config_files import raise_faults, read_values, strangers, table_at
+from asterism.core.continuation import Graph, is_graph
+from asterism.core.values import as_list, shorten
 from asterism.errors import ConfigurationError
-from asterism.files import raise_faults, read_values, strangers, table_at
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.consensus import create_consensus
 from asterism.graphs.event_planning import create_event_planning
 from asterism.graphs.research import create_research
 from asterism.graphs.toy_example import create_toy_example
 from asterism.graphs.update_manifest import create_update_manifest
-from asterism.models import ModelLike
-from asterism.plain import as_list, shorten
-from asterism.runs import Graph, is_graph
 
 
 @dataclass(frozen=True, kw_only=True)

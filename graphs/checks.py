@@ -17,7 +17,11 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, StateSnapshot
 
+from asterism.core.continuation import Graph
 from asterism.core.decision import VisitNext, load_decision
+from asterism.core.interrupts import NOBODY_WAITS, looks_like_ids, open_requests
+from asterism.core.messages import clean
+from asterism.core.values import as_dict, as_list
 from asterism.errors import (
     InvalidRequestError,
     InvalidThreadError,
@@ -26,11 +30,7 @@ from asterism.errors import (
     UnknownRequestError,
 )
 from asterism.graphs.plans import running_participants
-from asterism.messages import clean
 from asterism.nodes.view import message_label
-from asterism.people import NOBODY_WAITS, looks_like_ids, open_requests
-from asterism.plain import as_dict, as_list
-from asterism.runs import Graph
 
 THREAD_ID_LIMIT = 255
 """The longest thread id."""

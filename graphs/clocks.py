@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import id as ids
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.types import StateSnapshot
 
-from asterism.effects import Call, Steps
+from asterism.core.sync_async import Call, Steps
 from asterism.errors import StorageError
 
 SKEW = 2.0

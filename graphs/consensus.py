@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from asterism.core.agent_spec import OFFLINE, ModelLike
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.research import sources_folder
-from asterism.models import OFFLINE, ModelLike
 from asterism.nodes.kinds import Participant
 from asterism.nodes.research.readers import create_judge_tools
 from asterism.prompts import render

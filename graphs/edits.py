@@ -6,11 +6,11 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StateSnapshot, StateUpdate
 
+from asterism.core.continuation import HANDOFF
 from asterism.core.decision import apply_edit, dump_decision, visit_as_plan
-from asterism.idempotency import HANDOFF
+from asterism.core.values import as_dict
 from asterism.nodes.engine import parent_checkpointer
 from asterism.nodes.routing import BEGIN, SUPERVISOR, route
-from asterism.plain import as_dict
 
 
 def prepare_state_update(

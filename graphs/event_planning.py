@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from asterism.core.agent_spec import OFFLINE, ModelLike
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.models import OFFLINE, ModelLike
 from asterism.nodes.event_planning import DESCRIPTIONS, TOOLS
 from asterism.nodes.kinds import Participant
 from asterism.prompts import load_prompt

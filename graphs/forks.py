@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 
-from asterism.checkpoints import (
+from asterism.core.checkpoints import (
     COPY_OF,
     Saver,
     checkpoint_key,
@@ -24,11 +24,11 @@ from asterism.checkpoints import (
     on_branch,
     parent_of,
 )
-from asterism.effects import Call, Steps
+from asterism.core.sync_async import Call, Steps
+from asterism.core.values import as_dict
 from asterism.errors import UnknownThreadError
 from asterism.graphs.clocks import wait_past
 from asterism.nodes.asking import branch_update
-from asterism.plain import as_dict
 
 
 def rewind(saver: Saver, config: RunnableConfig) -> Steps[None]:

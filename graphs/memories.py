@@ -12,9 +12,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import StateSnapshot
 
-from asterism.checkpoints import checkpoint_key
 from asterism.compaction import COMPACTION
-from asterism.effects import Call, Steps, arun_steps, run_steps
+from asterism.core.checkpoints import checkpoint_key
+from asterism.core.continuation import Graph
+from asterism.core.messages import fold_history, fold_messages
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
+from asterism.core.values import as_dict
 from asterism.errors import (
     ConfigurationError,
     InvalidMemoryError,
@@ -24,10 +27,7 @@ from asterism.graphs.checks import check_thread
 from asterism.graphs.plans import running_participants
 from asterism.graphs.renaming import copy_memory, namespaces
 from asterism.graphs.workflow import Workflow
-from asterism.messages import fold_history, fold_messages
 from asterism.nodes.engine import participant_config
-from asterism.plain import as_dict
-from asterism.runs import Graph
 
 _MESSAGES = "messages"
 _History = list[AnyMessage]

@@ -10,10 +10,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
-from asterism.agents import Agent
 from asterism.budgets import Budget
-from asterism.defaults import Method
-from asterism.effects import arun_steps
+from asterism.core.agent_spec import Agent, Method, ModelLike, resolve_model
+from asterism.core.interrupts import apending_requests
+from asterism.core.sync_async import arun_steps
+from asterism.core.values import as_dict, as_list
 from asterism.errors import UnknownParticipantError, WorkflowBuildError
 from asterism.events import EventBus
 from asterism.graphs.facts import WorkflowConfig
@@ -27,7 +28,6 @@ from asterism.graphs.validation import (
     seconds_faults,
 )
 from asterism.graphs.workflow import Workflow
-from asterism.models import ModelLike, resolve_model
 from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciding import MAX_TASKS, DecisionRules
 from asterism.nodes.finish import synthesizer
@@ -35,8 +35,6 @@ from asterism.nodes.kinds import MAX_STEPS
 from asterism.nodes.members import create_participant_runtime
 from asterism.nodes.planning import PlanningDecider, Way
 from asterism.nodes.team import AgentCreationRules, Team, participant_of, tool_name
-from asterism.people import apending_requests
-from asterism.plain import as_dict, as_list
 from asterism.prices import DEFAULT_PRICES, PriceTable
 from asterism.resilience import (
     Compensation,

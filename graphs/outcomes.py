@@ -6,13 +6,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from asterism.core.decision import RunPlan, VisitNext, load_decision
+from asterism.core.interrupts import PendingRequest
+from asterism.core.state import Report
+from asterism.core.values import as_dict, as_list
 from asterism.errors import ConfigurationError, InvalidRequestError, WorkflowBuildError
 from asterism.nodes.finish import failure_texts
 from asterism.nodes.routing import SUPERVISOR
-from asterism.people import PendingRequest
-from asterism.plain import as_dict, as_list
 from asterism.retries import can_pass, is_api_error
-from asterism.state import Report
 
 
 def task_values(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 from langgraph.types import PregelTask, StateSnapshot
 
 from asterism.core.decision import RunPlan, load_decision
-from asterism.effects import Call, Steps
+from asterism.core.sync_async import Call, Steps
+from asterism.core.values import as_dict
 from asterism.nodes.engine import participant_config
 from asterism.nodes.routing import DISPATCH
 from asterism.nodes.team import Team
-from asterism.plain import as_dict
 
 
 def unfinished_tasks(snapshot: StateSnapshot) -> dict[str, str]:

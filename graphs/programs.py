@@ -13,14 +13,16 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from asterism.config import AgentSettings, ProgramConfig, read_config
+from asterism.core.config_files import raise_faults
+from asterism.core.continuation import is_unfinished
+from asterism.core.interrupts import answer_command, open_requests
+from asterism.core.values import describe_error
 from asterism.errors import AsterismError, TaskFailedError
 from asterism.events import EventBus
-from asterism.files import raise_faults
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.outcomes import failure_of, is_worth_retrying, iter_interactions, task_values
 from asterism.graphs.workflow import Workflow
 from asterism.nodes.configured import create_agent_from_settings, create_model
-from asterism.people import answer_command, open_requests
 from asterism.programs import (
     Life,
     ProgramState,
@@ -30,8 +32,6 @@ from asterism.programs import (
     read_task,
     result_of,
 )
-from asterism.redaction import describe_error
-from asterism.runs import is_unfinished
 from asterism.tracing import SupervisorTrace
 from asterism.underway import InflightTasks, run_with_retries
 

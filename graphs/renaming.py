@@ -7,13 +7,13 @@ from typing import Any, cast
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import StateSnapshot, StateUpdate
 
-from asterism.checkpoints import Saver, checkpoint_key, copy_checkpoint, list_checkpoints
+from asterism.core.checkpoints import Saver, checkpoint_key, copy_checkpoint, list_checkpoints
+from asterism.core.continuation import Graph
 from asterism.core.decision import RunPlan, VisitNext, dump_decision, load_decision
-from asterism.effects import Call, Steps
+from asterism.core.sync_async import Call, Steps
 from asterism.errors import UnknownParticipantError
 from asterism.graphs.plans import unfinished_tasks
 from asterism.nodes.routing import HUMAN, SUPERVISOR
-from asterism.runs import Graph
 
 
 def rename_update(

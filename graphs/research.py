@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from asterism.core.agent_spec import OFFLINE, ModelLike
 from asterism.errors import WorkflowBuildError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.validation import count_faults
-from asterism.models import OFFLINE, ModelLike
 from asterism.nodes.kinds import Participant
 from asterism.nodes.research.planner import ResearchPlanner
 from asterism.nodes.research.readers import create_reader_tools

@@ -9,13 +9,13 @@ from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
-from asterism.effects import Call, Steps
-from asterism.ledger import Usage, lines_of, total_cost_breakdown
+from asterism.core.interrupts import PendingRequest
+from asterism.core.state import Report, Status
+from asterism.core.sync_async import Call, Steps
+from asterism.core.usage import Usage, lines_of, total_cost_breakdown
 from asterism.nodes.engine import participant_config
 from asterism.nodes.reports import messages_since
 from asterism.nodes.team import Team
-from asterism.people import PendingRequest
-from asterism.state import Report, Status
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from asterism.idempotency import HANDOFF
-from asterism.messages import clean_text
+from asterism.core.continuation import HANDOFF
+from asterism.core.messages import clean_text
 from asterism.nodes.view import REPORT_ID, message_facts
 
 MESSAGES = "messages"

@@ -13,6 +13,7 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict, get_type_hints
 
+from asterism.core.state import ParticipantNodeInput, WorkflowInput, WorkflowOutput, WorkflowState
 from asterism.nodes.begin import create_begin_node
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.deciding import DecisionRules
@@ -25,7 +26,6 @@ from asterism.nodes.routing import BEGIN, DISPATCH, FINISH, HUMAN, SUPERVISOR, U
 from asterism.nodes.supervisor import SupervisorInput, create_supervisor_node
 from asterism.nodes.team import Team
 from asterism.nodes.undo import create_undo_node
-from asterism.state import ParticipantNodeInput, WorkflowInput, WorkflowOutput, WorkflowState
 
 
 def create_star(

@@ -6,9 +6,9 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from asterism.config import AgentSettings, ProgramConfig, read_config
+from asterism.core.agent_spec import OFFLINE, ModelLike
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.programs import BaseSupervisor
-from asterism.models import OFFLINE, ModelLike
 from asterism.nodes.in_turn import sequential_decider
 from asterism.nodes.kinds import Participant
 from asterism.nodes.proofreading import count, proofread, reading_time

@@ -8,13 +8,13 @@ from typing import Any
 from langgraph.graph import START, StateGraph
 
 from asterism.config import AgentSettings, ProgramConfig, read_config
+from asterism.core.agent_spec import OFFLINE, ModelLike
+from asterism.core.continuation import Graph
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.programs import BaseSupervisor
-from asterism.models import OFFLINE, ModelLike
 from asterism.nodes.in_turn import sequential_decider
 from asterism.nodes.kinds import Participant
 from asterism.nodes.manifest.work import Keeping, ManifestWork, Project, after_keeping
-from asterism.runs import Graph
 
 PROJECT, MANIFEST = "ASTERISM_PROJECT", "ASTERISM_MANIFEST"
 """The environment variables that name the folder and its manifest."""

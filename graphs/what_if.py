@@ -8,7 +8,7 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
-from asterism.checkpoints import (
+from asterism.core.checkpoints import (
     Saver,
     checkpoint_key,
     copies_in,
@@ -28,12 +28,12 @@ from asterism.core.decision import (
     dump_decision,
     load_decision,
 )
-from asterism.decisions import SupervisorDecision
-from asterism.effects import Call, Steps, arun_steps, run_steps
+from asterism.core.supervisor_decision import SupervisorDecision
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
+from asterism.core.thread_lease import take_lease
 from asterism.errors import ThreadBusyError, WhatIfError
 from asterism.graphs.checks import check_thread
 from asterism.graphs.workflow import Workflow
-from asterism.leases import take_lease
 from asterism.nodes.routing import SUPERVISOR
 from asterism.nodes.supervisor import decision_update
 from asterism.pictures import (

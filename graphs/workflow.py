@@ -9,8 +9,20 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Durability, GraphOutput, StateSnapshot, StateUpdate
 
-from asterism.checkpoints import check_state, thread_of
-from asterism.effects import Call, Steps, arun_steps, run_steps, running_loop
+from asterism.core.checkpoints import check_state, thread_of
+from asterism.core.continuation import is_unfinished
+from asterism.core.interrupts import (
+    ERROR,
+    PendingAnswers,
+    answering,
+    looks_like_ids,
+    open_requests,
+    past_request_ids,
+)
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps, running_loop
+from asterism.core.text_tables import PLAIN, SVG
+from asterism.core.thread_lease import Release, wait_for_lease
+from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
 from asterism.graphs.checks import (
     address_answer,
@@ -29,23 +41,11 @@ from asterism.graphs.forks import rewind
 from asterism.graphs.plans import with_plan_visits
 from asterism.graphs.renaming import move_memories, reassign_tasks_update, rename_update
 from asterism.graphs.speech import hearing
-from asterism.leases import Release, wait_for_lease
-from asterism.markup import PLAIN, SVG
 from asterism.nodes.background import RunContext
 from asterism.nodes.engine import parent_checkpointer
 from asterism.nodes.finish import read_fields
 from asterism.nodes.lifetime import RunEvents
 from asterism.nodes.outputs import INTERRUPT, collect_output, invoke_options
-from asterism.people import (
-    ERROR,
-    PendingAnswers,
-    answering,
-    looks_like_ids,
-    open_requests,
-    past_request_ids,
-)
-from asterism.plain import as_dict
-from asterism.runs import is_unfinished
 from asterism.serializers import allow_types, stores_named_types, types_in_state
 
 CANCELLED = "cancelled: the run was stopped from outside"

@@ -20,7 +20,7 @@ from langchain_core.messages import (
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from asterism.messages import clean_text, media_of, words_of
+from asterism.core.messages import clean_text, media_of, words_of
 from asterism.nodes.view import message_facts
 from asterism.resilience import FailureKind
 

@@ -17,17 +17,16 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send, interrupt
 from typing_extensions import TypedDict
 
-from asterism.effects import Steps, StepsNode
+from asterism.core.continuation import HANDOFF, Graph, idempotency_key
+from asterism.core.interrupts import request_prompt
+from asterism.core.messages import clean_text, fold_history, media_in_request, with_media
+from asterism.core.state import SNAPSHOT_FREQUENCY, HistoryChannel
+from asterism.core.sync_async import Steps, StepsNode
+from asterism.core.usage import UsageEntry
+from asterism.core.values import as_dict
 from asterism.errors import RemoteFailedError, RemoteReplyError
-from asterism.idempotency import HANDOFF, idempotency_key
-from asterism.ledger import UsageEntry
-from asterism.messages import clean_text, fold_history, media_in_request, with_media
 from asterism.nodes.context import meter_of
 from asterism.nodes.reports import messages_since
-from asterism.people import request_prompt
-from asterism.plain import as_dict
-from asterism.runs import Graph
-from asterism.state import SNAPSHOT_FREQUENCY, HistoryChannel
 from asterism.takings import USAGE
 
 CALL, ASK = "call", "ask"

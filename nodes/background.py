@@ -17,8 +17,8 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import set_config_context
 from langchain_core.utils.uuid import uuid7
 
-from asterism.effects import Steps, arun_steps, run_steps
-from asterism.state import Report
+from asterism.core.state import Report
+from asterism.core.sync_async import Steps, arun_steps, run_steps
 
 STEPS_OF_FAILURE = 2
 """Engine steps that must be left, this one too, to store what failed before it is raised."""

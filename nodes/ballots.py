@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asterism.decisions import match_name
-from asterism.plain import as_dict
+from asterism.core.supervisor_decision import match_name
+from asterism.core.values import as_dict
 
 _LINE = re.compile(
     r"^\W*(?:(?:my\s+)?vote\W*[:=]|i\s+vote\s+for\b)\s*(.+)$", re.IGNORECASE | re.MULTILINE

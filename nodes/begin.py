@@ -7,7 +7,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Overwrite
 
-from asterism.effects import Steps, StepsNode
+from asterism.core.sync_async import Steps, StepsNode
 from asterism.nodes.routing import BEGIN
 
 _EMPTY: dict[str, Any] = {

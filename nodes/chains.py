@@ -12,9 +12,9 @@ from langchain_core.prompts import BasePromptTemplate, ChatPromptTemplate, Messa
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableSequence
 from langchain_core.runnables.passthrough import RunnableAssign
 
-from asterism.effects import sync_async_pair
+from asterism.core.messages import media_in_request
+from asterism.core.sync_async import sync_async_pair
 from asterism.errors import InvalidRequestError
-from asterism.messages import media_in_request
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 
 from asterism.config import AgentSettings, ModelSettings
+from asterism.core.agent_spec import resolve_model
 from asterism.errors import ConfigurationError
-from asterism.models import resolve_model
 from asterism.nodes.kinds import Participant
 
 

@@ -11,10 +11,10 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
 from asterism.budgets import Budget, BudgetScope, run_scope
+from asterism.core.values import as_dict
 from asterism.events import BUS, CALLS, EventBus, EventScope, WorkflowEventType, emit, event_scope
 from asterism.metering import CallAdmission
 from asterism.nodes.background import RunContext
-from asterism.plain import as_dict
 from asterism.prices import PriceTable
 from asterism.usage import MeteredCall, UsageMeter
 

@@ -13,7 +13,7 @@ from asterism.compaction import (
     parts,
 )
 from asterism.context import ContextManager, ContextStrategy, Summary, TokenCounter
-from asterism.digests import CHARACTERS_PER_TOKEN
+from asterism.core.digests import CHARACTERS_PER_TOKEN
 from asterism.nodes.left_out import compacted_prompt
 
 PromptWriter = Callable[[list[AnyMessage]], list[AnyMessage]]

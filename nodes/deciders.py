@@ -7,14 +7,14 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
 from langchain_core.runnables import Runnable
 
-from asterism.decisions import SupervisorDecision
-from asterism.digests import DIGEST_TOKENS
-from asterism.effects import Steps, arun_steps, run_steps
-from asterism.models import ModelLike, resolve_model
+from asterism.core.agent_spec import ModelLike, resolve_model
+from asterism.core.decision_schema import Schema, decision_schema
+from asterism.core.digests import DIGEST_TOKENS
+from asterism.core.supervisor_decision import SupervisorDecision
+from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.nodes.structured_output import Method, StructuredOutput
 from asterism.nodes.view import Renderer, SupervisorView, one_time_notes
 from asterism.prompts import render
-from asterism.schemas import Schema, decision_schema
 
 PLANS = (
     " Several at once: tasks; one that needs the result of another names its task_id in "

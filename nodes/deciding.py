@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
 
-from asterism.agents import RESERVED, Agent, agent_faults
+from asterism.core.agent_spec import RESERVED, Agent, agent_faults
 from asterism.core.decision import (
     AskUser,
     Decision,
@@ -21,16 +21,17 @@ from asterism.core.decision import (
     finish_early,
     load_decision,
 )
-from asterism.decisions import (
+from asterism.core.messages import clean_text
+from asterism.core.supervisor_decision import (
     PlanDecision,
     SupervisorDecision,
     decider_text,
     read_decision,
     reports_wanted,
 )
-from asterism.effects import Call, Steps
+from asterism.core.sync_async import Call, Steps
+from asterism.core.values import describe_error, log_failure, redact, shorten
 from asterism.errors import FALLBACK_WAY, BadDecisionError, BudgetExceededError, RoutingError
-from asterism.messages import clean_text
 from asterism.nodes.guards import missing_feedback, missing_participants
 from asterism.nodes.protocol import SelfRecordedDecision
 from asterism.nodes.reading import ask_with_report_reads
@@ -39,8 +40,6 @@ from asterism.nodes.routing import latest_reports
 from asterism.nodes.structured_output import METHOD_VARIABLE
 from asterism.nodes.team import AgentCreationRules
 from asterism.nodes.view import SupervisorView, report_texts
-from asterism.plain import shorten
-from asterism.redaction import describe_error, log_failure, redact
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,10 @@ from langgraph.runtime import get_runtime
 from langgraph.types import Command, Interrupt
 
 from asterism.core.decision import RunPlan, load_decision
-from asterism.effects import Call, Steps, StepsNode
+from asterism.core.plan import Schedule, Skipped, SubAgentTask
+from asterism.core.state import Report, VisitRequest, WorkflowState
+from asterism.core.sync_async import Call, Steps, StepsNode
+from asterism.core.values import describe_error, log_failure
 from asterism.errors import BudgetExceededError
 from asterism.nodes.background import RunContext, VisitResult
 from asterism.nodes.context import background_of, workflow_path
@@ -32,9 +35,6 @@ from asterism.nodes.spans import outside_step_span
 from asterism.nodes.team import Team
 from asterism.nodes.view import fenced_report
 from asterism.prompts import render
-from asterism.redaction import describe_error, log_failure
-from asterism.state import Report, VisitRequest, WorkflowState
-from asterism.tasks import Schedule, Skipped, SubAgentTask
 
 _log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from langgraph.graph import START
 from langgraph.pregel import _utils
 from langgraph.types import Interrupt, StateSnapshot
 
-from asterism.effects import Call, Steps
-from asterism.fences import WriteFence
-from asterism.runs import is_runnable
+from asterism.core.continuation import is_runnable
+from asterism.core.sync_async import Call, Steps
+from asterism.core.thread_lease import WriteFence
 
 find_subgraph_pregel = cast(Any, _utils).find_subgraph_pregel
 get_function_nonlocals = cast(Any, _utils).get_function_nonlocals

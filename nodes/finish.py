@@ -13,13 +13,15 @@ from pydantic import BaseModel, ValidationError
 
 from asterism.compaction import Compaction
 from asterism.core.decision import FinishRun, load_decision
-from asterism.decisions import answer_fault, decider_text, is_decision, read_objects
-from asterism.digests import DIGEST_TOKENS
-from asterism.effects import Call, Steps, StepsNode
+from asterism.core.digests import DIGEST_TOKENS
+from asterism.core.messages import clean, clean_text, with_media, words_of
+from asterism.core.model_input import prepare_messages
+from asterism.core.state import Report, WorkflowState
+from asterism.core.supervisor_decision import answer_fault, decider_text, is_decision, read_objects
+from asterism.core.sync_async import Call, Steps, StepsNode
+from asterism.core.usage import Usage
+from asterism.core.values import redact
 from asterism.errors import BudgetExceededError
-from asterism.ledger import Usage
-from asterism.messages import clean, clean_text, with_media, words_of
-from asterism.model_input import prepare_messages
 from asterism.nodes.background import STEPS_OF_FAILURE
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import background_of, meter_of, participant_path, workflow_path
@@ -36,8 +38,6 @@ from asterism.nodes.view import (
     pinned_message_ids,
 )
 from asterism.prompts import load_prompt, render
-from asterism.redaction import redact
-from asterism.state import Report, WorkflowState
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from typing import Any
 from langchain_core.messages import BaseMessage, messages_from_dict
 
 from asterism.core.decision import RunPlan, VisitNext, load_decision
-from asterism.model_input import without_reasoning
+from asterism.core.model_input import without_reasoning
+from asterism.core.state import Report
 from asterism.nodes.reports import report_message
-from asterism.state import Report
 
 HistoryWriter = Callable[[Report, Sequence[BaseMessage]], Sequence[BaseMessage]]
 """Makes the messages of the workflow's history of a report and the messages of the visit."""

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from asterism.state import Report
+from asterism.core.state import Report
 
 STALL_LIMIT = 3
 """How often the same participant may give the same result to the same request."""

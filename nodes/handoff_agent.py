@@ -20,10 +20,10 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, Send
 from typing_extensions import TypedDict
 
-from asterism.effects import Call, Steps, StepsNode, sync_async_pair
-from asterism.model_input import prepare_messages, without_reasoning
-from asterism.plain import as_dict, as_list
-from asterism.runs import Graph
+from asterism.core.continuation import Graph
+from asterism.core.model_input import prepare_messages, without_reasoning
+from asterism.core.sync_async import Call, Steps, StepsNode, sync_async_pair
+from asterism.core.values import as_dict, as_list
 
 AGENT, TOOLS, BEFORE, AFTER = "agent", "tools", "pre_model_hook", "post_model_hook"
 

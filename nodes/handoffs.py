@@ -18,16 +18,16 @@ from langgraph.config import get_config
 from langgraph.graph import END
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
-from asterism.decisions import AnswerDecision, SupervisorDecision
-from asterism.effects import Call, Steps, arun_steps, run_steps
+from asterism.core.continuation import Graph
+from asterism.core.plan import SubAgentTask
+from asterism.core.supervisor_decision import AnswerDecision, SupervisorDecision
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
+from asterism.core.values import plain_facts
 from asterism.nodes.engine import has_saver, without_checkpointer
 from asterism.nodes.handoff_agent import Handoff, ThinkingState
 from asterism.nodes.protocol import SelfRecordedDecision
 from asterism.nodes.structuring import Structurer
 from asterism.nodes.view import SUPERVISOR_RUN_CONFIG, SupervisorView, message_facts
-from asterism.plain import plain_facts
-from asterism.runs import Graph
-from asterism.tasks import SubAgentTask
 
 _COMPLAINT = "complaint-"
 """How the ids of messages begin that the supervisor is sent and the history does not get."""

@@ -16,13 +16,13 @@ from asterism.core.decision import (
     dump_decision,
     load_decision,
 )
-from asterism.decisions import HumanFeedbackRequest
-from asterism.effects import Steps, StepsNode
-from asterism.messages import clean_text
+from asterism.core.messages import clean_text
+from asterism.core.state import WorkflowState
+from asterism.core.supervisor_decision import HumanFeedbackRequest
+from asterism.core.sync_async import Steps, StepsNode
 from asterism.nodes.context import meter_of
 from asterism.nodes.routing import HUMAN
 from asterism.nodes.view import message_facts
-from asterism.state import WorkflowState
 
 CONVERSATION_LENGTH = 20
 """How many of the latest messages a person is shown with a question."""

@@ -1,6 +1,6 @@
 """A decider without a model: each participant works once, in order; then their words are told."""
 
-from asterism.decisions import AnswerDecision, SupervisorDecision
+from asterism.core.supervisor_decision import AnswerDecision, SupervisorDecision
 from asterism.nodes.view import SupervisorView
 
 

@@ -8,18 +8,16 @@ from typing import Any, cast
 from langgraph.graph import END
 from langgraph.pregel.remote import RemoteGraph
 
-from asterism.agents import MemoryConfig
 from asterism.budgets import Budget
 from asterism.context import ContextManager, context_fault
-from asterism.models import ModelLike, resolve_model
+from asterism.core.agent_spec import MemoryConfig, ModelLike, Personality, resolve_model
+from asterism.core.continuation import Graph, is_graph, is_runnable
+from asterism.core.state import Report
 from asterism.nodes.chains import chain_fault
 from asterism.nodes.remote import server_and_graph
 from asterism.nodes.service import Service
-from asterism.personality import Personality
 from asterism.remembering.longterm import LongTermMemory
 from asterism.resilience import Policy
-from asterism.runs import Graph, is_graph, is_runnable
-from asterism.state import Report
 
 MAX_STEPS = 50
 """How many model calls one visit may make, unless something else is said."""

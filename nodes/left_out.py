@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, SystemMessage
 
 from asterism.compaction import Compaction, parts
+from asterism.core.values import escape, fence
 from asterism.nodes.view import message_facts
 from asterism.prompts import render
-from asterism.quoting import escape, fence
 
 LISTED = 10
 """How many participants are named whose reports are left out."""

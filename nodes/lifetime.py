@@ -8,12 +8,11 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp, GraphDrained
 
+from asterism.core.messages import clean_text
+from asterism.core.values import as_dict, describe_error
 from asterism.events import BUS, EventScope, WorkflowEventType, emit
-from asterism.messages import clean_text
 from asterism.nodes.background import RunContext
 from asterism.nodes.context import BACKGROUND
-from asterism.plain import as_dict
-from asterism.redaction import describe_error
 
 WAITING_REASON = "it waits for a person, or rests at a breakpoint"
 

@@ -12,10 +12,12 @@ from langgraph.pregel.remote import RemoteGraph
 from typing_extensions import TypedDict
 
 from asterism.context import ContextManager
-from asterism.effects import Call, Steps, StepsNode
-from asterism.messages import fold_history
-from asterism.model_input import prepare_messages
-from asterism.models import ModelLike, resolve_model
+from asterism.core.agent_spec import ModelLike, resolve_model
+from asterism.core.continuation import Graph, is_graph
+from asterism.core.messages import fold_history
+from asterism.core.model_input import prepare_messages
+from asterism.core.state import SNAPSHOT_FREQUENCY, HistoryChannel
+from asterism.core.sync_async import Call, Steps, StepsNode
 from asterism.nodes.answers import as_messages, with_unique_ids
 from asterism.nodes.chains import ways_to_ask
 from asterism.nodes.compacting import Compactor
@@ -33,8 +35,6 @@ from asterism.nodes.middleware import (
 from asterism.nodes.remote import create_remote_graph
 from asterism.nodes.service import Service, create_service_graph
 from asterism.prompts import render
-from asterism.runs import Graph, is_graph
-from asterism.state import SNAPSHOT_FREQUENCY, HistoryChannel
 
 
 class ParticipantState(TypedDict):

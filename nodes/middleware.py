@@ -19,7 +19,10 @@ from langgraph.types import Command
 
 from asterism.compaction import Compaction
 from asterism.context import ContextManager
-from asterism.effects import Steps, arun_steps, is_async, run_coroutine, run_steps
+from asterism.core.continuation import AFTER, HANDOFF, is_async_tool
+from asterism.core.model_input import prepare_messages, without_reasoning
+from asterism.core.sync_async import Steps, arun_steps, is_async, run_coroutine, run_steps
+from asterism.core.values import describe_error, log_failure
 from asterism.errors import (
     AbandonedError,
     BudgetExceededError,
@@ -27,15 +30,11 @@ from asterism.errors import (
     StalledError,
     StorageError,
 )
-from asterism.idempotency import AFTER, HANDOFF
-from asterism.model_input import prepare_messages, without_reasoning
 from asterism.nodes.answers import json_text
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import workflow_path
 from asterism.nodes.structured_output import bind_inside
 from asterism.prompts import render
-from asterism.redaction import describe_error, log_failure
-from asterism.runs import is_async_tool
 
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware

@@ -6,7 +6,7 @@ from typing import Any, cast
 from langgraph.pregel import Pregel
 from langgraph.types import GraphOutput
 
-from asterism.runs import Graph
+from asterism.core.continuation import Graph
 
 INTERRUPT = "__interrupt__"
 

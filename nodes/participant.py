@@ -4,7 +4,8 @@ from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 
-from asterism.effects import Steps, StepsNode
+from asterism.core.state import VisitRequest
+from asterism.core.sync_async import Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.nodes.context import workflow_path
 from asterism.nodes.members import ParticipantRuntime
@@ -12,7 +13,6 @@ from asterism.nodes.policies import AttemptContext
 from asterism.nodes.reports import report_message
 from asterism.nodes.routing import visit_in
 from asterism.nodes.visits import create_visitor
-from asterism.state import VisitRequest
 
 
 def create_participant_node(member: ParticipantRuntime) -> StepsNode:

@@ -8,10 +8,16 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, Field
 
-from asterism.agents import DELEGATE, PLAN_AND_CREATE
-from asterism.decisions import check_call_names, is_whole, read_objects, reports_wanted
-from asterism.digests import DIGEST_TOKENS
-from asterism.effects import Steps, arun_steps, run_steps
+from asterism.core.agent_spec import DELEGATE, PLAN_AND_CREATE
+from asterism.core.decision_schema import Schema, decision_schema, team_schema
+from asterism.core.digests import DIGEST_TOKENS
+from asterism.core.supervisor_decision import (
+    check_call_names,
+    is_whole,
+    read_objects,
+    reports_wanted,
+)
+from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.nodes.deciders import describe_participants
 from asterism.nodes.protocol import DeciderOutput
 from asterism.nodes.structured_output import (
@@ -23,7 +29,6 @@ from asterism.nodes.structured_output import (
 )
 from asterism.nodes.view import Renderer, SupervisorView, one_time_notes
 from asterism.prompts import render
-from asterism.schemas import Schema, decision_schema, team_schema
 
 Way = Literal["structured", "tools"]
 """How a main agent says what it plans: by one object, or by calling tools."""

@@ -15,11 +15,12 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
 
 from asterism.breaker import CircuitBreaker, CircuitState, Permit
-from asterism.effects import Call, Steps, arun_steps, run_steps
+from asterism.core.state import Report
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
+from asterism.core.thread_lease import WriteFence
+from asterism.core.usage import UsageEntry
 from asterism.errors import AgentTimeoutError, BudgetExceededError
 from asterism.events import WorkflowEventType, emit
-from asterism.fences import WriteFence
-from asterism.ledger import UsageEntry
 from asterism.nodes.engine import with_write_fence
 from asterism.nodes.retrying import SLEEP, Sleep, call_with_retry, emit_retry
 from asterism.resilience import (
@@ -33,7 +34,6 @@ from asterism.resilience import (
     UndoAll,
     UseCached,
 )
-from asterism.state import Report
 
 CANCEL_GRACE_SECONDS = 1.0
 """Seconds that an async attempt which was cancelled may take to clear up."""

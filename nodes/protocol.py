@@ -8,8 +8,8 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable
 
 from asterism.core.decision import Decision, FinishRun, RunPlan, VisitNext
-from asterism.decisions import SupervisorDecision
-from asterism.effects import Call, sync_async_pair
+from asterism.core.supervisor_decision import SupervisorDecision
+from asterism.core.sync_async import Call, sync_async_pair
 from asterism.nodes.view import SupervisorView
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from asterism.decisions import reports_wanted
-from asterism.effects import Steps
+from asterism.core.supervisor_decision import reports_wanted
+from asterism.core.sync_async import Steps
 from asterism.nodes.view import SupervisorView, report_texts
 
 MAX_REPORT_READS = 5

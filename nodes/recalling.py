@@ -2,12 +2,12 @@
 
 from langchain_core.runnables import RunnableConfig
 
-from asterism.effects import Steps
+from asterism.core.state import VisitRequest
+from asterism.core.sync_async import Steps
 from asterism.prompts import render
 from asterism.remembering.longterm import LongTermMemory
 from asterism.remembering.recollections import recollections_text
 from asterism.remembering.users import user_of
-from asterism.state import VisitRequest
 
 
 def add_memories(

@@ -13,22 +13,21 @@ import httpx
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, messages_from_dict
 from langgraph.pregel.remote import RemoteGraph
 
-from asterism.effects import Call, Steps
+from asterism.core.continuation import Graph
+from asterism.core.messages import with_media
+from asterism.core.sync_async import Call, Steps
+from asterism.core.usage import UsageEntry, lines_of
+from asterism.core.values import as_dict, redact
 from asterism.errors import (
     ConfigurationError,
     RemoteFailedError,
     RemoteReplyError,
     RemoteStatusError,
 )
-from asterism.ledger import UsageEntry, lines_of
-from asterism.messages import with_media
 from asterism.nodes.answers import answer_of, json_text
 from asterism.nodes.asking import RemoteReply, RemoteTask, create_remote_call_graph
 from asterism.nodes.reports import failure_kind_of_status, messages_since
-from asterism.plain import as_dict
 from asterism.posting import name_http_error
-from asterism.redaction import redact
-from asterism.runs import Graph
 from asterism.services import ServiceUsage
 
 KEY = "asterism_key"

@@ -10,10 +10,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
 
-from asterism.effects import Call, Steps
+from asterism.core.sync_async import Call, Steps
+from asterism.core.values import describe_error
 from asterism.errors import AbandonedError, BudgetExceededError
 from asterism.events import WorkflowEventType, emit
-from asterism.redaction import describe_error
 from asterism.resilience import ENDLESS, failure_kind
 from asterism.retries import next_delay, should_retry
 

@@ -8,15 +8,14 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from asterism.decisions import decider_text, read_objects
-from asterism.effects import Steps, arun_steps, run_steps
+from asterism.core.agent_spec import ModelLike, resolve_model
+from asterism.core.supervisor_decision import decider_text, read_objects
+from asterism.core.sync_async import Steps, arun_steps, run_steps
+from asterism.core.values import as_dict, fence, is_number
 from asterism.errors import BadDecisionError, ConfigurationError
-from asterism.models import ModelLike, resolve_model
 from asterism.nodes.kinds import Participant
 from asterism.nodes.structured_output import StructuredOutput
-from asterism.plain import as_dict, is_number
 from asterism.prompts import render
-from asterism.quoting import fence
 
 _SCHEMA = "Review"
 

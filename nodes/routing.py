@@ -18,12 +18,12 @@ from asterism.core.decision import (
     VisitNext,
     load_decision,
 )
+from asterism.core.messages import media_in_request
+from asterism.core.plan import SubAgentTask
+from asterism.core.state import Report, VisitRequest
 from asterism.errors import RoutingError
-from asterism.messages import media_in_request
 from asterism.nodes.view import message_facts
 from asterism.prompts import render
-from asterism.state import Report, VisitRequest
-from asterism.tasks import SubAgentTask
 
 BEGIN, SUPERVISOR, DISPATCH = "begin", "supervisor", "dispatch"
 HUMAN, UNDO, FINISH = "human", "undo", "finish"

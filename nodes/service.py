@@ -9,20 +9,19 @@ import httpx
 from langchain_core.messages import AnyMessage
 from pydantic import SecretStr, ValidationError
 
-from asterism.decisions import HumanFeedbackRequest
-from asterism.effects import Call, Steps, sync_async_pair
+from asterism.core.continuation import Graph
+from asterism.core.messages import clean_text
+from asterism.core.supervisor_decision import HumanFeedbackRequest
+from asterism.core.sync_async import Call, Steps, sync_async_pair
+from asterism.core.values import is_number, redact
 from asterism.errors import (
     ConfigurationError,
     InvalidRequestError,
     RemoteFailedError,
     RemoteReplyError,
 )
-from asterism.messages import clean_text
 from asterism.nodes.asking import RemoteReply, RemoteTask, create_remote_call_graph
-from asterism.plain import is_number
 from asterism.posting import Host, is_allowed, origin, post_json, read_host, read_url
-from asterism.redaction import redact
-from asterism.runs import Graph
 from asterism.services import (
     REPLY,
     ServiceAnswer,

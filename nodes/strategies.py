@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from asterism.agents import Agent
-from asterism.decisions import AnswerDecision, PlanDecision, SupervisorDecision
+from asterism.core.agent_spec import Agent
+from asterism.core.plan import SubAgentTask
+from asterism.core.state import Report
+from asterism.core.supervisor_decision import AnswerDecision, PlanDecision, SupervisorDecision
 from asterism.nodes.ballots import VoteCount, count_votes, read_vote
 from asterism.nodes.view import SupervisorView, fenced_report
 from asterism.prompts import render
 from asterism.resilience import Action, AskPerson, Delegate, UseCached
-from asterism.state import Report
-from asterism.tasks import SubAgentTask
 
 StrategyName = Literal["sequential", "parallel", "consensus", "hierarchical"]
 """One after the other; all at once; answers and votes; one leads the others."""

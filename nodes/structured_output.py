@@ -18,17 +18,17 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.errors import GraphBubbleUp
 from pydantic import ValidationError
 
-from asterism.decisions import check_call_names, is_whole
-from asterism.defaults import METHOD_VARIABLE as METHOD_VARIABLE
-from asterism.defaults import METHODS as METHODS
-from asterism.defaults import Method as Method
-from asterism.effects import Call, Steps
+from asterism.core.agent_spec import METHOD_VARIABLE as METHOD_VARIABLE
+from asterism.core.agent_spec import METHODS as METHODS
+from asterism.core.agent_spec import Method as Method
+from asterism.core.decision_schema import describe_shape, flat_schema, strict_schema
+from asterism.core.model_input import prepare_messages
+from asterism.core.supervisor_decision import check_call_names, is_whole
+from asterism.core.sync_async import Call, Steps
+from asterism.core.values import describe_error
 from asterism.errors import AsterismError, BadDecisionError, ConfigurationError
-from asterism.model_input import prepare_messages
 from asterism.nodes.view import SUPERVISOR_RUN_CONFIG
-from asterism.redaction import describe_error
 from asterism.retries import status_of
-from asterism.schemas import describe_shape, flat_schema, strict_schema
 
 log = logging.getLogger(__name__)
 

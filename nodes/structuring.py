@@ -8,7 +8,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, SystemMessage
 from pydantic import BaseModel
 
-from asterism.effects import Call, Steps
+from asterism.core.sync_async import Call, Steps
 from asterism.nodes.finish import Answer, fields_in_call
 from asterism.nodes.view import SUPERVISOR_RUN_CONFIG
 

@@ -28,7 +28,8 @@ from asterism.core.decision import (
     visit_as_plan,
     work_of,
 )
-from asterism.effects import Call, Steps, StepsNode
+from asterism.core.state import WorkflowState
+from asterism.core.sync_async import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError, RoutingError
 from asterism.events import WorkflowEventType, emit, has_event_bus
 from asterism.nodes.background import STEPS_OF_FAILURE
@@ -49,7 +50,6 @@ from asterism.nodes.retrying import OnRetry, emit_retry
 from asterism.nodes.routing import SUPERVISOR, route
 from asterism.nodes.team import Team
 from asterism.nodes.view import SupervisorView, message_facts, message_label
-from asterism.state import WorkflowState
 
 STEPS_OF_VISIT = 4
 """Engine steps that a visit, the decision after it, the answer and the end need."""

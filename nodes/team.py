@@ -7,15 +7,14 @@ from typing import Any
 from langchain_core.tools import BaseTool
 from langgraph.types import RetryPolicy
 
-from asterism.agents import PLANNING, Agent, MemoryConfig
-from asterism.models import ModelLike
+from asterism.core.agent_spec import PLANNING, Agent, MemoryConfig, ModelLike
+from asterism.core.plan import SubAgentTask
+from asterism.core.values import as_dict
 from asterism.nodes.kinds import MAX_STEPS, Participant
 from asterism.nodes.members import ParticipantRuntime, create_participant_runtime
 from asterism.nodes.visits import Visitor, create_visitor
-from asterism.plain import as_dict
 from asterism.resilience import Policy, Timeout, merge_policies
 from asterism.retries import AGENT_RETRY
-from asterism.tasks import SubAgentTask
 
 MAX_AGENTS = 20
 """How many agents a team has at most, with those that a model creates."""

@@ -16,12 +16,12 @@ from langchain_core.messages import (
 )
 from langchain_core.runnables import RunnableConfig
 
-from asterism import quoting
-from asterism.digests import CHARACTERS_PER_TOKEN, digest, is_long
-from asterism.messages import convert_tool_content_to_text
+from asterism.core import values as quoting
+from asterism.core.decision_schema import describe_shape
+from asterism.core.digests import CHARACTERS_PER_TOKEN, digest, is_long
+from asterism.core.messages import convert_tool_content_to_text
+from asterism.core.state import Report
 from asterism.prompts import render
-from asterism.schemas import describe_shape
-from asterism.state import Report
 
 MARK = "asterism"
 """The key in a message's `response_metadata` under which the workflow labels its own messages."""

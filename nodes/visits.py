@@ -18,7 +18,12 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Send
 
 from asterism.budgets import BudgetScope, task_scope
-from asterism.effects import Call, Steps, run_coroutine, without_exit
+from asterism.core.continuation import CALLS, HANDOFF, counter
+from asterism.core.messages import with_media
+from asterism.core.state import Report, VisitRequest
+from asterism.core.sync_async import Call, Steps, run_coroutine, without_exit
+from asterism.core.usage import lines_of
+from asterism.core.values import as_dict, describe_error, log_failure, traceback_of
 from asterism.errors import (
     AbandonedError,
     BudgetExceededError,
@@ -26,9 +31,6 @@ from asterism.errors import (
     RemoteFailedError,
 )
 from asterism.events import WorkflowEventType, emit, has_event_bus
-from asterism.idempotency import CALLS, HANDOFF, counter
-from asterism.ledger import lines_of
-from asterism.messages import with_media
 from asterism.nodes.context import meter_of, participant_path, workflow_path
 from asterism.nodes.engine import (
     answers_others,
@@ -62,10 +64,7 @@ from asterism.nodes.reports import (
     visit_metadata,
 )
 from asterism.nodes.spans import visit_span_config
-from asterism.plain import as_dict
-from asterism.redaction import describe_error, log_failure, traceback_of
 from asterism.resilience import ENDLESS, failure_kind
-from asterism.state import Report, VisitRequest
 from asterism.usage import UsageMeter
 
 _log = logging.getLogger(__name__)

@@ -14,11 +14,10 @@ from langgraph.types import StateSnapshot
 from pydantic_core import to_jsonable_python
 
 from asterism.batch.outcomes import BatchOutcome
-from asterism.effects import Call, Steps
+from asterism.core.continuation import CUT_SHORT, REOPENS, Graph, aproceed, is_unfinished, proceed
+from asterism.core.sync_async import Call, Steps
+from asterism.core.values import as_dict, as_list, describe_error
 from asterism.errors import InvalidRequestError
-from asterism.plain import as_dict, as_list
-from asterism.redaction import describe_error
-from asterism.runs import CUT_SHORT, REOPENS, Graph, aproceed, is_unfinished, proceed
 
 REQUEST = "batch_request"
 """The metadata of a checkpoint that tells which request its thread was begun with."""

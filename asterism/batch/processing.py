@@ -15,10 +15,10 @@ from langgraph.runtime import RunControl
 
 from asterism.batch.item import BatchItem
 from asterism.batch.outcomes import BatchOutcome, BatchProgress
-from asterism.effects import arun_steps, run_steps
+from asterism.core.continuation import Graph, is_graph
+from asterism.core.sync_async import arun_steps, run_steps
+from asterism.core.thread_lease import take_lease
 from asterism.errors import ConfigurationError, ThreadBusyError
-from asterism.leases import take_lease
-from asterism.runs import Graph, is_graph
 
 Task = str | Mapping[str, Any]
 """A request: what the user says, or the input of the graph."""

@@ -27,9 +27,9 @@ from asterism.caching.calls import (
     split,
 )
 from asterism.caching.sameness import distinguishing_facts
+from asterism.core.values import as_dict, is_number
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus, WorkflowEventType, emit_from_context
-from asterism.plain import as_dict, is_number
 from asterism.storage import make_private, sqlite_path
 from asterism.vectors import cosine_similarity, normalize_vector
 

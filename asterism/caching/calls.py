@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, messages_from_dict, messages_to_dict
 from langchain_core.outputs import ChatGeneration
 
-from asterism.plain import as_dict
+from asterism.core.values import as_dict
 
 _UNSTABLE = re.compile(r"<class |<function |<bound method | object at 0x|<\w+ at 0x")
 """What a parameter looks like that has no text of its own; it might be anything."""

@@ -23,7 +23,7 @@ from asterism.cli.options import (
     text_of,
 )
 from asterism.cli.terminal import ERRORS, FAILED, NEEDS_INPUT, print_json, print_text
-from asterism.defaults import OFFLINE
+from asterism.core.agent_spec import OFFLINE
 from asterism.errors import ConfigurationError
 
 app = typer.Typer(

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from asterism.core.decision import RunPlan, VisitNext, load_decision
+from asterism.core.values import as_dict
 from asterism.events import Event
 from asterism.events import WorkflowEventType as Type
-from asterism.plain import as_dict
 
 _MARKS = {"working": "●", "ok": "✓", "waiting": "?", "idle": "·", "planned": "○"}
 _STYLES = {"ok": "green", "working": "yellow", "idle": "dim", "planned": "dim"}

@@ -11,15 +11,13 @@ from rich.table import Table
 
 from asterism.cli.options import text_of
 from asterism.cli.terminal import FAILED, print_json, print_text
-from asterism.decisions import read_decision
-from asterism.defaults import METHODS, Method
-from asterism.effects import run_steps
-from asterism.models import ModelLike, resolve_model
+from asterism.core.agent_spec import METHODS, Method, ModelLike, resolve_model
+from asterism.core.decision_schema import decision_schema
+from asterism.core.supervisor_decision import read_decision
+from asterism.core.sync_async import run_steps
+from asterism.core.values import describe_error, shorten
 from asterism.nodes.finish import fields_in_call, read_fields
 from asterism.nodes.structured_output import StructuredOutput
-from asterism.plain import shorten
-from asterism.redaction import describe_error
-from asterism.schemas import decision_schema
 
 TEAM = ("clerk",)
 _RULES = "You lead a team: the clerk, who tells prices. Answer with a SupervisorDecision."

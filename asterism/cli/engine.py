@@ -6,13 +6,13 @@ from asterism.cli.page import serve_page
 from asterism.cli.running import drive
 from asterism.cli.supervise import supervise_file, supervision_summary
 from asterism.cli.trace import picture
+from asterism.core.continuation import is_unfinished
+from asterism.core.interrupts import answer_command, apending_requests
 from asterism.events import Event, EventBus
 from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, open_graph
-from asterism.people import answer_command, apending_requests
 from asterism.pictures import Format
 from asterism.remembering.longterm import forget_everywhere
 from asterism.retention import USER_KEYS, export_thread, forget_user, import_thread, prune
-from asterism.runs import is_unfinished
 from asterism.storage import aopen_checkpointer, is_postgres, migrate, open_checkpointer, open_store
 from asterism.supervision import AgentProgress, SupervisorConfig
 from asterism.threads import (

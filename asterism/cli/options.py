@@ -9,9 +9,9 @@ import typer
 from rich.table import Table
 
 from asterism.cli.terminal import ERRORS, FAILED, STOPPED, SafeConsole
-from asterism.defaults import METHOD_VARIABLE, Method
+from asterism.core.agent_spec import METHOD_VARIABLE, Method
+from asterism.core.values import describe_error
 from asterism.errors import FALLBACK_WAY, AsterismError
-from asterism.redaction import describe_error
 
 Model = Annotated[str, typer.Option(envvar="ASTERISM_MODEL", help="provider:model, or offline.")]
 

@@ -19,8 +19,8 @@ from asterism.cli.terminal import (
     print_json,
     print_text,
 )
+from asterism.core.values import printable_text
 from asterism.graphs.catalog import allowed_graphs
-from asterism.redaction import printable_text
 
 
 def again(thread: str, graph: str, answer: str = "") -> str:

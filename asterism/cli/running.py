@@ -18,10 +18,10 @@ from rich.text import Text
 
 from asterism.cli.board import Board
 from asterism.cli.terminal import ERRORS
+from asterism.core.continuation import Graph
+from asterism.core.interrupts import PendingRequest, answer_command, open_requests
+from asterism.core.values import printable_text
 from asterism.events import BUS, EventBus
-from asterism.people import PendingRequest, answer_command, open_requests
-from asterism.redaction import printable_text
-from asterism.runs import Graph
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)

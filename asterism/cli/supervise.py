@@ -12,6 +12,8 @@ from rich.tree import Tree
 
 from asterism.cli.output import again
 from asterism.cli.terminal import ERRORS, FAILED, print_json
+from asterism.core.config_files import raise_faults
+from asterism.core.continuation import Graph
 from asterism.errors import (
     AsterismError,
     ConfigurationError,
@@ -20,9 +22,7 @@ from asterism.errors import (
 )
 from asterism.events import EventBus, SupervisionEvent
 from asterism.events import SupervisionEventType as Type
-from asterism.files import raise_faults
 from asterism.graphs.catalog import open_graph
-from asterism.runs import Graph
 from asterism.supervision import AgentProgress, AgentSupervisor, ChildStatus, SupervisedAgent
 from asterism.supervision.files import ChildEntry, ChildrenFile, read_children
 from asterism.supervision.signals import on_signal

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from asterism.redaction import printable_json, printable_text
+from asterism.core.values import printable_json, printable_text
 
 
 class SafeConsole(Console):

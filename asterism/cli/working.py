@@ -13,9 +13,9 @@ from rich.table import Table
 from asterism.cli.late import engine
 from asterism.cli.options import AsJson, Database, GraphName, Graphs, Model, exit_with, text_of
 from asterism.cli.terminal import ERRORS, print_json, print_text
-from asterism.defaults import OFFLINE
+from asterism.core.agent_spec import OFFLINE
+from asterism.core.values import plain_facts, shorten
 from asterism.errors import ConfigurationError
-from asterism.plain import plain_facts, shorten
 
 commands = typer.Typer()
 

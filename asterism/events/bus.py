@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 
+from asterism.core.values import describe_error, log_failure, plain_facts
 from asterism.events.listeners import Handler, Listener
 from asterism.events.model import (
     CALLS,
@@ -18,8 +19,6 @@ from asterism.events.model import (
     SupervisionEventType,
     WorkflowEvent,
 )
-from asterism.plain import plain_facts
-from asterism.redaction import describe_error, log_failure
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
-from asterism.effects import is_async
+from asterism.core.sync_async import is_async
 from asterism.events.model import CALLS, Event, EventType
 
 BACKLOG = 10_000

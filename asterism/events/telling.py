@@ -7,10 +7,10 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
+from asterism.core.messages import clean_text
+from asterism.core.values import as_dict
 from asterism.events.bus import EventBus
 from asterism.events.model import WorkflowEventType
-from asterism.messages import clean_text
-from asterism.plain import as_dict
 
 BUS = "asterism_bus"
 """The config key under which a run is given an event bus, and carries its `EventScope`."""

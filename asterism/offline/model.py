@@ -21,6 +21,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from asterism.core.values import as_dict
 from asterism.offline.arguments import Sources, read_arguments, spoken
 from asterism.offline.routing import (
     CANNOT,
@@ -31,7 +32,6 @@ from asterism.offline.routing import (
     plan,
 )
 from asterism.offline.voting import vote
-from asterism.plain import as_dict
 
 MODEL_NAME = "offline"
 """Stands as `model_name` in the metadata of every message that the model writes."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from asterism.model_input import GO_ON
+from asterism.core.model_input import GO_ON
 from asterism.offline.reading import labels, stem, words
 
 NEED = "To go on I need"

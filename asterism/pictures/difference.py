@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import takewhile
 from typing import Any, cast
 
-from asterism.markup import Bundle, as_block
+from asterism.core.text_tables import Bundle, as_block
 from asterism.pictures.phrases import end_of, state_of, title_of
 from asterism.pictures.record import RoundRecord, RunRecord, VisitRecord, plain
 from asterism.pictures.words import fit_text, format_money, one_line

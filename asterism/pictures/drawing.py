@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 
+from asterism.core.continuation import Graph
 from asterism.errors import ConfigurationError
 from asterism.pictures.flowchart import draw_flowchart
 from asterism.pictures.mermaid import flowchart_mermaid, trace_mermaid
@@ -13,7 +14,6 @@ from asterism.pictures.reading import read_run
 from asterism.pictures.record import RunRecord
 from asterism.pictures.timeline import draw_timeline, timeline_json, timeline_mermaid
 from asterism.pictures.trace import draw_trace
-from asterism.runs import Graph
 
 Format = Literal["ascii", "mermaid", "json"]
 """How a picture is drawn."""

@@ -8,8 +8,8 @@ from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import Interrupt, Overwrite
 
-from asterism.idempotency import AFTER, HANDOFF
-from asterism.plain import as_list
+from asterism.core.continuation import AFTER, HANDOFF
+from asterism.core.values import as_list
 
 GROWING = ("messages", "reports", "usage", "brief")
 """The channels of which a checkpoint holds what is new, or everything."""

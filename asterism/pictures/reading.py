@@ -9,8 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
-from asterism.approvals import approval_prompt, is_approval
-from asterism.checkpoints import (
+from asterism.core.checkpoints import (
     Saver,
     id_of,
     lineage,
@@ -19,7 +18,10 @@ from asterism.checkpoints import (
     on_branch,
     reading,
 )
-from asterism.effects import Steps, arun_steps, run_steps
+from asterism.core.continuation import Graph
+from asterism.core.interrupts import approval_prompt, is_approval
+from asterism.core.sync_async import Steps, arun_steps, run_steps
+from asterism.core.values import as_dict, redact, shorten
 from asterism.errors import ConfigurationError, UnknownThreadError
 from asterism.pictures.history import handoff_of, interrupts_in, steps_of, visits_in
 from asterism.pictures.record import (
@@ -30,9 +32,6 @@ from asterism.pictures.record import (
 )
 from asterism.pictures.requests import RequestReader
 from asterism.pictures.words import as_text
-from asterism.plain import as_dict, shorten
-from asterism.redaction import redact
-from asterism.runs import Graph
 from asterism.takings import tool_cost
 
 ARGUMENTS_LIMIT = 500

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from decimal import Decimal
 from typing import Any, Literal, cast
 
-from asterism.ledger import Usage
-from asterism.markup import CELL, Bundle, as_table
+from asterism.core.state import ReportStatus, Status
+from asterism.core.text_tables import CELL, Bundle, as_table
+from asterism.core.usage import Usage
 from asterism.pictures.words import fit_text, usage_text
-from asterism.state import ReportStatus, Status
 
 VisitStatus = ReportStatus | Literal["running", "waiting", "pending", "stopped"]
 """How a visit stands. `"pending"`: it has not begun. `"stopped"`: its run went on without it."""

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage
 
-from asterism.checkpoints import id_of
+from asterism.core.checkpoints import id_of
 from asterism.core.decision import (
     ContinueStopped,
     RaiseLimit,
@@ -14,7 +14,9 @@ from asterism.core.decision import (
     load_decision,
     resume_stopped,
 )
-from asterism.ledger import Usage, UsageEntry
+from asterism.core.state import Report, Status
+from asterism.core.usage import Usage, UsageEntry
+from asterism.core.values import as_dict, redact, shorten
 from asterism.pictures.history import CheckpointStep, checkpoint_time, error_in, interrupts_in
 from asterism.pictures.record import (
     QuestionRecord,
@@ -25,9 +27,6 @@ from asterism.pictures.record import (
     VisitStatus,
 )
 from asterism.pictures.rounds import TEXT_LIMIT, OpenRound
-from asterism.plain import as_dict, shorten
-from asterism.redaction import redact
-from asterism.state import Report, Status
 
 
 class NamespaceIndex(Protocol):

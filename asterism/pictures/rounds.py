@@ -7,7 +7,8 @@ from typing import cast
 from langgraph.checkpoint.base import CheckpointTuple
 
 from asterism.core.decision import AskUser, Decision, RaiseLimit, RunPlan, VisitNext
-from asterism.ledger import Usage, UsageEntry
+from asterism.core.usage import Usage, UsageEntry
+from asterism.core.values import redact, shorten
 from asterism.pictures.record import (
     QuestionRecord,
     RoundKind,
@@ -16,8 +17,6 @@ from asterism.pictures.record import (
     TryRecord,
     VisitRecord,
 )
-from asterism.plain import shorten
-from asterism.redaction import redact
 
 _KINDS: Mapping[str, str] = {"ask": "question", "raise_limit": "question"}
 """The kinds of decisions that a round names otherwise."""

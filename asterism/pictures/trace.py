@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from asterism.core.values import as_dict
 from asterism.pictures.phrases import (
     MARKS,
     end_of,
@@ -24,7 +25,6 @@ from asterism.pictures.record import (
 )
 from asterism.pictures.waves import waves
 from asterism.pictures.words import as_json, fit_text, format_money, usage_text
-from asterism.plain import as_dict
 
 LINE_WIDTH = 120
 """How many columns a line of the tree takes at most, without its place in the tree."""

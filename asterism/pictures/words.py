@@ -5,7 +5,7 @@ import unicodedata
 from datetime import datetime
 from decimal import Decimal
 
-from asterism.ledger import Usage
+from asterism.core.usage import Usage
 
 BREAKS = ("\n", "\r", "\t", "\v", "\f", "\x85", "\u2028", "\u2029")
 """What would break a line or leave a gap in it."""

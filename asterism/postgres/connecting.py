@@ -4,8 +4,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+from asterism.core.values import MASK, redact
 from asterism.errors import ConfigurationError, StorageError
-from asterism.redaction import MASK, redact
 
 _DEFAULTS = {"application_name": "asterism", "connect_timeout": "10"}
 _WAYS_OUT = {

@@ -23,7 +23,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from asterism.checkpoints import (
+from asterism.core.checkpoints import (
     checked_seed,
     checkpoint_key,
     is_of_database,
@@ -34,8 +34,8 @@ from asterism.checkpoints import (
     validate_checkpoint,
     validate_write,
 )
+from asterism.core.thread_lease import Release
 from asterism.errors import StorageError
-from asterism.leases import Release
 from asterism.postgres.connecting import Address, settings
 from asterism.postgres.lanes import LANES, LEASE, LeaseConnectionPool, retry_until_connected
 from asterism.postgres.schema import check

@@ -10,7 +10,7 @@ from langgraph.store.base import Op, Result
 from langgraph.store.postgres import PostgresStore
 from psycopg_pool import ConnectionPool
 
-from asterism.leases import Release, take_process_lease
+from asterism.core.thread_lease import Release, take_process_lease
 from asterism.postgres.connecting import Address, settings
 from asterism.postgres.lanes import retry_until_connected
 from asterism.postgres.schema import check

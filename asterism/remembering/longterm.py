@@ -17,10 +17,10 @@ from langgraph.store.base import (
     SearchOp,
 )
 
-from asterism.effects import Call, Steps, arun_steps, run_steps
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
+from asterism.core.values import as_list
 from asterism.errors import InvalidMemoryError
 from asterism.events import utc_now
-from asterism.plain import as_list
 from asterism.remembering.periods import period_of
 from asterism.remembering.recollections import EVERYONE, Recollection, recollections_from_items
 from asterism.remembering.stored import in_batches, store_of

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from asterism.core.values import fence
 from asterism.errors import ConfigurationError
-from asterism.quoting import fence
 
 EVERYONE = "shared"
 """Where stands what all participants recall."""

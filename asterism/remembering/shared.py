@@ -9,11 +9,10 @@ from typing import Any, Literal
 from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.store.base import BaseStore, PutOp, SearchOp
 
-from asterism.effects import Call, Steps, arun_steps, run_steps
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
+from asterism.core.thread_lease import Release, take_lease
+from asterism.core.values import fence, is_number
 from asterism.errors import InvalidMemoryError, StorageError
-from asterism.leases import Release, take_lease
-from asterism.plain import is_number
-from asterism.quoting import fence
 from asterism.remembering.stored import in_batches, store_of
 from asterism.remembering.users import label_of, validate_memory_name
 

@@ -6,7 +6,7 @@ from typing import Any
 from langgraph.config import get_store
 from langgraph.store.base import BaseStore
 
-from asterism.effects import Call
+from asterism.core.sync_async import Call
 from asterism.errors import ConfigurationError
 
 

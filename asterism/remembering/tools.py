@@ -5,7 +5,7 @@ from typing import Protocol
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 
-from asterism.effects import Steps, arun_steps, run_steps
+from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.errors import InvalidMemoryError
 from asterism.remembering.recollections import Recollection, recollections_text
 from asterism.remembering.users import user_of

@@ -8,8 +8,8 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.runtime import get_runtime
 
+from asterism.core.values import as_dict
 from asterism.errors import InvalidMemoryError
-from asterism.plain import as_dict
 
 USER = "user_id"
 """Where a run says whom it is for: in `configurable`, or in its context."""

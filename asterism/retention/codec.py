@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from langchain_core.messages import BaseMessage, message_to_dict, messages_from_dict
 
+from asterism.core.values import as_dict, as_list
 from asterism.errors import StorageError
-from asterism.plain import as_dict, as_list
 from asterism.serializers import StrictSerializer
 
 _MESSAGE, _PACKED = "$message", "$packed"

@@ -5,7 +5,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from asterism.checkpoints import reading
+from asterism.core.checkpoints import reading
 from asterism.postgres.saver import LeasedPostgresSaver
 from asterism.postgres.schema import has_queue
 from asterism.retention.rows import StoredWrite

@@ -12,10 +12,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.types import TASKS
 
-from asterism.checkpoints import reading
+from asterism.core.checkpoints import reading
+from asterism.core.thread_lease import take_lease
+from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError, StorageError
-from asterism.leases import take_lease
-from asterism.plain import as_dict
 from asterism.retention.opening import open_rows
 from asterism.retention.rows import Rows
 

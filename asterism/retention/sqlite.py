@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from asterism.checkpoints import reading
+from asterism.core.checkpoints import reading
 from asterism.retention.rows import StoredWrite
 from asterism.serializers import decrypt_value
 from asterism.sqlite import GroupCommitSaver

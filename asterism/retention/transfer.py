@@ -8,9 +8,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from asterism.core.thread_lease import take_lease
+from asterism.core.values import as_dict
 from asterism.errors import StorageError, ThreadBusyError
-from asterism.leases import take_lease
-from asterism.plain import as_dict
 from asterism.retention.codec import decode, encode
 from asterism.retention.opening import open_rows
 from asterism.retention.rows import StoredWrite

@@ -6,8 +6,8 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from asterism.core.thread_lease import take_lease
 from asterism.errors import ConfigurationError
-from asterism.leases import take_lease
 from asterism.retention.opening import open_rows
 
 USER_KEYS = ("user_id", "user", "langgraph_auth_user_id")

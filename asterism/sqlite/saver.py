@@ -22,7 +22,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.utils import search_where
 
-from asterism.checkpoints import (
+from asterism.core.checkpoints import (
     checkpoint_key,
     readable,
     reading,
@@ -30,9 +30,9 @@ from asterism.checkpoints import (
     thread_of,
     validate_checkpoint,
 )
+from asterism.core.history_cache import HistoryCache
+from asterism.core.thread_lease import Release, take_file_lease, take_process_lease
 from asterism.errors import StorageError
-from asterism.historycache import HistoryCache
-from asterism.leases import Release, take_file_lease, take_process_lease
 from asterism.serializers import (
     StrictEncryptedSerializer,
     bind_writes,

@@ -9,8 +9,8 @@ from typing import Any
 from langgraph.checkpoint.base import PendingWrite, writes_sort_key
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from asterism.checkpoints import validate_write
-from asterism.historycache import Place, Step
+from asterism.core.checkpoints import validate_write
+from asterism.core.history_cache import Place, Step
 from asterism.serializers import Sealed, decrypt_value, digest
 
 _BACK = """

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from asterism.markup import Bundle, as_table
+from asterism.core.text_tables import Bundle, as_table
 from asterism.supervision.quotas import AgentQuotaUsage, Limit
 from asterism.supervision.states import ENDED, ChildStatus
 

@@ -14,8 +14,8 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
 from asterism.capacity import on_queue_change
-from asterism.fences import WriteFence
-from asterism.runs import Graph
+from asterism.core.continuation import Graph
+from asterism.core.thread_lease import WriteFence
 from asterism.supervision.driving import in_task, in_thread
 from asterism.supervision.gauge import ChildUsage
 from asterism.supervision.guard import AsyncQuotaCallbackHandler, QuotaCallbackHandler

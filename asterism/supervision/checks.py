@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from asterism.core.continuation import Graph, is_graph
 from asterism.errors import ConfigurationError
-from asterism.runs import Graph, is_graph
 from asterism.supervision.quotas import AgentQuota
 
 ID_LIMIT = 255

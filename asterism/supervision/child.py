@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from asterism.core.thread_lease import Release
+from asterism.core.values import describe_error
 from asterism.events import SupervisionEventType as Type
-from asterism.leases import Release
-from asterism.redaction import describe_error
 from asterism.supervision.attempts import ChildAttempt, detached_context
 from asterism.supervision.member import ChildState
 from asterism.supervision.outcomes import GO_ON, AttemptOutcome

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
+from asterism.core.values import is_number
 from asterism.errors import ConfigurationError
-from asterism.plain import is_number
 from asterism.supervision.quotas import AgentQuota
 
 RestartStrategy = Literal["one_for_one", "one_for_all", "rest_for_one"]

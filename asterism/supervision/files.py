@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from asterism.batch.item import read_request
+from asterism.core.config_files import raise_faults, read_values, strangers, table_at
+from asterism.core.values import as_dict, as_list
 from asterism.errors import AsterismError
-from asterism.files import raise_faults, read_values, strangers, table_at
-from asterism.plain import as_dict, as_list
 from asterism.supervision.checks import validate_child_name, validate_child_thread
 from asterism.supervision.config import SupervisorConfig
 from asterism.supervision.quotas import AgentQuota

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from asterism.core.continuation import Graph
+from asterism.core.thread_lease import Release
 from asterism.events import SupervisionEventType as Type
-from asterism.leases import Release
-from asterism.runs import Graph
 from asterism.supervision.agents import SupervisedAgent
 from asterism.supervision.config import SupervisorConfig
 from asterism.supervision.gauge import ChildUsage

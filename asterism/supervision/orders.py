@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
+from asterism.core.interrupts import answer_command, apending_requests
 from asterism.errors import (
     AnswerError,
     ChildFailedError,
@@ -14,7 +15,6 @@ from asterism.errors import (
     ConfigurationError,
 )
 from asterism.events import SupervisionEventType as Type
-from asterism.people import answer_command, apending_requests
 from asterism.supervision.agents import SupervisedAgent
 from asterism.supervision.attempts import run_detached
 from asterism.supervision.child import Child

@@ -7,14 +7,14 @@ from typing import Any, Literal
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
+from asterism.core.continuation import CUT_SHORT, REOPENING, REOPENS, Graph, is_unfinished
+from asterism.core.interrupts import open_requests
+from asterism.core.values import as_dict
 from asterism.errors import (
     ConfigurationError,
     InvalidRequestError,
     UnknownParticipantError,
 )
-from asterism.people import open_requests
-from asterism.plain import as_dict
-from asterism.runs import CUT_SHORT, REOPENING, REOPENS, Graph, is_unfinished
 
 CHILD = "asterism_child"
 """The metadata of a checkpoint that names the child whose run stored it."""

@@ -13,8 +13,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 
-from asterism.plain import as_dict
-from asterism.redaction import describe_error
+from asterism.core.values import as_dict, describe_error
 
 PATIENCE = 5.0
 """Seconds after which a record that cannot be stored is left out."""

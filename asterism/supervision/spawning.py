@@ -12,15 +12,15 @@ from langchain_core.runnables.config import merge_configs
 from pydantic_core import to_jsonable_python
 
 from asterism.batch.item import read_request
+from asterism.core.continuation import is_unfinished
+from asterism.core.thread_lease import Release, take_lease
 from asterism.errors import (
     ConfigurationError,
     NothingPendingError,
     ThreadBusyError,
     UnknownChildError,
 )
-from asterism.leases import Release, take_lease
 from asterism.prices import PriceTable
-from asterism.runs import is_unfinished
 from asterism.supervision.attempts import CURRENT, detached_context, run_detached
 from asterism.supervision.checks import (
     quota_from,

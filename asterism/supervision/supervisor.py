@@ -10,11 +10,11 @@ from typing import Any, Self
 
 from langchain_core.runnables import RunnableConfig
 
+from asterism.core.continuation import Graph
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus, Handler
 from asterism.events import SupervisionEventType as Type
 from asterism.prices import DEFAULT_PRICES, PriceTable
-from asterism.runs import Graph
 from asterism.supervision import orders
 from asterism.supervision.agents import AgentProgress, SupervisedAgent
 from asterism.supervision.checks import validate_child_name

@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 from typing_extensions import ParamSpec
 
-from asterism.redaction import describe_error
+from asterism.core.values import describe_error
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from asterism.core.values import describe_error
 from asterism.events import SupervisionEventType as Type
-from asterism.redaction import describe_error
 from asterism.supervision.outcomes import PERMANENT_ERRORS, AttemptOutcome
 from asterism.supervision.quotas import Limit
 

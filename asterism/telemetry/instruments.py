@@ -32,7 +32,9 @@ class Instruments:
     def __init__(self, meters: MeterProvider | None = None) -> None:
         meter = get_meter("asterism", meter_provider=meters)
         self._decisions = meter.create_counter(
-            "asterism.decisions", "{decision}", "Decisions of supervisors, by who works next"
+            "asterism.core.supervisor_decision",
+            "{decision}",
+            "Decisions of supervisors, by who works next",
         )
         self._waits = meter.create_histogram(
             "asterism.human.wait.duration",

@@ -6,14 +6,14 @@ from typing import Any, Self, cast
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from asterism.decisions import SupervisorDecision
+from asterism.core.agent_spec import ModelLike
+from asterism.core.interrupts import PendingRequest
+from asterism.core.state import Report
+from asterism.core.supervisor_decision import SupervisorDecision
+from asterism.core.values import as_dict
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.models import ModelLike
 from asterism.nodes.kinds import Participant, describe
 from asterism.nodes.view import SupervisorView
-from asterism.people import PendingRequest
-from asterism.plain import as_dict
-from asterism.state import Report
 from asterism.testing.scripted import ScriptedChatModel
 from asterism.testing.teams import OrchestratorTester
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Self, get_args
 
+from asterism.core.agent_spec import ModelLike
 from asterism.errors import ConfigurationError
-from asterism.models import ModelLike
 from asterism.testing.recording import CassetteChatModel
 from asterism.testing.tapes import CassetteFile
 
@@ -30,7 +30,7 @@ class Cassette(CassetteFile):
     different prompts may come in any order, as they do where participants work at once. After
     the first that differs no call is answered any more, so that a retry, a fallback model or the
     report of a participant that failed cannot hide it; the end of the `with` block raises it.
-    Secrets are taken out of what is written; see `asterism.redaction`.
+    Secrets are taken out of what is written; see `asterism.core.values`.
 
     Args:
         path: The file; it is readable JSON and is made to be kept with the tests.

@@ -19,18 +19,18 @@ from langchain_core.messages import (
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
-from asterism.decisions import SupervisorDecision
-from asterism.effects import run_coroutine
+from asterism.core.agent_spec import ModelLike
+from asterism.core.continuation import aproceed
+from asterism.core.interrupts import aresume, pending_requests
+from asterism.core.messages import history_fault, media_in_request
+from asterism.core.supervisor_decision import SupervisorDecision
+from asterism.core.sync_async import run_coroutine
+from asterism.core.values import as_dict
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
-from asterism.messages import history_fault, media_in_request
-from asterism.models import ModelLike
 from asterism.nodes.answers import json_text
 from asterism.nodes.kinds import Participant
 from asterism.nodes.view import SupervisorView
-from asterism.people import aresume, pending_requests
-from asterism.plain import as_dict
-from asterism.runs import aproceed
 from asterism.serializers import serializer
 
 SUBJECT, SIBLING = "subject", "sibling"

@@ -11,8 +11,8 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, PrivateAttr
 
-from asterism.effects import Call, Steps, arun_steps, run_steps
-from asterism.models import ModelLike, resolve_model
+from asterism.core.agent_spec import ModelLike, resolve_model
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
 from asterism.testing.requests import Request, canonical_request
 from asterism.testing.scripted import message_chunks
 from asterism.testing.tapes import CassetteFile

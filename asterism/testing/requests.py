@@ -7,8 +7,7 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
-from asterism.plain import as_list, plain_facts
-from asterism.redaction import redact_values
+from asterism.core.values import as_list, plain_facts, redact_values
 
 Request = dict[str, Any]
 """The model, the messages, the tools and the options of a call: plain JSON, without secrets."""

@@ -11,7 +11,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr
 
-from asterism.decisions import SupervisorDecision
+from asterism.core.supervisor_decision import SupervisorDecision
 from asterism.testing.scripted import ScriptedCall, ScriptedChatModel, UnexpectedModelCallError
 
 DECISION = SupervisorDecision.__name__

@@ -10,9 +10,8 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage
 from pydantic import BaseModel, ValidationError
 
+from asterism.core.values import plain_facts, redact_values
 from asterism.errors import AsterismError, ConfigurationError
-from asterism.plain import plain_facts
-from asterism.redaction import redact_values
 from asterism.testing.requests import Request, difference, key_of, nearest
 
 _ANSWER = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs", "usage_metadata")

@@ -11,14 +11,14 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
-from asterism.effects import Call, Steps, arun_steps, run_steps
+from asterism.core.continuation import Graph, is_graph
+from asterism.core.interrupts import PendingRequest, aresume, pending_requests, resume
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
+from asterism.core.usage import Usage, lines_of
+from asterism.core.values import as_list
 from asterism.events import BUS
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
-from asterism.ledger import Usage, lines_of
-from asterism.people import PendingRequest, aresume, pending_requests, resume
-from asterism.plain import as_list
-from asterism.runs import Graph, is_graph
 from asterism.testing.scripted import ScriptedCall
 from asterism.testing.speakers import TeamChatModel
 from asterism.tracing import SupervisorTrace, Trace

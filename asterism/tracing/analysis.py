@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from asterism.markup import Bundle, as_table
+from asterism.core.text_tables import Bundle, as_table
 from asterism.tracing.model import Trace
 
 

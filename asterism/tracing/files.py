@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from asterism.core.values import describe_error
 from asterism.errors import StorageError
-from asterism.redaction import describe_error
 from asterism.tracing.reading import UNFINISHED, RecordedEvent, Stored, redacted_facts, status_after
 from asterism.tracing.retention import Retention, TraceRuns
 

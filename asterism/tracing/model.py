@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from asterism.markup import CELL, Bundle, as_table, nested_table
+from asterism.core.text_tables import CELL, Bundle, as_table, nested_table
 from asterism.pictures.words import fit_text
 
 

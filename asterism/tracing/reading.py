@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
-from asterism.plain import as_dict, shorten
-from asterism.redaction import redact_values
+from asterism.core.values import as_dict, redact_values, shorten
 from asterism.tracing.model import (
     Trace,
     TraceCall,

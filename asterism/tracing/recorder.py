@@ -6,11 +6,10 @@ from typing import Any, Protocol, Self, get_args
 
 from langgraph.errors import GraphBubbleUp
 
+from asterism.core.messages import clean_text
+from asterism.core.values import message_of, plain_facts
 from asterism.errors import ConfigurationError
 from asterism.events import Event, EventBus, SupervisionEvent, utc_now
-from asterism.messages import clean_text
-from asterism.plain import plain_facts
-from asterism.redaction import message_of
 from asterism.storage import MEMORY, make_private, sqlite_path
 from asterism.tracing.analysis import TraceMetrics, analyze_traces
 from asterism.tracing.files import SqliteTraceStore

@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from asterism.core.values import is_number
 from asterism.errors import ConfigurationError
-from asterism.plain import is_number
 from asterism.tracing.reading import RecordedEvent
 
 REMEMBERED = 10_000

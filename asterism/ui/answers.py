@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from asterism.core.values import redact
 from asterism.errors import (
     AnswerError,
     AsterismError,
@@ -19,7 +20,6 @@ from asterism.errors import (
     UnknownParticipantError,
     UnknownRequestError,
 )
-from asterism.redaction import redact
 
 _log = logging.getLogger(__name__)
 

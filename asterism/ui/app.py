@@ -16,12 +16,12 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from asterism.core.agent_spec import OFFLINE
+from asterism.core.continuation import areopen
+from asterism.core.interrupts import answer_command, apending_requests
 from asterism.errors import AsterismError
 from asterism.graphs.catalog import SHIPPED
 from asterism.graphs.checks import check_thread
-from asterism.models import OFFLINE
-from asterism.people import answer_command, apending_requests
-from asterism.runs import areopen
 from asterism.storage import open_checkpointer
 from asterism.threads import list_threads, open_database
 from asterism.ui.answers import (

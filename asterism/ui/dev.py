@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 
-from asterism.models import OFFLINE
+from asterism.core.agent_spec import OFFLINE
 from asterism.ui.app import create_app
 
 _page = create_app(

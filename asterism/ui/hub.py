@@ -13,13 +13,13 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
+from asterism.core.agent_spec import OFFLINE, ModelLike
+from asterism.core.continuation import Graph
+from asterism.core.thread_lease import take_lease, with_process_leases
+from asterism.core.values import describe_error
 from asterism.errors import ThreadBusyError
 from asterism.events import BUS, Event, EventBus
 from asterism.graphs.catalog import check_named, open_graph
-from asterism.leases import take_lease, with_process_leases
-from asterism.models import OFFLINE, ModelLike
-from asterism.redaction import describe_error
-from asterism.runs import Graph
 from asterism.threads import check_model_label, config_of, origin_of
 from asterism.ui.live import Live
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from langchain_core.messages import AIMessageChunk
 
+from asterism.core.values import as_dict
 from asterism.events import Event
 from asterism.nodes.routing import FINISH, SUPERVISOR
-from asterism.plain import as_dict
 
 TEXT_SHOWN = 4_000
 """How many characters of a text that is being written are shown, the latest ones."""

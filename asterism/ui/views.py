@@ -7,11 +7,11 @@ from langchain_core.messages import BaseMessage
 from langgraph.types import StateSnapshot
 
 from asterism.core.decision import RunPlan, VisitNext, load_decision, work_of
-from asterism.ledger import Usage, lines_of
+from asterism.core.interrupts import PendingRequest
+from asterism.core.usage import Usage, lines_of
+from asterism.core.values import as_dict
 from asterism.nodes.routing import SUPERVISOR
 from asterism.nodes.view import message_facts
-from asterism.people import PendingRequest
-from asterism.plain import as_dict
 
 MESSAGES_SHOWN = 200
 """How many of the latest messages the page gets."""

@@ -9,12 +9,12 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
+from asterism.core.continuation import Graph, is_unfinished
+from asterism.core.interrupts import open_requests
+from asterism.core.thread_lease import take_lease
+from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
-from asterism.leases import take_lease
 from asterism.nodes.routing import BEGIN
-from asterism.people import open_requests
-from asterism.plain import as_dict
-from asterism.runs import Graph, is_unfinished
 from asterism.ui.hub import RunManager
 from asterism.ui.views import message_view, question_view, run_view, step
 

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from asterism.core.continuation import Graph
 from asterism.errors import AbandonedError, ChildFailedError, ChildKilledError, StorageError
 from asterism.events import BUS, EventBus
 from asterism.events import SupervisionEventType as Type
 from asterism.prices import DEFAULT_PRICES
-from asterism.runs import Graph
 from asterism.supervision.child import Child
 from asterism.supervision.config import SupervisorConfig
 from asterism.supervision.gauge import ChildUsage

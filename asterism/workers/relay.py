@@ -9,12 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from asterism.core.values import as_dict, describe_error
 from asterism.events import Event, EventBus
 from asterism.events.model import TYPES
-from asterism.plain import as_dict
 from asterism.postgres.connecting import Address
 from asterism.postgres.notices import notices
-from asterism.redaction import describe_error
 from asterism.workers.queue import Queue
 
 CHANNEL = "asterism_events"

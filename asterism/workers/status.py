@@ -5,8 +5,8 @@ from typing import Any
 
 from langgraph.types import Interrupt
 
-from asterism.people import PendingRequest, request_of
-from asterism.plain import as_list
+from asterism.core.interrupts import PendingRequest, request_of
+from asterism.core.values import as_list
 from asterism.postgres.saver import LeasedPostgresSaver
 from asterism.serializers import decrypt_value
 from asterism.workers.queue import TASK

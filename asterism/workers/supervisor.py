@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
+from asterism.core.values import as_dict
 from asterism.errors import ChildStateError, UnknownChildError
 from asterism.events import EventBus
-from asterism.plain import as_dict
 from asterism.supervision.agents import AgentProgress, SupervisedAgent
 from asterism.supervision.checks import quota_from
 from asterism.supervision.quotas import AgentQuotaUsage

@@ -8,9 +8,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 from pydantic import BaseModel, ConfigDict
 
-from asterism.people import answer_command, open_requests
-from asterism.plain import as_dict
-from asterism.runs import is_unfinished
+from asterism.core.continuation import is_unfinished
+from asterism.core.interrupts import answer_command, open_requests
+from asterism.core.values import as_dict
 from asterism.supervision.checks import quota_from
 from asterism.supervision.quotas import AgentQuota, Limit
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from asterism.core.continuation import Graph
+from asterism.core.thread_lease import atake_lease, with_process_leases
+from asterism.core.values import describe_error
 from asterism.errors import ChildKilledError, ConfigurationError, ThreadBusyError
 from asterism.events import EventBus
 from asterism.graphs.catalog import allowed_graphs, check_named, open_graph
-from asterism.leases import atake_lease, with_process_leases
 from asterism.postgres.lanes import LEASE
 from asterism.postgres.notices import notices
 from asterism.postgres.saver import open_saver
-from asterism.redaction import describe_error
-from asterism.runs import Graph
 from asterism.serializers import serializer
 from asterism.supervision.config import SupervisorConfig
 from asterism.threads import check_model_label

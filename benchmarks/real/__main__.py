@@ -32,7 +32,7 @@ from asterism import (
     resume,
 )
 from asterism.cli.doctor import examine
-from asterism.state import Status
+from asterism.core.state import Status
 from benchmarks.real.proxy import Exchange, proxy
 from tests.graphs.servers import free_port
 

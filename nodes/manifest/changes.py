@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from asterism.core.values import shorten
 from asterism.nodes.manifest.model import WITHIN, Manifest
 from asterism.nodes.manifest.scanning import Scan
-from asterism.plain import shorten
 
 SHOWN = 20
 """How many paths of each sort are listed."""

@@ -9,9 +9,8 @@ from typing import Literal
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from asterism.core.values import as_dict, as_list, redact
 from asterism.nodes.manifest.model import Dependency
-from asterism.plain import as_dict, as_list
-from asterism.redaction import redact
 
 MAX_BYTES = 2_000_000
 """The largest file that is read for dependencies."""

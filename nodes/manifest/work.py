@@ -11,7 +11,7 @@ from langgraph.types import interrupt
 from pydantic import StringConstraints
 from typing_extensions import TypedDict
 
-from asterism.decisions import HumanFeedbackRequest
+from asterism.core.supervisor_decision import HumanFeedbackRequest
 from asterism.errors import ConfigurationError
 from asterism.nodes.manifest.changes import (
     Changes,

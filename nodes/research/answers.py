@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from asterism.core.values import shorten
 from asterism.nodes.research.folder import Folder
 from asterism.nodes.research.passages import Passage, passages, sentences
 from asterism.nodes.research.words import counts, terms
 from asterism.nodes.values import quote_argument
-from asterism.plain import shorten
 
 MAX_SENTENCES = 5
 """How many sentences an answer has, at most."""

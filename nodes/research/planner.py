@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asterism.decisions import AnswerDecision, PlanDecision, SupervisorDecision
+from asterism.core.plan import SubAgentTask
+from asterism.core.supervisor_decision import AnswerDecision, PlanDecision, SupervisorDecision
 from asterism.nodes.research.folder import Folder
 from asterism.nodes.research.search import best_sources
 from asterism.nodes.view import SupervisorView
 from asterism.prompts import render
-from asterism.tasks import SubAgentTask
 
 
 @dataclass(frozen=True, kw_only=True)

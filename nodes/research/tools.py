@@ -5,6 +5,7 @@ from pathlib import Path
 
 from langchain_core.tools import BaseTool, tool
 
+from asterism.core.values import shorten
 from asterism.nodes.research.answers import excerpt
 from asterism.nodes.research.folder import ALL, MAX_BYTES, MAX_FILES, Folder, Source
 from asterism.nodes.research.passages import heading_at
@@ -12,7 +13,6 @@ from asterism.nodes.research.search import rank_sources, read_all
 from asterism.nodes.research.text import read_text
 from asterism.nodes.research.words import terms
 from asterism.nodes.values import explain, quote_argument
-from asterism.plain import shorten
 
 MAX_LISTED = 200
 """How many sources are listed at once."""

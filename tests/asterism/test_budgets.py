@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asterism.budgets import Budget, BudgetLedger, BudgetScope, Measure, measured_amount, scopes_of
+from asterism.core.usage import Usage, UsageEntry
 from asterism.errors import BudgetExceededError
-from asterism.ledger import Usage, UsageEntry
 
 
 def tokens(count: int) -> Usage:

@@ -17,8 +17,8 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from typing_extensions import TypedDict
 
 from asterism import open_checkpointer
-from asterism.messages import fold_messages
-from asterism.state import HistoryChannel
+from asterism.core.messages import fold_messages
+from asterism.core.state import HistoryChannel
 
 
 def bytes_a_turn(channel: Any, path: Path, turns: int, each: int) -> list[float]:

@@ -28,8 +28,8 @@ from asterism import (
     show,
     show_progress,
 )
+from asterism.core.text_tables import HTML, PLAIN, SVG
 from asterism.errors import ConfigurationError
-from asterism.markup import HTML, PLAIN, SVG
 from asterism.pictures.svg import draw_svg
 
 SVG_NAMES = {"svg": "http://www.w3.org/2000/svg"}

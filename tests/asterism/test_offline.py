@@ -12,7 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import BaseModel, Field
 
 from asterism import Agent, AgentOrchestrator, Participant, SupervisorWorkflowBuilder, resume
-from asterism.models import resolve_model
+from asterism.core.agent_spec import resolve_model
 from asterism.offline import OfflineChatModel, reading
 from asterism.offline.arguments import Sources, read_arguments
 from asterism.offline.routing import find_concerned

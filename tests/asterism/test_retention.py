@@ -31,9 +31,9 @@ from asterism import (
     proceed,
     resume,
 )
-from asterism import state as state_module
+from asterism.core import state as state_module
+from asterism.core.thread_lease import take_lease
 from asterism.errors import ConfigurationError, StorageError, ThreadBusyError
-from asterism.leases import take_lease
 from asterism.retention import Pruned, export_thread, forget_user, import_thread, prune
 from asterism.retention.codec import decode, encode
 from asterism.retention.opening import open_rows

@@ -9,7 +9,7 @@ import pytest
 from langgraph.errors import GraphInterrupt
 from langgraph.types import RetryPolicy
 
-from asterism.effects import Call, arun_steps, run_steps
+from asterism.core.sync_async import Call, arun_steps, run_steps
 from asterism.nodes.retrying import call_with_retry, single_call
 from asterism.retries import can_pass, next_delay, retry_after, should_retry
 

@@ -15,11 +15,11 @@ from typer.testing import CliRunner, Result
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
 from asterism.cli.app import app
+from asterism.core.config_files import read_values
+from asterism.core.interrupts import PendingRequest, answer_command
+from asterism.core.messages import clean_text
+from asterism.core.values import printable_json, printable_text, without_controls
 from asterism.errors import AnswerError, ConfigurationError, StorageError
-from asterism.files import read_values
-from asterism.messages import clean_text
-from asterism.people import PendingRequest, answer_command
-from asterism.redaction import printable_json, printable_text, without_controls
 from asterism.retention import export_thread, import_thread
 from asterism.services import ServiceQuestion
 from asterism.supervision.files import read_children

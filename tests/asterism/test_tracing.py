@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from langgraph.errors import GraphInterrupt
 
 from asterism import SupervisorTrace, Trace, analyze_traces
+from asterism.core.values import MASK
 from asterism.errors import ConfigurationError, StorageError
 from asterism.events import (
     EventBus,
@@ -19,7 +20,6 @@ from asterism.events import (
     SupervisionEventType,
     WorkflowEventType,
 )
-from asterism.redaction import MASK
 from asterism.tracing import TraceMetrics
 from asterism.tracing.reading import RecordedEvent, Stored, active_seconds, read_trace
 

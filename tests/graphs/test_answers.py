@@ -28,8 +28,8 @@ from asterism import (
     UndoAll,
 )
 from asterism.compat.langgraph_supervisor import create_supervisor
+from asterism.core.messages import history_fault
 from asterism.errors import StorageError, WorkflowBuildError
-from asterism.messages import history_fault
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.teams import follow
 

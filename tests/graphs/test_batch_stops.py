@@ -17,7 +17,7 @@ from langgraph.runtime import RunControl
 
 from asterism import Participant, SupervisorWorkflowBuilder
 from asterism.batch import abatch_process, batch_process, processing
-from asterism.runs import is_unfinished
+from asterism.core.continuation import is_unfinished
 from asterism.storage import open_checkpointer
 from tests.graphs.test_batch import Saver, stop_at, tasks, told, working
 from tests.processes import forks

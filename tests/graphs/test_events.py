@@ -15,8 +15,8 @@ from asterism import (
     SupervisorWorkflowBuilder,
 )
 from asterism.budgets import Budget
+from asterism.core.interrupts import resume
 from asterism.events import Event, EventBus
-from asterism.people import resume
 from asterism.testing import ScriptedChatModel
 from tests.graphs.test_budgets import worker
 from tests.graphs.test_usage import prices

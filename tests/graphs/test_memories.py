@@ -24,6 +24,7 @@ from asterism import (
     memory,
     resume,
 )
+from asterism.core.thread_lease import take_lease
 from asterism.errors import (
     ConfigurationError,
     InvalidMemoryError,
@@ -32,7 +33,6 @@ from asterism.errors import (
     UnknownParticipantError,
 )
 from asterism.graphs.memories import with_matching_tool_calls
-from asterism.leases import take_lease
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.processes import run
 from tests.teams import Turns, follow, star

@@ -37,8 +37,8 @@ from asterism import (
     proceed,
     resume,
 )
-from asterism.agents import MemoryConfig
 from asterism.budgets import Budget
+from asterism.core.agent_spec import MemoryConfig
 from asterism.errors import AnswerError, ConfigurationError, WorkflowBuildError
 from asterism.graphs.workflow import Workflow
 from asterism.retries import can_pass

@@ -28,10 +28,10 @@ from asterism import (
     SupervisorView,
     SupervisorWorkflowBuilder,
 )
-from asterism.effects import Steps
+from asterism.core.continuation import is_unfinished, proceed
+from asterism.core.sync_async import Steps
 from asterism.nodes import reports
 from asterism.nodes import visits as visits_module
-from asterism.runs import is_unfinished, proceed
 from asterism.storage import open_checkpointer
 from tests.teams import Turns, follow, said, star
 

@@ -33,7 +33,7 @@ from asterism import (
     generate_detailed_tool_trace,
     resume,
 )
-from asterism.ledger import Usage, lines_of, total_cost_breakdown
+from asterism.core.usage import Usage, lines_of, total_cost_breakdown
 from asterism.prices import Price, PriceTable
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from asterism.usage import UsageMeter, estimate_tokens

@@ -15,6 +15,7 @@ from asterism.core.decision import (
     dump_decision,
     load_decision,
 )
+from asterism.core.plan import SubAgentTask
 from asterism.errors import RoutingError
 from asterism.nodes.routing import (
     handoff_id,
@@ -24,7 +25,6 @@ from asterism.nodes.routing import (
     visit_in,
     write_request,
 )
-from asterism.tasks import SubAgentTask
 
 TEAM = ("venue", "food")
 TASK = {"task_id": "t", "agent_id": "venue", "task_description": "Find a hall"}

@@ -13,6 +13,7 @@ from llmock.pytest_plugin import LLMock
 from pydantic import BaseModel
 
 from asterism import SupervisorWorkflowBuilder
+from asterism.core.decision_schema import decision_schema
 from asterism.errors import RoutingError, WorkflowBuildError
 from asterism.nodes.structured_output import (
     METHOD_VARIABLE,
@@ -21,7 +22,6 @@ from asterism.nodes.structured_output import (
     bind_inside,
     bind_method,
 )
-from asterism.schemas import decision_schema
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.teams import said
 

@@ -8,13 +8,13 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.channels import DeltaChannel
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from asterism.effects import Call, Steps, StepsNode
+from asterism.core.continuation import Graph, is_graph
+from asterism.core.sync_async import Call, Steps, StepsNode
 from asterism.graphs.star import extend_state_schema
 from asterism.nodes.answers import as_messages
 from asterism.nodes.grants import Grant, HistoryWriter
 from asterism.nodes.members import ParticipantRuntime, create_participant_runtime
 from asterism.resilience import Policy
-from asterism.runs import Graph, is_graph
 
 SNAPSHOT_FREQUENCY = 10
 """After how many writes the messages of a workflow that is an agent are stored whole."""

@@ -10,10 +10,10 @@ from typing_extensions import get_type_hints
 
 from asterism.compat.langgraph_supervisor.agents import has_messages
 from asterism.compat.langgraph_supervisor.handoff import destinations
+from asterism.core.continuation import is_runnable
+from asterism.core.state import WorkflowState
 from asterism.graphs.validation import count_faults, name_faults
 from asterism.nodes.kinds import find_participant_fault
-from asterism.runs import is_runnable
-from asterism.state import WorkflowState
 
 _SHARED = ("messages", "remaining_steps", "is_last_step", "structured_response")
 """Keys of a state that each of these workflows has anyhow."""

@@ -25,12 +25,13 @@ from asterism.compat.langgraph_supervisor.handoff import (
     destinations,
     tool_part,
 )
+from asterism.core.agent_spec import ModelLike, resolve_model
+from asterism.core.state import Report
 from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
 from asterism.graphs.facts import WorkflowConfig
 from asterism.graphs.star import create_star, extend_state_schema
 from asterism.graphs.workflow import Workflow
-from asterism.models import ModelLike, resolve_model
 from asterism.nodes.deciding import DecisionRules
 from asterism.nodes.finish import forward_last_report
 from asterism.nodes.grants import HistoryWriter
@@ -47,7 +48,6 @@ from asterism.nodes.structuring import create_structurer
 from asterism.nodes.team import Team
 from asterism.resilience import Policy
 from asterism.retries import MODEL_RETRY
-from asterism.state import Report
 
 OutputMode = Literal["full_history", "last_message"]
 """How much of an agent's visit stands in the history."""

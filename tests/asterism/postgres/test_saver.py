@@ -15,8 +15,8 @@ from langgraph.checkpoint.base import empty_checkpoint
 from psycopg.conninfo import conninfo_to_dict
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
+from asterism.core.thread_lease import take_lease
 from asterism.errors import AbandonedError, ConfigurationError, StorageError, ThreadBusyError
-from asterism.leases import take_lease
 from asterism.postgres import saver as saver_module
 from asterism.postgres.lanes import retry_until_connected
 from asterism.postgres.saver import LeasedPostgresSaver, open_saver

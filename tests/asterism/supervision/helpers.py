@@ -11,8 +11,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
+from asterism.core.continuation import Graph
 from asterism.events import Event, SupervisionEventType
-from asterism.runs import Graph
 from asterism.supervision import AgentSupervisor
 from asterism.supervision.states import ENDED, TRANSITIONS, ChildStatus, next_status
 

@@ -56,7 +56,7 @@ async def test_decisions_are_counted_by_who_works_next(taken: Taken, way: str) -
     inner = team(plan(task("t", "deep")), deep=lambda ms: "x")
     built = team(follow(["p", "crew", "p"]), taken.bus, p=lambda ms: "done", crew=inner)
     await drive(built, way, REQUEST, None)
-    assert taken.metrics()["asterism.decisions"] == [
+    assert taken.metrics()["asterism.core.supervisor_decision"] == [
         ({"asterism.workflow.path": "/", "asterism.next": "p"}, 2),
         ({"asterism.workflow.path": "/", "asterism.next": "crew"}, 1),
         ({"asterism.workflow.path": "crew", "asterism.next": "plan"}, 1),

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from asterism import aopen_checkpointer, apending_requests
 from asterism.cli.app import app
+from asterism.core.thread_lease import take_lease
 from asterism.errors import (
     AbandonedError,
     ChildFailedError,
@@ -24,7 +25,6 @@ from asterism.errors import (
 )
 from asterism.events import EventBus
 from asterism.graphs.catalog import open_graph
-from asterism.leases import take_lease
 from asterism.postgres.saver import open_saver
 from asterism.retention import prune
 from asterism.serializers import serializer

@@ -21,8 +21,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import Participant, SupervisorDecision, SupervisorWorkflowBuilder
 from asterism.compat.langgraph_supervisor import create_supervisor
-from asterism.messages import history_fault
-from asterism.model_input import GO_ON, prepare_messages, without_reasoning
+from asterism.core.messages import history_fault
+from asterism.core.model_input import GO_ON, prepare_messages, without_reasoning
 from asterism.testing import ScriptedChatModel, ScriptedReply
 
 TEXTS = st.sampled_from(["", "  ", "Hello", "3 dollars"])

@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 )
 from pydantic import ValidationError
 
-from asterism import tasks as tasks_module
-from asterism.tasks import ExecutionMode, Schedule, Skipped, SubAgentTask, plan_faults
+from asterism.core import plan as tasks_module
+from asterism.core.plan import ExecutionMode, Schedule, Skipped, SubAgentTask, plan_faults
 
 EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "100"))
 SEQUENTIAL = ExecutionMode.SEQUENTIAL

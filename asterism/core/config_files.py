@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from asterism.core.values import as_dict, number_lines
 from asterism.errors import ConfigurationError
-from asterism.plain import as_dict, number_lines
 
 _YAML = (".yaml", ".yml")
 MOST_VALUES = 100_000

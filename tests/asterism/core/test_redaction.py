@@ -2,7 +2,7 @@
 
 import pytest
 
-from asterism.redaction import MASK, describe_error, redact, redact_values
+from asterism.core.values import MASK, describe_error, redact, redact_values
 
 SECRETS = [
     "sk-proj-abcdefghijklmnop1234",

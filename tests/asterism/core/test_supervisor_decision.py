@@ -8,9 +8,9 @@ from langchain_core.messages import AIMessage
 from pydantic import ValidationError
 
 from asterism import HumanFeedbackRequest, SupervisorDecision
-from asterism.decisions import SAID_LIMIT, decider_text, match_name, read_decision
+from asterism.core.decision_schema import decision_schema
+from asterism.core.supervisor_decision import SAID_LIMIT, decider_text, match_name, read_decision
 from asterism.errors import BadDecisionError
-from asterism.schemas import decision_schema
 
 NAMES = ("venue", "Food_Team")
 

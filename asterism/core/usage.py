@@ -7,7 +7,7 @@ from typing import Any, NotRequired, Self
 
 from typing_extensions import TypedDict
 
-from asterism.markup import Bundle, as_table
+from asterism.core.text_tables import Bundle, as_table
 
 CENTS = Decimal(100)
 """US cents in a dollar."""

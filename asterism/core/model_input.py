@@ -1,6 +1,6 @@
 """Prompts as every provider accepts them: the last look at what a model is sent.
 
-Tests: tests/asterism/test_model_input.py.
+Tests: tests/asterism/core/test_model_input.py.
 """
 
 import re
@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 
-from asterism.messages import words_of
+from asterism.core.messages import words_of
 
 GO_ON = "Please go on."
 """Stands at the end of a prompt that would end with an answer of the model."""

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from asterism.agents import Agent
-from asterism.decisions import AnswerDecision, PlanDecision, SupervisorDecision
-from asterism.plain import as_dict
+from asterism.core.agent_spec import Agent
+from asterism.core.supervisor_decision import AnswerDecision, PlanDecision, SupervisorDecision
+from asterism.core.values import as_dict
 
 Schema = dict[str, Any]
 

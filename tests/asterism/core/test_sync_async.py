@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableConfig
 
-from asterism import Participant, SupervisorWorkflowBuilder, effects, open_checkpointer
-from asterism.effects import run_coroutine
+from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
+from asterism.core import sync_async as effects
+from asterism.core.sync_async import run_coroutine
 from tests.plans import plan, task
 from tests.teams import follow, said
 

@@ -14,8 +14,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
+from asterism.core.thread_lease import take_file_lease, take_lease
 from asterism.errors import ThreadBusyError
-from asterism.leases import take_file_lease, take_lease
 from tests.processes import Process
 from tests.teams import Turns, follow, said, star
 
@@ -147,7 +147,7 @@ async def test_many_at_once_make_one_history(saver: Saver, thread: RunnableConfi
 HOLDER = """
 import sys, time
 from asterism import open_checkpointer
-from asterism.leases import take_lease
+from asterism.core.thread_lease import take_lease
 with open_checkpointer(sys.argv[1]) as saver:
     assert take_lease(saver, "t") is not None
     print("held", flush=True)

@@ -9,11 +9,11 @@ from langchain_core.messages import AIMessage
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from asterism.agents import Agent
+from asterism.core.agent_spec import Agent
+from asterism.core.messages import clean, clean_text
+from asterism.core.plan import SubAgentTask, plan_faults
+from asterism.core.values import as_dict, as_list, normal_name
 from asterism.errors import BadDecisionError
-from asterism.messages import clean, clean_text
-from asterism.plain import as_dict, as_list, normal_name
-from asterism.tasks import SubAgentTask, plan_faults
 
 DECISION_TOOL = "SupervisorDecision"
 """The name of the tool by which a model decides."""

@@ -17,7 +17,7 @@ from langchain_core.messages import (
 from langgraph.graph.message import REMOVE_ALL_MESSAGES, add_messages
 
 from asterism import convert_tool_content_to_text
-from asterism.messages import (
+from asterism.core.messages import (
     answer_dangling_calls,
     clean,
     clean_text,

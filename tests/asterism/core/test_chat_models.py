@@ -9,7 +9,7 @@ from langchain_openai import AzureChatOpenAI, ChatOpenAI
 from llmock.pytest_plugin import LLMock
 
 from asterism import Participant, SupervisorWorkflowBuilder, Usage, lines_of
-from asterism.models import resolve_model
+from asterism.core.agent_spec import resolve_model
 from asterism.testing import ScriptedChatModel
 
 HOST = "http://127.0.0.1:9/v1"

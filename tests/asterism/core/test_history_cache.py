@@ -15,8 +15,8 @@ from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
-from asterism.historycache import HistoryCache, SharedList, Step, StoredWrites, deep_copy
-from asterism.state import fold_list
+from asterism.core.history_cache import HistoryCache, SharedList, Step, StoredWrites, deep_copy
+from asterism.core.state import fold_list
 from tests.teams import follow
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}

@@ -9,10 +9,10 @@ from langgraph.checkpoint.base import PendingWrite
 from langgraph.errors import InvalidUpdateError
 from typing_extensions import TypedDict
 
+from asterism.core.history_cache import FoldedValue, SharedList, StoredWrites
+from asterism.core.messages import Places, fold_messages, places_of
+from asterism.core.usage import UsageEntry
 from asterism.errors import StorageError
-from asterism.historycache import FoldedValue, SharedList, StoredWrites
-from asterism.ledger import UsageEntry
-from asterism.messages import Places, fold_messages, places_of
 
 Status = Literal["running", "completed", "waiting", "limit", "stalled", "failed", "cancelled"]
 """How a run stands. Only `"running"` and `"waiting"` are not an end."""

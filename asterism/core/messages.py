@@ -22,7 +22,7 @@ from langchain_core.messages import (
 from langgraph.graph.message import add_messages
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from asterism.redaction import without_controls
+from asterism.core.values import without_controls
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import run_in_executor
 
-from asterism.runs import is_async_only, is_runnable
+from asterism.core.continuation import is_async_only, is_runnable
 
 T = TypeVar("T")
 

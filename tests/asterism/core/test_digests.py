@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asterism.digests import digest, is_long
+from asterism.core.digests import digest, is_long
 
 LONG = "\n\n".join(f"## Part {n}\n\n{'word ' * 200}" for n in range(6))
 

@@ -12,10 +12,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.types import Interrupt
 
-from asterism.effects import Call, Steps
+from asterism.core.sync_async import Call, Steps
+from asterism.core.values import as_dict, describe_error
 from asterism.errors import AsterismError, StorageError
-from asterism.plain import as_dict
-from asterism.redaction import describe_error
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asterism.plain import is_number
+from asterism.core.values import is_number
 from asterism.resilience import Timeout
 
 FINITE: list[Any] = [0, -1, 2.5, -0.0, sys.float_info.max, -sys.float_info.max, 10**300]
