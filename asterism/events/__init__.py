@@ -1,8 +1,19 @@
 """Events: what happens in supervision and in workflows, told in one order on one bus."""
 
-from asterism.events.bus import EventBus, HandlerFailure, utc_now
-from asterism.events.listeners import BACKLOG, Handler
-from asterism.events.model import (
+from asterism.events.bus import (
+    BACKLOG,
+    BUS,
+    EventBus,
+    EventScope,
+    Handler,
+    HandlerFailure,
+    emit,
+    emit_from_context,
+    event_scope,
+    has_event_bus,
+    utc_now,
+)
+from asterism.events.types import (
     CALLS,
     TYPES,
     Event,
@@ -11,14 +22,6 @@ from asterism.events.model import (
     SupervisionEventType,
     WorkflowEvent,
     WorkflowEventType,
-)
-from asterism.events.telling import (
-    BUS,
-    EventScope,
-    emit,
-    emit_from_context,
-    event_scope,
-    has_event_bus,
 )
 
 __all__ = [
