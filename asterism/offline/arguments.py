@@ -7,8 +7,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from asterism.offline import reading
-from asterism.offline.reading import Number, stem, words
+from asterism.offline import text_parsing as reading
+from asterism.offline.text_parsing import Number, stem, words
 
 Schema = Mapping[str, Any]
 """A JSON schema."""

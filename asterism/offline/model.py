@@ -30,8 +30,8 @@ from asterism.offline.routing import (
     offline_decision,
     parse_report,
     plan,
+    vote,
 )
-from asterism.offline.voting import vote
 
 MODEL_NAME = "offline"
 """Stands as `model_name` in the metadata of every message that the model writes."""

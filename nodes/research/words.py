@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from asterism.offline.reading import stem
+from asterism.offline.text_parsing import stem
 
 STOP_WORDS = frozenset(
     "a about after all also am an and any are as at be because been before being between both but "

@@ -13,7 +13,8 @@ from pydantic import BaseModel, Field
 
 from asterism import Agent, AgentOrchestrator, Participant, SupervisorWorkflowBuilder, resume
 from asterism.core.agent_spec import resolve_model
-from asterism.offline import OfflineChatModel, reading
+from asterism.offline import OfflineChatModel
+from asterism.offline import text_parsing as reading
 from asterism.offline.arguments import Sources, read_arguments
 from asterism.offline.routing import find_concerned
 from asterism.prompts import render
