@@ -12,10 +12,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from asterism.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
-    from asterism.breaker import CircuitBreaker
-    from asterism.budgets import Budget
     from asterism.caching.cache import ResponseCache
-    from asterism.capacity import ResourceManager
     from asterism.config import ProgramConfig, load_config
     from asterism.context import ContextManager, Importance, SlidingWindow, Summary
     from asterism.core.agent_spec import Agent, Personality
@@ -48,6 +45,18 @@ if TYPE_CHECKING:
     from asterism.graphs.update_manifest import UpdateManifestSupervisor
     from asterism.graphs.what_if import awhat_if, what_if
     from asterism.graphs.workflow import Workflow
+    from asterism.limits.budgets import Budget
+    from asterism.limits.circuit_breaker import CircuitBreaker
+    from asterism.limits.failure_policies import (
+        AskPerson,
+        Compensation,
+        Delegate,
+        Timeout,
+        UndoAll,
+        UseCached,
+    )
+    from asterism.limits.prices import PriceTable
+    from asterism.limits.rate_limits import ResourceManager
     from asterism.nodes.deciders import create_supervisor_agent
     from asterism.nodes.kinds import Participant
     from asterism.nodes.middleware import context_middleware
@@ -65,12 +74,10 @@ if TYPE_CHECKING:
         generate_timeline,
         read_run,
     )
-    from asterism.prices import PriceTable
     from asterism.programs import ProgramTask, TaskResult
     from asterism.remembering.longterm import LongTermMemory
     from asterism.remembering.recollections import Recollection
     from asterism.remembering.shared import SharedMemory
-    from asterism.resilience import AskPerson, Compensation, Delegate, Timeout, UndoAll, UseCached
     from asterism.serving import create_service_app
     from asterism.storage import aopen_checkpointer, aopen_store, open_checkpointer, open_store
     from asterism.supervision import (
@@ -190,17 +197,17 @@ _HOMES = {
     "AgentQuota": "supervision",
     "AgentQuotaUsage": "supervision",
     "AgentSupervisor": "supervision",
-    "AskPerson": "resilience",
+    "AskPerson": "limits.failure_policies",
     "AsterismError": "errors",
     "BaseSupervisor": "graphs.programs",
     "BatchOutcome": "batch",
     "BatchProgress": "batch",
-    "Budget": "budgets",
+    "Budget": "limits.budgets",
     "ChildStatus": "supervision",
-    "CircuitBreaker": "breaker",
-    "Compensation": "resilience",
+    "CircuitBreaker": "limits.circuit_breaker",
+    "Compensation": "limits.failure_policies",
     "ContextManager": "context",
-    "Delegate": "resilience",
+    "Delegate": "limits.failure_policies",
     "Difference": "pictures",
     "Event": "events",
     "EventBus": "events",
@@ -212,11 +219,11 @@ _HOMES = {
     "ParticipantMemory": "graphs.memories",
     "PendingRequest": "core.interrupts",
     "Personality": "core.agent_spec",
-    "PriceTable": "prices",
+    "PriceTable": "limits.prices",
     "ProgramConfig": "config",
     "ProgramTask": "programs",
     "Recollection": "remembering.recollections",
-    "ResourceManager": "capacity",
+    "ResourceManager": "limits.rate_limits",
     "ResponseCache": "caching.cache",
     "Review": "nodes.reviewers",
     "Reviewer": "nodes.reviewers",
@@ -235,13 +242,13 @@ _HOMES = {
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",
     "TaskResult": "programs",
-    "Timeout": "resilience",
+    "Timeout": "limits.failure_policies",
     "ToyExampleSupervisor": "graphs.toy_example",
     "Trace": "tracing",
-    "UndoAll": "resilience",
+    "UndoAll": "limits.failure_policies",
     "UpdateManifestSupervisor": "graphs.update_manifest",
     "Usage": "core.usage",
-    "UseCached": "resilience",
+    "UseCached": "limits.failure_policies",
     "Workflow": "graphs.workflow",
     "WorkflowEventType": "events",
     "abatch_process": "batch",

@@ -193,7 +193,7 @@ class RemoteFailedError(RemoteError):
     def __init__(self, message: str, *, kind: str = "agent_failed", said: str = "") -> None:
         super().__init__(message)
         self.kind = kind
-        """The kind of failure, as in `asterism.resilience.FAILURES`."""
+        """The kind of failure, as in `asterism.limits.failure_policies.FAILURES`."""
         self.said = said
         """What it had said of its answer."""
 
@@ -308,7 +308,7 @@ class BudgetExceededError(AsterismError, RuntimeError):
         self, *, scope: str, owner: str, measure: str, limit: str, spent: str, asks: bool
     ) -> None:
         self.scope = scope
-        """Whom the budget limits; see `asterism.budgets.BudgetScope`."""
+        """Whom the budget limits; see `asterism.limits.budgets.BudgetScope`."""
         self.owner = owner
         """The workflow that handles the breach, as a path."""
         self.measure = measure

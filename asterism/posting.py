@@ -19,7 +19,7 @@ from asterism.errors import (
     RemoteStatusError,
     RemoteTimeoutError,
 )
-from asterism.retries import retry_after
+from asterism.limits.failure_policies import retry_after
 
 REDIRECTS = 3
 """How many redirects of one call are followed."""

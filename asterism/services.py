@@ -160,7 +160,7 @@ class ServiceFailed(_Reply):
     error: str
     """What went wrong, without a secret."""
     kind: str = "agent_failed"
-    """The kind of failure, as in `asterism.resilience.FAILURES`."""
+    """The kind of failure, as in `asterism.limits.failure_policies.FAILURES`."""
     text: str = ""
     """What there is of an answer."""
 

@@ -19,10 +19,10 @@ from asterism.core.values import describe_error
 from asterism.errors import AsterismError, ConfigurationError, ThreadBusyError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
+from asterism.limits.failure_policies import failure_kind
 from asterism.nodes.in_turn import sequential_decider
 from asterism.nodes.kinds import Participant
 from asterism.nodes.reports import failure_kind_of_status
-from asterism.resilience import failure_kind
 from asterism.services import (
     ServiceAsks,
     ServiceDone,

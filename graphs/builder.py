@@ -14,7 +14,6 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from langgraph.types import RetryPolicy
 
-from asterism.budgets import Budget
 from asterism.context import ContextManager
 from asterism.core.agent_spec import ModelLike, resolve_model
 from asterism.core.digests import DIGEST_TOKENS
@@ -24,6 +23,9 @@ from asterism.graphs.facts import WorkflowConfig
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
 from asterism.graphs.workflow import Workflow
+from asterism.limits.budgets import Budget
+from asterism.limits.failure_policies import MODEL_RETRY, Action, Compensation, Policy
+from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
 from asterism.nodes.deciding import MAX_TASKS, DecisionRules
@@ -34,10 +36,7 @@ from asterism.nodes.protocol import AnyDecider
 from asterism.nodes.strategies import Selector, StrategyName, TeamChoice, TeamStrategy, TieRule
 from asterism.nodes.structured_output import Method
 from asterism.nodes.team import AgentCreationRules, Team, tool_name
-from asterism.prices import DEFAULT_PRICES, PriceTable
 from asterism.remembering.longterm import LongTermMemory
-from asterism.resilience import Action, Compensation, Policy
-from asterism.retries import MODEL_RETRY
 
 Stall = Literal["replan", "ask_user", "finish"]
 """What happens when work stands still."""

@@ -9,12 +9,12 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
-from asterism.budgets import Budget
 from asterism.events import EventBus
+from asterism.limits.budgets import Budget
+from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.nodes.background import RunContext
 from asterism.nodes.context import create_run_config
 from asterism.nodes.team import Team
-from asterism.prices import DEFAULT_PRICES, PriceTable
 from asterism.prompts import prompts_hash, text_hash
 from asterism.serializers import types_in_state
 

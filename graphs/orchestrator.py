@@ -10,7 +10,6 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
-from asterism.budgets import Budget
 from asterism.core.agent_spec import Agent, Method, ModelLike, resolve_model
 from asterism.core.interrupts import apending_requests
 from asterism.core.sync_async import arun_steps
@@ -28,15 +27,10 @@ from asterism.graphs.validation import (
     seconds_faults,
 )
 from asterism.graphs.workflow import Workflow
-from asterism.nodes.compacting import compactor_of
-from asterism.nodes.deciding import MAX_TASKS, DecisionRules
-from asterism.nodes.finish import synthesizer
-from asterism.nodes.kinds import MAX_STEPS
-from asterism.nodes.members import create_participant_runtime
-from asterism.nodes.planning import PlanningDecider, Way
-from asterism.nodes.team import AgentCreationRules, Team, participant_of, tool_name
-from asterism.prices import DEFAULT_PRICES, PriceTable
-from asterism.resilience import (
+from asterism.limits.budgets import Budget
+from asterism.limits.failure_policies import (
+    AGENT_RETRY,
+    MODEL_RETRY,
     Compensation,
     Policy,
     Timeout,
@@ -44,7 +38,14 @@ from asterism.resilience import (
     merge_policies,
     policy_faults,
 )
-from asterism.retries import AGENT_RETRY, MODEL_RETRY
+from asterism.limits.prices import DEFAULT_PRICES, PriceTable
+from asterism.nodes.compacting import compactor_of
+from asterism.nodes.deciding import MAX_TASKS, DecisionRules
+from asterism.nodes.finish import synthesizer
+from asterism.nodes.kinds import MAX_STEPS
+from asterism.nodes.members import create_participant_runtime
+from asterism.nodes.planning import PlanningDecider, Way
+from asterism.nodes.team import AgentCreationRules, Team, participant_of, tool_name
 
 
 class AgentOrchestrator:

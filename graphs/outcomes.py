@@ -10,9 +10,9 @@ from asterism.core.interrupts import PendingRequest
 from asterism.core.state import Report
 from asterism.core.values import as_dict, as_list
 from asterism.errors import ConfigurationError, InvalidRequestError, WorkflowBuildError
+from asterism.limits.failure_policies import can_pass, is_api_error
 from asterism.nodes.finish import failure_texts
 from asterism.nodes.routing import SUPERVISOR
-from asterism.retries import can_pass, is_api_error
 
 
 def task_values(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from asterism.core.messages import clean_text, media_of, words_of
+from asterism.limits.failure_policies import FailureKind
 from asterism.nodes.view import message_facts
-from asterism.resilience import FailureKind
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,9 +25,9 @@ from asterism.core.sync_async import Steps, StepsNode
 from asterism.core.usage import UsageEntry
 from asterism.core.values import as_dict
 from asterism.errors import RemoteFailedError, RemoteReplyError
+from asterism.limits.usage import USAGE
 from asterism.nodes.context import meter_of
 from asterism.nodes.reports import messages_since
-from asterism.takings import USAGE
 
 CALL, ASK = "call", "ask"
 CONVERSATION = "conversation"

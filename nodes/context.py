@@ -10,13 +10,13 @@ from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
-from asterism.budgets import Budget, BudgetScope, run_scope
 from asterism.core.values import as_dict
 from asterism.events import BUS, CALLS, EventBus, EventScope, WorkflowEventType, emit, event_scope
-from asterism.metering import CallAdmission
+from asterism.limits.budgets import Budget, BudgetScope, run_scope
+from asterism.limits.call_monitor import CallAdmission
+from asterism.limits.prices import PriceTable
+from asterism.limits.usage_callbacks import MeteredCall, UsageMeter
 from asterism.nodes.background import RunContext
-from asterism.prices import PriceTable
-from asterism.usage import MeteredCall, UsageMeter
 
 BACKGROUND = "asterism_background"
 """The config key under which a run of a workflow carries its background."""

@@ -7,9 +7,10 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START
 
-from asterism.budgets import Budget
 from asterism.core.agent_spec import ModelLike
 from asterism.core.continuation import Graph, needs_async
+from asterism.limits.budgets import Budget
+from asterism.limits.failure_policies import Policy, merge_policies
 from asterism.nodes.engine import chosen_limit, has_graph_inside
 from asterism.nodes.grants import Grant
 from asterism.nodes.kinds import (
@@ -22,7 +23,6 @@ from asterism.nodes.kinds import (
 from asterism.nodes.local import participant_graph
 from asterism.nodes.outputs import output_keys, supports_v2_stream
 from asterism.remembering.longterm import LongTermMemory
-from asterism.resilience import Policy, merge_policies
 
 STRUCTURED = "structured_response"
 """Where the state of an agent holds its structured answer."""

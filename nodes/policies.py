@@ -14,16 +14,14 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
 
-from asterism.breaker import CircuitBreaker, CircuitState, Permit
 from asterism.core.state import Report
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
 from asterism.core.thread_lease import WriteFence
 from asterism.core.usage import UsageEntry
 from asterism.errors import AgentTimeoutError, BudgetExceededError
 from asterism.events import WorkflowEventType, emit
-from asterism.nodes.engine import with_write_fence
-from asterism.nodes.retrying import SLEEP, Sleep, call_with_retry, emit_retry
-from asterism.resilience import (
+from asterism.limits.circuit_breaker import CircuitBreaker, CircuitState, Permit
+from asterism.limits.failure_policies import (
     ENDLESS,
     AskPerson,
     Compensation,
@@ -34,6 +32,8 @@ from asterism.resilience import (
     UndoAll,
     UseCached,
 )
+from asterism.nodes.engine import with_write_fence
+from asterism.nodes.retrying import SLEEP, Sleep, call_with_retry, emit_retry
 
 CANCEL_GRACE_SECONDS = 1.0
 """Seconds that an async attempt which was cancelled may take to clear up."""

@@ -10,6 +10,7 @@ from asterism.core.messages import clean_text, with_media, words_of
 from asterism.core.state import Report, ReportStatus, VisitRequest
 from asterism.core.supervisor_decision import answer_fault
 from asterism.core.usage import lines_of
+from asterism.limits.failure_policies import FAILURES, FailureKind
 from asterism.nodes.answers import (
     VisitAnswer,
     answer_in_state,
@@ -20,7 +21,6 @@ from asterism.nodes.answers import (
 )
 from asterism.nodes.guards import fingerprint
 from asterism.nodes.view import REPORT_ID, message_label
-from asterism.resilience import FAILURES, FailureKind
 
 OUT_OF_STEPS = "Sorry, need more steps to process this request."
 """What LangGraph's `create_react_agent` answers where no steps are left to it."""

@@ -14,8 +14,7 @@ from asterism.core.sync_async import Call, Steps
 from asterism.core.values import describe_error
 from asterism.errors import AbandonedError, BudgetExceededError
 from asterism.events import WorkflowEventType, emit
-from asterism.resilience import ENDLESS, failure_kind
-from asterism.retries import next_delay, should_retry
+from asterism.limits.failure_policies import ENDLESS, failure_kind, next_delay, should_retry
 
 _log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from asterism.core.agent_spec import Agent
 from asterism.core.plan import SubAgentTask
 from asterism.core.state import Report
 from asterism.core.supervisor_decision import AnswerDecision, PlanDecision, SupervisorDecision
+from asterism.limits.failure_policies import Action, AskPerson, Delegate, UseCached
 from asterism.nodes.ballots import VoteCount, count_votes, read_vote
 from asterism.nodes.view import SupervisorView, fenced_report
 from asterism.prompts import render
-from asterism.resilience import Action, AskPerson, Delegate, UseCached
 
 StrategyName = Literal["sequential", "parallel", "consensus", "hierarchical"]
 """One after the other; all at once; answers and votes; one leads the others."""

@@ -27,8 +27,8 @@ from asterism.core.supervisor_decision import check_call_names, is_whole
 from asterism.core.sync_async import Call, Steps
 from asterism.core.values import describe_error
 from asterism.errors import AsterismError, BadDecisionError, ConfigurationError
+from asterism.limits.failure_policies import status_of
 from asterism.nodes.view import SUPERVISOR_RUN_CONFIG
-from asterism.retries import status_of
 
 log = logging.getLogger(__name__)
 

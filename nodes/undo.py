@@ -12,11 +12,11 @@ from asterism.core.messages import clean_text
 from asterism.core.state import Report, VisitRequest
 from asterism.core.sync_async import Call, Steps, StepsNode, sync_async_pair
 from asterism.core.values import describe_error, log_failure, traceback_of
+from asterism.limits.failure_policies import failure_kind
 from asterism.nodes.members import ParticipantRuntime
 from asterism.nodes.reports import answer_report, failure_report, report_message
 from asterism.nodes.retrying import call_with_retry, single_call
 from asterism.nodes.routing import SUPERVISOR, UNDO
-from asterism.resilience import failure_kind
 
 _log = logging.getLogger(__name__)
 

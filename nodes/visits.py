@@ -17,7 +17,6 @@ from langgraph.graph import END
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Send
 
-from asterism.budgets import BudgetScope, task_scope
 from asterism.core.continuation import CALLS, HANDOFF, counter
 from asterism.core.messages import with_media
 from asterism.core.state import Report, VisitRequest
@@ -31,6 +30,9 @@ from asterism.errors import (
     RemoteFailedError,
 )
 from asterism.events import WorkflowEventType, emit, has_event_bus
+from asterism.limits.budgets import BudgetScope, task_scope
+from asterism.limits.failure_policies import ENDLESS, failure_kind
+from asterism.limits.usage_callbacks import UsageMeter
 from asterism.nodes.context import meter_of, participant_path, workflow_path
 from asterism.nodes.engine import (
     answers_others,
@@ -64,8 +66,6 @@ from asterism.nodes.reports import (
     visit_metadata,
 )
 from asterism.nodes.spans import visit_span_config
-from asterism.resilience import ENDLESS, failure_kind
-from asterism.usage import UsageMeter
 
 _log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 import asterism
 from asterism import testing
 from asterism.cli.app import app
+from asterism.limits.failure_policies import FAILURES
 from asterism.pictures.svg import draw_svg
-from asterism.resilience import FAILURES
 from asterism.services import REPLY, ServiceRequest
 
 ROOT = Path(__file__).parents[1]

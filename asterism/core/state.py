@@ -45,7 +45,7 @@ class Report(TypedDict):
     task: NotRequired[str]
     """The task of a plan that it answers."""
     kind: NotRequired[str]
-    """The kind of failure, as in `asterism.resilience.FAILURES`, where it failed."""
+    """The kind of failure, as in `asterism.limits.failure_policies.FAILURES`, where it failed."""
     error: NotRequired[str]
     """What went wrong, as `kind: message`, where something did."""
     traceback: NotRequired[str]

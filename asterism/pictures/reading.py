@@ -23,6 +23,7 @@ from asterism.core.interrupts import approval_prompt, is_approval
 from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.core.values import as_dict, redact, shorten
 from asterism.errors import ConfigurationError, UnknownThreadError
+from asterism.limits.usage import tool_cost
 from asterism.pictures.history import handoff_of, interrupts_in, steps_of, visits_in
 from asterism.pictures.record import (
     QuestionRecord,
@@ -32,7 +33,6 @@ from asterism.pictures.record import (
 )
 from asterism.pictures.requests import RequestReader
 from asterism.pictures.words import as_text
-from asterism.takings import tool_cost
 
 ARGUMENTS_LIMIT = 500
 """How many characters of a tool's arguments, and of its result, a record keeps."""

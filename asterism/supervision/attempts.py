@@ -13,9 +13,9 @@ from langchain_core.runnables.config import merge_configs, var_child_runnable_co
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
-from asterism.capacity import on_queue_change
 from asterism.core.continuation import Graph
 from asterism.core.thread_lease import WriteFence
+from asterism.limits.rate_limits import on_queue_change
 from asterism.supervision.driving import in_task, in_thread
 from asterism.supervision.gauge import ChildUsage
 from asterism.supervision.guard import AsyncQuotaCallbackHandler, QuotaCallbackHandler

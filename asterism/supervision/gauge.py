@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from asterism.limits.usage_callbacks import UsageMeter
 from asterism.supervision.quotas import AgentQuota, AgentQuotaUsage, Limit
-from asterism.usage import UsageMeter
 
 
 class ChildUsage:

@@ -20,7 +20,8 @@ from asterism.errors import (
     ThreadBusyError,
     UnknownChildError,
 )
-from asterism.prices import PriceTable
+from asterism.limits.prices import PriceTable
+from asterism.limits.usage_callbacks import UsageMeter
 from asterism.supervision.attempts import CURRENT, detached_context, run_detached
 from asterism.supervision.checks import (
     quota_from,
@@ -36,7 +37,6 @@ from asterism.supervision.outcomes import CHILD, AttemptOutcome, read_outcome
 from asterism.supervision.quotas import AgentQuota
 from asterism.supervision.records import read_record
 from asterism.supervision.verdicts import ChildCommand
-from asterism.usage import UsageMeter
 
 
 def plain_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:

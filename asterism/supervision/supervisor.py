@@ -14,7 +14,7 @@ from asterism.core.continuation import Graph
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus, Handler
 from asterism.events import SupervisionEventType as Type
-from asterism.prices import DEFAULT_PRICES, PriceTable
+from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.supervision import orders
 from asterism.supervision.agents import AgentProgress, SupervisedAgent
 from asterism.supervision.checks import validate_child_name

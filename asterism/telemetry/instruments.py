@@ -43,13 +43,19 @@ class Instruments:
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
         self._retries = meter.create_counter(
-            "asterism.retries", "{retry}", "Attempts that are made again, by kind of failure"
+            "asterism.limits.failure_policies",
+            "{retry}",
+            "Attempts that are made again, by kind of failure",
         )
         self._turns = meter.create_counter(
-            "asterism.breaker.transitions", "{transition}", "Changes of state of circuits"
+            "asterism.limits.circuit_breaker.transitions",
+            "{transition}",
+            "Changes of state of circuits",
         )
         self._state = meter.create_gauge(
-            "asterism.breaker.state", "1", "How a circuit stands: 0 closed, 1 half open, 2 open"
+            "asterism.limits.circuit_breaker.state",
+            "1",
+            "How a circuit stands: 0 closed, 1 half open, 2 open",
         )
         self._warned = meter.create_counter(
             "asterism.budget.warnings", "{warning}", "Budgets of which 90 % are used"
@@ -107,7 +113,7 @@ class Instruments:
     def _record_circuit(self, event: Event) -> None:
         state, number = _STATES[WorkflowEventType(event.type)]
         service = {"asterism.service": str(event.facts.get("service"))}
-        self._turns.add(1, {**service, "asterism.breaker.state": state})
+        self._turns.add(1, {**service, "asterism.limits.circuit_breaker.state": state})
         self._state.set(number, service)
 
     def _record_usage(self, event: Event) -> None:

@@ -12,7 +12,8 @@ from asterism.core.continuation import Graph
 from asterism.errors import AbandonedError, ChildFailedError, ChildKilledError, StorageError
 from asterism.events import BUS, EventBus
 from asterism.events import SupervisionEventType as Type
-from asterism.prices import DEFAULT_PRICES
+from asterism.limits.prices import DEFAULT_PRICES
+from asterism.limits.usage_callbacks import UsageMeter
 from asterism.supervision.child import Child
 from asterism.supervision.config import SupervisorConfig
 from asterism.supervision.gauge import ChildUsage
@@ -22,7 +23,6 @@ from asterism.supervision.quotas import Limit
 from asterism.supervision.records import read_record
 from asterism.supervision.states import ENDED, ChildStatus
 from asterism.supervision.verdicts import ChildCommand, NextState
-from asterism.usage import UsageMeter
 from asterism.workers.work import JOB_KEY, NOTHING, JobArguments, next_input
 
 NOT_ITS_FAULT = (AbandonedError, StorageError)

@@ -29,8 +29,8 @@ from asterism import (
 )
 from asterism.caching.sameness import distinguishing_facts
 from asterism.errors import ConfigurationError, StorageError
+from asterism.limits.usage_callbacks import UsageMeter
 from asterism.testing import ScriptedChatModel, ScriptedReply, WordEmbeddings
-from asterism.usage import UsageMeter
 from tests.processes import Process
 from tests.teams import follow
 

@@ -20,8 +20,7 @@ from asterism import (
     Workflow,
 )
 from asterism.errors import ConfigurationError
-from asterism.resilience import Compensation, Policy, UseCached
-from asterism.retries import AGENT_RETRY
+from asterism.limits.failure_policies import AGENT_RETRY, Compensation, Policy, UseCached
 from asterism.testing import Cassette, CassetteMismatchError, ScriptedChatModel, ScriptedReply
 from asterism.testing.requests import canonical_request, difference, key_of
 

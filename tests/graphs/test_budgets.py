@@ -21,9 +21,9 @@ from asterism import (
     proceed,
     resume,
 )
-from asterism.budgets import Budget
 from asterism.core.usage import Usage, lines_of
 from asterism.errors import AnswerError, RoutingError
+from asterism.limits.budgets import Budget
 from asterism.nodes.background import RunContext
 from asterism.nodes.context import background_of, create_run_config
 from asterism.testing import ScriptedChatModel, ScriptedReply

@@ -34,9 +34,9 @@ from asterism import (
     resume,
 )
 from asterism.core.usage import Usage, lines_of, total_cost_breakdown
-from asterism.prices import Price, PriceTable
+from asterism.limits.prices import Price, PriceTable
+from asterism.limits.usage_callbacks import UsageMeter, estimate_tokens
 from asterism.testing import ScriptedChatModel, ScriptedReply
-from asterism.usage import UsageMeter, estimate_tokens
 from tests.plans import drive, plan, task
 from tests.teams import follow
 

@@ -11,10 +11,10 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from asterism.core.continuation import Graph, is_graph
 from asterism.core.sync_async import Call, Steps, StepsNode
 from asterism.graphs.star import extend_state_schema
+from asterism.limits.failure_policies import Policy
 from asterism.nodes.answers import as_messages
 from asterism.nodes.grants import Grant, HistoryWriter
 from asterism.nodes.members import ParticipantRuntime, create_participant_runtime
-from asterism.resilience import Policy
 
 SNAPSHOT_FREQUENCY = 10
 """After how many writes the messages of a workflow that is an agent are stored whole."""

@@ -15,7 +15,6 @@ from langgraph.prebuilt import ToolNode
 from langgraph.store.base import BaseStore
 from pydantic import BaseModel
 
-from asterism.budgets import Budget
 from asterism.compat.langgraph_supervisor.agent_name import AgentNameMode, with_agent_name
 from asterism.compat.langgraph_supervisor.agents import create_agent_member
 from asterism.compat.langgraph_supervisor.checks import arguments_faults, participant_id, state_keys
@@ -32,6 +31,8 @@ from asterism.events import EventBus
 from asterism.graphs.facts import WorkflowConfig
 from asterism.graphs.star import create_star, extend_state_schema
 from asterism.graphs.workflow import Workflow
+from asterism.limits.budgets import Budget
+from asterism.limits.failure_policies import MODEL_RETRY, Policy
 from asterism.nodes.deciding import DecisionRules
 from asterism.nodes.finish import forward_last_report
 from asterism.nodes.grants import HistoryWriter
@@ -46,8 +47,6 @@ from asterism.nodes.kinds import describe
 from asterism.nodes.middleware import callable_in_sync, tool_error_text
 from asterism.nodes.structuring import create_structurer
 from asterism.nodes.team import Team
-from asterism.resilience import Policy
-from asterism.retries import MODEL_RETRY
 
 OutputMode = Literal["full_history", "last_message"]
 """How much of an agent's visit stands in the history."""

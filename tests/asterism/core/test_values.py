@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asterism.core.values import is_number
-from asterism.resilience import Timeout
+from asterism.limits.failure_policies import Timeout
 
 FINITE: list[Any] = [0, -1, 2.5, -0.0, sys.float_info.max, -sys.float_info.max, 10**300]
 OTHERS: list[Any] = [True, False, None, "1", Decimal(1), 1j, [1]]

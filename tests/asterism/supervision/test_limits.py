@@ -16,10 +16,10 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
-from asterism.capacity import ResourceManager
 from asterism.core.continuation import Graph
 from asterism.errors import ChildKilledError, ChildStateError, ConfigurationError
-from asterism.prices import Price, PriceTable
+from asterism.limits.prices import Price, PriceTable
+from asterism.limits.rate_limits import ResourceManager
 from asterism.supervision import AgentQuota, AgentSupervisor, ChildStatus, SupervisorConfig
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.asterism.supervision.helpers import Log, Told, chain, does, until

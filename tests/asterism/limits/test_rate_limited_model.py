@@ -18,10 +18,10 @@ from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
-from asterism.capacity import ResourceManager
 from asterism.errors import CapacityTimeoutError
 from asterism.events import EventBus
-from asterism.gates import estimate_tokens
+from asterism.limits.rate_limited_model import estimate_tokens
+from asterism.limits.rate_limits import ResourceManager
 from asterism.offline import OfflineChatModel
 from asterism.testing import ScriptedChatModel, ScriptedReply
 

@@ -11,9 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asterism.budgets import Budget, BudgetLedger, BudgetScope, Measure, measured_amount, scopes_of
 from asterism.core.usage import Usage, UsageEntry
 from asterism.errors import BudgetExceededError
+from asterism.limits.budgets import (
+    Budget,
+    BudgetLedger,
+    BudgetScope,
+    Measure,
+    measured_amount,
+    scopes_of,
+)
 
 
 def tokens(count: int) -> Usage:

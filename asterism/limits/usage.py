@@ -9,7 +9,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 
 from asterism.core.usage import CENTS, UsageEntry
 from asterism.core.values import as_dict
-from asterism.prices import PriceTable
+from asterism.limits.prices import PriceTable
 
 USAGE = "asterism_usage"
 """Where a message from elsewhere keeps what it took, as lines of a ledger."""

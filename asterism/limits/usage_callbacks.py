@@ -13,14 +13,14 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import LLMResult
 
-from asterism.budgets import BudgetLedger, scopes_of
 from asterism.core.digests import CHARACTERS_PER_TOKEN
 from asterism.core.usage import Usage, UsageEntry, merge_entries
 from asterism.core.values import as_dict, as_list
 from asterism.errors import ConfigurationError
-from asterism.metering import CallAdmission, CallMonitor
-from asterism.prices import DEFAULT_PRICES, PriceTable
-from asterism.takings import (
+from asterism.limits.budgets import BudgetLedger, scopes_of
+from asterism.limits.call_monitor import CallAdmission, CallMonitor
+from asterism.limits.prices import DEFAULT_PRICES, PriceTable
+from asterism.limits.usage import (
     answer_message,
     has_usage,
     is_from_cache,

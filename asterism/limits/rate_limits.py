@@ -15,8 +15,14 @@ from typing import Any, Literal, TypeVar, cast
 from langchain_core.runnables import Runnable
 
 from asterism.events import EventBus, WorkflowEventType, emit_from_context
-from asterism.gates import Estimate, ModelAdmission, with_admission
-from asterism.turnstile import AdmissionQueue, QueuedCall, RateLimits, Reservation, check_count
+from asterism.limits.admission_queue import (
+    AdmissionQueue,
+    QueuedCall,
+    RateLimits,
+    Reservation,
+    check_count,
+)
+from asterism.limits.rate_limited_model import Estimate, ModelAdmission, with_admission
 
 __all__ = [
     "CapacityRegistry",

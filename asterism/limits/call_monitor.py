@@ -10,10 +10,10 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 from langgraph.errors import GraphBubbleUp
 
-from asterism.budgets import BudgetLedger
 from asterism.core.sync_async import running_loop
 from asterism.core.usage import Usage
 from asterism.core.values import as_dict
+from asterism.limits.budgets import BudgetLedger
 
 REFUSALS = ("BudgetExceededError(", "GraphDrained(")
 """What handlers raise to stop a call that must not be made."""

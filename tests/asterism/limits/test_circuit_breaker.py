@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from langgraph.errors import GraphInterrupt
 
-from asterism.breaker import CIRCUITS, Circuit, CircuitBreaker, Permit
 from asterism.errors import AsterismError, CircuitOpenError
+from asterism.limits.circuit_breaker import CIRCUITS, Circuit, CircuitBreaker, Permit
 
 EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "100"))
 MODEL = "openai/gpt-5-mini"

@@ -14,8 +14,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from asterism.errors import ConfigurationError
-from asterism.prices import ANTHROPIC, DEFAULT_PRICES, GOOGLE, OPENAI, Price, PriceTable
-from asterism.pricetable import LongRates
+from asterism.limits.prices import (
+    ANTHROPIC,
+    DEFAULT_PRICES,
+    GOOGLE,
+    OPENAI,
+    LongRates,
+    Price,
+    PriceTable,
+)
 
 EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "100"))
 DAY = date(2026, 11, 21)

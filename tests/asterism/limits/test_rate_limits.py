@@ -17,16 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from asterism.capacity import (
+from asterism.errors import AsterismError, CapacityTimeoutError
+from asterism.events import EventBus, WorkflowEventType
+from asterism.limits.admission_queue import Reservation
+from asterism.limits.rate_limits import (
     HIGHEST,
     TURNSTILES,
     CapacityRegistry,
     CapacityStatus,
     ResourceManager,
 )
-from asterism.errors import AsterismError, CapacityTimeoutError
-from asterism.events import EventBus, WorkflowEventType
-from asterism.turnstile import Reservation
 
 EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "50"))
 
@@ -424,7 +424,7 @@ async def test_a_loop_that_is_blocked_holds_nobody_up(make: Make, clock: Clock) 
 
 def test_time_alone_lets_calls_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without anybody who wakes: the real clock, a short window, threads and a loop."""
-    monkeypatch.setattr("asterism.turnstile.WINDOW", 0.05)
+    monkeypatch.setattr("asterism.limits.admission_queue.WINDOW", 0.05)
     manager = ResourceManager(tokens_per_minute=10)
 
     async def tasks() -> None:

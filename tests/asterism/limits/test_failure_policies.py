@@ -10,8 +10,8 @@ from langgraph.errors import GraphInterrupt
 from langgraph.types import RetryPolicy
 
 from asterism.core.sync_async import Call, arun_steps, run_steps
+from asterism.limits.failure_policies import can_pass, next_delay, retry_after, should_retry
 from asterism.nodes.retrying import call_with_retry, single_call
-from asterism.retries import can_pass, next_delay, retry_after, should_retry
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1")
 

@@ -28,7 +28,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.runnables import Runnable, RunnableWithFallbacks
 from langchain_core.runnables.base import RunnableBindingBase
 
-from asterism.turnstile import AdmissionQueue, Reservation
+from asterism.limits.admission_queue import AdmissionQueue, Reservation
 
 EXPECTED_ANSWER_TOKENS = 500
 """Tokens that an answer is expected to have."""
