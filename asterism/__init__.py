@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from asterism.remembering.recollections import Recollection
     from asterism.remembering.shared import SharedMemory
     from asterism.serving import create_service_app
-    from asterism.storage import aopen_checkpointer, aopen_store, open_checkpointer, open_store
+    from asterism.storage.open import aopen_checkpointer, aopen_store, open_checkpointer, open_store
     from asterism.supervision import (
         AgentProgress,
         AgentQuota,
@@ -253,8 +253,8 @@ _HOMES = {
     "WorkflowEventType": "events",
     "abatch_process": "batch",
     "analyze_traces": "tracing",
-    "aopen_checkpointer": "storage",
-    "aopen_store": "storage",
+    "aopen_checkpointer": "storage.open",
+    "aopen_store": "storage.open",
     "apending_requests": "core.interrupts",
     "aproceed": "core.continuation",
     "aread_run": "pictures",
@@ -276,8 +276,8 @@ _HOMES = {
     "lines_of": "core.usage",
     "load_config": "config",
     "memory": "graphs.memories",
-    "open_checkpointer": "storage",
-    "open_store": "storage",
+    "open_checkpointer": "storage.open",
+    "open_store": "storage.open",
     "pending_requests": "core.interrupts",
     "proceed": "core.continuation",
     "read_run": "pictures",

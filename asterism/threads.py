@@ -19,7 +19,7 @@ from asterism.core.state import WorkflowState
 from asterism.core.values import as_dict, as_list, shorten
 from asterism.errors import ConfigurationError, StorageError
 from asterism.graphs.checks import check_thread
-from asterism.retention.opening import open_rows
+from asterism.storage.retention.rows import open_rows
 
 MEMORY_FILE = ":memory:"
 """What `--db` names a database that is gone with the process."""

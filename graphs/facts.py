@@ -16,7 +16,7 @@ from asterism.nodes.background import RunContext
 from asterism.nodes.context import create_run_config
 from asterism.nodes.team import Team
 from asterism.prompts import prompts_hash, text_hash
-from asterism.serializers import types_in_state
+from asterism.storage.serializers import types_in_state
 
 
 @dataclass(frozen=True, kw_only=True)

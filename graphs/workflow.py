@@ -46,7 +46,7 @@ from asterism.nodes.engine import parent_checkpointer
 from asterism.nodes.finish import read_fields
 from asterism.nodes.lifetime import RunEvents
 from asterism.nodes.outputs import INTERRUPT, collect_output, invoke_options
-from asterism.serializers import allow_types, stores_named_types, types_in_state
+from asterism.storage.serializers import allow_types, stores_named_types, types_in_state
 
 CANCELLED = "cancelled: the run was stopped from outside"
 """What is stored in the place of an error of a step that was under way then."""

@@ -11,7 +11,7 @@ from langgraph.types import interrupt
 
 from asterism import Participant, SupervisorWorkflowBuilder, proceed, read_run, resume
 from asterism.errors import AsterismError, StorageError
-from asterism.retention import export_thread, forget_user, prune
+from asterism.storage.retention import export_thread, forget_user, prune
 from asterism.threads import origin_of, reader_of
 from asterism.ui.hub import RunManager
 from asterism.ui.watch import ThreadWatch

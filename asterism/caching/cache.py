@@ -30,8 +30,8 @@ from asterism.caching.sameness import distinguishing_facts
 from asterism.core.values import as_dict, is_number
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus, WorkflowEventType, emit_from_context
-from asterism.storage import make_private, sqlite_path
-from asterism.vectors import cosine_similarity, normalize_vector
+from asterism.storage.open import make_private, sqlite_path
+from asterism.storage.ranked_store import cosine_similarity, normalize_vector
 
 _log = logging.getLogger(__name__)
 

@@ -12,8 +12,14 @@ from asterism.events import Event, EventBus
 from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, open_graph
 from asterism.pictures import Format
 from asterism.remembering.longterm import forget_everywhere
-from asterism.retention import USER_KEYS, export_thread, forget_user, import_thread, prune
-from asterism.storage import aopen_checkpointer, is_postgres, migrate, open_checkpointer, open_store
+from asterism.storage.open import (
+    aopen_checkpointer,
+    is_postgres,
+    migrate,
+    open_checkpointer,
+    open_store,
+)
+from asterism.storage.retention import USER_KEYS, export_thread, forget_user, import_thread, prune
 from asterism.supervision import AgentProgress, SupervisorConfig
 from asterism.threads import (
     MEMORY_FILE,

@@ -31,7 +31,7 @@ from asterism.graphs.workflow import Workflow
 from asterism.nodes.answers import json_text
 from asterism.nodes.kinds import Participant
 from asterism.nodes.view import SupervisorView
-from asterism.serializers import serializer
+from asterism.storage.serializers import serializer
 
 SUBJECT, SIBLING = "subject", "sibling"
 ROUNDS = 20

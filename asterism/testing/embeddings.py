@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from langchain_core.embeddings import Embeddings
 
-from asterism.ranked import COMMON
+from asterism.storage.ranked_store import COMMON
 
 _ENDINGS = re.compile(r"(?:ies|ing|ed|es|s|d|e|y)$")
 

@@ -10,7 +10,7 @@ from asterism.core.messages import clean_text
 from asterism.core.values import message_of, plain_facts
 from asterism.errors import ConfigurationError
 from asterism.events import Event, EventBus, SupervisionEvent, utc_now
-from asterism.storage import MEMORY, make_private, sqlite_path
+from asterism.storage.open import MEMORY, make_private, sqlite_path
 from asterism.tracing.analysis import TraceMetrics, analyze_traces
 from asterism.tracing.files import SqliteTraceStore
 from asterism.tracing.levels import HEARD, TEXT, TraceLevel

@@ -22,7 +22,7 @@ from asterism.core.interrupts import answer_command, apending_requests
 from asterism.errors import AsterismError
 from asterism.graphs.catalog import SHIPPED
 from asterism.graphs.checks import check_thread
-from asterism.storage import open_checkpointer
+from asterism.storage.open import open_checkpointer
 from asterism.threads import list_threads, open_database
 from asterism.ui.answers import (
     AnswerBody,

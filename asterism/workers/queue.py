@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
 from asterism.errors import ConfigurationError, StorageError
-from asterism.postgres.connecting import Address
-from asterism.postgres.schema import has_queue
-from asterism.storage import is_postgres
+from asterism.storage.open import is_postgres
+from asterism.storage.postgres.connection import Address
+from asterism.storage.postgres.schema import has_queue
 from asterism.supervision.quotas import AgentQuota
 from asterism.workers.manager import PARKED, if_still_with, with_lease_checked_endings
 from asterism.workers.work import JobArguments, JobCommand, read_work

@@ -12,8 +12,7 @@ from typing import Any
 from asterism.core.values import as_dict, describe_error
 from asterism.events import Event, EventBus
 from asterism.events.types import TYPES
-from asterism.postgres.connecting import Address
-from asterism.postgres.notices import notices
+from asterism.storage.postgres.connection import Address, notices
 from asterism.workers.queue import Queue
 
 CHANNEL = "asterism_events"

@@ -7,8 +7,8 @@ from langgraph.types import Interrupt
 
 from asterism.core.interrupts import PendingRequest, request_of
 from asterism.core.values import as_list
-from asterism.postgres.saver import LeasedPostgresSaver
-from asterism.serializers import decrypt_value
+from asterism.storage.postgres.saver import LeasedPostgresSaver
+from asterism.storage.serializers import decrypt_value
 from asterism.workers.queue import TASK
 
 SHOWN = 20

@@ -16,10 +16,10 @@ from asterism.core.values import describe_error
 from asterism.errors import ChildKilledError, ConfigurationError, ThreadBusyError
 from asterism.events import EventBus
 from asterism.graphs.catalog import allowed_graphs, check_named, open_graph
-from asterism.postgres.lanes import LEASE
-from asterism.postgres.notices import notices
-from asterism.postgres.saver import open_saver
-from asterism.serializers import serializer
+from asterism.storage.postgres.connection import notices
+from asterism.storage.postgres.lease_connections import LEASE
+from asterism.storage.postgres.saver import open_saver
+from asterism.storage.serializers import serializer
 from asterism.supervision.config import SupervisorConfig
 from asterism.threads import check_model_label
 from asterism.workers.children import QueuedChild, RequeueJobError, WorkerChildHost

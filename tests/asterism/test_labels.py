@@ -18,7 +18,7 @@ from asterism import SupervisorWorkflowBuilder, graph_factory, open_checkpointer
 from asterism.cli.app import app
 from asterism.errors import ConfigurationError, StorageError
 from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, open_graph
-from asterism.retention import export_thread, import_thread
+from asterism.storage.retention import export_thread, import_thread
 from asterism.threads import check_model_label
 from asterism.ui.hub import RunManager
 from asterism.workers.work import JobArguments

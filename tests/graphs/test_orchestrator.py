@@ -13,7 +13,7 @@ from asterism import Agent, AgentOrchestrator, aresume
 from asterism.core.agent_spec import MemoryConfig
 from asterism.errors import UnknownParticipantError, WorkflowBuildError
 from asterism.limits.budgets import Budget
-from asterism.storage import open_checkpointer
+from asterism.storage.open import open_checkpointer
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.graphs.test_usage import Priced, prices
 

@@ -22,7 +22,7 @@ from asterism.errors import (
 )
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.nodes.in_turn import sequential_decider
-from asterism.storage import aopen_checkpointer
+from asterism.storage.open import aopen_checkpointer
 
 TASK = {"id": "t", "type": "question", "content": "What does it cost?"}
 Work = Callable[[Sequence[Any]], Any]

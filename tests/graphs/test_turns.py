@@ -32,7 +32,7 @@ from asterism.core.continuation import is_unfinished, proceed
 from asterism.core.sync_async import Steps
 from asterism.nodes import reports
 from asterism.nodes import visits as visits_module
-from asterism.storage import open_checkpointer
+from asterism.storage.open import open_checkpointer
 from tests.teams import Turns, follow, said, star
 
 STRIDE = 1 if "ASTERISM_KILLS" in os.environ else 2

@@ -18,7 +18,7 @@ import pytest
 
 from asterism.errors import ChildStateError, NothingPendingError
 from asterism.events import Event, SupervisionEventType
-from asterism.storage import aopen_checkpointer
+from asterism.storage.open import aopen_checkpointer
 from asterism.supervision import AgentQuota, AgentSupervisor, SupervisorConfig
 from asterism.supervision.states import ENDED, ChildStatus, next_status
 from asterism.testing import ScriptedChatModel

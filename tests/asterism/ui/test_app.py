@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from asterism.cli.app import app as command
 from asterism.errors import ConfigurationError
 from asterism.graphs.catalog import SHIPPED, open_graph
-from asterism.storage import open_checkpointer
+from asterism.storage.open import open_checkpointer
 from asterism.threads import config_of
 from asterism.ui.app import STATIC, create_app
 from asterism.ui.guard import BODY_LIMIT

@@ -13,8 +13,8 @@ import pytest
 from asterism import EventBus
 from asterism.errors import ChildStateError, ConfigurationError, UnknownChildError
 from asterism.events import Event, WorkflowEventType
-from asterism.postgres.saver import open_saver
-from asterism.serializers import serializer
+from asterism.storage.postgres.saver import open_saver
+from asterism.storage.serializers import serializer
 from asterism.supervision import ChildStatus, SupervisorConfig
 from asterism.workers.queue import enqueue, open_queue
 from asterism.workers.relay import ROOM, event_to_json

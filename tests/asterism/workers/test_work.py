@@ -25,9 +25,9 @@ from asterism.errors import (
 )
 from asterism.events import EventBus
 from asterism.graphs.catalog import open_graph
-from asterism.postgres.saver import open_saver
-from asterism.retention import prune
-from asterism.serializers import serializer
+from asterism.storage.postgres.saver import open_saver
+from asterism.storage.retention import prune
+from asterism.storage.serializers import serializer
 from asterism.supervision import SupervisorConfig
 from asterism.supervision.records import read_record
 from asterism.workers.children import RequeueJobError, WorkerChildHost
