@@ -12,9 +12,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from asterism.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
-    from asterism.caching.cache import ResponseCache
     from asterism.config import ProgramConfig, load_config
-    from asterism.context import ContextManager, Importance, SlidingWindow, Summary
     from asterism.core.agent_spec import Agent, Personality
     from asterism.core.continuation import aproceed, idempotency_key, proceed
     from asterism.core.interrupts import (
@@ -57,6 +55,16 @@ if TYPE_CHECKING:
     )
     from asterism.limits.prices import PriceTable
     from asterism.limits.rate_limits import ResourceManager
+    from asterism.memories.cache.response_cache import ResponseCache
+    from asterism.memories.context_policies import (
+        ContextManager,
+        Importance,
+        SlidingWindow,
+        Summary,
+    )
+    from asterism.memories.long_term import LongTermMemory
+    from asterism.memories.recall_tools import Recollection
+    from asterism.memories.shared import SharedMemory
     from asterism.nodes.deciders import create_supervisor_agent
     from asterism.nodes.kinds import Participant
     from asterism.nodes.middleware import context_middleware
@@ -75,9 +83,6 @@ if TYPE_CHECKING:
         read_run,
     )
     from asterism.programs import ProgramTask, TaskResult
-    from asterism.remembering.longterm import LongTermMemory
-    from asterism.remembering.recollections import Recollection
-    from asterism.remembering.shared import SharedMemory
     from asterism.serving import create_service_app
     from asterism.storage.open import aopen_checkpointer, aopen_store, open_checkpointer, open_store
     from asterism.supervision import (
@@ -206,15 +211,15 @@ _HOMES = {
     "ChildStatus": "supervision",
     "CircuitBreaker": "limits.circuit_breaker",
     "Compensation": "limits.failure_policies",
-    "ContextManager": "context",
+    "ContextManager": "memories.context_policies",
     "Delegate": "limits.failure_policies",
     "Difference": "pictures",
     "Event": "events",
     "EventBus": "events",
     "ExecutionMode": "core.plan",
     "HumanFeedbackRequest": "core.supervisor_decision",
-    "Importance": "context",
-    "LongTermMemory": "remembering.longterm",
+    "Importance": "memories.context_policies",
+    "LongTermMemory": "memories.long_term",
     "Participant": "nodes.kinds",
     "ParticipantMemory": "graphs.memories",
     "PendingRequest": "core.interrupts",
@@ -222,17 +227,17 @@ _HOMES = {
     "PriceTable": "limits.prices",
     "ProgramConfig": "config",
     "ProgramTask": "programs",
-    "Recollection": "remembering.recollections",
+    "Recollection": "memories.recall_tools",
     "ResourceManager": "limits.rate_limits",
-    "ResponseCache": "caching.cache",
+    "ResponseCache": "memories.cache.response_cache",
     "Review": "nodes.reviewers",
     "Reviewer": "nodes.reviewers",
     "RunRecord": "pictures",
     "Service": "nodes.service",
-    "SharedMemory": "remembering.shared",
-    "SlidingWindow": "context",
+    "SharedMemory": "memories.shared",
+    "SlidingWindow": "memories.context_policies",
     "SubAgentTask": "core.plan",
-    "Summary": "context",
+    "Summary": "memories.context_policies",
     "SupervisedAgent": "supervision",
     "SupervisionEvent": "events",
     "SupervisionEventType": "events",

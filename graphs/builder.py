@@ -14,7 +14,6 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from langgraph.types import RetryPolicy
 
-from asterism.context import ContextManager
 from asterism.core.agent_spec import ModelLike, resolve_model
 from asterism.core.digests import DIGEST_TOKENS
 from asterism.errors import WorkflowBuildError
@@ -26,6 +25,8 @@ from asterism.graphs.workflow import Workflow
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import MODEL_RETRY, Action, Compensation, Policy
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
+from asterism.memories.context_policies import ContextManager
+from asterism.memories.long_term import LongTermMemory
 from asterism.nodes.compacting import compactor_of
 from asterism.nodes.deciders import create_supervisor_agent, describe_participants
 from asterism.nodes.deciding import MAX_TASKS, DecisionRules
@@ -36,7 +37,6 @@ from asterism.nodes.protocol import AnyDecider
 from asterism.nodes.strategies import Selector, StrategyName, TeamChoice, TeamStrategy, TieRule
 from asterism.nodes.structured_output import Method
 from asterism.nodes.team import AgentCreationRules, Team, tool_name
-from asterism.remembering.longterm import LongTermMemory
 
 Stall = Literal["replan", "ask_user", "finish"]
 """What happens when work stands still."""

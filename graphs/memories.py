@@ -12,7 +12,6 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import StateSnapshot
 
-from asterism.compaction import COMPACTION
 from asterism.core.checkpoints import checkpoint_key
 from asterism.core.continuation import Graph
 from asterism.core.messages import fold_history, fold_messages
@@ -27,6 +26,7 @@ from asterism.graphs.checks import check_thread
 from asterism.graphs.plans import running_participants
 from asterism.graphs.renaming import copy_memory, namespaces
 from asterism.graphs.workflow import Workflow
+from asterism.memories.context_policies import COMPACTION
 from asterism.nodes.engine import participant_config
 
 _MESSAGES = "messages"

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from asterism.context import context_fault
 from asterism.core.agent_spec import AGENT_ID, ID_RULE, RESERVED, ModelLike, resolve_model
 from asterism.core.values import is_number, normal_name
 from asterism.errors import ModelNotFoundError
 from asterism.limits.failure_policies import Compensation, UndoAll, policy_faults
+from asterism.memories.context_policies import context_fault
 from asterism.nodes.deciding import DecisionRules
 from asterism.nodes.kinds import Participant, find_participant_fault
 from asterism.nodes.strategies import STRATEGIES, TeamStrategy

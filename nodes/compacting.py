@@ -13,14 +13,21 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.errors import GraphBubbleUp
 
-from asterism.compaction import Compaction, essential, parts, with_messages
-from asterism.context import ContextManager, SlidingWindow, Summary
 from asterism.core.agent_spec import MemoryConfig
 from asterism.core.supervisor_decision import check_whole
 from asterism.core.sync_async import Call, Steps
 from asterism.core.values import describe_error
 from asterism.errors import AbandonedError, BudgetExceededError
 from asterism.events import WorkflowEventType, emit
+from asterism.memories.context_policies import (
+    Compaction,
+    ContextManager,
+    SlidingWindow,
+    Summary,
+    essential,
+    parts,
+    with_messages,
+)
 from asterism.nodes.cutting import CutPrompt, PromptCut, PromptWriter
 from asterism.nodes.left_out import fence_summary
 from asterism.nodes.view import SUPERVISOR_RUN_CONFIG, message_facts

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 
 from langchain_core.messages import AnyMessage
 
-from asterism.compaction import (
+from asterism.core.digests import CHARACTERS_PER_TOKEN
+from asterism.memories.context_policies import (
     Compaction,
+    ContextManager,
+    ContextStrategy,
+    Summary,
+    TokenCounter,
     compact_messages,
     find_pinned_ids,
     group_tool_calls,
     parts,
 )
-from asterism.context import ContextManager, ContextStrategy, Summary, TokenCounter
-from asterism.core.digests import CHARACTERS_PER_TOKEN
 from asterism.nodes.left_out import compacted_prompt
 
 PromptWriter = Callable[[list[AnyMessage]], list[AnyMessage]]

@@ -11,7 +11,6 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 from pydantic import BaseModel, ValidationError
 
-from asterism.compaction import Compaction
 from asterism.core.decision import FinishRun, load_decision
 from asterism.core.digests import DIGEST_TOKENS
 from asterism.core.messages import clean, clean_text, with_media, words_of
@@ -22,6 +21,7 @@ from asterism.core.sync_async import Call, Steps, StepsNode
 from asterism.core.usage import Usage
 from asterism.core.values import redact
 from asterism.errors import BudgetExceededError
+from asterism.memories.context_policies import Compaction
 from asterism.nodes.background import STEPS_OF_FAILURE
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import background_of, meter_of, participant_path, workflow_path

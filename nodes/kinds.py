@@ -8,16 +8,16 @@ from typing import Any, cast
 from langgraph.graph import END
 from langgraph.pregel.remote import RemoteGraph
 
-from asterism.context import ContextManager, context_fault
 from asterism.core.agent_spec import MemoryConfig, ModelLike, Personality, resolve_model
 from asterism.core.continuation import Graph, is_graph, is_runnable
 from asterism.core.state import Report
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import Policy
+from asterism.memories.context_policies import ContextManager, context_fault
+from asterism.memories.long_term import LongTermMemory
 from asterism.nodes.chains import chain_fault
 from asterism.nodes.remote import server_and_graph
 from asterism.nodes.service import Service
-from asterism.remembering.longterm import LongTermMemory
 
 MAX_STEPS = 50
 """How many model calls one visit may make, unless something else is said."""

@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, SystemMessage
 
-from asterism.compaction import Compaction, parts
 from asterism.core.values import escape, fence
+from asterism.memories.context_policies import Compaction, parts
 from asterism.nodes.view import message_facts
 from asterism.prompts import render
 

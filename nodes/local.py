@@ -11,13 +11,13 @@ from langgraph.graph.message import add_messages
 from langgraph.pregel.remote import RemoteGraph
 from typing_extensions import TypedDict
 
-from asterism.context import ContextManager
 from asterism.core.agent_spec import ModelLike, resolve_model
 from asterism.core.continuation import Graph, is_graph
 from asterism.core.messages import fold_history
 from asterism.core.model_input import prepare_messages
 from asterism.core.state import SNAPSHOT_FREQUENCY, HistoryChannel
 from asterism.core.sync_async import Call, Steps, StepsNode
+from asterism.memories.context_policies import ContextManager
 from asterism.nodes.answers import as_messages, with_unique_ids
 from asterism.nodes.chains import ways_to_ask
 from asterism.nodes.compacting import Compactor

@@ -7,8 +7,8 @@ from typing import Any, cast
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 
-from asterism.compaction import Compaction
 from asterism.core.sync_async import Steps
+from asterism.memories.context_policies import Compaction
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import participant_path
 from asterism.nodes.protocol import AnyDecider

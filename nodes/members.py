@@ -11,6 +11,7 @@ from asterism.core.agent_spec import ModelLike
 from asterism.core.continuation import Graph, needs_async
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import Policy, merge_policies
+from asterism.memories.long_term import LongTermMemory
 from asterism.nodes.engine import chosen_limit, has_graph_inside
 from asterism.nodes.grants import Grant
 from asterism.nodes.kinds import (
@@ -22,7 +23,6 @@ from asterism.nodes.kinds import (
 )
 from asterism.nodes.local import participant_graph
 from asterism.nodes.outputs import output_keys, supports_v2_stream
-from asterism.remembering.longterm import LongTermMemory
 
 STRUCTURED = "structured_response"
 """Where the state of an agent holds its structured answer."""

@@ -17,8 +17,6 @@ from langgraph.config import get_config
 from langgraph.errors import GraphRecursionError, NodeCancelledError, is_invalid_resume
 from langgraph.types import Command
 
-from asterism.compaction import Compaction
-from asterism.context import ContextManager
 from asterism.core.continuation import AFTER, HANDOFF, is_async_tool
 from asterism.core.model_input import prepare_messages, without_reasoning
 from asterism.core.sync_async import Steps, arun_steps, is_async, run_coroutine, run_steps
@@ -30,6 +28,7 @@ from asterism.errors import (
     StalledError,
     StorageError,
 )
+from asterism.memories.context_policies import Compaction, ContextManager
 from asterism.nodes.answers import json_text
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import workflow_path

@@ -4,10 +4,10 @@ from langchain_core.runnables import RunnableConfig
 
 from asterism.core.state import VisitRequest
 from asterism.core.sync_async import Steps
+from asterism.memories.long_term import LongTermMemory
+from asterism.memories.namespaces import user_of
+from asterism.memories.recall_tools import recollections_text
 from asterism.prompts import render
-from asterism.remembering.longterm import LongTermMemory
-from asterism.remembering.recollections import recollections_text
-from asterism.remembering.users import user_of
 
 
 def add_memories(

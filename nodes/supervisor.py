@@ -11,7 +11,6 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.managed import RemainingSteps
 from langgraph.types import Command
 
-from asterism.compaction import Compaction
 from asterism.core.decision import (
     AskUser,
     ContinueStopped,
@@ -32,6 +31,7 @@ from asterism.core.state import WorkflowState
 from asterism.core.sync_async import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError, RoutingError
 from asterism.events import WorkflowEventType, emit, has_event_bus
+from asterism.memories.context_policies import Compaction
 from asterism.nodes.background import STEPS_OF_FAILURE
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.context import background_of, meter_of, participant_path, workflow_path

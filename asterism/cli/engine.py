@@ -10,8 +10,8 @@ from asterism.core.continuation import is_unfinished
 from asterism.core.interrupts import answer_command, apending_requests
 from asterism.events import Event, EventBus
 from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, open_graph
+from asterism.memories.long_term import forget_everywhere
 from asterism.pictures import Format
-from asterism.remembering.longterm import forget_everywhere
 from asterism.storage.open import (
     aopen_checkpointer,
     is_postgres,

@@ -230,7 +230,7 @@ class WorkflowState(WorkflowOutput):
     """The specs of agents that a model has created on this thread, by id."""
     compaction: dict[str, Any] | None
     """What stands for the beginning of the conversation in the supervisor's prompts; it has the
-    fields of `asterism.compaction.Compaction`."""
+    fields of `asterism.memories.context_policies.Compaction`."""
     tries: dict[str, Any] | None
     """The bad answers before the latest decision, and whether none followed; see
     `asterism.nodes.deciding.tries_of`."""

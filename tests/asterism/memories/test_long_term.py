@@ -10,8 +10,7 @@ from langgraph.store.memory import InMemoryStore
 
 from asterism import LongTermMemory, open_store
 from asterism.errors import ConfigurationError, InvalidMemoryError
-from asterism.remembering.longterm import forget_everywhere
-from asterism.remembering.periods import period_of
+from asterism.memories.long_term import forget_everywhere, period_of
 from asterism.testing import WordEmbeddings
 from tests.processes import run
 from tests.recall_set import recall_set

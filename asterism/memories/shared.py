@@ -13,8 +13,7 @@ from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
 from asterism.core.thread_lease import Release, take_lease
 from asterism.core.values import fence, is_number
 from asterism.errors import InvalidMemoryError, StorageError
-from asterism.remembering.stored import in_batches, store_of
-from asterism.remembering.users import label_of, validate_memory_name
+from asterism.memories.namespaces import in_batches, label_of, store_of, validate_memory_name
 
 Eviction = Literal["least_recently_used", "least_important"]
 """What is given up where there is no room: what was not read or written for longest, or what

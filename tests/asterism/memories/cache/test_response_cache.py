@@ -27,14 +27,14 @@ from asterism import (
     Usage,
     total_cost_breakdown,
 )
-from asterism.caching.sameness import distinguishing_facts
 from asterism.errors import ConfigurationError, StorageError
 from asterism.limits.usage_callbacks import UsageMeter
+from asterism.memories.cache.semantic_guard import distinguishing_facts
 from asterism.testing import ScriptedChatModel, ScriptedReply, WordEmbeddings
 from tests.processes import Process
 from tests.teams import follow
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[3] / "data"
 
 
 def pairs(name: str) -> list[list[str]]:
@@ -304,7 +304,7 @@ def test_a_file_that_breaks_later_harms_no_call(tmp_path: Path) -> None:
 
 
 def test_a_locked_file_harms_no_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asterism.caching.cache.LOCK_WAIT", 0.01)
+    monkeypatch.setattr("asterism.memories.cache.response_cache.LOCK_WAIT", 0.01)
     path = tmp_path / "cache.db"
     cache = ResponseCache(f"sqlite:///{path}")
     kept = cache.on(scripted("one", "two", "three"))

@@ -1,15 +1,47 @@
-"""Whose memory it is: the user of a run, and how names become places in a store."""
+"""How memory reaches its store.
 
-from collections.abc import Mapping
+Whose memory it is: the user of a run, and how names become places in a store.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import quote
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
+from langgraph.config import get_store
 from langgraph.runtime import get_runtime
+from langgraph.store.base import BaseStore
 
+from asterism.core.sync_async import Call
 from asterism.core.values import as_dict
-from asterism.errors import InvalidMemoryError
+from asterism.errors import ConfigurationError, InvalidMemoryError
+
+
+def store_of(given: BaseStore | None) -> BaseStore:
+    """Return the store that was given, or that of the run that this is called in.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    if given is not None:
+        return given
+    try:
+        found: BaseStore | None = get_store()
+    except (AttributeError, KeyError, RuntimeError):  # there is no run
+        found = None
+    if found is None:
+        raise ConfigurationError(
+            "The memory has no store. Give it one, as in LongTermMemory(store=store, ...), or "
+            "build the workflow with one: .build(store=store)."
+        )
+    return found
+
+
+def in_batches(store: BaseStore, ops: Sequence[Any]) -> Call:
+    """Make the call that hands operations to a store."""
+    return Call(store.batch, store.abatch, (list(ops),))
+
 
 USER = "user_id"
 """Where a run says whom it is for: in `configurable`, or in its context."""

@@ -19,11 +19,10 @@ from langchain_core.messages import (
 from langchain_core.messages.utils import count_tokens_approximately
 
 from asterism import ContextManager, Importance, SlidingWindow, Summary
-from asterism.compaction import Compaction, essential
-from asterism.context import context_fault
 from asterism.core.agent_spec import MemoryConfig
 from asterism.core.messages import history_fault
 from asterism.core.sync_async import run_steps
+from asterism.memories.context_policies import Compaction, context_fault, essential
 from asterism.nodes.compacting import Compactor
 from asterism.nodes.left_out import compacted_prompt
 from asterism.testing import ScriptedChatModel

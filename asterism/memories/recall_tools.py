@@ -1,14 +1,70 @@
-"""The tools by which participants remember and recall."""
+"""What long-term memory finds again.
 
-from typing import Protocol
+The tools by which participants remember and recall.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 
 from asterism.core.sync_async import Steps, arun_steps, run_steps
-from asterism.errors import InvalidMemoryError
-from asterism.remembering.recollections import Recollection, recollections_text
-from asterism.remembering.users import user_of
+from asterism.core.values import fence
+from asterism.errors import ConfigurationError, InvalidMemoryError
+from asterism.memories.namespaces import user_of
+
+EVERYONE = "shared"
+"""Where stands what all participants recall."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recollection:
+    """Something that was remembered, and found again."""
+
+    key: str
+    """Names it in `forget`."""
+    text: str
+    at: datetime
+    """When it was remembered, in UTC."""
+    participant: str | None
+    """Whose own it is. None: the whole team's."""
+    score: float
+    """How well it fits, as `found_by` counts; 0 where only the time fits."""
+    found_by: str
+    """`"semantic"`: by meaning; `"keyword"`: by words, for the store has no embeddings;
+    `"time"`: it was remembered at the time that was asked for."""
+
+
+def recollections_text(found: Sequence[Recollection]) -> str:
+    """Write what was recalled for a model: fenced, a line each."""
+    lines = [f"- {one.at:%Y-%m-%d}: {' '.join(one.text.split())}" for one in found]
+    return fence("memory", "\n".join(lines))
+
+
+def recollections_from_items(item: Any, ranking: str) -> Recollection:
+    """Read what a store has found.
+
+    Raises:
+        ConfigurationError: The store has found it without ranking.
+    """
+    if ranking != "time" and item.score is None:
+        raise ConfigurationError(
+            "The store does not rank what it finds, for it has no index. Open it with "
+            "open_store(url), which ranks by words, or give it an index with embeddings."
+        )
+    own = str(item.namespace[-1])
+    return Recollection(
+        key=item.key,
+        text=str(item.value.get("text") or ""),
+        at=datetime.fromtimestamp(float(item.value.get("at") or 0), UTC),
+        participant=None if own == EVERYONE else own.removeprefix("of-"),
+        score=0.0 if ranking == "time" else float(item.score),
+        found_by=ranking,
+    )
+
 
 _REMEMBER = (
     "Remember a single fact for later conversations, such as a decision, a preference or a name. "

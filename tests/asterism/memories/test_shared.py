@@ -11,7 +11,7 @@ from langgraph.store.base import BaseStore
 
 from asterism import SharedMemory, open_store
 from asterism.errors import InvalidMemoryError
-from asterism.remembering.shared import Eviction, MemoryNote, notes_to_evict
+from asterism.memories.shared import Eviction, MemoryNote, notes_to_evict
 from tests.processes import Process
 
 
