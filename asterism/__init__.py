@@ -71,10 +71,12 @@ if TYPE_CHECKING:
     from asterism.nodes.reviewers import Review, Reviewer, create_reviewer
     from asterism.nodes.service import Service
     from asterism.nodes.view import SupervisorView
-    from asterism.notebook import show, show_progress
-    from asterism.pictures import (
+    from asterism.observability import (
         Difference,
         RunRecord,
+        SupervisorTrace,
+        Trace,
+        analyze_traces,
         aread_run,
         compare_runs,
         generate_detailed_tool_trace,
@@ -82,6 +84,8 @@ if TYPE_CHECKING:
         generate_timeline,
         read_run,
     )
+    from asterism.observability.render.notebook import show, show_progress
+    from asterism.observability.telemetry import instrument
     from asterism.programs import ProgramTask, TaskResult
     from asterism.serving import create_service_app
     from asterism.storage.open import aopen_checkpointer, aopen_store, open_checkpointer, open_store
@@ -94,8 +98,6 @@ if TYPE_CHECKING:
         SupervisedAgent,
         SupervisorConfig,
     )
-    from asterism.telemetry import instrument
-    from asterism.tracing import SupervisorTrace, Trace, analyze_traces
 
 __all__ = [
     "Agent",
@@ -213,7 +215,7 @@ _HOMES = {
     "Compensation": "limits.failure_policies",
     "ContextManager": "memories.context_policies",
     "Delegate": "limits.failure_policies",
-    "Difference": "pictures",
+    "Difference": "observability",
     "Event": "events",
     "EventBus": "events",
     "ExecutionMode": "core.plan",
@@ -232,7 +234,7 @@ _HOMES = {
     "ResponseCache": "memories.cache.response_cache",
     "Review": "nodes.reviewers",
     "Reviewer": "nodes.reviewers",
-    "RunRecord": "pictures",
+    "RunRecord": "observability",
     "Service": "nodes.service",
     "SharedMemory": "memories.shared",
     "SlidingWindow": "memories.context_policies",
@@ -243,13 +245,13 @@ _HOMES = {
     "SupervisionEventType": "events",
     "SupervisorConfig": "supervision",
     "SupervisorDecision": "core.supervisor_decision",
-    "SupervisorTrace": "tracing",
+    "SupervisorTrace": "observability",
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",
     "TaskResult": "programs",
     "Timeout": "limits.failure_policies",
     "ToyExampleSupervisor": "graphs.toy_example",
-    "Trace": "tracing",
+    "Trace": "observability",
     "UndoAll": "limits.failure_policies",
     "UpdateManifestSupervisor": "graphs.update_manifest",
     "Usage": "core.usage",
@@ -257,27 +259,27 @@ _HOMES = {
     "Workflow": "graphs.workflow",
     "WorkflowEventType": "events",
     "abatch_process": "batch",
-    "analyze_traces": "tracing",
+    "analyze_traces": "observability",
     "aopen_checkpointer": "storage.open",
     "aopen_store": "storage.open",
     "apending_requests": "core.interrupts",
     "aproceed": "core.continuation",
-    "aread_run": "pictures",
+    "aread_run": "observability",
     "aresume": "core.interrupts",
     "awhat_if": "graphs.what_if",
     "batch_process": "batch",
-    "compare_runs": "pictures",
+    "compare_runs": "observability",
     "context_middleware": "nodes.middleware",
     "convert_tool_content_to_text": "core.messages",
     "create_reviewer": "nodes.reviewers",
     "create_service_app": "serving",
     "create_supervisor_agent": "nodes.deciders",
-    "generate_detailed_tool_trace": "pictures",
-    "generate_orchestrator_flowchart": "pictures",
-    "generate_timeline": "pictures",
+    "generate_detailed_tool_trace": "observability",
+    "generate_orchestrator_flowchart": "observability",
+    "generate_timeline": "observability",
     "graph_factory": "graphs.catalog",
     "idempotency_key": "core.continuation",
-    "instrument": "telemetry",
+    "instrument": "observability.telemetry",
     "lines_of": "core.usage",
     "load_config": "config",
     "memory": "graphs.memories",
@@ -285,10 +287,10 @@ _HOMES = {
     "open_store": "storage.open",
     "pending_requests": "core.interrupts",
     "proceed": "core.continuation",
-    "read_run": "pictures",
+    "read_run": "observability",
     "resume": "core.interrupts",
-    "show": "notebook",
-    "show_progress": "notebook",
+    "show": "observability.render.notebook",
+    "show_progress": "observability.render.notebook",
     "total_cost_breakdown": "core.usage",
     "what_if": "graphs.what_if",
 }

@@ -33,9 +33,9 @@ from asterism.core.agent_spec import AGENT_ID, ID_RULE, RESERVED
 from asterism.core.config_files import raise_faults, read_values, table_at
 from asterism.core.values import as_dict, normal_name
 from asterism.errors import StorageError
+from asterism.observability import SupervisorTrace
+from asterism.observability.trace import TraceLevel
 from asterism.storage.open import MEMORY, sqlite_path
-from asterism.tracing import SupervisorTrace
-from asterism.tracing.levels import TraceLevel
 
 SECTIONS = ("agents", "supervisor", "tracing", "version")
 

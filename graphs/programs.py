@@ -23,6 +23,7 @@ from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.outcomes import failure_of, is_worth_retrying, iter_interactions, task_values
 from asterism.graphs.workflow import Workflow
 from asterism.nodes.configured import create_agent_from_settings, create_model
+from asterism.observability import SupervisorTrace
 from asterism.programs import (
     Life,
     ProgramState,
@@ -32,7 +33,6 @@ from asterism.programs import (
     read_task,
     result_of,
 )
-from asterism.tracing import SupervisorTrace
 from asterism.underway import InflightTasks, run_with_retries
 
 

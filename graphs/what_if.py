@@ -36,7 +36,7 @@ from asterism.graphs.checks import check_thread
 from asterism.graphs.workflow import Workflow
 from asterism.nodes.routing import SUPERVISOR
 from asterism.nodes.supervisor import decision_update
-from asterism.pictures import (
+from asterism.observability import (
     Difference,
     RequestRecord,
     RoundRecord,
@@ -45,8 +45,8 @@ from asterism.pictures import (
     compare_runs,
     saver_of,
 )
-from asterism.pictures.history import decision_in
-from asterism.pictures.reading import record_of
+from asterism.observability.checkpoint_steps import decision_in
+from asterism.observability.from_checkpoints import record_of
 
 
 @dataclass(frozen=True, kw_only=True)

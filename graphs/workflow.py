@@ -397,6 +397,6 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Draw the star in Jupyter, offline: the engine's own drawing asks a web service."""
-        from asterism.pictures.svg import draw_svg  # drawings are not needed to run
+        from asterism.observability.render.svg import draw_svg  # drawings are not needed to run
 
         return {PLAIN: repr(self), SVG: draw_svg(self.get_graph())}

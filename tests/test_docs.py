@@ -16,7 +16,7 @@ import asterism
 from asterism import testing
 from asterism.cli.app import app
 from asterism.limits.failure_policies import FAILURES
-from asterism.pictures.svg import draw_svg
+from asterism.observability.render.svg import draw_svg
 from asterism.services import REPLY, ServiceRequest
 
 ROOT = Path(__file__).parents[1]

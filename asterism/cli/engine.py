@@ -11,7 +11,7 @@ from asterism.core.interrupts import answer_command, apending_requests
 from asterism.events import Event, EventBus
 from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, open_graph
 from asterism.memories.long_term import forget_everywhere
-from asterism.pictures import Format
+from asterism.observability import Format
 from asterism.storage.open import (
     aopen_checkpointer,
     is_postgres,

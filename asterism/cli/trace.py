@@ -9,7 +9,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism.errors import ConfigurationError
 from asterism.graphs.checks import check_thread
-from asterism.pictures import (
+from asterism.observability import (
     Format,
     RunRecord,
     aread_thread,

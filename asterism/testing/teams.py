@@ -19,9 +19,9 @@ from asterism.core.values import as_list
 from asterism.events import BUS
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
+from asterism.observability import SupervisorTrace, Trace
 from asterism.testing.scripted import ScriptedCall
 from asterism.testing.speakers import TeamChatModel
-from asterism.tracing import SupervisorTrace, Trace
 
 Scripts = Mapping[str, Sequence[Any]]
 """The replies of each model call, in order: by participant, and of `"supervisor"`."""

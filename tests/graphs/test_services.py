@@ -43,7 +43,7 @@ from asterism.graphs.workflow import Workflow
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import can_pass
 from asterism.testing import check_participant
-from tests.asterism.telemetry.serving import Silent, serving
+from tests.asterism.observability.telemetry.serving import Silent, serving
 from tests.processes import forks
 from tests.teams import follow, said
 

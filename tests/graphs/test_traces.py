@@ -32,8 +32,8 @@ from asterism import (
 from asterism.errors import InvalidRequestError, RoutingError
 from asterism.events import BUS, EventBus, WorkflowEventType, emit_from_context
 from asterism.nodes.lifetime import WAITING_REASON, run_end_event
+from asterism.observability import trace_store as files
 from asterism.testing import ScriptedChatModel, ScriptedReply
-from asterism.tracing import files
 from tests.graphs.test_orchestrator import agent, given
 from tests.graphs.test_usage import Priced, prices
 from tests.plans import drive, plan, task
