@@ -24,8 +24,8 @@ from asterism.events import EventBus, SupervisionEvent
 from asterism.events import SupervisionEventType as Type
 from asterism.graphs.catalog import open_graph
 from asterism.supervision import AgentProgress, AgentSupervisor, ChildStatus, SupervisedAgent
-from asterism.supervision.files import ChildEntry, ChildrenFile, read_children
-from asterism.supervision.signals import on_signal
+from asterism.supervision.children_file import ChildEntry, ChildrenFile, read_children
+from asterism.supervision.supervisor import on_signal
 
 PATIENCE = 30.0
 """Seconds that children may take for their step when they are to stop."""

@@ -1,9 +1,12 @@
-"""The supervisor: spawns children, watches over them, and lets none take others along."""
+"""The supervisor: spawns children, watches over them, and lets none take others along.
+
+Signals: the process is told to end, and has a moment for it.
+"""
 
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -15,16 +18,44 @@ from asterism.errors import ConfigurationError
 from asterism.events import EventBus, Handler
 from asterism.events import SupervisionEventType as Type
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
-from asterism.supervision import orders
-from asterism.supervision.agents import AgentProgress, SupervisedAgent
-from asterism.supervision.checks import validate_child_name
+from asterism.supervision import commands as orders
 from asterism.supervision.child import Child
-from asterism.supervision.config import SupervisorConfig
-from asterism.supervision.family import ChildRegistry
+from asterism.supervision.children import ChildRegistry
+from asterism.supervision.config import SupervisorConfig, validate_child_name
 from asterism.supervision.quotas import AgentQuota, AgentQuotaUsage
-from asterism.supervision.signals import on_signal
-from asterism.supervision.spawning import Spawner, Spec
-from asterism.supervision.states import ChildStatus
+from asterism.supervision.spawn import Spawner, Spec
+from asterism.supervision.status import AgentProgress, ChildStatus, SupervisedAgent
+
+
+def on_signal(
+    number: signal.Signals, stop: Callable[[bool], Coroutine[Any, Any, Any]]
+) -> Callable[[], None]:
+    """Stop what the running loop does when the process is told to end.
+
+    Args:
+        number: How it is told: `SIGTERM`, or `SIGINT` from the keyboard.
+        stop: Is awaited at each signal, and told whether it is not the first.
+
+    Returns:
+        What puts back the handler that was there.
+    """
+    loop = asyncio.get_running_loop()
+    stopping: list[asyncio.Task[Any]] = []
+
+    def told() -> None:
+        stopping.append(loop.create_task(stop(bool(stopping))))
+
+    def handler(number: int, frame: object) -> None:  # a loop's own handlers need Unix
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(told)
+
+    before = signal.signal(number, handler)
+
+    def remove() -> None:
+        if signal.getsignal(number) is handler:
+            signal.signal(number, before)
+
+    return remove
 
 
 class AgentSupervisor:

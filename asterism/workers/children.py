@@ -14,15 +14,13 @@ from asterism.events import BUS, EventBus
 from asterism.events import SupervisionEventType as Type
 from asterism.limits.prices import DEFAULT_PRICES
 from asterism.limits.usage_callbacks import UsageMeter
-from asterism.supervision.child import Child
+from asterism.supervision.child import Child, ChildState
+from asterism.supervision.child_records import read_record
 from asterism.supervision.config import SupervisorConfig
-from asterism.supervision.gauge import ChildUsage
-from asterism.supervision.member import ChildState
-from asterism.supervision.outcomes import CHILD, read_outcome
 from asterism.supervision.quotas import Limit
-from asterism.supervision.records import read_record
-from asterism.supervision.states import ENDED, ChildStatus
-from asterism.supervision.verdicts import ChildCommand, NextState
+from asterism.supervision.restart_policy import CHILD, ChildCommand, NextState, read_outcome
+from asterism.supervision.status import ENDED, ChildStatus
+from asterism.supervision.usage_monitor import ChildUsage
 from asterism.workers.work import JOB_KEY, NOTHING, JobArguments, next_input
 
 NOT_ITS_FAULT = (AbandonedError, StorageError)

@@ -9,11 +9,10 @@ from typing import Any
 from asterism.core.values import as_dict
 from asterism.errors import ChildStateError, UnknownChildError
 from asterism.events import EventBus
-from asterism.supervision.agents import AgentProgress, SupervisedAgent
-from asterism.supervision.checks import quota_from
+from asterism.supervision.child_records import KEY, PLACE
+from asterism.supervision.config import quota_from
 from asterism.supervision.quotas import AgentQuotaUsage
-from asterism.supervision.records import KEY, PLACE
-from asterism.supervision.states import ENDED, ChildStatus
+from asterism.supervision.status import ENDED, AgentProgress, ChildStatus, SupervisedAgent
 from asterism.workers.queue import TASK, Queue, open_queue
 from asterism.workers.relay import receive_events
 from asterism.workers.work import QUOTAS, JobCommand

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from asterism.core.continuation import is_unfinished
 from asterism.core.interrupts import answer_command, open_requests
 from asterism.core.values import as_dict
-from asterism.supervision.checks import quota_from
+from asterism.supervision.config import quota_from
 from asterism.supervision.quotas import AgentQuota, Limit
 
 JOB_KEY = "queue_key"

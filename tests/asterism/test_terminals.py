@@ -22,7 +22,7 @@ from asterism.core.values import printable_json, printable_text, without_control
 from asterism.errors import AnswerError, ConfigurationError, StorageError
 from asterism.services import ServiceQuestion
 from asterism.storage.retention import export_thread, import_thread
-from asterism.supervision.files import read_children
+from asterism.supervision.children_file import read_children
 from tests.processes import CLI, Process
 from tests.teams import follow
 

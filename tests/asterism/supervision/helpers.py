@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from asterism.core.continuation import Graph
 from asterism.events import Event, SupervisionEventType
 from asterism.supervision import AgentSupervisor
-from asterism.supervision.states import ENDED, TRANSITIONS, ChildStatus, next_status
+from asterism.supervision.status import ENDED, TRANSITIONS, ChildStatus, next_status
 
 T = TypeVar("T")
 MOVES = {event for allowed in TRANSITIONS.values() for event in allowed}

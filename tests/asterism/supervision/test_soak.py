@@ -20,7 +20,7 @@ from asterism.errors import ChildStateError, NothingPendingError
 from asterism.events import Event, SupervisionEventType
 from asterism.storage.open import aopen_checkpointer
 from asterism.supervision import AgentQuota, AgentSupervisor, SupervisorConfig
-from asterism.supervision.states import ENDED, ChildStatus, next_status
+from asterism.supervision.status import ENDED, ChildStatus, next_status
 from asterism.testing import ScriptedChatModel
 from tests.asterism.supervision.helpers import MOVES, Log, chain, until
 
@@ -164,7 +164,7 @@ async def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.Monkey
         transitions += 1
         return to
 
-    monkeypatch.setattr("asterism.supervision.member.after", counted)
+    monkeypatch.setattr("asterism.supervision.child.after", counted)
     chance = random.Random(7)
     tally = Tally()
     config = SupervisorConfig(max_remembered=50, max_restarts=100_000, grace=0.05)

@@ -29,7 +29,7 @@ from asterism.storage.postgres.saver import open_saver
 from asterism.storage.retention import prune
 from asterism.storage.serializers import serializer
 from asterism.supervision import SupervisorConfig
-from asterism.supervision.records import read_record
+from asterism.supervision.child_records import read_record
 from asterism.workers.children import RequeueJobError, WorkerChildHost
 from asterism.workers.endings import MOST_TRIES, requeue_delay
 from asterism.workers.queue import enqueue, enqueue_answers, open_queue

@@ -8,8 +8,8 @@ from contextvars import copy_context
 from typing import Protocol
 
 from asterism.events import SupervisionEventType as Type
-from asterism.supervision.gauge import ChildUsage
 from asterism.supervision.quotas import WARN_AT, AgentQuotaUsage, Limit
+from asterism.supervision.usage_monitor import ChildUsage
 
 SOON = 0.001
 """Seconds until another look, at least: clocks and timers do not agree to the last digit."""

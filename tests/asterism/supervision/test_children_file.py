@@ -7,8 +7,8 @@ import pytest
 
 from asterism.errors import ConfigurationError
 from asterism.supervision import AgentQuota, SupervisorConfig
-from asterism.supervision import files as files_module
-from asterism.supervision.files import ChildEntry, read_children
+from asterism.supervision import children_file as files_module
+from asterism.supervision.children_file import ChildEntry, read_children
 
 TOML = """
 [supervisor]

@@ -15,15 +15,13 @@ from asterism.errors import (
     ConfigurationError,
 )
 from asterism.events import SupervisionEventType as Type
-from asterism.supervision.agents import SupervisedAgent
-from asterism.supervision.attempts import run_detached
+from asterism.supervision.attempt import run_detached
 from asterism.supervision.child import Child
-from asterism.supervision.family import ChildRegistry, EndedChild
-from asterism.supervision.outcomes import GO_ON
+from asterism.supervision.children import ChildRegistry, EndedChild
 from asterism.supervision.quotas import AgentQuota
-from asterism.supervision.spawning import take_child_lease
-from asterism.supervision.states import ENDED, ChildStatus, next_status
-from asterism.supervision.verdicts import ChildCommand
+from asterism.supervision.restart_policy import GO_ON, ChildCommand
+from asterism.supervision.spawn import take_child_lease
+from asterism.supervision.status import ENDED, ChildStatus, SupervisedAgent, next_status
 
 
 def child_for(family: ChildRegistry, child_id: str, event: Type) -> Child:

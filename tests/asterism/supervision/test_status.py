@@ -4,8 +4,8 @@ import pytest
 
 from asterism.errors import ChildStateError
 from asterism.events import SupervisionEventType as Type
-from asterism.supervision import states
-from asterism.supervision.states import ENDED, TRANSITIONS, ChildStatus, next_status
+from asterism.supervision import status as states
+from asterism.supervision.status import ENDED, TRANSITIONS, ChildStatus, next_status
 
 
 def drawn() -> dict[tuple[str, str], str]:

@@ -28,8 +28,7 @@ from asterism.batch.item import read_request
 from asterism.core.config_files import raise_faults, read_values, strangers, table_at
 from asterism.core.values import as_dict, as_list
 from asterism.errors import AsterismError
-from asterism.supervision.checks import validate_child_name, validate_child_thread
-from asterism.supervision.config import SupervisorConfig
+from asterism.supervision.config import SupervisorConfig, validate_child_name, validate_child_thread
 from asterism.supervision.quotas import AgentQuota
 
 _KEYS = ("name", "graph", "task", "quotas", "metadata", "thread")

@@ -9,12 +9,10 @@ from typing import Any
 from asterism.errors import SpawnRefusedError, UnknownChildError
 from asterism.events import Event, EventBus
 from asterism.events import SupervisionEventType as Type
-from asterism.supervision.agents import AgentProgress, SupervisedAgent
-from asterism.supervision.child import Child
+from asterism.supervision.child import Child, ChildState
 from asterism.supervision.config import Intensity, SupervisorConfig, restart_set
-from asterism.supervision.member import ChildState
-from asterism.supervision.states import ChildStatus
-from asterism.supervision.verdicts import ChildCommand, NextState
+from asterism.supervision.restart_policy import ChildCommand, NextState
+from asterism.supervision.status import AgentProgress, ChildStatus, SupervisedAgent
 
 AT_WORK = (ChildStatus.PENDING, ChildStatus.RUNNING)
 

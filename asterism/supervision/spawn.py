@@ -22,21 +22,20 @@ from asterism.errors import (
 )
 from asterism.limits.prices import PriceTable
 from asterism.limits.usage_callbacks import UsageMeter
-from asterism.supervision.attempts import CURRENT, detached_context, run_detached
-from asterism.supervision.checks import (
+from asterism.supervision.attempt import CURRENT, detached_context, run_detached
+from asterism.supervision.child import Child
+from asterism.supervision.child_records import read_record
+from asterism.supervision.children import ChildRegistry
+from asterism.supervision.config import (
     quota_from,
     validate_child_graph,
     validate_child_name,
     validate_child_thread,
     validate_quota,
 )
-from asterism.supervision.child import Child
-from asterism.supervision.family import ChildRegistry
-from asterism.supervision.gauge import ChildUsage
-from asterism.supervision.outcomes import CHILD, AttemptOutcome, read_outcome
 from asterism.supervision.quotas import AgentQuota
-from asterism.supervision.records import read_record
-from asterism.supervision.verdicts import ChildCommand
+from asterism.supervision.restart_policy import CHILD, AttemptOutcome, ChildCommand, read_outcome
+from asterism.supervision.usage_monitor import ChildUsage
 
 
 def plain_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:

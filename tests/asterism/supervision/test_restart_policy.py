@@ -4,8 +4,8 @@ import pytest
 
 from asterism.errors import ConfigurationError
 from asterism.events import SupervisionEventType as Type
-from asterism.supervision.outcomes import AttemptOutcome
-from asterism.supervision.verdicts import (
+from asterism.supervision.restart_policy import (
+    AttemptOutcome,
     ChildCommand,
     NextState,
     decide_next_state,
