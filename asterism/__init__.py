@@ -11,8 +11,6 @@ if not Path(__file__).with_name("graphs").is_dir():  # a checkout whose links we
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
-    from asterism.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
-    from asterism.config import ProgramConfig, load_config
     from asterism.core.agent_spec import Agent, Personality
     from asterism.core.continuation import aproceed, idempotency_key, proceed
     from asterism.core.interrupts import (
@@ -86,7 +84,9 @@ if TYPE_CHECKING:
     )
     from asterism.observability.render.notebook import show, show_progress
     from asterism.observability.telemetry import instrument
-    from asterism.programs import ProgramTask, TaskResult
+    from asterism.programs.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
+    from asterism.programs.config import ProgramConfig, load_config
+    from asterism.programs.tasks import ProgramTask, TaskResult
     from asterism.serving import create_service_app
     from asterism.storage.open import aopen_checkpointer, aopen_store, open_checkpointer, open_store
     from asterism.supervision import (
@@ -207,8 +207,8 @@ _HOMES = {
     "AskPerson": "limits.failure_policies",
     "AsterismError": "errors",
     "BaseSupervisor": "graphs.programs",
-    "BatchOutcome": "batch",
-    "BatchProgress": "batch",
+    "BatchOutcome": "programs.batch",
+    "BatchProgress": "programs.batch",
     "Budget": "limits.budgets",
     "ChildStatus": "supervision",
     "CircuitBreaker": "limits.circuit_breaker",
@@ -227,8 +227,8 @@ _HOMES = {
     "PendingRequest": "core.interrupts",
     "Personality": "core.agent_spec",
     "PriceTable": "limits.prices",
-    "ProgramConfig": "config",
-    "ProgramTask": "programs",
+    "ProgramConfig": "programs.config",
+    "ProgramTask": "programs.tasks",
     "Recollection": "memories.recall_tools",
     "ResourceManager": "limits.rate_limits",
     "ResponseCache": "memories.cache.response_cache",
@@ -248,7 +248,7 @@ _HOMES = {
     "SupervisorTrace": "observability",
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",
-    "TaskResult": "programs",
+    "TaskResult": "programs.tasks",
     "Timeout": "limits.failure_policies",
     "ToyExampleSupervisor": "graphs.toy_example",
     "Trace": "observability",
@@ -258,7 +258,7 @@ _HOMES = {
     "UseCached": "limits.failure_policies",
     "Workflow": "graphs.workflow",
     "WorkflowEventType": "events",
-    "abatch_process": "batch",
+    "abatch_process": "programs.batch",
     "analyze_traces": "observability",
     "aopen_checkpointer": "storage.open",
     "aopen_store": "storage.open",
@@ -267,7 +267,7 @@ _HOMES = {
     "aread_run": "observability",
     "aresume": "core.interrupts",
     "awhat_if": "graphs.what_if",
-    "batch_process": "batch",
+    "batch_process": "programs.batch",
     "compare_runs": "observability",
     "context_middleware": "nodes.middleware",
     "convert_tool_content_to_text": "core.messages",
@@ -281,7 +281,7 @@ _HOMES = {
     "idempotency_key": "core.continuation",
     "instrument": "observability.telemetry",
     "lines_of": "core.usage",
-    "load_config": "config",
+    "load_config": "programs.config",
     "memory": "graphs.memories",
     "open_checkpointer": "storage.open",
     "open_store": "storage.open",

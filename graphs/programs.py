@@ -12,7 +12,6 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from asterism.config import AgentSettings, ProgramConfig, read_config
 from asterism.core.config_files import raise_faults
 from asterism.core.continuation import is_unfinished
 from asterism.core.interrupts import answer_command, open_requests
@@ -24,7 +23,9 @@ from asterism.graphs.outcomes import failure_of, is_worth_retrying, iter_interac
 from asterism.graphs.workflow import Workflow
 from asterism.nodes.configured import create_agent_from_settings, create_model
 from asterism.observability import SupervisorTrace
-from asterism.programs import (
+from asterism.programs.config import AgentSettings, ProgramConfig, read_config
+from asterism.programs.tasks import (
+    InflightTasks,
     Life,
     ProgramState,
     ProgramTask,
@@ -32,8 +33,8 @@ from asterism.programs import (
     new_task_id,
     read_task,
     result_of,
+    run_with_retries,
 )
-from asterism.underway import InflightTasks, run_with_retries
 
 
 class BaseSupervisor:

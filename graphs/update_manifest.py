@@ -7,7 +7,6 @@ from typing import Any
 
 from langgraph.graph import START, StateGraph
 
-from asterism.config import AgentSettings, ProgramConfig, read_config
 from asterism.core.agent_spec import OFFLINE, ModelLike
 from asterism.core.continuation import Graph
 from asterism.graphs.builder import SupervisorWorkflowBuilder
@@ -15,6 +14,7 @@ from asterism.graphs.programs import BaseSupervisor
 from asterism.nodes.in_turn import sequential_decider
 from asterism.nodes.kinds import Participant
 from asterism.nodes.manifest.work import Keeping, ManifestWork, Project, after_keeping
+from asterism.programs.config import AgentSettings, ProgramConfig, read_config
 
 PROJECT, MANIFEST = "ASTERISM_PROJECT", "ASTERISM_MANIFEST"
 """The environment variables that name the folder and its manifest."""

@@ -3,10 +3,10 @@
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 
-from asterism.config import AgentSettings, ModelSettings
 from asterism.core.agent_spec import resolve_model
 from asterism.errors import ConfigurationError
 from asterism.nodes.kinds import Participant
+from asterism.programs.config import AgentSettings, ModelSettings
 
 
 def create_model(settings: ModelSettings) -> Runnable[object, AIMessage]:

@@ -14,7 +14,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import StateSnapshot
 
 from asterism.core.values import as_dict
-from asterism.errors import ConfigurationError, NothingPendingError
+from asterism.errors import ConfigurationError, InvalidRequestError, NothingPendingError
 
 HANDOFF = "handoff_id"
 """The metadata key under which runs and checkpoints carry the visit that they belong to."""
@@ -194,4 +194,20 @@ def _reopening(snapshot: StateSnapshot) -> dict[str, Any] | None:
         return REOPENING
     raise NothingPendingError(
         "Nothing is unfinished on this thread; start a request with invoke()."
+    )
+
+
+def read_request(task: object) -> dict[str, Any]:
+    """Make a task the input of a graph.
+
+    Raises:
+        InvalidRequestError: It is neither a text nor a mapping.
+    """
+    if isinstance(task, str) and task.strip():
+        return {"messages": [("user", task)]}
+    if isinstance(task, Mapping):
+        return dict(cast(Mapping[str, Any], task))
+    raise InvalidRequestError(
+        f"The task is {repr(task)[:100]}. Allowed: a text that says something, or an input of "
+        'the graph such as {"messages": [("user", "what you want")]}.'
     )

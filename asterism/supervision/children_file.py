@@ -24,8 +24,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
-from asterism.batch.item import read_request
 from asterism.core.config_files import raise_faults, read_values, strangers, table_at
+from asterism.core.continuation import read_request
 from asterism.core.values import as_dict, as_list
 from asterism.errors import AsterismError
 from asterism.supervision.config import SupervisorConfig, validate_child_name, validate_child_thread

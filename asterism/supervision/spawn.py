@@ -11,8 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from pydantic_core import to_jsonable_python
 
-from asterism.batch.item import read_request
-from asterism.core.continuation import is_unfinished
+from asterism.core.continuation import is_unfinished, read_request
 from asterism.core.thread_lease import Release, take_lease
 from asterism.errors import (
     ConfigurationError,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from asterism.config import validation_faults
 from asterism.nodes.manifest.model import Manifest
+from asterism.programs.config import validation_faults
 
 MAX_BYTES = 200_000_000
 

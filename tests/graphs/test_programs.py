@@ -9,7 +9,6 @@ import pytest
 from langgraph.types import interrupt
 
 from asterism import BaseSupervisor, ProgramTask, SupervisorTrace, ToyExampleSupervisor
-from asterism.config import AgentSettings
 from asterism.errors import (
     AgentTimeoutError,
     AnswerError,
@@ -22,6 +21,7 @@ from asterism.errors import (
 )
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.nodes.in_turn import sequential_decider
+from asterism.programs.config import AgentSettings
 from asterism.storage.open import aopen_checkpointer
 
 TASK = {"id": "t", "type": "question", "content": "What does it cost?"}

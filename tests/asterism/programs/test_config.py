@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asterism import config as config_module
 from asterism import load_config
-from asterism.config import (
+from asterism.errors import ConfigurationError
+from asterism.programs import config as config_module
+from asterism.programs.config import (
     AgentSettings,
     ModelSettings,
     ProgramConfig,
@@ -18,7 +19,6 @@ from asterism.config import (
     TracingSettings,
     read_config,
 )
-from asterism.errors import ConfigurationError
 
 PLAIN: dict[str, Any] = {
     "trip": {

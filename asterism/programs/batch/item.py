@@ -1,4 +1,7 @@
-"""One task of a batch: begun, continued, or taken as it is stored."""
+"""One task of a batch: begun, continued, or taken as it is stored.
+
+What comes of the tasks of a batch.
+"""
 
 import hashlib
 import json
@@ -13,11 +16,51 @@ from langgraph.runtime import RunControl
 from langgraph.types import StateSnapshot
 from pydantic_core import to_jsonable_python
 
-from asterism.batch.outcomes import BatchOutcome
-from asterism.core.continuation import CUT_SHORT, REOPENS, Graph, aproceed, is_unfinished, proceed
+from asterism.core.continuation import (
+    CUT_SHORT,
+    REOPENS,
+    Graph,
+    aproceed,
+    is_unfinished,
+    proceed,
+    read_request,
+)
 from asterism.core.sync_async import Call, Steps
 from asterism.core.values import as_dict, as_list, describe_error
 from asterism.errors import InvalidRequestError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOutcome:
+    """What came of one task."""
+
+    index: int
+    """The place of the task, from 0."""
+    thread_id: str
+    """The thread that it ran on; the config of `resume` and `get_state` takes it."""
+    status: str
+    """The status of the workflow. For a graph without one: `"completed"`, `"waiting"` for a
+    person, or `"running"` where it stopped with work left, as at a breakpoint. `"failed"`
+    where it raised."""
+    values: Any = None
+    """The output of the graph as it is stored, or None where it raised."""
+    error: str | None = None
+    """The error that was raised, or why the workflow has failed, without secrets."""
+    reused: bool = False
+    """Whether nothing ran now: it was finished before, or still waits for a person."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchProgress:
+    """How far a batch is."""
+
+    done: int
+    """How many tasks have an outcome."""
+    total: int
+    """How many tasks there are."""
+    outcome: BatchOutcome
+    """The newest one."""
+
 
 REQUEST = "batch_request"
 """The metadata of a checkpoint that tells which request its thread was begun with."""
@@ -115,22 +158,6 @@ class BatchItem:
                 f"batch {self.batch_id!r} is given now. Give the tasks that the batch was begun "
                 "with, in the same order, or choose another batch_id."
             )
-
-
-def read_request(task: object) -> dict[str, Any]:
-    """Make a task the input of a graph.
-
-    Raises:
-        InvalidRequestError: It is neither a text nor a mapping.
-    """
-    if isinstance(task, str) and task.strip():
-        return {"messages": [("user", task)]}
-    if isinstance(task, Mapping):
-        return dict(cast(Mapping[str, Any], task))
-    raise InvalidRequestError(
-        f"The task is {repr(task)[:100]}. Allowed: a text that says something, or an input of "
-        'the graph such as {"messages": [("user", "what you want")]}.'
-    )
 
 
 def digest_of(request: Mapping[str, Any]) -> str:

@@ -13,12 +13,11 @@ from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.runtime import RunControl
 
-from asterism.batch.item import BatchItem
-from asterism.batch.outcomes import BatchOutcome, BatchProgress
 from asterism.core.continuation import Graph, is_graph
 from asterism.core.sync_async import arun_steps, run_steps
 from asterism.core.thread_lease import take_lease
 from asterism.errors import ConfigurationError, ThreadBusyError
+from asterism.programs.batch.item import BatchItem, BatchOutcome, BatchProgress
 
 Task = str | Mapping[str, Any]
 """A request: what the user says, or the input of the graph."""
