@@ -63,11 +63,11 @@ if TYPE_CHECKING:
     from asterism.memories.long_term import LongTermMemory
     from asterism.memories.recall_tools import Recollection
     from asterism.memories.shared import SharedMemory
-    from asterism.nodes.deciders import create_supervisor_agent
-    from asterism.nodes.kinds import Participant
+    from asterism.nodes.deciders.model_decider import create_supervisor_agent
+    from asterism.nodes.deciders.reviewers import Review, Reviewer, create_reviewer
     from asterism.nodes.middleware import context_middleware
-    from asterism.nodes.reviewers import Review, Reviewer, create_reviewer
-    from asterism.nodes.service import Service
+    from asterism.nodes.participant_spec import Participant
+    from asterism.nodes.remote.service import Service
     from asterism.nodes.view import SupervisorView
     from asterism.observability import (
         Difference,
@@ -222,7 +222,7 @@ _HOMES = {
     "HumanFeedbackRequest": "core.supervisor_decision",
     "Importance": "memories.context_policies",
     "LongTermMemory": "memories.long_term",
-    "Participant": "nodes.kinds",
+    "Participant": "nodes.participant_spec",
     "ParticipantMemory": "graphs.memories",
     "PendingRequest": "core.interrupts",
     "Personality": "core.agent_spec",
@@ -232,10 +232,10 @@ _HOMES = {
     "Recollection": "memories.recall_tools",
     "ResourceManager": "limits.rate_limits",
     "ResponseCache": "memories.cache.response_cache",
-    "Review": "nodes.reviewers",
-    "Reviewer": "nodes.reviewers",
+    "Review": "nodes.deciders.reviewers",
+    "Reviewer": "nodes.deciders.reviewers",
     "RunRecord": "observability",
-    "Service": "nodes.service",
+    "Service": "nodes.remote.service",
     "SharedMemory": "memories.shared",
     "SlidingWindow": "memories.context_policies",
     "SubAgentTask": "core.plan",
@@ -271,9 +271,9 @@ _HOMES = {
     "compare_runs": "observability",
     "context_middleware": "nodes.middleware",
     "convert_tool_content_to_text": "core.messages",
-    "create_reviewer": "nodes.reviewers",
+    "create_reviewer": "nodes.deciders.reviewers",
     "create_service_app": "serving",
-    "create_supervisor_agent": "nodes.deciders",
+    "create_supervisor_agent": "nodes.deciders.model_decider",
     "generate_detailed_tool_trace": "observability",
     "generate_orchestrator_flowchart": "observability",
     "generate_timeline": "observability",

@@ -1,4 +1,4 @@
-"""Serving a participant by the contract of `asterism.services`, for workflows elsewhere."""
+"""Serving a participant by the contract of `asterism.nodes.remote.contract`, for workflows elsewhere."""
 
 import hmac
 import re
@@ -20,10 +20,9 @@ from asterism.errors import AsterismError, ConfigurationError, ThreadBusyError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
 from asterism.limits.failure_policies import failure_kind
-from asterism.nodes.in_turn import sequential_decider
-from asterism.nodes.kinds import Participant
-from asterism.nodes.reports import failure_kind_of_status
-from asterism.services import (
+from asterism.nodes.deciders.strategies import sequential_decider
+from asterism.nodes.participant_spec import Participant
+from asterism.nodes.remote.contract import (
     ServiceAsks,
     ServiceDone,
     ServiceFailed,
@@ -32,6 +31,7 @@ from asterism.services import (
     ServiceRequest,
     ServiceUsage,
 )
+from asterism.nodes.report import failure_kind_of_status
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

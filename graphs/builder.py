@@ -27,14 +27,19 @@ from asterism.limits.failure_policies import MODEL_RETRY, Action, Compensation, 
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.memories.context_policies import ContextManager
 from asterism.memories.long_term import LongTermMemory
-from asterism.nodes.compacting import compactor_of
-from asterism.nodes.deciders import create_supervisor_agent, describe_participants
-from asterism.nodes.deciding import MAX_TASKS, DecisionRules
-from asterism.nodes.finish import Finish, writer_of
-from asterism.nodes.kinds import MAX_STEPS, Participant, describe, describe_or_warn
-from asterism.nodes.members import create_participant_runtime
-from asterism.nodes.protocol import AnyDecider
-from asterism.nodes.strategies import Selector, StrategyName, TeamChoice, TeamStrategy, TieRule
+from asterism.nodes.compaction import compactor_of
+from asterism.nodes.decider import MAX_TASKS, AnyDecider, DecisionRules
+from asterism.nodes.deciders.model_decider import create_supervisor_agent, describe_participants
+from asterism.nodes.deciders.strategies import (
+    Selector,
+    StrategyName,
+    TeamChoice,
+    TeamStrategy,
+    TieRule,
+)
+from asterism.nodes.participant_runtime import create_participant_runtime
+from asterism.nodes.participant_spec import MAX_STEPS, Participant, describe, describe_or_warn
+from asterism.nodes.request import Finish, writer_of
 from asterism.nodes.structured_output import Method
 from asterism.nodes.team import AgentCreationRules, Team, tool_name
 

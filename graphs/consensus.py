@@ -7,8 +7,8 @@ from typing import Any
 from asterism.core.agent_spec import OFFLINE, ModelLike
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.research import sources_folder
-from asterism.nodes.kinds import Participant
-from asterism.nodes.research.readers import create_judge_tools
+from asterism.nodes.examples.research.tools import create_judge_tools
+from asterism.nodes.participant_spec import Participant
 from asterism.prompts import render
 
 CRITERIA: Mapping[str, str] = {

@@ -9,7 +9,7 @@ from langgraph.types import Command, StateSnapshot, StateUpdate
 from asterism.core.continuation import HANDOFF
 from asterism.core.decision import apply_edit, dump_decision, visit_as_plan
 from asterism.core.values import as_dict
-from asterism.nodes.engine import parent_checkpointer
+from asterism.nodes.engine_keys import parent_checkpointer
 from asterism.nodes.routing import BEGIN, SUPERVISOR, route
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from asterism.core.agent_spec import OFFLINE, ModelLike
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.nodes.event_planning import DESCRIPTIONS, TOOLS
-from asterism.nodes.kinds import Participant
+from asterism.nodes.examples.event_planning import DESCRIPTIONS, TOOLS
+from asterism.nodes.participant_spec import Participant
 from asterism.prompts import load_prompt
 
 ORDER = ("venue", "catering", "budget", "logistics")

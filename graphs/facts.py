@@ -12,8 +12,7 @@ from pydantic import BaseModel
 from asterism.events import EventBus
 from asterism.limits.budgets import Budget
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
-from asterism.nodes.background import RunContext
-from asterism.nodes.context import create_run_config
+from asterism.nodes.run_context import RunContext, create_run_config
 from asterism.nodes.team import Team
 from asterism.prompts import prompts_hash, text_hash
 from asterism.storage.serializers import types_in_state

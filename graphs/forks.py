@@ -28,7 +28,7 @@ from asterism.core.sync_async import Call, Steps
 from asterism.core.values import as_dict
 from asterism.errors import UnknownThreadError
 from asterism.graphs.clocks import wait_past
-from asterism.nodes.asking import branch_update
+from asterism.nodes.remote.remote_call import branch_update
 
 
 def rewind(saver: Saver, config: RunnableConfig) -> Steps[None]:

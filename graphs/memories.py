@@ -27,7 +27,7 @@ from asterism.graphs.plans import running_participants
 from asterism.graphs.renaming import copy_memory, namespaces
 from asterism.graphs.workflow import Workflow
 from asterism.memories.context_policies import COMPACTION
-from asterism.nodes.engine import participant_config
+from asterism.nodes.engine_keys import participant_config
 
 _MESSAGES = "messages"
 _History = list[AnyMessage]

@@ -39,12 +39,12 @@ from asterism.limits.failure_policies import (
     policy_faults,
 )
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
-from asterism.nodes.compacting import compactor_of
-from asterism.nodes.deciding import MAX_TASKS, DecisionRules
-from asterism.nodes.finish import synthesizer
-from asterism.nodes.kinds import MAX_STEPS
-from asterism.nodes.members import create_participant_runtime
-from asterism.nodes.planning import PlanningDecider, Way
+from asterism.nodes.compaction import compactor_of
+from asterism.nodes.decider import MAX_TASKS, DecisionRules
+from asterism.nodes.deciders.planner import PlanningDecider, Way
+from asterism.nodes.participant_runtime import create_participant_runtime
+from asterism.nodes.participant_spec import MAX_STEPS
+from asterism.nodes.request import synthesizer
 from asterism.nodes.team import AgentCreationRules, Team, participant_of, tool_name
 
 

@@ -11,7 +11,7 @@ from asterism.core.state import Report
 from asterism.core.values import as_dict, as_list
 from asterism.errors import ConfigurationError, InvalidRequestError, WorkflowBuildError
 from asterism.limits.failure_policies import can_pass, is_api_error
-from asterism.nodes.finish import failure_texts
+from asterism.nodes.request import failure_texts
 from asterism.nodes.routing import SUPERVISOR
 
 

@@ -9,7 +9,7 @@ from langgraph.types import PregelTask, StateSnapshot
 from asterism.core.decision import RunPlan, load_decision
 from asterism.core.sync_async import Call, Steps
 from asterism.core.values import as_dict
-from asterism.nodes.engine import participant_config
+from asterism.nodes.engine_keys import participant_config
 from asterism.nodes.routing import DISPATCH
 from asterism.nodes.team import Team
 

@@ -8,9 +8,9 @@ from asterism.core.agent_spec import OFFLINE, ModelLike
 from asterism.errors import WorkflowBuildError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.validation import count_faults
-from asterism.nodes.kinds import Participant
-from asterism.nodes.research.planner import ResearchPlanner
-from asterism.nodes.research.readers import create_reader_tools
+from asterism.nodes.examples.research.search import ResearchPlanner
+from asterism.nodes.examples.research.tools import create_reader_tools
+from asterism.nodes.participant_spec import Participant
 from asterism.prompts import load_prompt
 
 SOURCES = "ASTERISM_SOURCES"

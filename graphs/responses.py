@@ -13,8 +13,8 @@ from asterism.core.interrupts import PendingRequest
 from asterism.core.state import Report, Status
 from asterism.core.sync_async import Call, Steps
 from asterism.core.usage import Usage, lines_of, total_cost_breakdown
-from asterism.nodes.engine import participant_config
-from asterism.nodes.reports import messages_since
+from asterism.nodes.engine_keys import participant_config
+from asterism.nodes.report import messages_since
 from asterism.nodes.team import Team
 
 

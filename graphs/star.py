@@ -14,18 +14,15 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict, get_type_hints
 
 from asterism.core.state import ParticipantNodeInput, WorkflowInput, WorkflowOutput, WorkflowState
-from asterism.nodes.begin import create_begin_node
-from asterism.nodes.compacting import Compactor
-from asterism.nodes.deciding import DecisionRules
-from asterism.nodes.dispatch import create_plan_runner_node
-from asterism.nodes.finish import Writer, create_finish_node
+from asterism.nodes.compaction import Compactor
+from asterism.nodes.decider import AnyDecider, DecisionRules
 from asterism.nodes.human import create_human_node
 from asterism.nodes.participant import create_participant_node
-from asterism.nodes.protocol import AnyDecider
+from asterism.nodes.plan_runner import create_plan_runner_node
+from asterism.nodes.request import Writer, create_begin_node, create_finish_node, create_undo_node
 from asterism.nodes.routing import BEGIN, DISPATCH, FINISH, HUMAN, SUPERVISOR, UNDO
 from asterism.nodes.supervisor import SupervisorInput, create_supervisor_node
 from asterism.nodes.team import Team
-from asterism.nodes.undo import create_undo_node
 
 
 def create_star(

@@ -8,9 +8,9 @@ from langchain_core.messages import BaseMessage
 from asterism.core.agent_spec import OFFLINE, ModelLike
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.programs import BaseSupervisor
-from asterism.nodes.in_turn import sequential_decider
-from asterism.nodes.kinds import Participant
-from asterism.nodes.proofreading import count, proofread, reading_time
+from asterism.nodes.deciders.strategies import sequential_decider
+from asterism.nodes.examples.proofreading import count, proofread, reading_time
+from asterism.nodes.participant_spec import Participant
 from asterism.programs.config import AgentSettings, ProgramConfig, read_config
 
 TEAM: Mapping[str, Callable[[str], str]] = {

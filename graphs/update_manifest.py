@@ -11,9 +11,9 @@ from asterism.core.agent_spec import OFFLINE, ModelLike
 from asterism.core.continuation import Graph
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.programs import BaseSupervisor
-from asterism.nodes.in_turn import sequential_decider
-from asterism.nodes.kinds import Participant
-from asterism.nodes.manifest.work import Keeping, ManifestWork, Project, after_keeping
+from asterism.nodes.deciders.strategies import sequential_decider
+from asterism.nodes.examples.manifest.team import Keeping, ManifestWork, Project, after_keeping
+from asterism.nodes.participant_spec import Participant
 from asterism.programs.config import AgentSettings, ProgramConfig, read_config
 
 PROJECT, MANIFEST = "ASTERISM_PROJECT", "ASTERISM_MANIFEST"

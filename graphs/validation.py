@@ -11,9 +11,9 @@ from asterism.core.values import is_number, normal_name
 from asterism.errors import ModelNotFoundError
 from asterism.limits.failure_policies import Compensation, UndoAll, policy_faults
 from asterism.memories.context_policies import context_fault
-from asterism.nodes.deciding import DecisionRules
-from asterism.nodes.kinds import Participant, find_participant_fault
-from asterism.nodes.strategies import STRATEGIES, TeamStrategy
+from asterism.nodes.decider import DecisionRules
+from asterism.nodes.deciders.strategies import STRATEGIES, TeamStrategy
+from asterism.nodes.participant_spec import Participant, find_participant_fault
 from asterism.nodes.structured_output import METHODS
 
 

@@ -41,11 +41,10 @@ from asterism.graphs.forks import rewind
 from asterism.graphs.plans import with_plan_visits
 from asterism.graphs.renaming import move_memories, reassign_tasks_update, rename_update
 from asterism.graphs.speech import hearing
-from asterism.nodes.background import RunContext
-from asterism.nodes.engine import parent_checkpointer
-from asterism.nodes.finish import read_fields
-from asterism.nodes.lifetime import RunEvents
-from asterism.nodes.outputs import INTERRUPT, collect_output, invoke_options
+from asterism.nodes.engine_keys import parent_checkpointer
+from asterism.nodes.participant_runtime import INTERRUPT, collect_output, invoke_options
+from asterism.nodes.request import read_fields
+from asterism.nodes.run_context import RunContext, RunEvents
 from asterism.storage.serializers import allow_types, stores_named_types, types_in_state
 
 CANCELLED = "cancelled: the run was stopped from outside"

@@ -5,7 +5,7 @@ from langchain_core.runnables import Runnable
 
 from asterism.core.agent_spec import resolve_model
 from asterism.errors import ConfigurationError
-from asterism.nodes.kinds import Participant
+from asterism.nodes.participant_spec import Participant
 from asterism.programs.config import AgentSettings, ModelSettings
 
 

@@ -20,8 +20,8 @@ from asterism.core.messages import clean_text
 from asterism.core.state import WorkflowState
 from asterism.core.supervisor_decision import HumanFeedbackRequest
 from asterism.core.sync_async import Steps, StepsNode
-from asterism.nodes.context import meter_of
 from asterism.nodes.routing import HUMAN
+from asterism.nodes.run_context import meter_of
 from asterism.nodes.view import message_facts
 
 CONVERSATION_LENGTH = 20

@@ -29,9 +29,9 @@ from asterism.errors import (
     StorageError,
 )
 from asterism.memories.context_policies import Compaction, ContextManager
-from asterism.nodes.answers import json_text
-from asterism.nodes.compacting import Compactor
-from asterism.nodes.context import workflow_path
+from asterism.nodes.compaction import Compactor
+from asterism.nodes.report import json_text
+from asterism.nodes.run_context import workflow_path
 from asterism.nodes.structured_output import bind_inside
 from asterism.prompts import render
 

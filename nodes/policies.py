@@ -1,14 +1,19 @@
-"""The fold of policies around a visit: the one place where they act."""
+"""The fold of policies around a visit: the one place where they act.
+
+Calls that are tried again when their failure can pass.
+"""
 
 import asyncio
+import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
@@ -18,7 +23,8 @@ from asterism.core.state import Report
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
 from asterism.core.thread_lease import WriteFence
 from asterism.core.usage import UsageEntry
-from asterism.errors import AgentTimeoutError, BudgetExceededError
+from asterism.core.values import describe_error
+from asterism.errors import AbandonedError, AgentTimeoutError, BudgetExceededError
 from asterism.events import WorkflowEventType, emit
 from asterism.limits.circuit_breaker import CircuitBreaker, CircuitState, Permit
 from asterism.limits.failure_policies import (
@@ -31,9 +37,70 @@ from asterism.limits.failure_policies import (
     Timeout,
     UndoAll,
     UseCached,
+    failure_kind,
+    next_delay,
+    should_retry,
 )
-from asterism.nodes.engine import with_write_fence
-from asterism.nodes.retrying import SLEEP, Sleep, call_with_retry, emit_retry
+from asterism.nodes.engine_keys import with_write_fence
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+OnRetry = Callable[[Exception, float], None]
+"""Is told of what failed, and how many seconds later it is tried again."""
+
+Sleep = tuple[Callable[[float], Any], Callable[[float], Awaitable[Any]]]
+"""Waits a number of seconds, in sync and in async."""
+
+SLEEP: Sleep = (time.sleep, asyncio.sleep)
+
+
+def single_call(call: Call) -> Steps[Any]:
+    """Make one call."""
+    return (yield call)
+
+
+def call_with_retry(
+    make: Callable[[], Steps[T]],
+    policy: RetryPolicy,
+    *,
+    sleep: Sleep = SLEEP,
+    on_retry: OnRetry | None = None,
+) -> Steps[T]:
+    """Take steps, and again after a wait as long as a policy allows it.
+
+    Args:
+        make: Begins to take them.
+        policy: How often, how long to wait, and after which errors.
+        sleep: Waits.
+        on_retry: Is told before each wait.
+
+    Raises:
+        Exception: What the last attempt raised. Interrupts are passed on at once.
+    """
+    for attempt in range(1, policy.max_attempts + 1):
+        try:
+            return (yield from make())
+        except (GraphBubbleUp, AbandonedError, BudgetExceededError, *ENDLESS):
+            raise
+        except Exception as error:
+            if attempt >= policy.max_attempts or not should_retry(policy, error):
+                raise
+            seconds = next_delay(policy, attempt, error)
+            words = "attempt %d of %d failed, the next one follows in %.1f s: %s"
+            _log.info(words, attempt, policy.max_attempts, seconds, describe_error(error))
+            if on_retry is not None:
+                on_retry(error, seconds)
+        yield Call(*sleep, (seconds,))
+    raise AssertionError("a policy allows at least one attempt")
+
+
+def emit_retry(config: RunnableConfig, error: Exception, seconds: float, **facts: Any) -> None:
+    """Tell the event bus of a run that what failed is tried again after some seconds."""
+    failure = {"kind": failure_kind(error), "error": describe_error(error)}
+    emit(config, WorkflowEventType.RETRIED, **failure, seconds=seconds, **facts)
+
 
 CANCEL_GRACE_SECONDS = 1.0
 """Seconds that an async attempt which was cancelled may take to clear up."""

@@ -1,12 +1,17 @@
-"""The supervisor: asks its decider who works next, and follows the answer."""
+"""The supervisor: asks its decider who works next, and follows the answer.
+
+Guards of the supervisor, without a model: work that stands still, ends that come too early.
+
+Looking: what a decider is shown of the state, kept to the policy there is.
+"""
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.managed import RemainingSteps
 from langgraph.types import Command
@@ -27,29 +32,141 @@ from asterism.core.decision import (
     visit_as_plan,
     work_of,
 )
-from asterism.core.state import WorkflowState
+from asterism.core.state import Report, WorkflowState
 from asterism.core.sync_async import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError, RoutingError
 from asterism.events import WorkflowEventType, emit, has_event_bus
 from asterism.memories.context_policies import Compaction
-from asterism.nodes.background import STEPS_OF_FAILURE
-from asterism.nodes.compacting import Compactor
-from asterism.nodes.context import background_of, meter_of, participant_path, workflow_path
-from asterism.nodes.deciding import (
+from asterism.nodes.compaction import Compactor
+from asterism.nodes.decider import (
+    AnyDecider,
     DecisionRules,
     ValidatedDecision,
     ask_decider,
     decide_compensation,
+    decider_call,
     tries_of,
 )
-from asterism.nodes.engine import has_saver
-from asterism.nodes.guards import find_stall, goes_round, stall_feedback
-from asterism.nodes.looking import create_view_builder
-from asterism.nodes.protocol import AnyDecider, decider_call
-from asterism.nodes.retrying import OnRetry, emit_retry
+from asterism.nodes.engine_keys import has_saver
+from asterism.nodes.policies import OnRetry, emit_retry
 from asterism.nodes.routing import SUPERVISOR, route
+from asterism.nodes.run_context import (
+    STEPS_OF_FAILURE,
+    background_of,
+    meter_of,
+    participant_path,
+    workflow_path,
+)
 from asterism.nodes.team import Team
-from asterism.nodes.view import SupervisorView, message_facts, message_label
+from asterism.nodes.view import (
+    SupervisorView,
+    conversation,
+    message_facts,
+    message_label,
+    pinned_message_ids,
+)
+
+STALL_LIMIT = 3
+"""How often the same participant may give the same result to the same request."""
+STALL_WINDOW = 50
+"""How many of the latest reports are looked at."""
+
+
+def find_stall(reports: Sequence[Report]) -> Report | None:
+    """Return the last report where it says for the third time what was said before."""
+    if not reports:
+        return None
+    last = reports[-1]
+    same = {
+        report["round"]
+        for report in reports[-STALL_WINDOW:]
+        if report["participant"] == last["participant"]
+        and report["fingerprint"] == last["fingerprint"]
+    }
+    return last if len(same) >= STALL_LIMIT else None
+
+
+def stall_feedback(report: Report) -> str:
+    """Say to a decider what stands still."""
+    return (
+        f"{report['participant']} has given the same answer to the same instruction "
+        f"{STALL_LIMIT} times. Choose somebody else, give another instruction, ask the user, or "
+        "finish."
+    )
+
+
+def goes_round(
+    work: Mapping[str, Any], reports: Sequence[Report], decided: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether a decision goes on with a round of visits that brings nothing new.
+
+    Args:
+        work: The work that the decision asks for, as `work_of` returns it.
+        reports: The reports of this request.
+        decided: What was decided before, as the history has it.
+    """
+    if decided.count(work) < STALL_LIMIT:
+        return False
+    tasks = work.get("tasks")
+    agents = {task["agent_id"] for task in tasks} if tasks else {work["next_agent"]}
+    rounds: dict[tuple[str, str], set[int]] = {}
+    for report in reports[-STALL_WINDOW:]:
+        key = report["participant"], report["fingerprint"]
+        rounds.setdefault(key, set()).add(report["round"])
+    return agents <= {who for (who, _), same in rounds.items() if len(same) >= STALL_LIMIT}
+
+
+ViewAndCompaction = tuple[SupervisorView, Compaction | None]
+"""What a decider is shown, and what stands for the rest if that is new."""
+
+ViewBuilder = Callable[[Mapping[str, Any], RunnableConfig], Steps[ViewAndCompaction]]
+"""Looks at the state for a decider."""
+
+
+def create_view_builder(
+    decider: AnyDecider, team: Team, compactor: Compactor | None
+) -> ViewBuilder:
+    """Make what shows a decider the state.
+
+    Args:
+        decider: Who decides. Where it has a method `prompt`, that is what must fit.
+        team: Who takes part.
+        compactor: Keeps its prompts short, if anything does.
+    """
+    prompt: Any = getattr(decider, "prompt", None)
+
+    def look(state: Mapping[str, Any], config: RunnableConfig) -> Steps[ViewAndCompaction]:
+        view = _view(state, team)
+        if compactor is None:
+            return view, None
+
+        def write(messages: list[AnyMessage]) -> list[AnyMessage]:
+            return prompt(replace(view, messages=messages)) if prompt else conversation(messages)
+
+        messages, compaction = yield from compactor.fit(
+            cast(Sequence[AnyMessage], view.messages),
+            state.get("compaction"),
+            config,
+            path=participant_path(config, SUPERVISOR),
+            write=write,
+            pinned=pinned_message_ids,
+        )
+        return replace(view, messages=messages), compaction
+
+    return look
+
+
+def _view(state: Mapping[str, Any], team: Team) -> SupervisorView:
+    """Show a decider the state."""
+    return SupervisorView(
+        messages=state["messages"],
+        participants=team.live(state),
+        reports=state.get("reports") or (),
+        iterations=state.get("iterations") or 0,
+        request="\n\n".join(state.get("brief") or ()),
+        state=state,
+    )
+
 
 STEPS_OF_VISIT = 4
 """Engine steps that a visit, the decision after it, the answer and the end need."""

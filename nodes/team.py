@@ -11,9 +11,9 @@ from asterism.core.agent_spec import PLANNING, Agent, MemoryConfig, ModelLike
 from asterism.core.plan import SubAgentTask
 from asterism.core.values import as_dict
 from asterism.limits.failure_policies import AGENT_RETRY, Policy, Timeout, merge_policies
-from asterism.nodes.kinds import MAX_STEPS, Participant
-from asterism.nodes.members import ParticipantRuntime, create_participant_runtime
-from asterism.nodes.visits import Visitor, create_visitor
+from asterism.nodes.participant import Visitor, create_visitor
+from asterism.nodes.participant_runtime import ParticipantRuntime, create_participant_runtime
+from asterism.nodes.participant_spec import MAX_STEPS, Participant
 
 MAX_AGENTS = 20
 """How many agents a team has at most, with those that a model creates."""

@@ -16,8 +16,8 @@ import asterism
 from asterism import testing
 from asterism.cli.app import app
 from asterism.limits.failure_policies import FAILURES
+from asterism.nodes.remote.contract import REPLY, ServiceRequest
 from asterism.observability.render.svg import draw_svg
-from asterism.services import REPLY, ServiceRequest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

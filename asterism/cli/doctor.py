@@ -16,7 +16,7 @@ from asterism.core.decision_schema import decision_schema
 from asterism.core.supervisor_decision import read_decision
 from asterism.core.sync_async import run_steps
 from asterism.core.values import describe_error, shorten
-from asterism.nodes.finish import fields_in_call, read_fields
+from asterism.nodes.request import fields_in_call, read_fields
 from asterism.nodes.structured_output import StructuredOutput
 
 TEAM = ("clerk",)

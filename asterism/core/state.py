@@ -233,7 +233,7 @@ class WorkflowState(WorkflowOutput):
     fields of `asterism.memories.context_policies.Compaction`."""
     tries: dict[str, Any] | None
     """The bad answers before the latest decision, and whether none followed; see
-    `asterism.nodes.deciding.tries_of`."""
+    `asterism.nodes.decider.tries_of`."""
     running: list[str]
     """The tasks of its plan that have begun and have no report yet."""
 

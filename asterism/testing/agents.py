@@ -12,7 +12,7 @@ from asterism.core.state import Report
 from asterism.core.supervisor_decision import SupervisorDecision
 from asterism.core.values import as_dict
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.nodes.kinds import Participant, describe
+from asterism.nodes.participant_spec import Participant, describe
 from asterism.nodes.view import SupervisorView
 from asterism.testing.scripted import ScriptedChatModel
 from asterism.testing.teams import OrchestratorTester

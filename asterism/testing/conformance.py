@@ -28,8 +28,8 @@ from asterism.core.sync_async import run_coroutine
 from asterism.core.values import as_dict
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
-from asterism.nodes.answers import json_text
-from asterism.nodes.kinds import Participant
+from asterism.nodes.participant_spec import Participant
+from asterism.nodes.report import json_text
 from asterism.nodes.view import SupervisorView
 from asterism.storage.serializers import serializer
 

@@ -17,8 +17,8 @@ from pydantic import BaseModel
 
 from asterism import Participant
 from asterism.graphs.event_planning import ORDER, create_event_planning
-from asterism.nodes import members
-from asterism.nodes.event_planning import DESCRIPTIONS, TOOLS
+from asterism.nodes import participant_runtime as members
+from asterism.nodes.examples.event_planning import DESCRIPTIONS, TOOLS
 from asterism.testing import ScriptedChatModel, ScriptedReply, acheck_participant, check_participant
 from tests.teams import Turns, star
 

@@ -30,7 +30,7 @@ from asterism import (
     resume,
 )
 from asterism.errors import ConfigurationError, WorkflowBuildError
-from asterism.services import ServiceRequest
+from asterism.nodes.remote.contract import ServiceRequest
 from asterism.serving import BODY_LIMIT
 from asterism.testing import ScriptedChatModel, ScriptedReply, check_participant
 from tests.teams import follow, said

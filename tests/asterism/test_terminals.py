@@ -20,7 +20,7 @@ from asterism.core.interrupts import PendingRequest, answer_command
 from asterism.core.messages import clean_text
 from asterism.core.values import printable_json, printable_text, without_controls
 from asterism.errors import AnswerError, ConfigurationError, StorageError
-from asterism.services import ServiceQuestion
+from asterism.nodes.remote.contract import ServiceQuestion
 from asterism.storage.retention import export_thread, import_thread
 from asterism.supervision.children_file import read_children
 from tests.processes import CLI, Process

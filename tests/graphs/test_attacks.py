@@ -119,7 +119,7 @@ async def test_a_task_that_is_passed_on_waits_for_its_heirs_open_question(
 async def test_a_drain_at_any_moment_leaves_the_plan_to_go_on(
     saver: Saver, thread: RunnableConfig, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from asterism.nodes import dispatch
+    from asterism.nodes import plan_runner as dispatch
 
     control = RunControl()
     real = dispatch.is_draining
@@ -418,7 +418,7 @@ def test_a_huge_number_in_a_task_is_refused_before_it_is_stored(
 
 
 def test_a_lease_is_given_back_however_a_run_ends(saver: Saver, thread: RunnableConfig) -> None:
-    from asterism.nodes.background import RunContext
+    from asterism.nodes.run_context import RunContext
 
     built = team(follow(["p"]), saver, p=lambda ms: "x")
     with pytest.MonkeyPatch.context() as patch:

@@ -24,8 +24,7 @@ from asterism import (
 from asterism.core.usage import Usage, lines_of
 from asterism.errors import AnswerError, RoutingError
 from asterism.limits.budgets import Budget
-from asterism.nodes.background import RunContext
-from asterism.nodes.context import background_of, create_run_config
+from asterism.nodes.run_context import RunContext, background_of, create_run_config
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.graphs.test_usage import Priced, calls, prices, says
 from tests.plans import drive, plan, task

@@ -12,7 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import resume
 from asterism.graphs.event_planning import ORDER, create_event_planning
-from asterism.nodes.event_planning.catalogue import cities
+from asterism.nodes.examples.event_planning.catalogue import cities
 from asterism.offline import OfflineChatModel
 
 TODAY = date(2026, 11, 20)

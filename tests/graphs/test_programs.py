@@ -20,7 +20,7 @@ from asterism.errors import (
     TaskFailedError,
 )
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.nodes.in_turn import sequential_decider
+from asterism.nodes.deciders.strategies import sequential_decider
 from asterism.programs.config import AgentSettings
 from asterism.storage.open import aopen_checkpointer
 

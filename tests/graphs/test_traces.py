@@ -31,7 +31,7 @@ from asterism import (
 )
 from asterism.errors import InvalidRequestError, RoutingError
 from asterism.events import BUS, EventBus, WorkflowEventType, emit_from_context
-from asterism.nodes.lifetime import WAITING_REASON, run_end_event
+from asterism.nodes.run_context import WAITING_REASON, run_end_event
 from asterism.observability import trace_store as files
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.graphs.test_orchestrator import agent, given

@@ -30,8 +30,8 @@ from asterism import (
 )
 from asterism.core.continuation import is_unfinished, proceed
 from asterism.core.sync_async import Steps
-from asterism.nodes import reports
-from asterism.nodes import visits as visits_module
+from asterism.nodes import participant as visits_module
+from asterism.nodes import report as reports
 from asterism.storage.open import open_checkpointer
 from tests.teams import Turns, follow, said, star
 
@@ -236,7 +236,7 @@ def _visits(log: Path) -> SupervisorWorkflowBuilder:
 
 
 def test_canary_the_engine_still_delivers_the_old_report(thread: RunnableConfig) -> None:
-    """When this fails, LangGraph has mended #3206: look whether nodes/engine.py can go."""
+    """When this fails, LangGraph has mended #3206: look whether nodes/engine_keys.py can go."""
 
     turns = iter(range(1, 9))
     inner = StateGraph(MessagesState)

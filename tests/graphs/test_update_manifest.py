@@ -16,13 +16,12 @@ from asterism import UpdateManifestSupervisor, pending_requests, resume
 from asterism.errors import AnswerError, ConfigurationError, TaskFailedError
 from asterism.graphs.catalog import open_graph
 from asterism.graphs.update_manifest import create_update_manifest
-from asterism.nodes.manifest import scanning, storing
-from asterism.nodes.manifest.dependencies import read_declared_dependencies
-from asterism.nodes.manifest.excludes import is_excluded, read_rules
-from asterism.nodes.manifest.model import Manifest
-from asterism.nodes.manifest.scanning import scan_project
-from asterism.nodes.manifest.storing import read_manifest, write_manifest
-from asterism.nodes.manifest.work import MANIFEST
+from asterism.nodes.examples.manifest import manifest_file as storing
+from asterism.nodes.examples.manifest import scan as scanning
+from asterism.nodes.examples.manifest.dependencies import read_declared_dependencies
+from asterism.nodes.examples.manifest.manifest_file import Manifest, read_manifest, write_manifest
+from asterism.nodes.examples.manifest.scan import is_excluded, read_rules, scan_project
+from asterism.nodes.examples.manifest.team import MANIFEST
 from tests.plans import drive
 
 ROOT = Path(__file__).parents[2]

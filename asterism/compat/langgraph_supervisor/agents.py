@@ -12,9 +12,13 @@ from asterism.core.continuation import Graph, is_graph
 from asterism.core.sync_async import Call, Steps, StepsNode
 from asterism.graphs.star import extend_state_schema
 from asterism.limits.failure_policies import Policy
-from asterism.nodes.answers import as_messages
-from asterism.nodes.grants import Grant, HistoryWriter
-from asterism.nodes.members import ParticipantRuntime, create_participant_runtime
+from asterism.nodes.participant_runtime import (
+    Grant,
+    HistoryWriter,
+    ParticipantRuntime,
+    create_participant_runtime,
+)
+from asterism.nodes.report import as_messages
 
 SNAPSHOT_FREQUENCY = 10
 """After how many writes the messages of a workflow that is an agent are stored whole."""

@@ -13,7 +13,7 @@ from asterism.compat.langgraph_supervisor.handoff import destinations
 from asterism.core.continuation import is_runnable
 from asterism.core.state import WorkflowState
 from asterism.graphs.validation import count_faults, name_faults
-from asterism.nodes.kinds import find_participant_fault
+from asterism.nodes.participant_spec import find_participant_fault
 
 _SHARED = ("messages", "remaining_steps", "is_last_step", "structured_response")
 """Keys of a state that each of these workflows has anyhow."""

@@ -33,19 +33,18 @@ from asterism.graphs.star import create_star, extend_state_schema
 from asterism.graphs.workflow import Workflow
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import MODEL_RETRY, Policy
-from asterism.nodes.deciding import DecisionRules
-from asterism.nodes.finish import forward_last_report
-from asterism.nodes.grants import HistoryWriter
-from asterism.nodes.handoff_agent import (
+from asterism.nodes.decider import DecisionRules
+from asterism.nodes.deciders.handoffs import (
     HandoffAgentConfig,
+    HandoffDecider,
     HandoffPrompt,
     ThinkingState,
     create_handoff_agent,
 )
-from asterism.nodes.handoffs import HandoffDecider
-from asterism.nodes.kinds import describe
 from asterism.nodes.middleware import callable_in_sync, tool_error_text
-from asterism.nodes.structuring import create_structurer
+from asterism.nodes.participant_runtime import HistoryWriter
+from asterism.nodes.participant_spec import describe
+from asterism.nodes.request import create_structurer, forward_last_report
 from asterism.nodes.team import Team
 
 OutputMode = Literal["full_history", "last_message"]

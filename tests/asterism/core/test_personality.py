@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asterism import Agent, Participant, Personality, SupervisorWorkflowBuilder
-from asterism.nodes.kinds import find_participant_fault
+from asterism.nodes.participant_spec import find_participant_fault
 from asterism.nodes.team import AgentCreationRules, participant_of
 from asterism.testing import ScriptedChatModel
 from tests.teams import follow

@@ -11,7 +11,7 @@ from langgraph.types import RetryPolicy
 
 from asterism.core.sync_async import Call, arun_steps, run_steps
 from asterism.limits.failure_policies import can_pass, next_delay, retry_after, should_retry
-from asterism.nodes.retrying import call_with_retry, single_call
+from asterism.nodes.policies import call_with_retry, single_call
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1")
 

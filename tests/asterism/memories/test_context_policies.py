@@ -23,8 +23,7 @@ from asterism.core.agent_spec import MemoryConfig
 from asterism.core.messages import history_fault
 from asterism.core.sync_async import run_steps
 from asterism.memories.context_policies import Compaction, context_fault, essential
-from asterism.nodes.compacting import Compactor
-from asterism.nodes.left_out import compacted_prompt
+from asterism.nodes.compaction import Compactor, compacted_prompt
 from asterism.testing import ScriptedChatModel
 
 RULES = SystemMessage("Be brief.", id="rules")
