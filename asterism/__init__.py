@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     )
     from asterism.graphs.builder import SupervisorWorkflowBuilder
     from asterism.graphs.catalog import graph_factory
-    from asterism.graphs.memories import ParticipantMemory, memory
+    from asterism.graphs.examples.toy_example import ToyExampleSupervisor
+    from asterism.graphs.examples.update_manifest import UpdateManifestSupervisor
     from asterism.graphs.orchestrator import AgentOrchestrator
+    from asterism.graphs.participant_memory import ParticipantMemory, memory
     from asterism.graphs.programs import BaseSupervisor
-    from asterism.graphs.toy_example import ToyExampleSupervisor
-    from asterism.graphs.update_manifest import UpdateManifestSupervisor
     from asterism.graphs.what_if import awhat_if, what_if
     from asterism.graphs.workflow import Workflow
     from asterism.limits.budgets import Budget
@@ -223,7 +223,7 @@ _HOMES = {
     "Importance": "memories.context_policies",
     "LongTermMemory": "memories.long_term",
     "Participant": "nodes.participant_spec",
-    "ParticipantMemory": "graphs.memories",
+    "ParticipantMemory": "graphs.participant_memory",
     "PendingRequest": "core.interrupts",
     "Personality": "core.agent_spec",
     "PriceTable": "limits.prices",
@@ -250,10 +250,10 @@ _HOMES = {
     "SupervisorWorkflowBuilder": "graphs.builder",
     "TaskResult": "programs.tasks",
     "Timeout": "limits.failure_policies",
-    "ToyExampleSupervisor": "graphs.toy_example",
+    "ToyExampleSupervisor": "graphs.examples.toy_example",
     "Trace": "observability",
     "UndoAll": "limits.failure_policies",
-    "UpdateManifestSupervisor": "graphs.update_manifest",
+    "UpdateManifestSupervisor": "graphs.examples.update_manifest",
     "Usage": "core.usage",
     "UseCached": "limits.failure_policies",
     "Workflow": "graphs.workflow",
@@ -282,7 +282,7 @@ _HOMES = {
     "instrument": "observability.telemetry",
     "lines_of": "core.usage",
     "load_config": "programs.config",
-    "memory": "graphs.memories",
+    "memory": "graphs.participant_memory",
     "open_checkpointer": "storage.open",
     "open_store": "storage.open",
     "pending_requests": "core.interrupts",

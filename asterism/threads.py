@@ -18,7 +18,7 @@ from asterism.core.continuation import Graph
 from asterism.core.state import WorkflowState
 from asterism.core.values import as_dict, as_list, shorten
 from asterism.errors import ConfigurationError, StorageError
-from asterism.graphs.checks import check_thread
+from asterism.graphs.request_checks import check_thread
 from asterism.storage.retention.rows import open_rows
 
 MEMORY_FILE = ":memory:"

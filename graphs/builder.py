@@ -18,10 +18,9 @@ from asterism.core.agent_spec import ModelLike, resolve_model
 from asterism.core.digests import DIGEST_TOKENS
 from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
-from asterism.graphs.facts import WorkflowConfig
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
-from asterism.graphs.workflow import Workflow
+from asterism.graphs.workflow import Workflow, WorkflowConfig
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import MODEL_RETRY, Action, Compensation, Policy
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable

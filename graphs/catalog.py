@@ -17,11 +17,10 @@ from asterism.core.continuation import Graph, is_graph
 from asterism.core.values import as_list, shorten
 from asterism.errors import ConfigurationError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.graphs.consensus import create_consensus
-from asterism.graphs.event_planning import create_event_planning
-from asterism.graphs.research import create_research
-from asterism.graphs.toy_example import create_toy_example
-from asterism.graphs.update_manifest import create_update_manifest
+from asterism.graphs.examples.event_planning import create_event_planning
+from asterism.graphs.examples.research import create_consensus, create_research
+from asterism.graphs.examples.toy_example import create_toy_example
+from asterism.graphs.examples.update_manifest import create_update_manifest
 
 
 @dataclass(frozen=True, kw_only=True)

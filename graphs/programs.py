@@ -1,29 +1,46 @@
-"""A program: a team from a configuration that works on tasks, tries again, and is traced."""
+"""A program: a team from a configuration that works on tasks, tries again, and is traced.
+
+What came of a run, as plain values: for programs that hand it on.
+
+Agents as a configuration describes them: a model with its prompt.
+"""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Self, cast
 
-from langchain_core.messages import BaseMessage, HumanMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
+from pydantic import BaseModel
 
+from asterism.core.agent_spec import resolve_model
 from asterism.core.config_files import raise_faults
 from asterism.core.continuation import is_unfinished
-from asterism.core.interrupts import answer_command, open_requests
-from asterism.core.values import describe_error
-from asterism.errors import AsterismError, TaskFailedError
+from asterism.core.decision import RunPlan, VisitNext, load_decision
+from asterism.core.interrupts import PendingRequest, answer_command, open_requests
+from asterism.core.state import Report
+from asterism.core.values import as_dict, as_list, describe_error
+from asterism.errors import (
+    AsterismError,
+    ConfigurationError,
+    InvalidRequestError,
+    TaskFailedError,
+    WorkflowBuildError,
+)
 from asterism.events import EventBus
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.graphs.outcomes import failure_of, is_worth_retrying, iter_interactions, task_values
 from asterism.graphs.workflow import Workflow
-from asterism.nodes.configured import create_agent_from_settings, create_model
+from asterism.limits.failure_policies import can_pass, is_api_error
+from asterism.nodes.participant_spec import Participant
+from asterism.nodes.request import failure_texts
+from asterism.nodes.routing import SUPERVISOR
 from asterism.observability import SupervisorTrace
-from asterism.programs.config import AgentSettings, ProgramConfig, read_config
+from asterism.programs.config import AgentSettings, ModelSettings, ProgramConfig, read_config
 from asterism.programs.tasks import (
     InflightTasks,
     Life,
@@ -35,6 +52,124 @@ from asterism.programs.tasks import (
     result_of,
     run_with_retries,
 )
+
+
+def task_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the state of a workflow into plain values.
+
+    Args:
+        values: The state, and under `pending` its open requests.
+    """
+    pending: Sequence[PendingRequest] = values.get("pending") or ()
+    structured = values.get("structured_response")
+    content: Any = values["messages"][-1].text
+    if pending:
+        content = pending[0].prompt
+    elif structured is not None:
+        content = structured.model_dump(mode="json") if _is_model(structured) else structured
+    reports: Sequence[Report] = values.get("reports") or ()
+    return {
+        "content": content,
+        "status": values["status"],
+        "reason": values.get("reason"),
+        "metadata": {
+            "iterations": values.get("iterations"),
+            "agents": list(dict.fromkeys(report["participant"] for report in reports)),
+            "failed": {
+                report["participant"]: report.get("error", report["status"])
+                for report in reports
+                if report["status"] != "ok"
+            },
+        },
+        "pending": [
+            {
+                "id": request.id,
+                "participant": request.participant,
+                "prompt": request.prompt,
+                "schema": request.schema,
+            }
+            for request in pending
+        ],
+    }
+
+
+def failure_of(values: Mapping[str, Any]) -> str | None:
+    """Say why a run came to no result, or return None.
+
+    It failed where it says so, and where everybody who was sent to work has failed.
+    """
+    if values.get("status") == "failed":
+        return str(values.get("reason") or "it failed")
+    reports: Sequence[Report] = values.get("reports") or ()
+    if values.get("pending") or not reports or any(r["status"] == "ok" for r in reports):
+        return None
+    return failure_texts(reports)
+
+
+def is_worth_retrying(error: Exception) -> bool:
+    """Whether another attempt may succeed after an error."""
+    if isinstance(error, ConfigurationError | InvalidRequestError | WorkflowBuildError):
+        return False
+    return can_pass(error) or not is_api_error(error)
+
+
+def iter_interactions(update: object) -> Iterator[tuple[str, str, str]]:
+    """Yield who says what to whom in an update of a run: sender, recipient, words."""
+    for node, change in as_dict(update).items():
+        found = as_dict(change)
+        match load_decision(found.get("decision")) if node == SUPERVISOR else None:
+            case VisitNext(next_agent=name, instruction=instruction):
+                yield SUPERVISOR, name, instruction or ""
+            case RunPlan(tasks=tasks):
+                for task in tasks:
+                    yield SUPERVISOR, task["agent_id"], task["task_description"]
+            case _:
+                pass
+        reports = as_list(found.get("reports"))
+        for report in filter(None, map(as_dict, reports)):  # no report: an Overwrite, or None
+            yield report["participant"], SUPERVISOR, report["text"] or report.get("error", "")
+
+
+def _is_model(value: object) -> bool:
+    return isinstance(value, BaseModel)
+
+
+def create_model(settings: ModelSettings) -> Runnable[object, AIMessage]:
+    """Make the chat model that settings name.
+
+    Raises:
+        ModelNotFoundError: There is none, or its package or key is missing.
+    """
+    if settings.temperature is None:
+        return resolve_model(settings.model)
+    return resolve_model(settings.model, temperature=settings.temperature)
+
+
+def create_agent_from_settings(
+    name: str, settings: AgentSettings, default: ModelSettings | None
+) -> Participant:
+    """Make the agent that settings describe.
+
+    Args:
+        name: Its id.
+        settings: What it is like.
+        default: Its model, where it has none of its own.
+
+    Raises:
+        ConfigurationError: It has no model, or one that cannot be used.
+    """
+    model = settings.llm_config or default
+    if model is None:
+        raise ConfigurationError(
+            "it has no llm_config, and nobody else has; give it one, or create it in _create_agent"
+        )
+    first = next(iter(settings.system_message.strip().splitlines()), "")
+    called = settings.name or name
+    return Participant(
+        model=create_model(model),
+        prompt=settings.system_message or None,
+        description=f"{called}: {first}" if first and called != name else first or called,
+    )
 
 
 class BaseSupervisor:

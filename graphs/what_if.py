@@ -32,7 +32,7 @@ from asterism.core.supervisor_decision import SupervisorDecision
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
 from asterism.core.thread_lease import take_lease
 from asterism.errors import ThreadBusyError, WhatIfError
-from asterism.graphs.checks import check_thread
+from asterism.graphs.request_checks import check_thread
 from asterism.graphs.workflow import Workflow
 from asterism.nodes.routing import SUPERVISOR
 from asterism.nodes.supervisor import decision_update

@@ -1,13 +1,20 @@
-"""A compiled workflow: a LangGraph graph that keeps a few promises more."""
+"""A compiled workflow: a LangGraph graph that keeps a few promises more.
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+What a workflow knows of itself.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Durability, GraphOutput, StateSnapshot, StateUpdate
+from pydantic import BaseModel
 
 from asterism.core.checkpoints import check_state, thread_of
 from asterism.core.continuation import is_unfinished
@@ -24,7 +31,10 @@ from asterism.core.text_tables import PLAIN, SVG
 from asterism.core.thread_lease import Release, wait_for_lease
 from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
-from asterism.graphs.checks import (
+from asterism.events import EventBus
+from asterism.graphs.clocks import read_latest_state
+from asterism.graphs.forks import rewind
+from asterism.graphs.request_checks import (
     address_answer,
     cancellation_notes,
     check_pending,
@@ -33,19 +43,103 @@ from asterism.graphs.checks import (
     missing_participant,
     resent,
     validate_request,
+    with_plan_visits,
 )
-from asterism.graphs.clocks import read_latest_state
-from asterism.graphs.edits import prepare_state_update
-from asterism.graphs.facts import WorkflowConfig, run_config
-from asterism.graphs.forks import rewind
-from asterism.graphs.plans import with_plan_visits
-from asterism.graphs.renaming import move_memories, reassign_tasks_update, rename_update
 from asterism.graphs.speech import hearing
+from asterism.graphs.workflow_edits import (
+    move_memories,
+    prepare_state_update,
+    reassign_tasks_update,
+    rename_update,
+)
+from asterism.limits.budgets import Budget
+from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.nodes.engine_keys import parent_checkpointer
 from asterism.nodes.participant_runtime import INTERRUPT, collect_output, invoke_options
 from asterism.nodes.request import read_fields
-from asterism.nodes.run_context import RunContext, RunEvents
+from asterism.nodes.run_context import RunContext, RunEvents, create_run_config
+from asterism.nodes.team import Team
+from asterism.prompts import prompts_hash, text_hash
 from asterism.storage.serializers import allow_types, stores_named_types, types_in_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkflowConfig:
+    """What a workflow knows of itself."""
+
+    id: str
+    description: str | None
+    team: Team
+    """Who takes part."""
+    response_format: type[BaseModel] | None = None
+    """The model of `structured_response`, where one was asked for."""
+    thread_wait: float = 0.0
+    """Seconds that a call waits for a thread that another one drives."""
+    budget: Budget | None = None
+    """What one run may take."""
+    events: EventBus | None = None
+    """Is told what happens."""
+    prices: PriceTable = DEFAULT_PRICES
+    """What tokens cost."""
+    instructions: tuple[str, ...] = ()
+    """What its own prompts say, for traces to tell one version from another."""
+    prompts: str = field(default_factory=prompts_hash)
+    """The hash of the library's prompts, taken when it is built: a run must not list files."""
+    remade: Callable[[str, Any], Any] | None = None
+    """Builds the workflow anew with another participant under a name, where that can be done."""
+
+    @property
+    def participants(self) -> Mapping[str, str]:
+        """Who takes part from the beginning: id and description."""
+        return self.team.descriptions
+
+    @cached_property
+    def types(self) -> frozenset[type]:
+        """The types that the state schemas of its participants name."""
+        graphs = [member.graph for member in self.team.members.values()]
+        below: list[Any] = [dict(cast(Any, graph).get_subgraphs(recurse=True)) for graph in graphs]
+        found: set[type] = set()
+        for graph in (*graphs, *(inner for each in below for inner in each.values())):
+            found |= types_in_state(graph)
+        return frozenset(found)
+
+    def versions(self) -> dict[str, str]:
+        """Return hashes of what the workflow is made of: its prompts and its team."""
+        team = (part for pair in self.participants.items() for part in pair)
+        return {
+            "prompts": self.prompts,
+            "instructions": text_hash(*self.instructions),
+            "team": text_hash(*team),
+        }
+
+
+def run_config(
+    facts: WorkflowConfig,
+    config: RunnableConfig | None,
+    background: RunContext,
+    values: Mapping[str, Any],
+    held: asyncio.AbstractEventLoop | None = None,
+) -> RunnableConfig:
+    """Return the config of a run, with all that its nodes need.
+
+    Args:
+        facts: What its workflow knows of itself.
+        config: What the caller gave.
+        background: The run's own background.
+        values: The state that it goes on with.
+        held: The event loop that it holds up, because it is a sync one.
+    """
+    return create_run_config(
+        config,
+        background,
+        prices=facts.prices,
+        budget=facts.budget,
+        gated=facts.budget is not None or facts.team.has_budgets(),
+        events=facts.events,
+        values=values,
+        held=held,
+    )
+
 
 CANCELLED = "cancelled: the run was stopped from outside"
 """What is stored in the place of an error of a step that was under way then."""

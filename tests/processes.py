@@ -26,7 +26,7 @@ forks.set_forkserver_preload(
     [
         "asterism.cli.app",
         "asterism.cli.engine",
-        "asterism.graphs.event_planning",
+        "asterism.graphs.examples.event_planning",
         "asterism.testing",
         "asterism.ui.app",
         "asterism.workers.worker",

@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism.errors import ConfigurationError
-from asterism.graphs.checks import check_thread
+from asterism.graphs.request_checks import check_thread
 from asterism.observability import (
     Format,
     RunRecord,

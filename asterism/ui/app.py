@@ -21,7 +21,7 @@ from asterism.core.continuation import areopen
 from asterism.core.interrupts import answer_command, apending_requests
 from asterism.errors import AsterismError
 from asterism.graphs.catalog import SHIPPED
-from asterism.graphs.checks import check_thread
+from asterism.graphs.request_checks import check_thread
 from asterism.storage.open import open_checkpointer
 from asterism.threads import list_threads, open_database
 from asterism.ui.answers import (

@@ -16,7 +16,7 @@ from langgraph.types import interrupt
 from pydantic import BaseModel
 
 from asterism import Participant
-from asterism.graphs.event_planning import ORDER, create_event_planning
+from asterism.graphs.examples.event_planning import ORDER, create_event_planning
 from asterism.nodes import participant_runtime as members
 from asterism.nodes.examples.event_planning import DESCRIPTIONS, TOOLS
 from asterism.testing import ScriptedChatModel, ScriptedReply, acheck_participant, check_participant

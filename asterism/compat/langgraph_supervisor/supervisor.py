@@ -28,9 +28,8 @@ from asterism.core.agent_spec import ModelLike, resolve_model
 from asterism.core.state import Report
 from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
-from asterism.graphs.facts import WorkflowConfig
 from asterism.graphs.star import create_star, extend_state_schema
-from asterism.graphs.workflow import Workflow
+from asterism.graphs.workflow import Workflow, WorkflowConfig
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import MODEL_RETRY, Policy
 from asterism.nodes.decider import DecisionRules

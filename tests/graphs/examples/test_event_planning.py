@@ -11,7 +11,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import resume
-from asterism.graphs.event_planning import ORDER, create_event_planning
+from asterism.graphs.examples.event_planning import ORDER, create_event_planning
 from asterism.nodes.examples.event_planning.catalogue import cities
 from asterism.offline import OfflineChatModel
 

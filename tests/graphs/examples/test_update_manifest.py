@@ -15,7 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from asterism import UpdateManifestSupervisor, pending_requests, resume
 from asterism.errors import AnswerError, ConfigurationError, TaskFailedError
 from asterism.graphs.catalog import open_graph
-from asterism.graphs.update_manifest import create_update_manifest
+from asterism.graphs.examples.update_manifest import create_update_manifest
 from asterism.nodes.examples.manifest import manifest_file as storing
 from asterism.nodes.examples.manifest import scan as scanning
 from asterism.nodes.examples.manifest.dependencies import read_declared_dependencies
@@ -24,7 +24,7 @@ from asterism.nodes.examples.manifest.scan import is_excluded, read_rules, scan_
 from asterism.nodes.examples.manifest.team import MANIFEST
 from tests.plans import drive
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ASK: dict[str, Any] = {"messages": [("user", "Update the manifest")]}
 TASK = {"id": "t", "type": "update", "content": "Update the manifest"}
 FILES = {
@@ -132,7 +132,7 @@ async def test_this_repository_has_a_manifest(tmp_path: Path) -> None:
     first = await updated(ROOT, manifest=place)
     found = Manifest.model_validate_json(place.read_bytes())
     assert found.files["asterism/graphs"].kind == "link"
-    assert found.files["graphs/update_manifest.py"].kind == "python"
+    assert found.files["graphs/examples/update_manifest.py"].kind == "python"
     assert {"langgraph", "pathspec", "hatchling"} <= {d.name for d in found.dependencies}
     assert not any(part in path for path in found.files for part in ("__pycache__", ".git/"))
     text = (ROOT / "LICENSE").read_bytes()

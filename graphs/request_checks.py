@@ -1,6 +1,10 @@
-"""What is refused before a run begins: a thread that is none, a request that says nothing."""
+"""Plans under way, as a stored run shows them.
+
+What is refused before a run begins: a thread that is none, a request that says nothing.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -15,12 +19,13 @@ from langchain_core.messages import (
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
-from langgraph.types import Command, StateSnapshot
+from langgraph.types import Command, PregelTask, StateSnapshot
 
 from asterism.core.continuation import Graph
-from asterism.core.decision import VisitNext, load_decision
+from asterism.core.decision import RunPlan, VisitNext, load_decision
 from asterism.core.interrupts import NOBODY_WAITS, looks_like_ids, open_requests
 from asterism.core.messages import clean
+from asterism.core.sync_async import Call, Steps
 from asterism.core.values import as_dict, as_list
 from asterism.errors import (
     InvalidRequestError,
@@ -29,8 +34,79 @@ from asterism.errors import (
     UnknownParticipantError,
     UnknownRequestError,
 )
-from asterism.graphs.plans import running_participants
+from asterism.nodes.engine_keys import participant_config
+from asterism.nodes.routing import DISPATCH
+from asterism.nodes.team import Team
 from asterism.nodes.view import message_label
+
+
+def unfinished_tasks(snapshot: StateSnapshot) -> dict[str, str]:
+    """Return the tasks of the plan that are not done yet, each with who does it."""
+    values = as_dict(snapshot.values)
+    decision = load_decision(values.get("decision"))
+    if DISPATCH not in snapshot.next or not isinstance(decision, RunPlan):
+        return {}
+    agents: dict[str, str] = {task["task_id"]: task["agent_id"] for task in decision.tasks}
+    taken = values.get("iterations")
+    for report in values.get("reports") or ():
+        if report["round"] == taken and (name := report.get("task")) in agents:
+            heir = as_dict(report.get("compensation")).get("to")
+            if heir is None:
+                del agents[name]
+            else:
+                agents[name] = heir
+    return agents
+
+
+def running_participants(snapshot: StateSnapshot) -> set[str]:
+    """Return who is at work for a plan, or waits for a person in the middle of it."""
+    running = as_dict(snapshot.values).get("running") or ()
+    return {agent for task, agent in unfinished_tasks(snapshot).items() if task in running}
+
+
+def with_plan_visits(snapshot: StateSnapshot, team: Team, saver: Any) -> Steps[StateSnapshot]:
+    """Show the visits of a plan under way, as the engine shows those of its own nodes."""
+    visits: list[PregelTask] = []
+    for name in sorted(running_participants(snapshot)):
+        member = None
+        with suppress(Exception):  # a created agent may be impossible to make, by now
+            member = team.member(name, as_dict(snapshot.values))
+        if member is None:  # it takes no part any more
+            visits.append(PregelTask("", name, ((),)))
+            continue
+        place = participant_config(snapshot.config, saver, name)
+        read = (member.graph.get_state, member.graph.aget_state)
+        found: StateSnapshot = yield Call(*read, (place,), {"subgraphs": True})
+        visits.append(PregelTask("", name, ((),), interrupts=found.interrupts, state=found))
+    return _with_visits(snapshot, _assign_questions(snapshot, visits)) if visits else snapshot
+
+
+def _assign_questions(snapshot: StateSnapshot, visits: Sequence[PregelTask]) -> list[PregelTask]:
+    """Give the questions that nobody's state shows to the one visit that shows none."""
+    shown = {interrupt.id for visit in visits for interrupt in visit.interrupts}
+    rest = tuple(i for i in snapshot.interrupts if i.id not in shown)
+    silent = [visit for visit in visits if not visit.interrupts]
+    if len(silent) != 1:
+        return [*visits]
+    return [visit._replace(interrupts=rest) if visit is silent[0] else visit for visit in visits]
+
+
+def _with_visits(snapshot: StateSnapshot, visits: Sequence[PregelTask]) -> StateSnapshot:
+    inner = StateSnapshot(
+        values={"reports": as_dict(snapshot.values).get("reports") or []},
+        next=tuple(visit.name for visit in visits),
+        config=snapshot.config,
+        metadata=None,
+        created_at=None,
+        parent_config=None,
+        tasks=tuple(visits),
+        interrupts=(),
+    )
+    tasks: list[Any] = [
+        task._replace(state=inner) if task.name == DISPATCH else task for task in snapshot.tasks
+    ]
+    return snapshot._replace(tasks=tuple(tasks))
+
 
 THREAD_ID_LIMIT = 255
 """The longest thread id."""

@@ -22,10 +22,9 @@ from asterism.errors import (
     InvalidMemoryError,
     UnknownParticipantError,
 )
-from asterism.graphs.checks import check_thread
-from asterism.graphs.plans import running_participants
-from asterism.graphs.renaming import copy_memory, namespaces
+from asterism.graphs.request_checks import check_thread, running_participants
 from asterism.graphs.workflow import Workflow
+from asterism.graphs.workflow_edits import copy_memory, namespaces
 from asterism.memories.context_policies import COMPACTION
 from asterism.nodes.engine_keys import participant_config
 

@@ -1,19 +1,94 @@
-"""Participants that were renamed or removed while a stored run waited for them."""
+"""Edits of a stored run: a decision in an update is followed, wherever it comes from.
 
-from collections.abc import Iterator, Mapping, Sequence
+Participants that were renamed or removed while a stored run waited for them.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
-from langgraph.types import StateSnapshot, StateUpdate
+from langgraph.types import Command, StateSnapshot, StateUpdate
 
 from asterism.core.checkpoints import Saver, checkpoint_key, copy_checkpoint, list_checkpoints
-from asterism.core.continuation import Graph
-from asterism.core.decision import RunPlan, VisitNext, dump_decision, load_decision
+from asterism.core.continuation import HANDOFF, Graph
+from asterism.core.decision import (
+    RunPlan,
+    VisitNext,
+    apply_edit,
+    dump_decision,
+    load_decision,
+    visit_as_plan,
+)
 from asterism.core.sync_async import Call, Steps
+from asterism.core.values import as_dict
 from asterism.errors import UnknownParticipantError
-from asterism.graphs.plans import unfinished_tasks
-from asterism.nodes.routing import HUMAN, SUPERVISOR
+from asterism.graphs.request_checks import unfinished_tasks
+from asterism.nodes.engine_keys import parent_checkpointer
+from asterism.nodes.routing import BEGIN, HUMAN, SUPERVISOR, route
+
+
+def prepare_state_update(
+    config: RunnableConfig,
+    supersteps: Sequence[Sequence[StateUpdate]],
+    snapshot: StateSnapshot,
+    names: Sequence[str],
+    nodes: Collection[str],
+) -> tuple[RunnableConfig, Sequence[Sequence[StateUpdate]]]:
+    """Prepare the arguments of `bulk_update_state`.
+
+    Args:
+        config: Where the edit is made: the workflow's own state, or that of a participant.
+        supersteps: The edit.
+        snapshot: The state that it finds.
+        names: Who takes part in the workflow.
+        nodes: The nodes of the workflow.
+    """
+    if parent_checkpointer(config) is None and (config.get("configurable") or {}).get(
+        "checkpoint_ns"
+    ):
+        # A checkpoint of a participant carries the visit in which it was made, to go on there.
+        visit = as_dict(snapshot.metadata).get(HANDOFF)
+        facts = {} if visit is None else {HANDOFF: visit}
+        return {**config, "metadata": {**(config.get("metadata") or {}), **facts}}, supersteps
+    where = (snapshot, names, nodes)
+    steps = [[route_state_update(update, *where) for update in step] for step in supersteps]
+    return config, steps
+
+
+def route_state_update(
+    update: StateUpdate,
+    snapshot: StateSnapshot,
+    names: Sequence[str],
+    nodes: Collection[str],
+) -> StateUpdate:
+    """Add where a decision leads to an update that comes from the supervisor.
+
+    The supervisor's own node says where it goes; an update that takes its place has to say
+    it too, or the run would end without a word. An update without a node takes the
+    supervisor's place when it changes the decision or when one is being followed. A decision
+    that is not changed stays as it is stored.
+    """
+    values = update.values
+    if not isinstance(values, dict):
+        return update
+    before = as_dict(snapshot.values)
+    stored = before.get("decision")
+    changes = "decision" in values and values["decision"] != stored
+    followed = any(name not in (BEGIN, SUPERVISOR) for name in snapshot.next)
+    if update.as_node is None and (changes or followed):
+        update = update._replace(as_node=SUPERVISOR)
+    if update.as_node != SUPERVISOR:
+        return update
+    if changes and values["decision"]:
+        decision = visit_as_plan(apply_edit(values["decision"], stored, names), nodes)
+        values = {**values, "decision": dump_decision(decision)}
+    elif "decision" in values and not changes:
+        values = {**values, "decision": stored}  # byte for byte, in whatever order it came
+    goto = route({**before, **values}, names)
+    command: Command[Any] = Command(update=values, goto=goto)
+    return update._replace(values=cast(Any, command))
 
 
 def rename_update(

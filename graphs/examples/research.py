@@ -1,6 +1,10 @@
-"""Research: a plan by search, parallel readers over local files, an answer with its sources."""
+"""Research: a plan by search, parallel readers over local files, an answer with its sources.
+
+Consensus: judges with different criteria choose among documents, and vote.
+"""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +13,9 @@ from asterism.errors import WorkflowBuildError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.validation import count_faults
 from asterism.nodes.examples.research.search import ResearchPlanner
-from asterism.nodes.examples.research.tools import create_reader_tools
+from asterism.nodes.examples.research.tools import create_judge_tools, create_reader_tools
 from asterism.nodes.participant_spec import Participant
-from asterism.prompts import load_prompt
+from asterism.prompts import load_prompt, render
 
 SOURCES = "ASTERISM_SOURCES"
 """The environment variable that names the folder of sources."""
@@ -76,3 +80,52 @@ def create_research(
 def sources_folder(root: str | Path | None) -> Path:
     """Return the folder of sources: what is given, what the environment says, or this one."""
     return Path(root if root is not None else os.environ.get(SOURCES, "."))
+
+
+CRITERIA: Mapping[str, str] = {
+    "thrifty": "price, cost, fees and discounts",
+    "careful": "risk, insurance, cancellation, safety and guarantees",
+    "demanding": "quality, comfort, capacity and reviews",
+}
+"""The judges, with what each looks at."""
+
+
+def create_consensus(
+    model: ModelLike = OFFLINE,
+    *,
+    root: str | Path | None = None,
+    criteria: Mapping[str, str] = CRITERIA,
+    **options: Any,
+) -> SupervisorWorkflowBuilder:
+    """Create the builder of the consensus workflow.
+
+    Args:
+        model: Judges: a chat model, its name, or `"offline"`.
+        root: The folder of documents. None: what the environment variable `ASTERISM_SOURCES`
+            names, or the current folder.
+        criteria: The judges, each with what it looks at.
+        **options: What `SupervisorWorkflowBuilder` takes besides.
+
+    Raises:
+        ConfigurationError: The folder does not exist.
+    """
+    folder = sources_folder(root)
+    team = {
+        name: Participant(
+            description=f"Judges documents by {words}.",
+            prompt=render("judge", criteria=words),
+            tools=create_judge_tools(folder, words),
+        )
+        for name, words in criteria.items()
+    }
+    return (
+        SupervisorWorkflowBuilder(
+            "Consensus",
+            id="consensus",
+            description="Chooses among the documents of a folder by the votes of several judges.",
+            model=model,
+            **options,
+        )
+        .participants(**team)
+        .with_strategy("consensus", tie="first")
+    )

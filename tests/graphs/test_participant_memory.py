@@ -32,7 +32,7 @@ from asterism.errors import (
     ThreadBusyError,
     UnknownParticipantError,
 )
-from asterism.graphs.memories import with_matching_tool_calls
+from asterism.graphs.participant_memory import with_matching_tool_calls
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.processes import run
 from tests.teams import Turns, follow, star
@@ -349,7 +349,7 @@ async def test_an_agent_that_a_model_created_is_reached_too(saver: Saver) -> Non
 SCRIPT = """
 import sys
 from asterism import memory, open_checkpointer
-from tests.graphs.test_memories import team
+from tests.graphs.test_participant_memory import team
 from tests.teams import Turns
 with open_checkpointer(sys.argv[1]) as saver:
     venue = memory(team(Turns(), saver), {"configurable": {"thread_id": "1"}}, "venue")

@@ -9,8 +9,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism.errors import ConfigurationError
 from asterism.graphs.catalog import open_graph
-from asterism.graphs.consensus import create_consensus
-from asterism.graphs.research import create_research
+from asterism.graphs.examples.research import create_consensus, create_research
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive
 
