@@ -1,23 +1,22 @@
 """Test doubles and testers that ship with the library: scripted, strict, without a network."""
 
-from asterism.testing.agents import AgentTester
-from asterism.testing.cassettes import Cassette
+from asterism.testing.agent_tester import AgentTester
+from asterism.testing.cassette import Cassette, CassetteChatModel
 from asterism.testing.conformance import (
     ConformanceReport,
     acheck_participant,
     check_participant,
 )
-from asterism.testing.embeddings import WordEmbeddings
-from asterism.testing.recording import CassetteChatModel
-from asterism.testing.scripted import (
+from asterism.testing.orchestrator_tester import OrchestratorTester
+from asterism.testing.scripted_model import (
     ScriptedCall,
     ScriptedChatModel,
     ScriptedReply,
     UnexpectedModelCallError,
+    WordEmbeddings,
 )
-from asterism.testing.speakers import TeamChatModel
-from asterism.testing.tapes import CassetteMismatchError
-from asterism.testing.teams import OrchestratorTester
+from asterism.testing.tape import CassetteMismatchError
+from asterism.testing.team_model import TeamChatModel
 
 __all__ = [
     "AgentTester",

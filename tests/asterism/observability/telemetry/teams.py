@@ -6,7 +6,7 @@ from langgraph.types import RetryPolicy, interrupt
 
 from asterism import EventBus, Participant, SupervisorWorkflowBuilder
 from asterism.testing import ScriptedChatModel
-from asterism.testing.scripted import ScriptedReply
+from asterism.testing.scripted_model import ScriptedReply
 
 SECRET = "the codeword is mulberry"
 REQUEST = {"messages": [("user", f"Plan it; {SECRET}")]}

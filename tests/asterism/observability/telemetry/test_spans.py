@@ -11,7 +11,7 @@ from langgraph.types import interrupt
 from asterism import EventBus, Participant, resume
 from asterism.observability.telemetry import instrument
 from asterism.testing import ScriptedChatModel
-from asterism.testing.scripted import ScriptedReply
+from asterism.testing.scripted_model import ScriptedReply
 from tests.asterism.observability.telemetry.conftest import Taken
 from tests.asterism.observability.telemetry.teams import (
     REQUEST,

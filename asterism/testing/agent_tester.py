@@ -14,8 +14,8 @@ from asterism.core.values import as_dict
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.nodes.participant_spec import Participant, describe
 from asterism.nodes.view import SupervisorView
-from asterism.testing.scripted import ScriptedChatModel
-from asterism.testing.teams import OrchestratorTester
+from asterism.testing.orchestrator_tester import OrchestratorTester
+from asterism.testing.scripted_model import ScriptedChatModel
 
 
 class AgentTester:

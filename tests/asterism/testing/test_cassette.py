@@ -22,7 +22,7 @@ from asterism import (
 from asterism.errors import ConfigurationError
 from asterism.limits.failure_policies import AGENT_RETRY, Compensation, Policy, UseCached
 from asterism.testing import Cassette, CassetteMismatchError, ScriptedChatModel, ScriptedReply
-from asterism.testing.requests import canonical_request, difference, key_of
+from asterism.testing.cassette_requests import canonical_request, difference, key_of
 
 SECRET = "sk-abcdefghijklmnopqrstuv"
 REQUEST = {"messages": [("user", "Two tickets to Rome")]}

@@ -20,8 +20,8 @@ from asterism.events import BUS
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
 from asterism.observability import SupervisorTrace, Trace
-from asterism.testing.scripted import ScriptedCall
-from asterism.testing.speakers import TeamChatModel
+from asterism.testing.scripted_model import ScriptedCall
+from asterism.testing.team_model import TeamChatModel
 
 Scripts = Mapping[str, Sequence[Any]]
 """The replies of each model call, in order: by participant, and of `"supervisor"`."""

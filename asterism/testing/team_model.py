@@ -12,7 +12,11 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr
 
 from asterism.core.supervisor_decision import SupervisorDecision
-from asterism.testing.scripted import ScriptedCall, ScriptedChatModel, UnexpectedModelCallError
+from asterism.testing.scripted_model import (
+    ScriptedCall,
+    ScriptedChatModel,
+    UnexpectedModelCallError,
+)
 
 DECISION = SupervisorDecision.__name__
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from asterism.core.values import plain_facts, redact_values
 from asterism.errors import AsterismError, ConfigurationError
-from asterism.testing.requests import Request, difference, key_of, nearest
+from asterism.testing.cassette_requests import Request, difference, key_of, nearest
 
 _ANSWER = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs", "usage_metadata")
 _ABOUT = ("model_name", "model", "model_provider", "finish_reason", "stop_reason")
