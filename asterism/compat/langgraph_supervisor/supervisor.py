@@ -16,8 +16,12 @@ from langgraph.store.base import BaseStore
 from pydantic import BaseModel
 
 from asterism.compat.langgraph_supervisor.agent_name import AgentNameMode, with_agent_name
-from asterism.compat.langgraph_supervisor.agents import create_agent_member
-from asterism.compat.langgraph_supervisor.checks import arguments_faults, participant_id, state_keys
+from asterism.compat.langgraph_supervisor.agents import (
+    arguments_faults,
+    create_agent_member,
+    participant_id,
+    state_keys,
+)
 from asterism.compat.langgraph_supervisor.handoff import (
     create_handoff_back_messages,
     create_handoff_tool,
