@@ -11,6 +11,7 @@ if not Path(__file__).with_name("graphs").is_dir():  # a checkout whose links we
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
+    from asterism.apps.serving import create_service_app
     from asterism.core.agent_spec import Agent, Personality
     from asterism.core.continuation import aproceed, idempotency_key, proceed
     from asterism.core.interrupts import (
@@ -87,7 +88,6 @@ if TYPE_CHECKING:
     from asterism.programs.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
     from asterism.programs.config import ProgramConfig, load_config
     from asterism.programs.tasks import ProgramTask, TaskResult
-    from asterism.serving import create_service_app
     from asterism.storage.open import aopen_checkpointer, aopen_store, open_checkpointer, open_store
     from asterism.supervision import (
         AgentProgress,
@@ -272,7 +272,7 @@ _HOMES = {
     "context_middleware": "nodes.middleware",
     "convert_tool_content_to_text": "core.messages",
     "create_reviewer": "nodes.deciders.reviewers",
-    "create_service_app": "serving",
+    "create_service_app": "apps.serving",
     "create_supervisor_agent": "nodes.deciders.model_decider",
     "generate_detailed_tool_trace": "observability",
     "generate_orchestrator_flowchart": "observability",

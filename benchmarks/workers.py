@@ -46,8 +46,8 @@ def team(model: Any) -> SupervisorWorkflowBuilder:
 
 
 async def fill(url: str, threads: int) -> None:
-    from asterism.workers.queue import open_queue
-    from asterism.workers.work import JobArguments
+    from asterism.apps.workers.job import JobArguments
+    from asterism.apps.workers.queue import open_queue
 
     async with open_queue(url) as queue:
         for number in range(threads):

@@ -10,11 +10,11 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import interrupt
 
 from asterism import Participant, SupervisorWorkflowBuilder, proceed, read_run, resume
+from asterism.apps.stored_threads import origin_of, reader_of
+from asterism.apps.ui.run_manager import RunManager
+from asterism.apps.ui.thread_watch import ThreadWatch
 from asterism.errors import AsterismError, StorageError
 from asterism.storage.retention import export_thread, forget_user, prune
-from asterism.threads import origin_of, reader_of
-from asterism.ui.hub import RunManager
-from asterism.ui.watch import ThreadWatch
 from tests.teams import follow
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "bad"}, "metadata": {"graph": "toy"}}

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import asterism
 from asterism import testing
-from asterism.cli.app import app
+from asterism.apps.cli.app import app
 from asterism.limits.failure_policies import FAILURES
 from asterism.nodes.remote.contract import REPLY, ServiceRequest
 from asterism.observability.render.svg import draw_svg

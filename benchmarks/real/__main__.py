@@ -31,7 +31,7 @@ from asterism import (
     pending_requests,
     resume,
 )
-from asterism.cli.doctor import examine
+from asterism.apps.cli.doctor import examine
 from asterism.core.state import Status
 from benchmarks.real.proxy import Exchange, proxy
 from tests.graphs.servers import free_port

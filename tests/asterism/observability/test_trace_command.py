@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from asterism.cli.app import app
+from asterism.apps.cli.app import app
 
 PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from asterism import open_checkpointer
+from asterism.apps.stored_threads import list_threads
 from asterism.errors import StorageError
 from asterism.storage.retention import export_thread, prune
-from asterism.threads import list_threads
 from tests.damage import PACKED, RESUME, fault_of, store_two, thread_calls, threads_in
 
 VALUES: dict[str, Any] = {

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer, resume
+from asterism.apps.stored_threads import list_threads, reader_of
 from asterism.errors import ConfigurationError, StorageError
 from asterism.storage.retention import export_thread, import_thread
 from asterism.storage.serializers import StrictEncryptedSerializer, serializer
-from asterism.threads import list_threads, reader_of
 from tests.damage import team
 from tests.teams import follow
 

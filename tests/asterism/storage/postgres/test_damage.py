@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from asterism import open_checkpointer
+from asterism.apps.stored_threads import list_threads
 from asterism.storage.open import migrate
 from asterism.storage.retention import export_thread, prune
-from asterism.threads import list_threads
 from tests.damage import PACKED, RESUME, fault_of, store_two, thread_calls, threads_in
 from tests.databases import Server
 

@@ -23,7 +23,7 @@ import os, sys
 os.setgid(65534); os.setuid(65534)
 from asterism import open_checkpointer
 from asterism.errors import StorageError
-from asterism.cli.app import app
+from asterism.apps.cli.app import app
 from typer.testing import CliRunner
 for command in (["threads"], ["show", "t"], ["export", "t"], ["trace", "t"]):
     done = CliRunner().invoke(app, [*command, "--db", sys.argv[1]])
