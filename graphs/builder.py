@@ -15,6 +15,7 @@ from langgraph.store.base import BaseStore
 from langgraph.types import RetryPolicy
 
 from asterism.core.agent_spec import ModelLike, resolve_model
+from asterism.core.defaults import Method
 from asterism.core.digests import DIGEST_TOKENS
 from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
@@ -39,7 +40,6 @@ from asterism.nodes.deciders.strategies import (
 from asterism.nodes.participant_runtime import create_participant_runtime
 from asterism.nodes.participant_spec import MAX_STEPS, Participant, describe, describe_or_warn
 from asterism.nodes.request import Finish, writer_of
-from asterism.nodes.structured_output import Method
 from asterism.nodes.team import AgentCreationRules, Team, tool_name
 
 Stall = Literal["replan", "ask_user", "finish"]

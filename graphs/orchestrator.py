@@ -17,7 +17,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import StateSnapshot
 
-from asterism.core.agent_spec import Agent, Method, ModelLike, resolve_model
+from asterism.core.agent_spec import Agent, ModelLike, resolve_model
+from asterism.core.defaults import Method
 from asterism.core.interrupts import PendingRequest, apending_requests
 from asterism.core.state import Report, Status
 from asterism.core.sync_async import Call, Steps, arun_steps

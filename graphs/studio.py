@@ -6,7 +6,7 @@ offline model.
 
 import os
 
-from asterism.core.agent_spec import OFFLINE
+from asterism.core.defaults import OFFLINE
 from asterism.graphs.examples.event_planning import create_event_planning
 from asterism.graphs.examples.research import create_consensus, create_research
 from asterism.graphs.examples.toy_example import create_toy_example

@@ -7,6 +7,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from asterism.core.agent_spec import AGENT_ID, ID_RULE, RESERVED, ModelLike, resolve_model
+from asterism.core.defaults import METHODS
 from asterism.core.values import is_number, normal_name
 from asterism.errors import ModelNotFoundError
 from asterism.limits.failure_policies import Compensation, UndoAll, policy_faults
@@ -14,7 +15,6 @@ from asterism.memories.context_policies import context_fault
 from asterism.nodes.decider import DecisionRules
 from asterism.nodes.deciders.strategies import STRATEGIES, TeamStrategy
 from asterism.nodes.participant_spec import Participant, find_participant_fault
-from asterism.nodes.structured_output import METHODS
 
 
 def find_faults(

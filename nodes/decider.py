@@ -29,6 +29,7 @@ from asterism.core.decision import (
     finish_early,
     load_decision,
 )
+from asterism.core.defaults import METHOD_VARIABLE
 from asterism.core.messages import clean_text
 from asterism.core.state import Report
 from asterism.core.supervisor_decision import (
@@ -43,7 +44,6 @@ from asterism.core.values import describe_error, log_failure, redact, shorten
 from asterism.errors import FALLBACK_WAY, BadDecisionError, BudgetExceededError, RoutingError
 from asterism.nodes.policies import OnRetry, call_with_retry, single_call
 from asterism.nodes.routing import latest_reports
-from asterism.nodes.structured_output import METHOD_VARIABLE
 from asterism.nodes.team import AgentCreationRules
 from asterism.nodes.view import (
     SupervisorView,

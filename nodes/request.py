@@ -21,6 +21,7 @@ from langgraph.types import Command, Overwrite, RetryPolicy
 from pydantic import BaseModel, ValidationError
 
 from asterism.core.decision import FinishRun, load_decision
+from asterism.core.defaults import Method
 from asterism.core.digests import DIGEST_TOKENS
 from asterism.core.messages import clean, clean_text, with_media, words_of
 from asterism.core.model_input import prepare_messages
@@ -46,7 +47,7 @@ from asterism.nodes.run_context import (
     participant_path,
     workflow_path,
 )
-from asterism.nodes.structured_output import Method, StructuredOutput
+from asterism.nodes.structured_output import StructuredOutput
 from asterism.nodes.view import (
     REPORT_ID,
     SUPERVISOR_RUN_CONFIG,

@@ -18,10 +18,8 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.errors import GraphBubbleUp
 from pydantic import ValidationError
 
-from asterism.core.agent_spec import METHOD_VARIABLE as METHOD_VARIABLE
-from asterism.core.agent_spec import METHODS as METHODS
-from asterism.core.agent_spec import Method as Method
 from asterism.core.decision_schema import describe_shape, flat_schema, strict_schema
+from asterism.core.defaults import METHOD_VARIABLE, METHODS, Method
 from asterism.core.model_input import prepare_messages
 from asterism.core.supervisor_decision import check_call_names, is_whole
 from asterism.core.sync_async import Call, Steps

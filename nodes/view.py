@@ -16,11 +16,11 @@ from langchain_core.messages import (
 )
 from langchain_core.runnables import RunnableConfig
 
-from asterism.core import values as quoting
 from asterism.core.decision_schema import describe_shape
 from asterism.core.digests import CHARACTERS_PER_TOKEN, digest, is_long
 from asterism.core.messages import convert_tool_content_to_text
 from asterism.core.state import Report
+from asterism.core.values import fence
 from asterism.prompts import render
 
 MARK = "asterism"
@@ -191,7 +191,7 @@ def fenced_report(
     note = {} if status == "ok" else {"status": status}
     if media:
         note["holds"] = ", ".join(media)
-    return quoting.fence("report", text, **{"from": participant}, **note)
+    return fence("report", text, **{"from": participant}, **note)
 
 
 def report_texts(messages: Iterable[BaseMessage]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Serving a participant by the contract of `asterism.nodes.remote.contract`, for workflows elsewhere."""
+"""Serve a participant to workflows elsewhere, by the contract of `asterism.nodes.remote`."""
 
 import hmac
 import re

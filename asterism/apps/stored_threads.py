@@ -13,8 +13,8 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
 
-from asterism.core.agent_spec import OFFLINE
 from asterism.core.continuation import Graph
+from asterism.core.defaults import OFFLINE
 from asterism.core.state import WorkflowState
 from asterism.core.values import as_dict, as_list, shorten
 from asterism.errors import ConfigurationError, StorageError

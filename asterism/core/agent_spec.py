@@ -9,7 +9,7 @@ Specs of agents: plain values, which a program, a file or a model can write.
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
@@ -17,21 +17,9 @@ from langchain_core.runnables import Runnable, RunnableWithFallbacks
 from langchain_core.runnables.base import RunnableBindingBase
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
+from asterism.core.defaults import OFFLINE, Method
 from asterism.core.values import as_dict, is_number, normal_name
 from asterism.errors import ModelNotFoundError
-
-OFFLINE = "offline"
-"""The name of the model that needs no key and no network."""
-
-Method = Literal["tool", "json_schema", "json"]
-"""How a model is asked for an object: by a tool that it has to call, by a JSON schema that its
-answer has to fit, or in words, as JSON text."""
-
-METHODS: tuple[Method, ...] = ("tool", "json_schema", "json")
-
-METHOD_VARIABLE = "ASTERISM_DECISIONS"
-"""The environment variable that names the method where no argument does."""
-
 
 _TRAIT = re.compile(r"^[^\W\d_][\w -]{0,39}$")
 _LEVELS = (

@@ -18,7 +18,7 @@ from asterism.errors import ConfigurationError
 from asterism.events import EventBus, Handler
 from asterism.events import SupervisionEventType as Type
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
-from asterism.supervision import commands as orders
+from asterism.supervision import commands
 from asterism.supervision.child import Child
 from asterism.supervision.children import ChildRegistry
 from asterism.supervision.config import SupervisorConfig, validate_child_name
@@ -215,7 +215,7 @@ class AgentSupervisor:
         Returns:
             How it stands then: paused, unless it came to its end before.
         """
-        return await orders.pause_child(self._able(child_id, Type.PAUSED))
+        return await commands.pause_child(self._able(child_id, Type.PAUSED))
 
     async def resume_child(self, child_id: str, answers: Any = None) -> None:
         """Let a child go on that rests.
@@ -230,11 +230,11 @@ class AgentSupervisor:
             AnswerError: It waits for an answer, or the answer cannot be used.
             ThreadBusyError: Another child is at work on its thread.
         """
-        await orders.resume_child(self._family, self._able(child_id, Type.RESUMED), answers)
+        await commands.resume_child(self._family, self._able(child_id, Type.RESUMED), answers)
 
     async def kill_child(self, child_id: str, reason: str = "it was told to stop") -> None:
         """Stop a child at once and for good; what it has stored stays."""
-        await orders.kill_child(self._able(child_id, Type.KILLED), reason)
+        await commands.kill_child(self._able(child_id, Type.KILLED), reason)
 
     async def raise_quota(self, child_id: str, **limits: Any) -> AgentQuota:
         """Raise limits of a child; one that asks for it goes on, and repeats nothing.
@@ -250,7 +250,7 @@ class AgentSupervisor:
         Raises:
             ConfigurationError: A limit cannot be used, or is used up already.
         """
-        return await orders.raise_quota(self._family, self._able(child_id, Type.KILLED), limits)
+        return await commands.raise_quota(self._family, self._able(child_id, Type.KILLED), limits)
 
     async def await_child(self, child_id: str, timeout: float | None = None) -> Any:
         """Wait until a child has ended.
@@ -268,7 +268,7 @@ class AgentSupervisor:
             ChildTimeoutError: It was not over in time, and was killed.
             ChildPausedError: It rests, and the supervisor is shut down.
         """
-        return await orders.await_child(self._family, child_id, timeout, self._clock)
+        return await commands.await_child(self._family, child_id, timeout, self._clock)
 
     # ---- reading
 
@@ -327,4 +327,4 @@ class AgentSupervisor:
         return on_signal(signal.SIGTERM, lambda n: self.shutdown(0 if n else timeout, pause=True))
 
     def _able(self, child_id: str, event: Type) -> Child:
-        return orders.child_for(self._family, child_id, event)
+        return commands.child_for(self._family, child_id, event)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asterism.core.agent_spec import OFFLINE, ModelLike
+from asterism.core.agent_spec import ModelLike
+from asterism.core.defaults import OFFLINE
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.nodes.examples.event_planning import DESCRIPTIONS, TOOLS
 from asterism.nodes.participant_spec import Participant

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asterism.core.agent_spec import OFFLINE, ModelLike
+from asterism.core.agent_spec import ModelLike
+from asterism.core.defaults import OFFLINE
 from asterism.errors import WorkflowBuildError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.validation import count_faults

@@ -5,7 +5,8 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from asterism.core.agent_spec import OFFLINE, ModelLike
+from asterism.core.agent_spec import ModelLike
+from asterism.core.defaults import OFFLINE
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.programs import BaseSupervisor
 from asterism.nodes.deciders.strategies import sequential_decider

@@ -7,8 +7,9 @@ from typing import Any
 
 from langgraph.graph import START, StateGraph
 
-from asterism.core.agent_spec import OFFLINE, ModelLike
+from asterism.core.agent_spec import ModelLike
 from asterism.core.continuation import Graph
+from asterism.core.defaults import OFFLINE
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.programs import BaseSupervisor
 from asterism.nodes.deciders.strategies import sequential_decider

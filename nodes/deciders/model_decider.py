@@ -9,10 +9,11 @@ from langchain_core.runnables import Runnable
 
 from asterism.core.agent_spec import ModelLike, resolve_model
 from asterism.core.decision_schema import Schema, decision_schema
+from asterism.core.defaults import Method
 from asterism.core.digests import DIGEST_TOKENS
 from asterism.core.supervisor_decision import SupervisorDecision
 from asterism.core.sync_async import Steps, arun_steps, run_steps
-from asterism.nodes.structured_output import Method, StructuredOutput
+from asterism.nodes.structured_output import StructuredOutput
 from asterism.nodes.view import Renderer, SupervisorView, one_time_notes
 from asterism.prompts import render
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from asterism.core.agent_spec import DELEGATE, PLAN_AND_CREATE
 from asterism.core.decision_schema import Schema, decision_schema, team_schema
+from asterism.core.defaults import Method
 from asterism.core.digests import DIGEST_TOKENS
 from asterism.core.supervisor_decision import (
     check_call_names,
@@ -21,7 +22,6 @@ from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.nodes.decider import DeciderOutput
 from asterism.nodes.deciders.model_decider import describe_participants
 from asterism.nodes.structured_output import (
-    Method,
     StructuredOutput,
     bind_inside,
     call_model,

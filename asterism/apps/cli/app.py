@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from asterism.apps.cli import database_commands as keeping
-from asterism.apps.cli import queue_commands as working
+from asterism.apps.cli import database_commands, queue_commands
 from asterism.apps.cli.lazy_engine import engine
 from asterism.apps.cli.options import (
     ERRORS,
@@ -28,14 +27,14 @@ from asterism.apps.cli.options import (
     print_text,
     text_of,
 )
-from asterism.core.agent_spec import OFFLINE
+from asterism.core.defaults import OFFLINE
 from asterism.errors import ConfigurationError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__
 )
-app.add_typer(keeping.commands)
-app.add_typer(working.commands)
+app.add_typer(database_commands.commands)
+app.add_typer(queue_commands.commands)
 
 Out = Annotated[Path | None, typer.Option(help="A folder for the answer and its files.")]
 
@@ -78,7 +77,7 @@ def resume(
     model: Annotated[str | None, typer.Option(help="Another model than before.")] = None,
     decisions: Decisions = None,
     queue: Annotated[bool, typer.Option("--queue", help="Let a worker go on with it.")] = False,
-    quota: working.Quotas = None,
+    quota: queue_commands.Quotas = None,
     db: Database = None,
     as_json: AsJson = False,
     out: Out = None,
@@ -87,7 +86,7 @@ def resume(
 
     async def work() -> int:
         if queue and answer is None:
-            return await working.resume_queued(db, thread, quota)
+            return await queue_commands.resume_queued(db, thread, quota)
         async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
             name, used = await _choose_graph_and_model(saver, thread, graph, model)
             opened = engine.open_graph(name, model=used, checkpointer=saver)

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from rich.table import Table
 
 from asterism.apps.cli.options import FAILED, print_json, print_text, text_of
-from asterism.core.agent_spec import METHODS, Method, ModelLike, resolve_model
+from asterism.core.agent_spec import ModelLike, resolve_model
 from asterism.core.decision_schema import decision_schema
+from asterism.core.defaults import METHODS, Method
 from asterism.core.supervisor_decision import read_decision
 from asterism.core.sync_async import run_steps
 from asterism.core.values import describe_error, shorten

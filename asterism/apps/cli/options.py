@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 
-from asterism.core.agent_spec import METHOD_VARIABLE, Method
+from asterism.core.defaults import METHOD_VARIABLE, Method
 from asterism.core.values import describe_error, printable_json, printable_text
 from asterism.errors import FALLBACK_WAY, AsterismError
 

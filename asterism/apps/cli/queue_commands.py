@@ -23,7 +23,7 @@ from asterism.apps.cli.options import (
     print_text,
     text_of,
 )
-from asterism.core.agent_spec import OFFLINE
+from asterism.core.defaults import OFFLINE
 from asterism.core.values import plain_facts, shorten
 from asterism.errors import ConfigurationError
 

@@ -35,8 +35,8 @@ from asterism.apps.ui.responses import (
 )
 from asterism.apps.ui.run_manager import RunManager, StartRun
 from asterism.apps.ui.thread_watch import STREAM_SECONDS, ThreadWatch
-from asterism.core.agent_spec import OFFLINE
 from asterism.core.continuation import areopen
+from asterism.core.defaults import OFFLINE
 from asterism.core.interrupts import answer_command, apending_requests
 from asterism.errors import AsterismError, ConfigurationError
 from asterism.graphs.catalog import SHIPPED

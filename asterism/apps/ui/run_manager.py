@@ -18,8 +18,9 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
 from asterism.apps.stored_threads import check_model_label, config_of, origin_of
-from asterism.core.agent_spec import OFFLINE, ModelLike
+from asterism.core.agent_spec import ModelLike
 from asterism.core.continuation import Graph
+from asterism.core.defaults import OFFLINE
 from asterism.core.thread_lease import take_lease, with_process_leases
 from asterism.core.values import as_dict, describe_error
 from asterism.errors import ThreadBusyError

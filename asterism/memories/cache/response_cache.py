@@ -125,7 +125,7 @@ class ResponseCache(BaseCache):
     tools, the schema and the messages. By itself it answers only the very same call.
     With `embeddings` and a `similarity_threshold`, a call that differs in the words of its last
     request alone may get the answer of a similar one; never where a number, a date, a name, a
-    unit, a negation or any word differs that `asterism.memories.cache.semantic_guard` does not list.
+    unit, a negation or any word differs that `semantic_guard` does not list.
 
     What is cached is what a model says, never what a participant or a tool does: an answer
     with tool calls is kept, and its tools act each time. Whatever is wrong with the file, the

@@ -275,7 +275,8 @@ def test_telemetry_that_is_off_is_not_even_imported() -> None:
         "b = SupervisorWorkflowBuilder('P', model='offline', events=EventBus())\n"
         "w = b.participants(p=lambda ms: 'done').build()\n"
         "w.invoke({'messages': [('user', 'go')]})\n"
-        "off = ('asterism.observability.telemetry', 'opentelemetry.instrumentation', 'prometheus_client')\n"
+        "off = ('asterism.observability.telemetry', 'opentelemetry.instrumentation', "
+        "'prometheus_client')\n"
         "sys.exit(any(module.startswith(off) for module in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=120)
