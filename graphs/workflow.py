@@ -371,7 +371,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         self, found: StateSnapshot, config: RunnableConfig
     ) -> Steps[StateSnapshot]:
         with reading(thread_of(config)):
-            saver = parent_checkpointer(config) or self.checkpointer
+            saver = cast(Any, parent_checkpointer(config) or self.checkpointer)
             return (yield from with_plan_visits(found, self.facts.team, saver))
 
     def _with_true_status(self, snapshot: StateSnapshot) -> StateSnapshot:

@@ -111,7 +111,7 @@ class SharedList(list[Any]):
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
-            return [self[place] for place in range(*key.indices(len(self)))]
+            return [self[place] for place in range(*cast(Any, key).indices(len(self)))]
         place = operator.index(key)
         found = super().__getitem__(place)
         shared = self._shared
@@ -124,9 +124,9 @@ class SharedList(list[Any]):
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(key, slice):
             self._take_all()
-        super().__setitem__(key, value)
+        super().__setitem__(cast(Any, key), value)
         if self._shared is not None:
-            self._shared[key] = 0
+            self._shared[cast(int, key)] = 0
 
     def append(self, value: Any) -> None:
         """Put an item at the end."""

@@ -163,7 +163,8 @@ class DecisionChannel(DeltaChannel[Any]):
 
     def from_checkpoint(self, checkpoint: Any) -> Self:
         """Begin with what is stored, or with nothing."""
-        new = self.__class__(self.reducer, self.typ, snapshot_frequency=self.snapshot_frequency)
+        own = cast(Any, self)
+        new = self.__class__(own.reducer, own.typ, snapshot_frequency=own.snapshot_frequency)
         new.key = self.key
         if checkpoint is not new.value:
             new.value = getattr(checkpoint, "value", checkpoint)

@@ -1,11 +1,10 @@
-"""Pictures of what ran: the record of a thread, its drawings, the difference of two.
-
-Traces: what happened in every run, recorded from the event bus.
+"""What happened in runs: records read from checkpoints, traces recorded from events, drawings.
 
 ```
-what one can ask    SupervisorTrace (recorder), Trace (model), analyze_traces (analysis)
-what is heard       the levels (levels); a trace is read from its notes (reading)
-where they stand    MemoryShelf (memory), FileShelf (files), within limits (retention)
+record              the model: request, round, visit, tool; from_checkpoints reads it
+trace, recorder     traces, kept by trace_store; from_events reads one of its notes
+render/             flowchart, timeline, tree of tools, Mermaid, SVG, notebook
+telemetry/          OpenTelemetry spans and metrics
 ```
 """
 
@@ -45,22 +44,9 @@ __all__ = [
     "RequestRecord",
     "RoundRecord",
     "RunRecord",
+    "SupervisorTrace",
     "TaskRecord",
     "ToolRecord",
-    "VisitRecord",
-    "aread_run",
-    "aread_thread",
-    "compare_runs",
-    "generate_detailed_tool_trace",
-    "generate_orchestrator_flowchart",
-    "generate_timeline",
-    "read_run",
-    "saver_of",
-]
-
-
-__all__ = [
-    "SupervisorTrace",
     "Trace",
     "TraceCall",
     "TraceDecision",
@@ -69,5 +55,14 @@ __all__ = [
     "TraceInteraction",
     "TraceLevel",
     "TraceMetrics",
+    "VisitRecord",
     "analyze_traces",
+    "aread_run",
+    "aread_thread",
+    "compare_runs",
+    "generate_detailed_tool_trace",
+    "generate_orchestrator_flowchart",
+    "generate_timeline",
+    "read_run",
+    "saver_of",
 ]

@@ -126,7 +126,7 @@ class StrictSerializer(JsonPlusSerializer):
         if isinstance(value, Mapping):
             parts: Iterable[Any] = cast(Any, value).values()
         elif kind in _CONTAINERS or isinstance(value, list):
-            parts = value
+            parts = cast(Any, value)
         elif isinstance(value, BaseModel):
             self._check_type(kind)
             parts = [part for part in vars(value).values() if part]

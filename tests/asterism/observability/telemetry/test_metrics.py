@@ -110,10 +110,7 @@ def test_a_circuit_is_followed_through_its_states(taken: Taken) -> None:
 
     def states() -> tuple[dict[str, float], float]:
         found = taken.metrics()
-        turns = {
-            str(a["asterism.breaker.state"]): n
-            for a, n in found[f"{NAME}.transitions"]
-        }
+        turns = {str(a["asterism.breaker.state"]): n for a, n in found[f"{NAME}.transitions"]}
         return turns, found[f"{NAME}.state"][0][1]
 
     built.invoke(REQUEST)
