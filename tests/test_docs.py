@@ -104,7 +104,7 @@ def test_every_public_name_stands_in_the_reference_once() -> None:
 def test_every_page_is_in_the_navigation_once() -> None:
     settings = (ROOT / "mkdocs.yml").read_text()
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
-    assert sorted(re.findall(r": ([\w/]+\.md)$", settings, re.M)) == sorted(pages)
+    assert sorted(re.findall(r": ([\w/-]+\.md)$", settings, re.M)) == sorted(pages)
 
 
 def test_the_hooks_for_commits_are_valid() -> None:
