@@ -20,7 +20,8 @@ from asterism.resilience import FAILURES
 from asterism.services import REPLY, ServiceRequest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *DOCS]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -103,7 +104,7 @@ def test_every_public_name_stands_in_the_reference_once() -> None:
 
 def test_every_page_is_in_the_navigation_once() -> None:
     settings = (ROOT / "mkdocs.yml").read_text()
-    pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in DOCS]
     assert sorted(re.findall(r": ([\w/-]+\.md)$", settings, re.M)) == sorted(pages)
 
 
