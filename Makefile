@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUEST := Plan a corporate holiday party for 50 people in Seattle on December 15th
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test newest ui ui-test lint format studio notebooks docs bench bench-peers eval real torture mutants audit clean
+.PHONY: help demo test newest ui ui-test lint format studio notebooks docs bench bench-instructions bench-peers eval real torture mutants audit clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,11 @@ bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in on
 	$(BIN)/python -m benchmarks.traces
 	$(BIN)/python -m benchmarks.workers
 
+# Counted, so that no other work on the machine matters; half an hour.
+bench-instructions: $(VENV)/developed ## Count the instructions of a turn whose models cost nothing
+	@command -v valgrind >/dev/null || apt-get install -y -qq valgrind >/dev/null
+	$(BIN)/python -m benchmarks.instructions
+
 bench-peers: $(VENV)/developed ## Measure against other frameworks, each in an environment of its own
 	$(BIN)/python -m benchmarks.environments
 	$(BIN)/python -m benchmarks --peers --out out/bench-peers.md
@@ -78,16 +83,18 @@ eval: $(VENV)/developed ## See how well deciders route labelled requests, offlin
 real: $(VENV)/developed .venvs/real/installed ## Run teams on a small real model, on this machine
 	$(BIN)/python -m benchmarks.real
 
-torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,000 children, stop workers, prune 1 GB
+torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,000 children, stop workers, prune 1 GB, follow 10,000 tasks
 	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 ASTERISM_ROUNDS=10 \
-		ASTERISM_MEGABYTES=1000 $(BIN)/python -m pytest -o log_cli=true \
+		ASTERISM_MEGABYTES=1000 ASTERISM_TASKS=10000 $(BIN)/python -m pytest -o log_cli=true \
 		tests/test_crashes.py tests/graphs/test_machine.py tests/graphs/test_batch_stops.py \
 		tests/asterism/supervision/test_machine.py tests/asterism/supervision/test_soak.py \
 		tests/asterism/workers/test_crowds.py tests/asterism/test_retention.py \
 		tests/asterism/test_breaker.py tests/asterism/test_capacity.py \
+		tests/asterism/test_damage.py tests/asterism/postgres/test_damage.py \
 		tests/asterism/test_prices.py tests/asterism/test_tasks.py \
 		tests/graphs/test_bad_inputs.py tests/graphs/test_batch.py tests/graphs/test_memory.py \
-		tests/graphs/test_prefixes.py tests/graphs/test_usage.py
+		tests/graphs/test_plans.py tests/graphs/test_prefixes.py tests/graphs/test_turns.py \
+		tests/graphs/test_usage.py
 
 # What makes the mutants is not in [dev]: no other target uses it. The figures are in docs/mutation.md.
 mutants: $(VENV)/developed ## Change each line of the rules of a run, and see whether a test notices

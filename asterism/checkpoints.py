@@ -1,19 +1,23 @@
 """The checkpoints of a thread as a saver holds them: listed, put in order, copied."""
 
+import logging
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, cast
 
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.types import Interrupt
 
 from asterism.effects import Call, Steps
-from asterism.errors import StorageError
+from asterism.errors import AsterismError, StorageError
 from asterism.plain import as_dict
 from asterism.redaction import describe_error
+
+_log = logging.getLogger(__name__)
 
 Saver = BaseCheckpointSaver[Any]
 
@@ -32,7 +36,22 @@ _KINDS: Mapping[str, type] = {
     "versions_seen": dict,
 }
 _FACTS: Mapping[str, type] = {"source": str, "step": int, "parents": dict}
-_GROWING = ("messages", "reports", "brief", "usage")
+_GROWING: Mapping[str, type] = {
+    "messages": BaseMessage,
+    "reports": dict,
+    "brief": str,
+    "usage": dict,
+}
+"""The lists of a workflow that grow, and what stands in them."""
+_STATE: Mapping[str, type] = {
+    "status": str,
+    "iterations": int,
+    "decision": dict,
+    "limits": dict,
+    "agents": dict,
+    "running": list,
+    **dict.fromkeys(_GROWING, list),
+}
 _COUNTERS = "counters_since_delta_snapshot"
 
 
@@ -58,9 +77,9 @@ class reading:  # noqa: N801 - it is used like a function, and a generator takes
         whose = "A thread" if self._thread is None else f"The thread {self._thread!r}"
         if isinstance(error, StorageError):
             said = str(error)
-            if said.startswith(("The database '", "The thread ", "A thread ")):
+            if is_of_database(error) or said.startswith(("The thread ", "A thread ")):
                 return
-        elif isinstance(error, _DAMAGES):
+        elif isinstance(error, _DAMAGES) and not isinstance(error, AsterismError):
             said = (
                 f"{describe_error(error)[:300]}. Its rows are damaged; restore the database from "
             )
@@ -68,6 +87,30 @@ class reading:  # noqa: N801 - it is used like a function, and a generator takes
         else:
             return
         raise StorageError(f"{whose} cannot be read: {said}") from error
+
+
+class storing:  # noqa: N801 - it is used like a function, and a generator takes far longer
+    """Say which thread it is of which nothing could be stored.
+
+    Args:
+        config: Where it was to be stored.
+    """
+
+    def __init__(self, config: RunnableConfig) -> None:
+        self._config = config
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, StorageError) and is_of_database(error):
+            thread = thread_of(self._config)
+            raise StorageError(f"{error} A step of the thread {thread!r} is not stored.") from error
 
 
 def thread_of(config: RunnableConfig | None) -> Any:
@@ -86,6 +129,34 @@ def checked_write(channel: str, value: Any) -> Any:
     return value
 
 
+def checked_seed(channel: str, value: Any) -> Any:
+    """Return what a growing channel begins with, where that can be.
+
+    Raises:
+        TypeError: A history begins with something that is none.
+    """
+    held: object = getattr(value, "value", value)  # of a snapshot, which the engine keeps private
+    if channel in _GROWING and not isinstance(held, list):
+        raise TypeError(f"what is stored of {channel} is {held!r:.80}")
+    return value
+
+
+def check_state(thread: object, values: Mapping[str, Any]) -> None:
+    """Check that the stored state of a workflow has the form of one.
+
+    Raises:
+        StorageError: It has not.
+    """
+    with reading(thread):
+        for name, kind in _STATE.items():
+            if not isinstance(values.get(name), kind | None):
+                raise TypeError(f"what is stored of {name} is {values[name]!r:.80}")
+        for name, kind in _GROWING.items():
+            for item in values.get(name) or ():
+                if not isinstance(item, kind):
+                    raise TypeError(f"what is stored in {name} is {item!r:.80}")
+
+
 def checked(found: CheckpointTuple) -> CheckpointTuple:
     """Return a checkpoint that has the form of one.
 
@@ -98,6 +169,8 @@ def checked(found: CheckpointTuple) -> CheckpointTuple:
         for name, kind in _KINDS.items():
             if not isinstance(checkpoint.get(name), kind):
                 raise TypeError(f"the {name} of a checkpoint is {checkpoint.get(name)!r:.80}")
+        if "checkpoint_id" in place and checkpoint["id"] != place["checkpoint_id"]:
+            raise TypeError(f"the checkpoint {place['checkpoint_id']!r:.80} holds another id")
         if checkpoint["v"] > _VERSION:
             raise StorageError(
                 f"a checkpoint has the form {checkpoint['v']}; this version reads up to "
@@ -106,6 +179,8 @@ def checked(found: CheckpointTuple) -> CheckpointTuple:
         facts = cast(object, found.metadata)
         if not as_dict(facts):
             raise TypeError(f"the metadata of a checkpoint is {facts!r:.80}")
+        if "step" not in as_dict(facts):
+            raise TypeError("the metadata of a checkpoint has no step")
         for name, kind in _FACTS.items():
             if name in as_dict(facts) and not isinstance(as_dict(facts)[name], kind):
                 raise TypeError(f"the {name} of a checkpoint is {as_dict(facts)[name]!r:.80}")
@@ -121,6 +196,47 @@ def checked(found: CheckpointTuple) -> CheckpointTuple:
             if channel == INTERRUPT and not _is_question(value):
                 raise TypeError(f"a question is {value!r:.80}")
     return found
+
+
+def readable(
+    places: Iterable[RunnableConfig],
+    read: Callable[[RunnableConfig], CheckpointTuple | None],
+    *,
+    found: bool = False,
+) -> Iterator[CheckpointTuple]:
+    """Read checkpoints of many threads; those that are damaged are logged and hide no other.
+
+    Args:
+        places: The checkpoints.
+        read: Reads one.
+        found: Whether others of the list were read already.
+
+    Raises:
+        StorageError: The database cannot be used, or none of all can be read.
+    """
+    failed: StorageError | None = None
+    told = set[object]()
+    for place in places:
+        try:
+            row = read(place)
+        except StorageError as error:
+            if is_of_database(error):
+                raise
+            failed, thread = error, thread_of(place)
+            if thread not in told:
+                told.add(thread)
+                _log.warning("A list leaves checkpoints out. %s", error)
+        else:
+            if row is not None:  # somebody may have deleted it meanwhile
+                found = True
+                yield row
+    if failed is not None and not found:
+        raise failed
+
+
+def is_of_database(error: StorageError) -> bool:
+    """Whether the database cannot be used, not only some rows of it."""
+    return str(error).startswith("The database '")
 
 
 def _is_question(value: object) -> bool:

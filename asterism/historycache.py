@@ -7,8 +7,18 @@ what others delete, prune or bring in is never mixed with what was known.
 """
 
 import copy
+import operator
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast
@@ -69,7 +79,93 @@ class Made:
 
     by: object
     count: int
-    value: Any
+    value: list[Any]
+    places: MutableMapping[str | None, int]
+    """Where its items stand, by id."""
+
+
+class SharedList(list[Any]):
+    """A list of what is kept elsewhere, too: whoever takes an item gets a copy of it.
+
+    An item is copied when it is taken for the first time, so a long list of which only the end is
+    looked at costs next to nothing. What somebody has put in belongs to the list itself.
+
+    Args:
+        items: What it begins with, all of it kept elsewhere.
+    """
+
+    def __init__(self, items: Iterable[Any] = ()) -> None:
+        super().__init__(items)
+        self._shared: bytearray | None = bytearray(b"\1") * len(self)
+
+    def __copy__(self) -> "SharedList":
+        made = SharedList()
+        list.extend(made, super().__getitem__(slice(None)))
+        made._shared = None if self._shared is None else self._shared[:]
+        return made
+
+    copy = __copy__
+
+    def __reduce__(self) -> Any:
+        return list, ([*self],)
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return [self[place] for place in range(*key.indices(len(self)))]
+        place = operator.index(key)
+        found = super().__getitem__(place)
+        shared = self._shared
+        if shared is not None and shared[place]:
+            found = own(found)
+            super().__setitem__(place, found)
+            shared[place] = 0
+        return found
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(key, slice):
+            self._take_all()
+        super().__setitem__(key, value)
+        if self._shared is not None:
+            self._shared[key] = 0
+
+    def append(self, value: Any) -> None:
+        """Put an item at the end."""
+        super().append(value)
+        if self._shared is not None:
+            self._shared.append(0)
+
+    def _take_all(self) -> None:
+        if self._shared is not None:
+            for place in range(len(self)):
+                self[place]
+            self._shared = None
+
+    def __iter__(self) -> Iterator[Any]:
+        self._take_all()
+        return super().__iter__()
+
+    def __reversed__(self) -> Iterator[Any]:
+        return (self[place] for place in reversed(range(len(self))))
+
+    def __radd__(self, other: list[Any]) -> list[Any]:
+        return [*other, *self]
+
+
+def _whole(name: str) -> Any:
+    """Make a method of a list that needs all of its items."""
+    method: Any = getattr(list, name)
+
+    def call(self: SharedList, *args: Any, **kwargs: Any) -> Any:
+        self._take_all()  # pyright: ignore[reportPrivateUsage]
+        return method(self, *args, **kwargs)
+
+    return call
+
+
+for _name in ("__add__", "__iadd__", "__mul__", "__rmul__", "__imul__", "__delitem__", "extend"):
+    setattr(SharedList, _name, _whole(_name))
+for _name in ("clear", "insert", "pop", "remove", "reverse", "sort"):
+    setattr(SharedList, _name, _whole(_name))
 
 
 @dataclass(kw_only=True)
@@ -210,7 +306,7 @@ def own(value: Any) -> Any:
         return given
     if kind is dict:  # what cannot change is told here: a call for each item takes far longer
         return {key: v if type(v) in _UNCHANGING else own(v) for key, v in given.items()}
-    if kind is list:
+    if kind is list or kind is SharedList:
         return [own(item) for item in given]
     if isinstance(given, BaseMessage):
         return _own_message(given)

@@ -79,7 +79,7 @@ def fold_history(
 def _fold(
     left: list[AnyMessage], writes: Sequence[object], places: Places | None, *, repair: bool
 ) -> list[AnyMessage]:
-    merged = list(left)
+    merged = left.copy()
     places = places_of(left) if places is None else places
     for write in writes:
         items = cast(list[object], write) if isinstance(write, list) else [write]

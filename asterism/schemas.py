@@ -14,7 +14,6 @@ from pydantic import BaseModel
 from asterism.agents import Agent
 from asterism.decisions import AnswerDecision, PlanDecision, SupervisorDecision
 from asterism.plain import as_dict
-from asterism.tasks import SubAgentTask
 
 Schema = dict[str, Any]
 
@@ -36,7 +35,7 @@ def decision_schema(
     reads: bool = False,
     plans: bool = True,
 ) -> Schema:
-    """Write the schema of a decision.
+    """Write the schema of a decision; it does not repeat what prompts say of its fields.
 
     Args:
         names: The ids that `next_agent` may have, in the order of the team.
@@ -50,8 +49,8 @@ def decision_schema(
         "next_agent": _described(
             SupervisorDecision, "next_agent", anyOf=[_choice(names), nobody] if names else [nobody]
         ),
-        "instruction": _described(SupervisorDecision, "instruction", **_TEXT),
-        "user_input_needed": _described(SupervisorDecision, "user_input_needed", type="boolean"),
+        "instruction": _TEXT,
+        "user_input_needed": {"type": "boolean"},
         "user_prompt": _TEXT,
     }
     if answers or tools is not None:
@@ -59,8 +58,7 @@ def decision_schema(
     if tools is not None:
         properties["subagents"] = _described(PlanDecision, "subagents", **_list(_agent(tools)))
     if plans or tools is not None:
-        tasks = _list(_task(names if tools is None else ()))
-        properties["tasks"] = _described(SupervisorDecision, "tasks", **tasks)
+        properties["tasks"] = _list(_task(names if tools is None else ()))
     if reads:
         properties["read_report"] = {"description": READ_REPORT, **_list(_TEXT)}
     purpose = "Who works next, a question to the user, or the end."
@@ -141,7 +139,7 @@ def _task(names: Sequence[str]) -> Schema:
             "task_id": _TEXT,
             "agent_id": _choice(names) if names else _TEXT,
             "task_description": _TEXT,
-            "dependencies": _described(SubAgentTask, "dependencies", **_list(_TEXT)),
+            "dependencies": _list(_TEXT),
         },
         required=["task_id", "agent_id", "task_description"],
     )

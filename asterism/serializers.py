@@ -125,7 +125,7 @@ class StrictSerializer(JsonPlusSerializer):
             return
         if isinstance(value, Mapping):
             parts: Iterable[Any] = cast(Any, value).values()
-        elif kind in _CONTAINERS:
+        elif kind in _CONTAINERS or isinstance(value, list):
             parts = value
         elif isinstance(value, BaseModel):
             self._check_type(kind)

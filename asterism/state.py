@@ -1,15 +1,16 @@
 """The state of a workflow, and what stands in it."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NotRequired, cast
+from typing import Annotated, Any, Literal, NotRequired, Self, cast
 
 from langchain_core.messages import AnyMessage, BaseMessage
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import PendingWrite
+from langgraph.errors import InvalidUpdateError
 from typing_extensions import TypedDict
 
 from asterism.errors import StorageError
-from asterism.historycache import Made, Writes, own
+from asterism.historycache import Made, SharedList, Writes
 from asterism.ledger import Entry
 from asterism.messages import Places, fold_messages, places_of
 
@@ -61,37 +62,6 @@ class Report(TypedDict):
     """Files that its tools made, each with `name`, `media_type` and `text`."""
 
 
-class Decision(TypedDict):
-    """A supervisor's decision as it stands in state: plain JSON, made to be edited."""
-
-    next_agent: str | None
-    user_input_needed: bool
-    user_prompt: str | None
-    instruction: str | None
-    tasks: NotRequired[list[dict[str, Any]] | None]
-    """The tasks of a plan, as `SubAgentTask` has them."""
-    handoff_id: NotRequired[str]
-    """Names the visit or the plan that this decision asks for."""
-    answer: NotRequired[str]
-    """The answer to the user, where whoever decided has written it already."""
-    fields: NotRequired[dict[str, Any] | None]
-    """The answer as plain values, for `structured_response`."""
-    budget: NotRequired[dict[str, Any]]
-    """The budget that is used up, where a person is asked to raise it."""
-    then: NotRequired[dict[str, Any] | None]
-    """The decision that is followed on after that."""
-    follow: NotRequired[Literal["now", "done"]]
-    """Whether it goes on with what a budget has stopped."""
-    undo: NotRequired[bool]
-    """Whether what was done for the request is undone."""
-    told: NotRequired[bool]
-    """Whether the answer stands in the history already."""
-    inputs: NotRequired[dict[str, dict[str, Any]]]
-    """What participants with a grant are sent, by task or participant, besides the state."""
-    end: NotRequired[dict[str, str]]
-    """`status` and `reason` where the run ends for another cause than being complete."""
-
-
 _DAMAGED = "the rows of the thread are damaged. Restore the database from a copy."
 
 
@@ -107,8 +77,8 @@ def fold_list(left: list[Any], writes: Sequence[list[Any]]) -> list[Any]:
     return [*left, *(item for write in writes for item in write)]
 
 
-class HistoryChannel(DeltaChannel[list[AnyMessage]]):
-    """A history that is stored whole each time that it has about doubled.
+class GrowingChannel(DeltaChannel[list[Any]]):
+    """A list that is stored whole each time that it has about doubled.
 
     Stored whole at a fixed distance, its checkpoints would grow with the square of its length.
     """
@@ -123,11 +93,18 @@ class HistoryChannel(DeltaChannel[list[AnyMessage]]):
     def snapshot_frequency(self, least: int) -> None:
         self.value: Any = None  # the base class sets it after this
         self._least = least
+
+
+class HistoryChannel(GrowingChannel):
+    """A growing history of messages."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._places: Places = {}
+        super().__init__(*args, **kwargs)
 
     def update(self, values: Sequence[Any]) -> bool:
         """Apply writes; where messages stand is kept, so that a long history costs no more."""
-        if not values or not all(isinstance(value, (list, BaseMessage)) for value in values):
+        if not values or not _adds(values):
             return super().update(values)
         before: list[AnyMessage] = self.value if self.is_available() else []
         known, self._places = self._places, {}
@@ -152,10 +129,23 @@ class HistoryChannel(DeltaChannel[list[AnyMessage]]):
         made = writes.made
         count = 0
         if made is not None and made.by is self.reducer:
-            self.value, count = made.value, made.count
-        super().replay_writes(writes.since(count))
-        writes.made = Made(by=self.reducer, count=len(writes), value=self.value)
-        self.value = own(self.value)
+            self.value, count, self._places = made.value, made.count, dict(made.places)
+        new = writes.since(count)
+        if _adds(values := [value for _, _, value in new]):
+            self.update(values)
+        else:
+            super().replay_writes(new)
+            self._places = places_of(self.value)
+        count += len(new)
+        writes.made = Made(
+            by=self.reducer, count=count, value=self.value, places=dict(self._places)
+        )
+        self.value = SharedList(self.value)
+
+
+def _adds(values: Sequence[object]) -> bool:
+    """Whether writes add messages, and none puts others in their place."""
+    return all(isinstance(value, (list, BaseMessage)) for value in values)
 
 
 Messages = Annotated[
@@ -164,10 +154,44 @@ Messages = Annotated[
 """A history of which each checkpoint stores only what is new."""
 
 
-Reports = Annotated[list[Report], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+class DecisionChannel(DeltaChannel[Any]):
+    """The last decision; it is stored in the checkpoint in which it was taken, and in no other.
+
+    The checkpoints of a plan would else grow with the square of its length, as each would hold
+    all of its tasks.
+    """
+
+    def from_checkpoint(self, checkpoint: Any) -> Self:
+        """Begin with what is stored, or with nothing."""
+        new = self.__class__(self.reducer, self.typ, snapshot_frequency=self.snapshot_frequency)
+        new.key = self.key
+        if checkpoint is not new.value:
+            new.value = getattr(checkpoint, "value", checkpoint)
+        return new
+
+    def update(self, values: Sequence[Any]) -> bool:
+        """Take the decision that is written.
+
+        Raises:
+            InvalidUpdateError: Several are, in one step.
+        """
+        if len(values) > 1:
+            raise InvalidUpdateError(f"{self.key!r} takes one value per step, not {len(values)}.")
+        self.value = values[0] if values else self.value
+        return bool(values)
+
+
+def take_last(before: Any, writes: Sequence[Any]) -> Any:
+    """Return the last write."""
+    return writes[-1]
+
+
+Reports = Annotated[list[Report], GrowingChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
 """The answer board; it grows with each visit."""
 
 Brief = Annotated[list[str], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+
+LatestDecision = Annotated[dict[str, Any] | None, DecisionChannel(take_last, snapshot_frequency=1)]
 
 
 class WorkflowInput(TypedDict):
@@ -184,7 +208,7 @@ class WorkflowOutput(TypedDict):
     reason: str | None
     iterations: int
     reports: Reports
-    usage: Annotated[list[Entry], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
+    usage: Annotated[list[Entry], GrowingChannel(fold_list, snapshot_frequency=SNAPSHOT_FREQUENCY)]
     """What the calls of the supervisor took; those of visits stand in the reports."""
     structured_response: Any
 
@@ -194,8 +218,8 @@ class WorkflowState(WorkflowOutput):
 
     brief: Brief
     """The request of this run, then the questions and answers that made it clearer."""
-    decision: Decision | None
-    """The decision that is being followed."""
+    decision: LatestDecision
+    """The decision that is being followed, as `asterism.core.decision` reads and writes it."""
     breach: dict[str, Any] | None
     """The budget that is used up, until the supervisor has seen to it."""
     limits: dict[str, dict[str, str]]
@@ -216,7 +240,7 @@ class Ordered(TypedDict):
     """What the node of a participant reads of the state: what it is to do."""
 
     messages: Messages
-    decision: Decision | None
+    decision: LatestDecision
     iterations: int
     reports: Reports
     brief: Brief

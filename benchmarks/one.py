@@ -65,6 +65,34 @@ async def turns(
     return {key: value / turns for key, value in taken.items()}
 
 
+async def ready(contender: Contender, path: Path | None) -> dict[str, float]:
+    """Do what `turns` and `chat` do before their clocks start."""
+    await _warm(contender)
+    async with _store(contender, path) as store:
+        contender.build(store, participants=SMALL, turns=1)
+    return {}
+
+
+async def chat(
+    contender: Contender, path: Path | None, *, messages: int, participants: int = SMALL
+) -> dict[str, float]:
+    """Send messages on one thread, each of which takes one turn; figures are per message.
+
+    What is not stored is kept in memory.
+    """
+    from langgraph.checkpoint.memory import InMemorySaver
+
+    await _warm(contender)
+    async with _store(contender, path) as store:
+        store = store or InMemorySaver()
+        team = contender.build(store, participants=participants, turns=1)
+        clock = Clock()
+        found = [await contender.talk(team, THREAD) for _ in range(messages)]
+        taken = clock.read()
+    _check(found[-1], messages)
+    return {key: value / messages for key, value in taken.items()}
+
+
 async def many(
     contender: Contender, path: Path | None, *, conversations: int, turns: int
 ) -> dict[str, float]:
@@ -155,7 +183,8 @@ async def resume(contender: Contender, path: Path | None, *, turns: int) -> dict
 
 Workload = Callable[..., Awaitable[dict[str, float]]]
 WORKLOADS: dict[str, Workload] = {
-    work.__name__: work for work in (turns, many, fan, plan, build, start, pause, resume)
+    work.__name__: work
+    for work in (ready, turns, chat, many, fan, plan, build, start, pause, resume)
 }
 
 

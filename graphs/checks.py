@@ -17,6 +17,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, StateSnapshot
 
+from asterism.core.decision import VisitNext, load_decision
 from asterism.errors import (
     InvalidRequestError,
     InvalidThreadError,
@@ -157,12 +158,11 @@ def addressed(
 def stranger(snapshot: StateSnapshot, participants: Mapping[str, str]) -> str | None:
     """Return the participant that a stored run waits for and that is not there any more."""
     values: dict[str, Any] = snapshot.values
-    decision: dict[str, Any] = values.get("decision") or {}
-    name = decision.get("next_agent")
+    decision = load_decision(values.get("decision"))
     going = values.get("status") == "running" and not snapshot.next
-    if name is None or name in participants or not going or decision.get("user_input_needed"):
+    if not isinstance(decision, VisitNext) or decision.next_agent in participants or not going:
         return None
-    return str(name)
+    return decision.next_agent
 
 
 def withdrawals(snapshot: StateSnapshot, participants: Mapping[str, str]) -> list[AnyMessage]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from asterism.core.decision import RunPlan, VisitNext, load_decision
 from asterism.errors import ConfigurationError, InvalidRequestError, WorkflowBuildError
 from asterism.nodes.finish import told_failures
 from asterism.nodes.routing import SUPERVISOR
@@ -77,12 +78,14 @@ def told(update: object) -> Iterator[tuple[str, str, str]]:
     """Yield who says what to whom in an update of a run: sender, recipient, words."""
     for node, change in as_dict(update).items():
         found = as_dict(change)
-        decision = as_dict(found.get("decision"))
-        if node == SUPERVISOR and decision.get("next_agent"):
-            yield SUPERVISOR, decision["next_agent"], decision.get("instruction") or ""
-        if node == SUPERVISOR:
-            for task in decision.get("tasks") or ():
-                yield SUPERVISOR, task["agent_id"], task["task_description"]
+        match load_decision(found.get("decision")) if node == SUPERVISOR else None:
+            case VisitNext(next_agent=name, instruction=instruction):
+                yield SUPERVISOR, name, instruction or ""
+            case RunPlan(tasks=tasks):
+                for task in tasks:
+                    yield SUPERVISOR, task["agent_id"], task["task_description"]
+            case _:
+                pass
         reports = as_list(found.get("reports"))
         for report in filter(None, map(as_dict, reports)):  # no report: an Overwrite, or None
             yield report["participant"], SUPERVISOR, report["text"] or report.get("error", "")

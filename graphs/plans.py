@@ -6,6 +6,7 @@ from typing import Any
 
 from langgraph.types import PregelTask, StateSnapshot
 
+from asterism.core.decision import RunPlan, load_decision
 from asterism.effects import Call, Steps
 from asterism.nodes.engine import lent
 from asterism.nodes.routing import DISPATCH
@@ -16,10 +17,10 @@ from asterism.plain import as_dict
 def open_tasks(snapshot: StateSnapshot) -> dict[str, str]:
     """Return the tasks of the plan that are not done yet, each with who does it."""
     values = as_dict(snapshot.values)
-    tasks = as_dict(values.get("decision")).get("tasks") or ()
-    if DISPATCH not in snapshot.next:
+    decision = load_decision(values.get("decision"))
+    if DISPATCH not in snapshot.next or not isinstance(decision, RunPlan):
         return {}
-    agents: dict[str, str] = {task["task_id"]: task["agent_id"] for task in tasks}
+    agents: dict[str, str] = {task["task_id"]: task["agent_id"] for task in decision.tasks}
     taken = values.get("iterations")
     for report in values.get("reports") or ():
         if report["round"] == taken and (name := report.get("task")) in agents:

@@ -1,17 +1,18 @@
 """Participants that were renamed or removed while a stored run waited for them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import StateSnapshot, StateUpdate
 
 from asterism.checkpoints import Saver, copied, listed, place
+from asterism.core.decision import RunPlan, VisitNext, dump_decision, load_decision
 from asterism.effects import Call, Steps
 from asterism.errors import UnknownParticipantError
 from asterism.graphs.plans import open_tasks
 from asterism.nodes.routing import HUMAN, SUPERVISOR
-from asterism.plain import as_dict
 from asterism.runs import Graph
 
 
@@ -30,8 +31,10 @@ def renaming(
         )
     if heir is None:  # as if a person had spoken: the supervisor decides anew
         return StateUpdate({"decision": None}, HUMAN)
-    decision = {**as_dict(as_dict(snapshot.values)["decision"]), "next_agent": heir}
-    return StateUpdate({"decision": decision}, SUPERVISOR)
+    decision = load_decision(snapshot.values["decision"])
+    if isinstance(decision, VisitNext):
+        decision = replace(decision, next_agent=heir)
+    return StateUpdate({"decision": decision and dump_decision(decision)}, SUPERVISOR)
 
 
 def replanning(
@@ -52,12 +55,14 @@ def replanning(
         return None
     if any(new_names[agent] is None for agent in lost.values()):
         return StateUpdate({"decision": None}, HUMAN)
-    decision = as_dict(as_dict(snapshot.values)["decision"])
+    decision = load_decision(snapshot.values["decision"])
+    if not isinstance(decision, RunPlan):
+        return None
     tasks = [
         {**task, "agent_id": new_names[lost[task["task_id"]]]} if task["task_id"] in lost else task
-        for task in decision["tasks"]
+        for task in decision.tasks
     ]
-    return StateUpdate({"decision": {**decision, "tasks": tasks}}, SUPERVISOR)
+    return StateUpdate({"decision": dump_decision(replace(decision, tasks=tasks))}, SUPERVISOR)
 
 
 def moves(graph: Graph, thread: str, new_names: Mapping[str, str | None]) -> Steps[None]:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -19,14 +19,21 @@ from asterism.checkpoints import (
     on_branch,
     place,
 )
+from asterism.core.decision import (
+    Decision,
+    RunPlan,
+    VisitNext,
+    apply_edit,
+    decision_from_model,
+    dump_decision,
+    load_decision,
+)
 from asterism.decisions import SupervisorDecision
 from asterism.effects import Call, Steps, arun, run
 from asterism.errors import ThreadBusyError, WhatIfError
 from asterism.graphs.checks import check_thread
-from asterism.graphs.edits import edited
 from asterism.graphs.workflow import Workflow
 from asterism.leases import take_lease
-from asterism.nodes.deciding import plain_decision
 from asterism.nodes.routing import SUPERVISOR
 from asterism.nodes.supervisor import decision_update
 from asterism.pictures import (
@@ -38,11 +45,8 @@ from asterism.pictures import (
     compare_runs,
     saver_of,
 )
+from asterism.pictures.history import decision_in
 from asterism.pictures.reading import record_of
-from asterism.plain import as_dict
-
-_IDENTITY = ("handoff_id", "follow")
-"""What a decision carries that says nothing about what was decided."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,25 +216,29 @@ def _decided(
     taken = asked.rounds[number - 1]
     point = next(item for item in items if id_of(item) == taken.checkpoint)
     values = point.checkpoint["channel_values"]
-    fields = plain_decision(decision) if isinstance(decision, SupervisorDecision) else decision
-    names = tuple(graph.facts.team.live(values))
-    new = edited(cast(Mapping[str, Any], fields), names)
+    if isinstance(decision, SupervisorDecision):
+        decision = dump_decision(decision_from_model(decision))
+    new = apply_edit(decision, None, tuple(graph.facts.team.live(values)))
     if _meaning(new) == _meaning(_following(items, taken)):
         raise WhatIfError(f"Nothing changes: that is what was decided in round {number}.")
-    new["handoff_id"] = new_id()
+    new = replace(new, handoff_id=new_id())
     update = decision_update(new, (values.get("iterations") or 0) + 1)
     return _Fork(checkpoint=taken.checkpoint, kept={}), update
 
 
-def _following(items: Sequence[CheckpointTuple], taken: RoundRecord) -> Mapping[str, Any]:
+def _following(items: Sequence[CheckpointTuple], taken: RoundRecord) -> Decision | None:
     """Return a decision as it was stored."""
     stored = (i for i in items if not namespace_of(i) and i.checkpoint["ts"] == taken.decided)
-    values = next((i.checkpoint["channel_values"] for i in stored), dict[str, Any]())
-    return as_dict(values.get("decision"))
+    return load_decision(next(map(decision_in, stored), None))
 
 
-def _meaning(decision: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in decision.items() if value and key not in _IDENTITY}
+def _meaning(decision: Decision | None) -> Decision | None:
+    """Return a decision without what says nothing about what was decided."""
+    if isinstance(decision, VisitNext):
+        decision = replace(decision, resumes=False, instruction=decision.instruction or None)
+    elif isinstance(decision, RunPlan):
+        decision = replace(decision, resumes=False)
+    return decision and replace(decision, handoff_id=None)
 
 
 def _visited(graph: Workflow, asked: RequestRecord, name: str, number: int) -> _Fork:

@@ -9,6 +9,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Durability, GraphOutput, StateSnapshot, StateUpdate
 
+from asterism.checkpoints import check_state, thread_of
 from asterism.effects import Call, Steps, arun, run, running_loop
 from asterism.errors import ConfigurationError
 from asterism.graphs.checks import (
@@ -194,6 +195,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             given = yield from answering(open_requests(found), given.given, self, config)
         else:
             found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
+        check_state(thread_of(config), as_dict(found.values))
         if not isinstance(given, dict):
             check_pending(found, self.facts.participants)
             if getattr(given, "resume", None) is not None:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,10 @@ from asterism.state import Report
 
 STEPS_OF_FAILURE = 2
 """Engine steps that must be left, this one too, to store what failed before it is raised."""
+
+PATIENCE = 0.01
+"""Seconds that a step waits at most for visits that end soon after the first one, so that they
+share it; it waits no longer than that one took."""
 
 Visits = Mapping[str, Callable[[], Steps[Report]]]
 """Visits to be started, by the name of the task."""
@@ -64,7 +69,9 @@ class Background:
             self._pool = ThreadPoolExecutor(10_000, thread_name_prefix="visit")
         for name, steps in visits.items():
             self._threads[name] = self._pool.submit(copy_context().run, run_visit, steps, config)
+        begun = monotonic()
         wait(self._threads.values(), return_when=FIRST_COMPLETED)
+        wait(self._threads.values(), min(monotonic() - begun, PATIENCE))
         done = [name for name, future in self._threads.items() if future.done()]
         return {name: _outcome(self._threads.pop(name)) for name in done}
 

@@ -12,13 +12,13 @@ from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Steps, arun, run
 from asterism.models import ModelLike, resolve_model
 from asterism.nodes.structured_output import Method, StructuredOutput
-from asterism.nodes.view import SupervisorView, asides, conversation
+from asterism.nodes.view import Renderer, SupervisorView, asides
 from asterism.prompts import render
 from asterism.schemas import Schema, decision_schema
 
 PLANS = (
-    "Several at once, where they can be told apart: tasks. A task that needs the result of "
-    "another names it in dependencies and gets it."
+    " Several at once: tasks; one that needs the result of another names its task_id in "
+    "dependencies and gets it."
 )
 """What a supervisor is told of plans."""
 WRITES_LATER = "The answer is written afterwards, not by you."
@@ -64,6 +64,7 @@ class ModelDecider:
         self._block = participants_description_block
         self._instructions = prompt or ""
         self._digest_tokens = digest_tokens
+        self._renderer = Renderer(digest_tokens=digest_tokens)
 
     def decide(self, view: SupervisorView) -> AIMessage | SupervisorDecision:
         """Ask the model."""
@@ -75,41 +76,40 @@ class ModelDecider:
 
     def prompt(self, view: SupervisorView) -> list[AnyMessage]:
         """Write what the model is sent: the rules, the conversation, what was said to it."""
-        return self._output.prompt_for(self._messages(view), self._schema(view))
+        return self._output.prompt_for(*self._request(view))
 
     def _ask(self, view: SupervisorView) -> Steps[AIMessage | SupervisorDecision]:
         if self._is_done(view):
             return SupervisorDecision(next_agent=None)
-        return (yield from self._output.ask(self._messages(view), self._schema(view), strict=True))
+        return (yield from self._output.ask(*self._request(view), strict=True))
 
-    def _messages(self, view: SupervisorView) -> list[AnyMessage]:
+    def _request(self, view: SupervisorView) -> tuple[list[AnyMessage], Schema]:
+        """Write the messages, and the schema of the answer to them."""
         system = render(
             "supervisor",
             participants=self._block,
             plans=PLANS if self._may_plan(view) else "",
             example=next(iter(view.participants), "name"),
             ending=WRITES_NOW if self._answers else WRITES_LATER,
-            instructions=self._instructions,
-        ).replace("\n\n\n", "\n\n")
-        shown = conversation(view.messages, digest_tokens=self._digest_tokens)
-        return [SystemMessage(system), *shown, *asides(view, self._schema(view))]
-
-    def _schema(self, view: SupervisorView) -> Schema:
-        reads = self._digest_tokens is not None
-        return decision_schema(
+            instructions=f"\n\n{self._instructions}" if self._instructions else "",
+        )
+        shown = self._renderer.render(view.messages)
+        schema = decision_schema(
             tuple(view.participants),
             answers=self._answers,
-            reads=reads,
+            reads=self._digest_tokens is not None,
             plans=self._may_plan(view),
         )
+        return [SystemMessage(system), *shown, *asides(view, schema)], schema
 
     def _may_plan(self, view: SupervisorView) -> bool:
         return self._plans and len(view.participants) > 1
 
     def _is_done(self, view: SupervisorView) -> bool:
         """Whether nothing is left to decide: all that the model asked for has gone well."""
-        well = bool(view.reports) and all(report["status"] == "ok" for report in view.reports)
-        return self._once and well and not view.complaints
+        if not self._once or view.complaints or not view.reports:
+            return False
+        return all(report["status"] == "ok" for report in view.reports)
 
 
 def create_supervisor_agent(

@@ -1,18 +1,27 @@
 """How a decision comes about: asking, retrying, repairing, falling back."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import RetryPolicy
 
 from asterism.agents import RESERVED, Agent, agent_faults
+from asterism.core.decision import (
+    AskUser,
+    Decision,
+    RunPlan,
+    UndoWork,
+    VisitNext,
+    decision_from_model,
+    finish_early,
+    load_decision,
+)
 from asterism.decisions import (
-    AnswerDecision,
     PlanDecision,
     SupervisorDecision,
     read_decision,
@@ -33,7 +42,6 @@ from asterism.nodes.team import Creation
 from asterism.nodes.view import SupervisorView, report_texts
 from asterism.plain import shortened
 from asterism.redaction import describe_error, log_failure, redact
-from asterism.state import Decision
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +107,7 @@ def decide(
         try:
             view, said = yield from informed(view, put)
             told, said = (said, said.decision) if isinstance(said, Told) else (None, said)
-            if unread := report_texts(view.messages) and reports_wanted(said):
+            if (unread := reports_wanted(said)) and report_texts(view.messages):
                 raise BadDecisionError(f"no more can be read of {', '.join(unread)}")
             decision = _read(said, names, creation, rules)
         except RoutingError as error:
@@ -114,12 +122,12 @@ def decide(
             continue
         lacking = missing(rules.require, view.reports) if decision.complete else []
         if not lacking:
-            plain, agents = plain_decision(decision), created_agents(decision)
+            followed, agents = decision_from_model(decision), created_agents(decision)
             faults = complaints[known:]
             if told is None:
-                return Decided(plain, agents, faults=faults)
+                return Decided(followed, agents, faults=faults)
             update = {**told.update, "messages": told.messages}
-            return Decided(told.noted(plain), agents, update, faults)
+            return Decided(told.noted(followed), agents, update, faults)
         complaints.append((said_text(said), missing_complaint(lacking)))
         view = replace(view, complaints=tuple(complaints))
     faults = complaints[known:]
@@ -195,9 +203,9 @@ def _insist(lacking: Sequence[str], view: SupervisorView) -> Decision:
     asked = {r["participant"]: r for r in view.reports if r["status"] != "skipped"}
     for name in lacking:
         if name not in asked:
-            return visit_of(name)
+            return VisitNext(next_agent=name)
     report = asked[lacking[0]]
-    return ending(
+    return finish_early(
         "failed", f"{lacking[0]} must answer and did not: {report.get('error', report['status'])}"
     )
 
@@ -223,10 +231,10 @@ def _fall_back(complaints: Sequence[tuple[str, str]], fallback: str | None) -> D
         )
     log_failure(_log, "the supervisor gave %s; fallback=%r is followed", tries, fallback)
     if fallback == "finish":
-        return ending("failed", tries)
+        return finish_early("failed", tries)
     if fallback == "ask_user":
-        return question_of("I could not decide how to go on. What should be done next?")
-    return visit_of(fallback)
+        return AskUser(user_prompt="I could not decide how to go on. What should be done next?")
+    return VisitNext(next_agent=fallback)
 
 
 def tries_of(name: str, faults: Sequence[tuple[str, str]], *, failed: bool) -> dict[str, Any]:
@@ -245,39 +253,27 @@ def tries_of(name: str, faults: Sequence[tuple[str, str]], *, failed: bool) -> d
     return {"id": name, "failed": failed, "tries": shown}
 
 
-def plain_decision(decision: SupervisorDecision) -> Decision:
-    """Turn a decision into what stands in state."""
-    fields = decision.model_dump(exclude={"tasks", "subagents", "answer", "fields", "failure"})
-    if isinstance(decision, AnswerDecision) and decision.complete:
-        if decision.failure:
-            return ending("failed", decision.failure)
-        if decision.answer:
-            fields |= {"answer": decision.answer, "fields": decision.fields}
-    if decision.tasks:
-        plain = [t.model_dump(mode="json", exclude_defaults=True) for t in decision.tasks]
-        fields["tasks"] = plain
-    return cast(Decision, fields)
-
-
 def compensation_of(state: Mapping[str, Any]) -> Decision | None:
     """Decide what the latest reports say is to be done about a failure, if they say so."""
     taken = state.get("iterations") or 0
-    before: Mapping[str, Any] = state.get("decision") or {}
-    if before.get("undo") and before.get("then"):
-        return cast(Decision, before["then"])
+    before = load_decision(state.get("decision"))
+    if isinstance(before, UndoWork) and before.then:
+        return before.then
     latest = latest_reports(state.get("reports") or (), taken)
     wanted = [r["compensation"] for r in latest if "compensation" in r]
     asks = list(dict.fromkeys(c["prompt"] for c in wanted if c["action"] == "ask_person"))
-    question = question_of("\n\n".join(asks)) if asks else None
+    question = AskUser(user_prompt="\n\n".join(asks)) if asks else None
     if any(compensation["action"] == "undo_all" for compensation in wanted):
-        return _decision(undo=True, then=question)
+        return UndoWork(then=question)
     if question is not None:
         return question
     heirs = [compensation["to"] for compensation in wanted if "to" in compensation]
-    plain = [heir for heir in heirs if not before.get("tasks")]  # a plan delegates by itself
-    if plain and plain[-1] not in _chain(state.get("reports") or ()):
-        return _decision(next_agent=plain[-1], instruction=before.get("instruction"))
-    return None
+    if isinstance(before, RunPlan) or not heirs:  # a plan delegates by itself
+        return None
+    if heirs[-1] in _chain(state.get("reports") or ()):
+        return None
+    instruction = before.instruction if isinstance(before, VisitNext) else None
+    return VisitNext(next_agent=heirs[-1], instruction=instruction)
 
 
 def _chain(reports: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -288,49 +284,3 @@ def _chain(reports: Sequence[Mapping[str, Any]]) -> set[str]:
             break
         chain.add(report["participant"])
     return chain
-
-
-def as_task(decision: Decision, nodes: Collection[str]) -> Decision:
-    """Turn a visit to somebody who came later, and has no node, into a plan of one task."""
-    name = decision.get("next_agent")
-    if name is None or name in nodes:
-        return decision
-    words = decision.get("instruction") or "Do your part."
-    one = {"task_id": name, "agent_id": name, "task_description": words}
-    return {**decision, "next_agent": None, "instruction": None, "tasks": [one]}
-
-
-def visit_of(name: str) -> Decision:
-    """Decide that a participant works."""
-    return _decision(next_agent=name)
-
-
-def question_of(prompt: str) -> Decision:
-    """Decide that the user is asked."""
-    return _decision(user_input_needed=True, user_prompt=prompt)
-
-
-def ending(status: Literal["limit", "failed", "stalled"], reason: str) -> Decision:
-    """Decide that the run ends for another cause than being complete."""
-    return _decision(end={"status": status, "reason": redact(reason)})
-
-
-def at_limit(breach: Mapping[str, Any], then: Mapping[str, Any] | None) -> Decision:
-    """Decide what follows when a budget is used up: a question to raise it, or the end.
-
-    Args:
-        breach: The facts of the `BudgetExceededError`.
-        then: The decision that is followed on when the limit is raised.
-    """
-    said = str(BudgetExceededError(**breach))
-    if not breach["asks"]:
-        return ending("limit", said)
-    prompt = f"{said[0].upper()}{said[1:]}. What is the new limit? Say a number, or stop."
-    return _decision(
-        user_input_needed=True, user_prompt=prompt, budget=dict(breach), then=then and dict(then)
-    )
-
-
-def _decision(**fields: Any) -> Decision:
-    empty = Decision(next_agent=None, user_input_needed=False, user_prompt=None, instruction=None)
-    return cast(Decision, {**empty, **fields})

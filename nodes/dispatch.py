@@ -12,6 +12,7 @@ from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.runtime import get_runtime
 from langgraph.types import Command, Interrupt
 
+from asterism.core.decision import RunPlan, load_decision
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError
 from asterism.nodes.background import Background, Outcome
@@ -32,7 +33,7 @@ from asterism.nodes.team import Team
 from asterism.nodes.view import fenced
 from asterism.prompts import render
 from asterism.redaction import describe_error, log_failure
-from asterism.state import Decision, Report, Visit, WorkflowState
+from asterism.state import Report, Visit, WorkflowState
 from asterism.tasks import Schedule, Skipped, SubAgentTask
 
 _log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class Plan:
     """The tasks as they stand in state."""
     tasks: dict[str, SubAgentTask]
     schedule: Schedule
+    media: list[dict[str, Any]]
+    """What the user has sent besides text."""
     agents: dict[str, str]
     """Who does each task: whom the plan names, or who took over."""
     tried: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
@@ -127,17 +130,19 @@ def _plan(
     state: WorkflowState, background: Background, limit: int, config: RunnableConfig
 ) -> tuple[Plan, list[str]]:
     """Return the plan that is being followed, and the tasks that a stop had cut off."""
-    decision = cast(Decision, state["decision"])
-    name = decision.get("handoff_id") or handoff_id(decision, ())
+    loaded = load_decision(state["decision"])
+    decision = loaded if isinstance(loaded, RunPlan) else RunPlan(tasks=[])
+    name = decision.handoff_id or handoff_id(decision, ())
     plan = cast(Plan | None, background.plan)
-    if plan is not None and plan.id == name and plan.decided == decision.get("tasks"):
+    if plan is not None and plan.id == name and plan.decided == decision.tasks:
         return plan, []
-    tasks = [SubAgentTask.model_validate(task) for task in decision.get("tasks") or ()]
+    tasks = [SubAgentTask.model_validate(task) for task in decision.tasks]
     plan = Plan(
         id=name,
-        decided=decision.get("tasks"),
+        decided=decision.tasks,
         tasks={task.task_id: task for task in tasks},
         schedule=Schedule(tasks, limit=limit),
+        media=request_media(state),
         agents={task.task_id: task.agent_id for task in tasks},
     )
     background.plan = plan
@@ -243,7 +248,7 @@ def _request(plan: Plan, name: str, state: Mapping[str, Any]) -> Visit:
         round=state.get("iterations") or 0,
         task=name,
     )
-    media = request_media(state) + [block for r in needed for block in r.get("media") or ()]
+    media = plan.media + [block for r in needed for block in r.get("media") or ()]
     if media:
         visit["media"] = media
     return visit

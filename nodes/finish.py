@@ -12,6 +12,7 @@ from langgraph.types import Command
 from pydantic import BaseModel, ValidationError
 
 from asterism.compaction import Compaction
+from asterism.core.decision import FinishRun, load_decision
 from asterism.decisions import answer_fault, is_decision, read_objects, said_text
 from asterism.digests import DIGEST_TOKENS
 from asterism.effects import Call, Steps, StepsNode
@@ -83,10 +84,12 @@ def create_finish_node(write: Writer) -> StepsNode:
             return Command(update={"usage": lines}, goto=FINISH)
 
     def conclude(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
-        decision: dict[str, Any] = state.get("decision") or {}
-        end: dict[str, str] = decision.get("end") or {}
-        if decision.get("answer"):
-            answer = Answer(text=decision["answer"], fields=decision.get("fields"))
+        loaded = load_decision(state.get("decision"))
+        decision = loaded if isinstance(loaded, FinishRun) else FinishRun()
+        said = {"status": decision.status, "reason": decision.reason}
+        end: dict[str, str] = {key: value for key, value in said.items() if value}
+        if decision.answer:
+            answer = Answer(text=decision.answer, fields=decision.fields)
             end = end or _end_of(state, answer)
         else:
             try:
@@ -110,7 +113,7 @@ def create_finish_node(write: Writer) -> StepsNode:
             response_metadata=label(answer=True),
         )
         return {
-            "messages": [] if decision.get("told") else [message],
+            "messages": [] if decision.recorded else [message],
             **end,
             "structured_response": answer.fields,
             "usage": meter_of(config).take(workflow_path(config)),

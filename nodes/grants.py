@@ -6,9 +6,9 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, messages_from_dict
 
+from asterism.core.decision import RunPlan, VisitNext, load_decision
 from asterism.model_input import without_reasoning
 from asterism.nodes.reports import report_message
-from asterism.plain import as_dict
 from asterism.state import Report
 
 Shows = Callable[[Report, Sequence[BaseMessage]], Sequence[BaseMessage]]
@@ -34,7 +34,9 @@ class Grant:
             handoff: The visit.
             state: The state of the workflow.
         """
-        inputs = as_dict(as_dict(as_dict(state.get("decision")).get("inputs")).get(name))
+        decision = load_decision(state.get("decision"))
+        given = decision.inputs if isinstance(decision, VisitNext | RunPlan) else None
+        inputs = (given or {}).get(name) or {}
         found = {key: state[key] for key in self.keys if key in state}
         own = inputs.get("messages")
         messages = messages_from_dict(own) if own else state["messages"]

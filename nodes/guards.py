@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from asterism.state import Decision, Report
+from asterism.state import Report
 
 STALL_LIMIT = 3
 """How often the same participant may give the same result to the same request."""
@@ -55,33 +55,21 @@ def missing_complaint(names: Sequence[str]) -> str:
 
 
 def goes_round(
-    decision: Decision, reports: Sequence[Report], decided: Sequence[Mapping[str, Any]]
+    work: Mapping[str, Any], reports: Sequence[Report], decided: Sequence[Mapping[str, Any]]
 ) -> bool:
     """Whether a decision goes on with a round of visits that brings nothing new.
 
     Args:
-        decision: The decision.
+        work: The work that the decision asks for, as `work_of` returns it.
         reports: The reports of this request.
         decided: What was decided before, as the history has it.
     """
-    tasks, name = decision.get("tasks"), decision.get("next_agent")
-    wanted = (
-        {"tasks": tasks} if tasks else {"next_agent": name, "instruction": decision["instruction"]}
-    )
-    if decided.count(wanted) < STALL_LIMIT:
+    if decided.count(work) < STALL_LIMIT:
         return False
-    agents = {task["agent_id"] for task in tasks} if tasks else {name}
+    tasks = work.get("tasks")
+    agents = {task["agent_id"] for task in tasks} if tasks else {work["next_agent"]}
     rounds: dict[tuple[str, str], set[int]] = {}
     for report in reports[-STALL_WINDOW:]:
         key = report["participant"], report["fingerprint"]
         rounds.setdefault(key, set()).add(report["round"])
     return agents <= {who for (who, _), same in rounds.items() if len(same) >= STALL_LIMIT}
-
-
-def same_visit(decision: Decision, before: Mapping[str, Any] | None) -> bool:
-    """Whether a decision asks for the visit that an earlier one asked for."""
-    if before is None:
-        return False
-    return all(
-        decision.get(key) == before.get(key) for key in ("next_agent", "instruction", "tasks")
-    )

@@ -9,13 +9,20 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import interrupt
 from pydantic import StringConstraints
 
+from asterism.core.decision import (
+    AskUser,
+    ContinueStopped,
+    RaiseLimit,
+    dump_decision,
+    load_decision,
+)
 from asterism.decisions import HumanFeedbackRequest
 from asterism.effects import Steps, StepsNode
 from asterism.messages import clean_text
 from asterism.nodes.context import meter_of
 from asterism.nodes.routing import HUMAN
 from asterism.nodes.view import facts_of
-from asterism.state import Decision, WorkflowState
+from asterism.state import WorkflowState
 
 CONVERSATION_LENGTH = 20
 """How many of the latest messages a person is shown with a question."""
@@ -38,10 +45,11 @@ def create_human_node() -> StepsNode:
 
     def human(state: WorkflowState, config: RunnableConfig) -> Steps[dict[str, Any]]:
         yield from ()
-        decision = state.get("decision")
-        if decision and (breach := decision.get("budget")):
-            return _raised(breach, decision, state.get("limits") or {}, config)
-        question = (decision and decision.get("user_prompt")) or "What should happen next?"
+        decision = load_decision(state.get("decision"))
+        if isinstance(decision, RaiseLimit):
+            return _raise_limit(decision, state.get("limits") or {}, config)
+        asked = decision.user_prompt if isinstance(decision, AskUser) else None
+        question = asked or "What should happen next?"
         request = HumanFeedbackRequest(
             prompt=question,
             context={
@@ -61,28 +69,27 @@ def create_human_node() -> StepsNode:
     return StepsNode(human, name=HUMAN)
 
 
-def _raised(
-    breach: Mapping[str, Any],
-    decision: Decision,
+def _raise_limit(
+    decision: RaiseLimit,
     limits: Mapping[str, Mapping[str, str]],
     config: RunnableConfig,
 ) -> dict[str, Any]:
     """Ask for a higher limit, and say what follows: going on, the end, or the same question."""
+    breach, then = decision.budget, decision.then
     request = HumanFeedbackRequest(
-        prompt=decision["user_prompt"] or "", context=dict(breach), request_type="budget"
+        prompt=decision.user_prompt, context=dict(breach), request_type="budget"
     )
     said: str = interrupt(request.model_dump(), response_schema=_LIMIT)
     if said == "stop":
         return {"breach": {**breach, "asks": False}, "decision": None}
     if Decimal(said) <= Decimal(breach["spent"]):
-        return {"decision": decision.get("then")}
+        return {"decision": then and dump_decision(then)}
     scope, measure = breach["scope"], breach["measure"]
     meter_of(config).gate.raise_limit(scope, measure, said)
-    then = decision.get("then")
     return {
         "breach": None,
         "limits": {**limits, scope: {**limits.get(scope, {}), measure: said}},
-        "decision": {**then, "follow": "now"} if then else None,
+        "decision": then and dump_decision(ContinueStopped(then=then)),
         "status": "running",
     }
 

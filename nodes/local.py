@@ -175,7 +175,7 @@ def _history_graph(
     """Make a graph of one node that answers from the local history, or from what fits of it."""
 
     def respond(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
-        before: list[AnyMessage] = list(state["messages"])
+        before: list[AnyMessage] = state["messages"].copy()
         messages = before
         update: dict[str, Any] = {}
         if compactor is not None:

@@ -21,7 +21,7 @@ from asterism.nodes.structured_output import (
     call_model,
     with_cache_mark,
 )
-from asterism.nodes.view import SupervisorView, asides, conversation
+from asterism.nodes.view import Renderer, SupervisorView, asides
 from asterism.prompts import render
 from asterism.schemas import Schema, decision_schema, team_schema
 
@@ -75,6 +75,7 @@ class PlanningDecider:
         self._tools = None if tools is None else tuple(tools)
         self._designer = None if designer is None else StructuredOutput(designer, decisions)
         self._prompt = prompt
+        self._renderer = Renderer(digest_tokens=DIGEST_TOKENS)
         self._bound: dict[tuple[str, ...], Runnable[Any, AIMessage]] = {}
 
     def decide(self, view: SupervisorView) -> Said:
@@ -131,7 +132,7 @@ class PlanningDecider:
         )
         while "\n\n\n" in system:
             system = system.replace("\n\n\n", "\n\n")
-        shown = conversation(view.messages, digest_tokens=DIGEST_TOKENS)
+        shown = self._renderer.render(view.messages)
         return [SystemMessage(system), *shown, *asides(view, self._schema(view))]
 
     def _schema(self, view: SupervisorView) -> Schema:

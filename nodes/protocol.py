@@ -1,16 +1,16 @@
 """What a decider is, and what it may say."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable
 
+from asterism.core.decision import Decision, FinishRun, RunPlan, VisitNext
 from asterism.decisions import SupervisorDecision
 from asterism.effects import Call, both_ways
 from asterism.nodes.view import SupervisorView
-from asterism.state import Decision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,11 @@ class Told:
 
     def noted(self, decision: Decision) -> Decision:
         """Note in a decision what follows from how it was told."""
-        if decision.get("answer"):
-            decision["told"] = True
-        if self.inputs:
-            decision["inputs"] = {name: dict(given) for name, given in self.inputs.items()}
+        if isinstance(decision, FinishRun):
+            return replace(decision, recorded=decision.answer is not None)
+        if self.inputs and isinstance(decision, VisitNext | RunPlan):
+            inputs = {name: dict(given) for name, given in self.inputs.items()}
+            return replace(decision, inputs=inputs)
         return decision
 
 

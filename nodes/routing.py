@@ -6,13 +6,23 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage
 
+from asterism.core.decision import (
+    AskUser,
+    ContinueStopped,
+    FinishRun,
+    RaiseLimit,
+    RunPlan,
+    UndoWork,
+    VisitNext,
+    load_decision,
+)
 from asterism.errors import RoutingError
 from asterism.messages import media_in_request
 from asterism.nodes.view import facts_of
 from asterism.prompts import render
-from asterism.state import Decision, Report, Visit
+from asterism.state import Report, Visit
 from asterism.tasks import SubAgentTask
 
 BEGIN, SUPERVISOR, DISPATCH = "begin", "supervisor", "dispatch"
@@ -34,16 +44,19 @@ def route(state: Mapping[str, Any], participants: Collection[str]) -> str:
         RoutingError: The decision names nobody who could work. An edited decision gets here
             unchecked, and the engine would end the run without a word.
     """
-    decision: Mapping[str, Any] = state.get("decision") or {}
-    if decision.get("user_input_needed"):
-        return HUMAN
-    if decision.get("undo"):
-        return UNDO
-    if decision.get("tasks"):
-        return DISPATCH
-    name: str | None = decision.get("next_agent")
-    if name is None:
-        return FINISH
+    match load_decision(state.get("decision")):
+        case AskUser() | RaiseLimit():
+            return HUMAN
+        case ContinueStopped():
+            return SUPERVISOR
+        case UndoWork():
+            return UNDO
+        case RunPlan():
+            return DISPATCH
+        case VisitNext(next_agent=name):
+            pass
+        case FinishRun() | None:
+            return FINISH
     if name not in participants:
         raise RoutingError(
             f"The decision sends {name!r} to work, which is not a participant. "
@@ -55,15 +68,16 @@ def route(state: Mapping[str, Any], participants: Collection[str]) -> str:
 
 def visit_in(state: Mapping[str, Any], name: str) -> Visit:
     """Return the visit that the decision in `state` asks for."""
-    decision: Decision = state["decision"]
+    decision = load_decision(state["decision"])
+    visit_next = decision if isinstance(decision, VisitNext) else VisitNext(next_agent=name)
     taken = state.get("iterations") or 0
     visit = Visit(
-        id=handoff_id(decision, latest_reports(state.get("reports") or (), taken)),
+        id=handoff_id(visit_next, latest_reports(state.get("reports") or (), taken)),
         participant=name,
-        request=focused_request(state.get("brief") or (), decision.get("instruction")),
+        request=focused_request(state.get("brief") or (), visit_next.instruction),
         round=taken,
     )
-    if decision.get("follow"):
+    if visit_next.resumes:
         visit["resumes"] = True
     if media := request_media(state):
         visit["media"] = media
@@ -73,8 +87,13 @@ def visit_in(state: Mapping[str, Any], name: str) -> Visit:
 def request_media(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what the user has sent besides text in the messages since the last answer."""
     messages: Sequence[BaseMessage] = state.get("messages") or ()
-    since = [*takewhile(lambda message: "answer" not in facts_of(message), reversed(messages))]
-    return media_in_request([m for m in reversed(since) if isinstance(m, HumanMessage)])
+    asked: list[BaseMessage] = []
+    for message in reversed(messages):
+        if message.type == "human":
+            asked.append(message)
+        elif "answer" in facts_of(message):
+            break
+    return media_in_request(asked[::-1])
 
 
 def latest_reports(reports: Sequence[Report], taken: int) -> list[Report]:
@@ -88,7 +107,7 @@ def latest_reports(reports: Sequence[Report], taken: int) -> list[Report]:
     return [*newest][::-1]
 
 
-def handoff_id(decision: Decision, reports: Sequence[Report]) -> str:
+def handoff_id(decision: VisitNext | RunPlan, reports: Sequence[Report]) -> str:
     """Name the visit that a decision asks for.
 
     The same decision gives the same name, however often a run is resumed; a decision that
@@ -99,11 +118,11 @@ def handoff_id(decision: Decision, reports: Sequence[Report]) -> str:
         decision: The decision.
         reports: Those on it so far.
     """
-    given = decision.get("handoff_id") or ""
-    words = f"{decision.get('next_agent')}\n{decision.get('instruction')}"
-    if tasks := decision.get("tasks"):
-        words = json.dumps(tasks, sort_keys=True)
-    name = _named(f"{given}\n{words}")
+    if isinstance(decision, RunPlan):
+        words = json.dumps(decision.tasks, sort_keys=True)
+    else:
+        words = f"{decision.next_agent}\n{decision.instruction}"
+    name = _named(f"{decision.handoff_id or ''}\n{words}")
     if any(report["id"] == name for report in reports):
         return f"{name}-{len(reports)}"
     return name

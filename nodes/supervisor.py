@@ -12,6 +12,22 @@ from langgraph.managed import RemainingSteps
 from langgraph.types import Command
 
 from asterism.compaction import Compaction
+from asterism.core.decision import (
+    AskUser,
+    ContinueStopped,
+    Decision,
+    RaiseLimit,
+    RunPlan,
+    UndoWork,
+    VisitNext,
+    decide_at_limit,
+    dump_decision,
+    finish_early,
+    load_decision,
+    resume_stopped,
+    visit_as_plan,
+    work_of,
+)
 from asterism.effects import Call, Steps, StepsNode
 from asterism.errors import BudgetExceededError, RoutingError
 from asterism.events import WorkflowEventType, is_told, tell
@@ -21,23 +37,19 @@ from asterism.nodes.context import background_of, meter_of, path_of, workflow_pa
 from asterism.nodes.deciding import (
     Decided,
     Rules,
-    as_task,
-    at_limit,
     compensation_of,
     decide,
-    ending,
-    question_of,
     tries_of,
 )
 from asterism.nodes.engine import has_saver
-from asterism.nodes.guards import goes_round, same_visit, stall_complaint, stalled
+from asterism.nodes.guards import goes_round, stall_complaint, stalled
 from asterism.nodes.looking import looking
 from asterism.nodes.protocol import AnyDecider, caller
 from asterism.nodes.retrying import OnRetry, tell_retry
 from asterism.nodes.routing import SUPERVISOR, route
 from asterism.nodes.team import Team
 from asterism.nodes.view import SupervisorView, facts_of, label
-from asterism.state import Decision, WorkflowState
+from asterism.state import WorkflowState
 
 STEPS_OF_VISIT = 4
 """Engine steps that a visit, the decision after it, the answer and the end need."""
@@ -91,15 +103,15 @@ def create_supervisor_node(
         decided: Decided | None = None
         compaction: Compaction | None = None
         breach: dict[str, Any] | None = None
-        before: Decision | None = state.get("decision")
+        before = load_decision(state.get("decision"))
+        if isinstance(before, ContinueStopped) and (stopped := resume_stopped(before)):
+            return _follow_on(visit_as_plan(stopped, nodes), state, team)
         made_up = compensation_of(state)
-        if before is not None and before.get("follow") == "now":
-            return _followed({**before, "follow": "done"}, state, team)
         if state.get("breach"):
-            decision = at_limit(state["breach"], before)
-        elif taken >= rules.max_iterations and not (made_up and made_up.get("undo")):
+            decision = decide_at_limit(state["breach"], before)
+        elif taken >= rules.max_iterations and not isinstance(made_up, UndoWork):
             reason = f"max_iterations={rules.max_iterations} decisions were taken"
-            decision = ending("limit", reason)
+            decision = finish_early("limit", reason)
         else:
             taken += 1
             try:
@@ -114,12 +126,11 @@ def create_supervisor_node(
                 if error.owner != workflow_path(config):
                     raise
                 breach = error.facts()
-                decision = at_limit(breach, None)
-            steps = STEPS_OF_VISIT + len(decision.get("tasks") or ())
-            if works(decision) and state["remaining_steps"] < steps:
-                decision = ending("limit", "the recursion_limit of the run is reached")
-        decision = as_task(decision, nodes)
-        decision["handoff_id"] = new_id()
+                decision = decide_at_limit(breach, None)
+            steps = STEPS_OF_VISIT + len(decision.tasks if isinstance(decision, RunPlan) else ())
+            if work_of(decision) and state["remaining_steps"] < steps:
+                decision = finish_early("limit", "the recursion_limit of the run is reached")
+        decision = replace(visit_as_plan(decision, nodes), handoff_id=new_id())
         update = decision_update(decision, taken)
         if decided is not None:
             update |= decided.update
@@ -150,26 +161,21 @@ def create_supervisor_node(
 def _tell_decision(config: RunnableConfig, decision: Decision, number: int) -> None:
     """Tell the event bus of a decision."""
     where = {"path": workflow_path(config), "iteration": number}
-    if works(decision):
-        tasks = [task["task_id"] for task in decision.get("tasks") or ()]
-        who = decision["next_agent"]
-        said = decision["instruction"] or None
-        tell(
-            config,
-            WorkflowEventType.ROUTED,
-            next_agent=who,
-            instruction=said,
-            tasks=tasks or None,
-            **where,
-        )
-    if decision["user_input_needed"]:
-        tell(config, WorkflowEventType.ASKED, prompt=decision["user_prompt"], **where)
+    if isinstance(decision, AskUser | RaiseLimit):
+        tell(config, WorkflowEventType.ASKED, prompt=decision.user_prompt, **where)
+    elif work := work_of(decision):
+        facts = {
+            "next_agent": work.get("next_agent"),
+            "instruction": work.get("instruction") or None,
+            "tasks": [task["task_id"] for task in work.get("tasks", ())] or None,
+        }
+        tell(config, WorkflowEventType.ROUTED, **facts, **where)
 
 
-def _followed(decision: Decision, state: Mapping[str, Any], team: Team) -> Command[Any]:
+def _follow_on(decision: Decision, state: Mapping[str, Any], team: Team) -> Command[Any]:
     """Follow on a decision that a budget had stopped."""
-    after = {**state, "decision": decision}
-    update = {"decision": decision, "status": "running"}
+    update = {"decision": dump_decision(decision), "status": "running"}
+    after = {**state, **update}
     return Command(update=update, goto=route(after, team.live(after)))
 
 
@@ -190,29 +196,26 @@ def _next(
     stall = stalled(state.get("reports") or ())
     reason = stall and stall_complaint(stall).split(". ")[0]
     if reason and rules.on_stall == "finish":
-        return Decided(ending("stalled", reason))
+        return Decided(finish_early("stalled", reason))
     if reason and rules.on_stall == "ask_user":
-        return Decided(question_of(f"The work stands still: {reason}. What should be done next?"))
+        prompt = f"The work stands still: {reason}. What should be done next?"
+        return Decided(AskUser(user_prompt=prompt))
     if stall:
         view = replace(view, complaints=(("", stall_complaint(stall)),))
     decided = yield from decide(view, ask, rules, team.creation, on_retry=on_retry)
-    if reason and works(decided.decision) and _insists(decided.decision, state):
-        return Decided(ending("stalled", reason))
+    if reason and _insists(decided.decision, state):
+        return Decided(finish_early("stalled", reason))
     return decided
 
 
 def _insists(decision: Decision, state: Mapping[str, Any]) -> bool:
     """Whether a decision repeats what stands still, at once or after others in a round."""
-    if same_visit(decision, state.get("decision")):
-        return True
+    work = work_of(decision)
+    if work is None or work == work_of(load_decision(state.get("decision"))):
+        return work is not None
     marks = (facts_of(message).get("decision") for message in state["messages"])
     decided = [mark for mark in marks if mark is not None]
-    return goes_round(decision, state.get("reports") or (), decided)
-
-
-def works(decision: Decision) -> bool:
-    """Whether a decision sends somebody to work."""
-    return bool(decision["next_agent"] or decision.get("tasks"))
+    return goes_round(work, state.get("reports") or (), decided)
 
 
 def decision_update(decision: Decision, iterations: int) -> dict[str, Any]:
@@ -223,28 +226,25 @@ def decision_update(decision: Decision, iterations: int) -> dict[str, Any]:
         iterations: How many the request has taken with it.
     """
     return {
-        "decision": decision,
+        "decision": dump_decision(decision),
         "iterations": iterations,
-        "status": "waiting" if decision["user_input_needed"] else "running",
+        "status": "waiting" if isinstance(decision, AskUser | RaiseLimit) else "running",
         "messages": list(_messages(decision)),
     }
 
 
 def _messages(decision: Decision) -> Iterator[AIMessage]:
     """Show a decision in the history: who is sent to work, or what the user is asked."""
-    name, instruction = decision["next_agent"], decision["instruction"]
-    tasks = decision.get("tasks")
-    if decision["user_input_needed"]:
-        text = decision["user_prompt"] or ""
-        facts = label(question=True)
-    elif tasks:
-        lines = [f"- {t['task_id']} → {t['agent_id']}: {t['task_description']}" for t in tasks]
-        text = "\n".join(["→ plan", *lines])
-        facts = label(decision={"tasks": tasks})
-    elif name is not None:
-        text = f"→ {name}: {instruction}" if instruction else f"→ {name}"
-        facts = label(decision={"next_agent": name, "instruction": instruction})
-    else:
-        return
-    message_id = f"decision-{decision.get('handoff_id')}"
+    facts = label(decision=work_of(decision))
+    match decision:
+        case AskUser(user_prompt=text) | RaiseLimit(user_prompt=text):
+            facts = label(question=True)
+        case RunPlan(tasks=tasks):
+            lines = [f"- {t['task_id']} → {t['agent_id']}: {t['task_description']}" for t in tasks]
+            text = "\n".join(["→ plan", *lines])
+        case VisitNext(next_agent=name, instruction=instruction):
+            text = f"→ {name}: {instruction}" if instruction else f"→ {name}"
+        case _:
+            return
+    message_id = f"decision-{decision.handoff_id}"
     yield AIMessage(text, name=SUPERVISOR, id=message_id, response_metadata=facts)

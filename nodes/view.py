@@ -1,11 +1,19 @@
 """What deciders and writers are shown of a workflow: the conversation, fenced."""
 
 import json
+import operator
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    BaseMessage,
+    HumanMessage,
+    ToolMessage,
+)
 from langchain_core.runnables import RunnableConfig
 
 from asterism import quoting
@@ -23,6 +31,9 @@ REPORT_ID = "report-"
 
 AGAIN = "(That report, as it was written.)"
 """Stands for an answer that hands a report on, which has been shown already."""
+
+OVERHEAD = 500
+"""How many characters a message is taken to have besides its text."""
 
 SPEAKER: RunnableConfig = {"metadata": {"participant": "supervisor"}}
 """The config of the workflow's own model calls, so that streams say who speaks."""
@@ -70,11 +81,91 @@ def conversation(
         reading: Whether the model can read the whole of it.
         decisions: Whether routing decisions are shown; who writes for a user does not need them.
     """
+    options = _Options(digest_tokens=digest_tokens, reading=reading, decisions=decisions)
+    return _render(messages, options, set())
+
+
+class _Options(NamedTuple):
+    """How conversations are rendered; see `conversation`."""
+
+    digest_tokens: int | None
+    reading: bool
+    decisions: bool
+
+
+@dataclass
+class _Rendered:
+    """A conversation that was rendered."""
+
+    messages: list[BaseMessage] = field(default_factory=list[BaseMessage])
+    contents: list[Any] = field(default_factory=list[Any])
+    """What the messages held then: one that is changed later does not differ from itself."""
+    shown: list[AnyMessage] = field(default_factory=list[AnyMessage])
+    reported: set[str] = field(default_factory=set[str])
+    size: int = 0
+    """About how many characters they hold."""
+
+    def begins(self, messages: Sequence[BaseMessage]) -> bool:
+        """Whether messages begin with these, and what follows can be rendered by itself."""
+        length = len(self.messages)
+        if any(isinstance(message, ToolMessage) for message in messages[length:]):
+            return False  # a call before it may have its name
+        first = messages[:length]
+        if len(first) < length or [m.content for m in first] != self.contents:
+            return False
+        if all(map(operator.is_, first, self.messages)):
+            return True
+        return [*map(vars, first)] == [*map(vars, self.messages)]
+
+
+class Renderer:
+    """Renders the conversations of one model as `conversation` does, each message once.
+
+    What is kept of a conversation is used while its messages are equal to those that were
+    rendered; after an edit, a fork or a compaction it is rendered anew.
+
+    Args:
+        digest_tokens: Above how many tokens a report is shown as a digest. None: never.
+        limit: How many characters are kept in all, `OVERHEAD` a message with them; conversations
+            that were not used for long go first.
+    """
+
+    def __init__(self, *, digest_tokens: int | None = None, limit: int = 10_000_000) -> None:
+        self._options = _Options(digest_tokens=digest_tokens, reading=True, decisions=True)
+        self._limit = limit
+        self._kept: dict[str | None, _Rendered] = {}
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def render(self, messages: Sequence[BaseMessage]) -> list[AnyMessage]:
+        """Render a conversation."""
+        if not messages:
+            return []
+        with self._lock:
+            kept = self._kept.pop(messages[0].id, None) or _Rendered()
+            self._size -= kept.size
+            if not kept.begins(messages):
+                kept = _Rendered()
+            new = messages[len(kept.messages) :]
+            kept.shown += _render(new, self._options, kept.reported)
+            kept.messages += new
+            kept.contents += [message.content for message in new]
+            self._kept[messages[0].id] = kept
+            kept.size += sum(OVERHEAD + len(str(message.content)) for message in new)
+            self._size += kept.size
+            while self._size > self._limit and len(self._kept) > 1:
+                self._size -= self._kept.pop(next(iter(self._kept))).size
+            return list(kept.shown)
+
+
+def _render(
+    messages: Iterable[BaseMessage], options: _Options, reported: set[str]
+) -> list[AnyMessage]:
+    """Render messages, and note the texts of the reports among them."""
     rendered: list[AnyMessage] = []
-    reported: set[str] = set()
     for message in convert_tool_content_to_text(messages):
         facts = facts_of(message)
-        if "withdrawn" in facts or ("decision" in facts and not decisions):
+        if "withdrawn" in facts or ("decision" in facts and not options.decisions):
             continue
         if not isinstance(message, AIMessage):
             rendered.append(message)
@@ -82,7 +173,7 @@ def conversation(
         if "report" in facts:
             reported.add(message.text)
         again = "answer" in facts and message.text in reported
-        rendered.append(_rendered(message, facts, digest_tokens, again, reading))
+        rendered.append(_rendered(message, facts, options.digest_tokens, again, options.reading))
     return rendered
 
 

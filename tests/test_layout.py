@@ -28,6 +28,7 @@ LAYERS = [
     {"decisions", "model_input"},
     {"schemas"},
     {"state"},
+    {"core"},
     {
         "approvals",
         "checkpoints",

@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import threading
 import time
+import weakref
 from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -215,6 +216,7 @@ class ResponseCache(BaseCache):
                 except sqlite3.Error:
                     connection.close()
                     raise
+                weakref.finalize(self, connection.close)
                 self._open = connection
             return self._open.execute(statement, values).fetchall()
 

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from asterism.core.decision import RunPlan, VisitNext, load_decision
 from asterism.events import Event
 from asterism.events import WorkflowEventType as Type
 from asterism.plain import as_dict
@@ -75,12 +76,14 @@ class Board:
         self._console.print(f"! {said}", markup=False, highlight=False)
 
     def _decided(self, decision: Any) -> None:
-        fields = as_dict(decision)
-        for planned in fields.get("tasks") or ():
-            self._set(planned["agent_id"], "planned", planned["task_description"].splitlines()[0])
-        if name := fields.get("next_agent"):
-            instruction = str(fields.get("instruction") or "")
-            self._set(name, "working", instruction.splitlines()[0] if instruction else "")
+        match load_decision(as_dict(decision)):
+            case RunPlan(tasks=tasks):
+                for task in tasks:
+                    self._set(task["agent_id"], "planned", task["task_description"].splitlines()[0])
+            case VisitNext(next_agent=name, instruction=instruction):
+                self._set(name, "working", instruction.splitlines()[0] if instruction else "")
+            case _:
+                pass
 
     def _inside(self, name: str, task: Mapping[str, Any]) -> None:
         call = as_dict(as_dict(task.get("input")).get("tool_call"))

@@ -26,10 +26,14 @@ class Step:
     """None: what was written is not in a checkpoint yet."""
     new: Mapping[str, list[Any]]
     """What was added to the growing channels."""
+    was: Any
+    """The decision before it."""
+    decision: Any
+    """The decision after it."""
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """The plain values after it."""
+        """The plain values after it, but the decision."""
         return (self.after or self.before).checkpoint["channel_values"]
 
     @property
@@ -79,9 +83,17 @@ def steps_of(line: Sequence[CheckpointTuple], *, cut: bool) -> Iterator[Step]:
     first = line[0].checkpoint["channel_values"]
     for channel in grown:
         channel.known = _items(first.get(channel.name))
+    decision = decision_in(line[0])
     for before, after in zip(line, ends, strict=False):
         new = {channel.name: channel.take(before, after) for channel in grown}
-        yield Step(before=before, after=after, new=new)
+        was, decision = decision, decision if after is None else decision_in(after, decision)
+        yield Step(before=before, after=after, new=new, was=was, decision=decision)
+
+
+def decision_in(item: CheckpointTuple, before: Any = None) -> Any:
+    """Return the decision that stands in a checkpoint; where none does, it is the one before."""
+    found = item.checkpoint["channel_values"].get("decision", before)
+    return getattr(found, "value", found)
 
 
 def visits_in(line: Sequence[CheckpointTuple], *, cut: bool) -> dict[str, list[BaseMessage]]:

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from asterism.approvals import approval_prompt, is_approval
-from asterism.checkpoints import Saver, id_of, lineage, listed, namespace_of, on_branch
+from asterism.checkpoints import Saver, id_of, lineage, listed, namespace_of, on_branch, reading
 from asterism.effects import Steps, arun, run
 from asterism.errors import ConfigurationError, UnknownThreadError
 from asterism.pictures.history import handoff_of, interrupts_in, steps_of, visits_in
@@ -119,8 +119,9 @@ def record_of(
             f"Of the thread {thread!r} there is {'not ' if star else ''}{which} in this database."
         )
     head = max(wanted, key=id_of)
-    history = _History(items, head, cut=head is not max(star, key=id_of))
-    return RunRecord(thread=thread, name=name, requests=tuple(history.requests))
+    with reading(thread):
+        history = _History(items, head, cut=head is not max(star, key=id_of))
+        return RunRecord(thread=thread, name=name, requests=tuple(history.requests))
 
 
 class _History:

@@ -7,6 +7,13 @@ from typing import Any, Protocol
 from langchain_core.messages import AIMessage
 
 from asterism.checkpoints import id_of
+from asterism.core.decision import (
+    ContinueStopped,
+    RaiseLimit,
+    VisitNext,
+    load_decision,
+    resume_stopped,
+)
 from asterism.ledger import Entry, Usage
 from asterism.pictures.history import Step, error_in, interrupts_in, time_of
 from asterism.pictures.record import (
@@ -79,15 +86,19 @@ class RequestReader:
             self._waits = any(is_open for _, _, is_open in interrupts_in(step.before))
         lines: list[Entry] = step.new["usage"]
         self._lines += lines
-        decision = as_dict(step.values.get("decision"))
+        decision = load_decision(step.decision)
         if self._rounds:
             self._take_work(step, before)
-        new = decision and decision != before.get("decision")
+        new = decision is not None and step.decision != step.was
+        if isinstance(decision, ContinueStopped):
+            decision = resume_stopped(decision)
+            new = new and decision is not None
         found = as_dict(step.values.get("tries"))
         tries = found if found.get("id") != as_dict(before.get("tries")).get("id") else {}
         if tries.get("failed"):
-            new, decision = True, {}
-        if new and step.after is not None and not self._goes_on(decision):
+            new, decision = True, None
+        goes_on = decision is not None and self._rounds and decision == self._rounds[-1].decision
+        if new and step.after is not None and not goes_on:
             agents = as_dict(step.values.get("agents")).keys()
             created = [name for name in agents if name not in as_dict(before.get("agents"))]
             self._rounds.append(
@@ -101,11 +112,6 @@ class RequestReader:
                     tries=tries.get("tries") or [],
                 )
             )
-
-    def _goes_on(self, decision: Mapping[str, Any]) -> bool:
-        """Whether a decision is the last one, with a note of how it is followed."""
-        known = self._rounds[-1].decision if self._rounds else {}
-        return bool(decision) and {**decision, "follow": None} == {**known, "follow": None}
 
     def _take_work(self, step: Step, before: Mapping[str, Any]) -> None:
         """Take a step in which a decision was followed."""
@@ -122,7 +128,8 @@ class RequestReader:
                 current.answer = message.text
             elif isinstance(message, AIMessage):
                 self._answer = message.text
-        if breach := current.decision.get("budget"):
+        if isinstance(current.decision, RaiseLimit):
+            breach = current.decision.budget
             limits = (as_dict(v.get("limits")).get(breach["scope"]) for v in (before, step.values))
             was, now = (as_dict(limit).get(breach["measure"]) for limit in limits)
             stopped = as_dict(step.values.get("breach")).get("asks") is False
@@ -209,10 +216,9 @@ class RequestReader:
 
     def _open_visits(self, current: OpenRound) -> list[VisitRecord]:
         """Return the visits that a decision asks for and that have no report yet."""
-        name = current.decision.get("next_agent")
-        if name is not None:
-            done = bool(current.visits)
-            return [] if done else [self._open(current, str(name), None, begun=True)]
+        if isinstance(current.decision, VisitNext):
+            name = current.decision.next_agent
+            return [] if current.visits else [self._open(current, name, None, begun=True)]
         running: list[str] = self._values.get("running") or []
         return [
             self._open(current, task.participant, task, begun=task.id in running)

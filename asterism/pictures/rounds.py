@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import cast
 
 from langgraph.checkpoint.base import CheckpointTuple
 
+from asterism.core.decision import AskUser, Decision, RaiseLimit, RunPlan, VisitNext
 from asterism.ledger import Entry, Usage
 from asterism.pictures.record import (
     QuestionRecord,
@@ -18,6 +19,9 @@ from asterism.pictures.record import (
 from asterism.plain import shortened
 from asterism.redaction import redact
 
+_KINDS: Mapping[str, str] = {"ask": "question", "raise_limit": "question"}
+"""The kinds of decisions that a round names otherwise."""
+
 TEXT_LIMIT = 2_000
 """How many characters of a request, a report or an answer a record keeps."""
 
@@ -26,7 +30,8 @@ TEXT_LIMIT = 2_000
 class OpenRound:
     """A round that is being read."""
 
-    decision: dict[str, Any]
+    decision: Decision | None
+    """None: no valid one was given."""
     began: str
     decided: str | None
     checkpoint: str
@@ -46,15 +51,17 @@ class OpenRound:
             asks: Whether its question still waits.
         """
         decision, question = self.decision, None
-        if decision.get("user_input_needed"):
-            prompt = shortened(redact(decision.get("user_prompt") or ""), TEXT_LIMIT)
+        if isinstance(decision, AskUser | RaiseLimit):
+            prompt = shortened(redact(decision.user_prompt), TEXT_LIMIT)
             said = self.answer and shortened(redact(self.answer), TEXT_LIMIT)
             question = QuestionRecord(prompt=prompt, answer=said, open=asks and said is None)
-        instruction = decision.get("instruction")
+        visit = decision if isinstance(decision, VisitNext) else None
+        instruction = visit.instruction if visit else None
+        kind = decision.kind if decision else "failed"
         return RoundRecord(
             number=number,
-            kind=kind_of(decision),
-            participant=decision.get("next_agent"),
+            kind=cast(RoundKind, _KINDS.get(kind, kind)),
+            participant=visit.next_agent if visit else None,
             instruction=instruction and shortened(instruction, TEXT_LIMIT),
             tasks=tuple(self.tasks()),
             question=question,
@@ -69,7 +76,7 @@ class OpenRound:
 
     def tasks(self) -> Iterator[TaskRecord]:
         """Yield the tasks of the decision."""
-        for task in self.decision.get("tasks") or ():
+        for task in self.decision.tasks if isinstance(self.decision, RunPlan) else ():
             yield TaskRecord(
                 id=task["task_id"],
                 participant=task["agent_id"],
@@ -90,16 +97,3 @@ class OpenRound:
             else:
                 left.pop(visit.task or "", None)
         return list(left.values())
-
-
-def kind_of(decision: Mapping[str, Any]) -> RoundKind:
-    """Say what a decision asks for; none is a failure."""
-    if not decision:
-        return "failed"
-    if decision.get("user_input_needed"):
-        return "question"
-    if decision.get("undo"):
-        return "undo"
-    if decision.get("tasks"):
-        return "plan"
-    return "visit" if decision.get("next_agent") else "finish"

@@ -55,9 +55,13 @@ class Address:
 
     def error(self, error: BaseException) -> StorageError:
         """Say what is wrong with the database, and what can be done."""
+        from psycopg import DataError
+
         said = redact(" ".join(str(error).split()))
         if self._password:
             said = said.replace(self._password, MASK)
+        if isinstance(error, DataError):  # the database is well, and what stands in it is not
+            return StorageError(f"A row is none that this library writes: {said}.")
         way = next((way for words, way in _WAYS_OUT.items() if words in said), "")
         return StorageError(
             f"The database {self.shown!r} cannot be used: {said}. {way}".strip().replace("..", ".")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mappin
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -15,12 +16,25 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
+    get_checkpoint_id,
 )
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from asterism.checkpoints import checked, checked_write, reading, thread_of
+from asterism.checkpoints import (
+    checked,
+    checked_seed,
+    checked_write,
+    is_of_database,
+    place,
+    readable,
+    reading,
+    storing,
+    thread_of,
+)
+from asterism.errors import StorageError
 from asterism.leases import Release
 from asterism.postgres.connecting import Address, settings
 from asterism.postgres.lanes import LANES, LEASE, Lanes, steadily
@@ -91,16 +105,25 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """List checkpoints, the latest first, some with each query."""
+        """List checkpoints, the latest first; of all threads, those that are not damaged."""
+        some = False
         while limit is None or limit > 0:
             size = PAGE if limit is None else min(limit, PAGE)
-            page = self._page(config, filter, before, size)
+            try:
+                page = self._page(config, filter, before, size)
+            except StorageError as error:
+                if config is not None or is_of_database(error):
+                    raise
+                rows = readable(self._places(filter, before), self.get_tuple, found=some)
+                yield from islice(rows, limit)
+                return
             if len(page) < size:
                 yield from page
                 return
             last = _id(page[-1])  # what copies of a thread share must not be cut apart
             whole = [row for row in page if _id(row) != last] or page
             yield from whole
+            some = True
             before = whole[-1].config
             limit = None if limit is None else limit - len(whole)
 
@@ -118,6 +141,22 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
             )
         return [self._whole(row) for row in found]
 
+    def _places(
+        self, filter: dict[str, Any] | None, before: RunnableConfig | None
+    ) -> Sequence[RunnableConfig]:
+        """Find checkpoints of all threads, the latest first."""
+        query = (
+            "SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints "
+            "WHERE (%s::jsonb IS NULL OR metadata @> %s) "
+            "AND (%s::text IS NULL OR checkpoint_id < %s) "
+            "ORDER BY checkpoint_id DESC"
+        )
+        end = None if before is None else get_checkpoint_id(before)
+        wanted = Jsonb(filter) if filter else None
+        values = (wanted, wanted, end, end)
+        rows = self.steadily(lambda connection: connection.execute(query, values).fetchall())
+        return [place(*row.values()) for row in rows]
+
     def _whole(self, found: CheckpointTuple) -> CheckpointTuple:
         return checked(opened(self.serde, found, by_checkpoint=False))
 
@@ -129,7 +168,7 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint."""
-        with sealing("blob", *_place(config)):
+        with storing(config), sealing("blob", *_place(config)):
             return self._with(
                 config, lambda stock: stock.put(config, checkpoint, metadata, new_versions)
             )
@@ -143,7 +182,7 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
     ) -> None:
         """Store the writes of a task."""
         written = placed(self.serde, writes)
-        with sealing("write", *_place(config), task_id):
+        with storing(config), sealing("write", *_place(config), task_id):
             self._with(config, lambda stock: stock.put_writes(config, written, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
@@ -172,7 +211,7 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
             read = unsealed(serde, value, "write", *place, task, name)
             made["writes"].append((task, name, checked_write(channel, read)))
         if "seed" in found:
-            made["seed"] = unsealed(serde, found["seed"], "blob", *place)
+            made["seed"] = checked_seed(channel, unsealed(serde, found["seed"], "blob", *place))
         return made
 
     # ---- async, each one call in a thread

@@ -117,6 +117,11 @@ def _is_current(connection: Any) -> bool:
 
 def _check_format(connection: Any, address: Address) -> None:
     found = _one(connection, "SELECT value FROM asterism WHERE key = 'format'")
+    if found is not None and not str(found).isdigit():
+        raise StorageError(
+            f"The database {address.shown!r} has the format {found!r:.80}, which is no number. The "
+            "table asterism is damaged; restore the database from a copy."
+        )
     if found is not None and int(found) > FORMAT:
         raise StorageError(
             f"The database {address.shown!r} has the format {found}; this version of Asterism "

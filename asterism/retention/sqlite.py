@@ -49,7 +49,8 @@ class SqliteRows:
 
     def threads_of(self, user: str, keys: Sequence[str]) -> Sequence[str]:
         """Return the threads with a checkpoint whose metadata names a user."""
-        fields = " OR ".join(["json_extract(CAST(metadata AS TEXT), ?) = ?"] * len(keys))
+        whole = "CASE WHEN json_valid(CAST(metadata AS TEXT)) THEN CAST(metadata AS TEXT) END"
+        fields = " OR ".join([f"json_extract({whole}, ?) = ?"] * len(keys))
         values = [value for key in keys for value in (f'$."{key}"', user)]
         query = f"SELECT DISTINCT thread_id FROM checkpoints WHERE {fields}"
         return [thread for (thread,) in self._read(query, values)]

@@ -18,6 +18,7 @@ bit; readers do not block writers; a loss of power, not a crash, may lose the la
 _WAYS_OUT = {
     "locked": "Another process writes to it; try again.",
     "readonly": "Make the file and its folder writable, or copy it to where they are.",
+    "disk I/O": "Make room on the disk, or mend it, then go on with proceed().",
     "full": "Make room on the disk, then go on with proceed().",
     "malformed": "Restore it from a copy; sqlite3 FILE .recover saves what can be saved.",
     "not a database": "Name another file.",

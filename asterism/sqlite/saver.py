@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,8 +20,9 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.utils import search_where
 
-from asterism.checkpoints import checked, reading, thread_of
+from asterism.checkpoints import checked, place, readable, reading, storing, thread_of
 from asterism.errors import StorageError
 from asterism.historycache import HistoryCache
 from asterism.leases import Release, take_file_lease, take_process_lease
@@ -49,6 +51,13 @@ def _place(config: RunnableConfig) -> tuple[str, str, str]:
 
 FORMAT = 1
 """The version of what is stored; it grows when an older version could not read it."""
+
+
+_PLACES = """
+    SELECT thread_id, checkpoint_ns, checkpoint_id,
+        CASE WHEN json_valid(CAST(metadata AS TEXT)) THEN metadata END AS metadata
+    FROM checkpoints
+"""
 
 
 class GroupCommitSaver(SqliteSaver):
@@ -156,11 +165,24 @@ class GroupCommitSaver(SqliteSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """List checkpoints, the latest first."""
+        """List checkpoints, the latest first; of all threads, those that are not damaged."""
+        if config is None:
+            yield from islice(readable(self._places(filter, before), self.get_tuple), limit)
+            return
         rows: Any = super().list(config, filter=filter, before=before, limit=limit)
         with reading(thread_of(config)), closing(rows):
             for row in rows:
                 yield self._whole(row)
+
+    def _places(
+        self, filter: dict[str, Any] | None, before: RunnableConfig | None
+    ) -> Iterator[RunnableConfig]:
+        """Find checkpoints of all threads, the latest first."""
+        where, values = search_where(None, filter, before)
+        query = f"SELECT thread_id, checkpoint_ns, checkpoint_id FROM ({_PLACES}) {where}"
+        with self.cursor(transaction=False) as cursor:
+            rows = cursor.execute(f"{query} ORDER BY checkpoint_id DESC", values).fetchall()
+        return (place(*row) for row in rows)
 
     def _whole(self, found: CheckpointTuple) -> CheckpointTuple:
         return checked(opened(self.serde, found, by_checkpoint=True))
@@ -173,6 +195,16 @@ class GroupCommitSaver(SqliteSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint."""
+        with storing(config):
+            return self._put(config, checkpoint, metadata, new_versions)
+
+    def _put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
         if not isinstance(self.serde, StrictEncryptedSerializer):
             return super().put(config, checkpoint, metadata, new_versions)
         facts = digest(get_checkpoint_metadata(config, metadata))
@@ -188,6 +220,16 @@ class GroupCommitSaver(SqliteSaver):
         task_path: str = "",
     ) -> None:
         """Store the writes of a task."""
+        with storing(config):
+            self._put_writes(config, writes, task_id, task_path)
+
+    def _put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str,
+    ) -> None:
         with sealing("write", *_place(config), task_id):
             super().put_writes(config, placed(self.serde, writes), task_id, task_path)
 
@@ -223,7 +265,8 @@ class GroupCommitSaver(SqliteSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint; see `put`."""
-        return await self._call(lambda: self.put(config, checkpoint, metadata, new_versions))
+        with storing(config):
+            return await self._call(lambda: self._put(config, checkpoint, metadata, new_versions))
 
     async def aput_writes(
         self,
@@ -233,7 +276,8 @@ class GroupCommitSaver(SqliteSaver):
         task_path: str = "",
     ) -> None:
         """Store the writes of a task; see `put_writes`."""
-        await self._call(lambda: self.put_writes(config, writes, task_id, task_path))
+        with storing(config):
+            await self._call(lambda: self._put_writes(config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete all that is stored of a thread."""
@@ -250,13 +294,13 @@ class GroupCommitSaver(SqliteSaver):
     ) -> Mapping[str, DeltaChannelHistory]:
         """Read what makes up growing channels; what was read before is not read again."""
         named = cast(dict[str, Any], config.get("configurable"))
-        place = (str(named["thread_id"]), str(named.get("checkpoint_ns", "")))
+        where = (str(named["thread_id"]), str(named.get("checkpoint_ns", "")))
         target = get_checkpoint_id(config)
         if not target or not channels:
             return super().get_delta_channel_history(config=config, channels=channels)
-        with reading(place[0]), self.lock:
+        with reading(where[0]), self.lock:
             self._heed_others()
-            return self._histories.read(place, target, channels, StoredLine(self, place, target))
+            return self._histories.read(where, target, channels, StoredLine(self, where, target))
 
     def forget(self, thread_id: str) -> None:
         """Read the histories of a thread again: something stored was changed."""

@@ -6,6 +6,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langgraph.types import StateSnapshot
 
+from asterism.core.decision import RunPlan, VisitNext, load_decision, work_of
 from asterism.ledger import Usage, lines_of
 from asterism.nodes.routing import SUPERVISOR
 from asterism.nodes.view import facts_of
@@ -33,14 +34,15 @@ def run_view(values: Mapping[str, Any], participants: Mapping[str, str]) -> dict
         participants: Who takes part: id and description.
     """
     messages: list[BaseMessage] = list(values.get("messages") or ())
-    decision = as_dict(values.get("decision"))
+    decision = load_decision(values.get("decision"))
+    visit = decision if isinstance(decision, VisitNext) else None
     return {
         "status": values.get("status"),
         "reason": values.get("reason"),
         "request": next(iter(values.get("brief") or ()), ""),
         "iterations": values.get("iterations") or 0,
-        "decision": {key: decision.get(key) for key in ("next_agent", "instruction")},
-        "tasks": decision.get("tasks") or [],
+        "decision": work_of(visit) or {"next_agent": None, "instruction": None},
+        "tasks": decision.tasks if isinstance(decision, RunPlan) else [],
         "usage": _usage(Usage.of(lines_of(values))),
         "participants": [_participant(name, participants[name], values) for name in participants],
         "earlier": max(0, len(messages) - MESSAGES_SHOWN),

@@ -1,6 +1,7 @@
 """A LangChain chat model that costs nothing and follows a script."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,11 +9,22 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from benchmarks.work import ANSWER
+from benchmarks.work import ANSWER, INSTRUCTION, name_in
 
 Script = Callable[[Sequence[BaseMessage]], AIMessage]
 CALL = "turn-"
 """How the ids of calls begin; the number of the turn follows."""
+ROUTE = {
+    "title": "SupervisorDecision",
+    "description": "Who works next, or null to finish.",
+    "type": "object",
+    "properties": {
+        "next_agent": {"type": ["string", "null"]},
+        "instruction": {"type": "string"},
+    },
+    "required": ["next_agent"],
+}
+"""The tool by which a star by hand is told who works next."""
 
 
 class Scripted(BaseChatModel):
@@ -66,5 +78,25 @@ def supervisor(turns: int, stops_at: int | None, call: Callable[[int], dict[str,
         return AIMessage(
             "", tool_calls=[{**call(turn), "id": f"{CALL}{turn}", "type": "tool_call"}]
         )
+
+    return Scripted(script=script)
+
+
+def decider(turns: int, participants: int) -> Scripted:
+    """Return a model that decides each turn of a request, finishes it, and writes its answer.
+
+    It counts its calls, so that what it costs does not grow with the conversation.
+    """
+    calls = itertools.cycle(range(turns + 2))
+
+    def script(messages: Sequence[BaseMessage]) -> AIMessage:
+        if (turn := next(calls)) > turns:
+            return AIMessage("All is done.")
+        args: dict[str, Any] = {"next_agent": None}
+        if turn < turns:
+            instruction = f"{INSTRUCTION} {turn}"
+            args = {"next_agent": name_in(turn, participants), "instruction": instruction}
+        call = {"name": ROUTE["title"], "args": args, "id": f"{CALL}{turn}", "type": "tool_call"}
+        return AIMessage("", tool_calls=[call])
 
     return Scripted(script=script)

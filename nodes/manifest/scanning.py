@@ -154,8 +154,9 @@ def _take_link(root: Path, path: str, scan: Scan) -> None:
     """Take a link as what it is, if it stays inside; what it leads to is not read for it."""
     target = (root / path).readlink()
     try:
-        inside = (root / path).resolve().is_relative_to(root)
-    except RuntimeError:  # links that go in a circle
+        end = (root / path).resolve()
+        inside = end.is_relative_to(root) and not end.is_symlink()  # a circle, from Python 3.13 on
+    except RuntimeError:  # a circle
         inside = False
     if not inside:
         scan.problems.append(f"{path}: the link leads out of the folder, or nowhere; left out")

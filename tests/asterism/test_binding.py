@@ -14,7 +14,7 @@ from asterism.errors import ConfigurationError, StorageError
 from asterism.retention import export_thread, import_thread
 from asterism.serializers import StrictEncryptedSerializer, serializer
 from asterism.threads import list_threads, reader_of
-from tests.asterism.test_damage import team
+from tests.damage import team
 from tests.teams import follow
 
 OLD, NEW, OTHER = (bytes([number]) * 32 for number in (1, 2, 3))

@@ -1,5 +1,6 @@
 """The cache of model calls: the same answer to the same call, and never to another."""
 
+import gc
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -564,3 +565,14 @@ def test_only_the_words_of_the_last_request_may_differ(before: list[AnyMessage])
 )
 def test_what_a_question_hangs_on(text: str, weighty: list[str]) -> None:
     assert facts(text) == weighty
+
+
+def test_a_cache_that_nobody_has_any_more_closes_its_file() -> None:
+    cache = ResponseCache()
+    cache.clear()
+    connection = cache._open
+    assert connection is not None
+    del cache
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")

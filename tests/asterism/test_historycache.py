@@ -1,6 +1,8 @@
 """Histories that were read are kept; nobody can tell, but by the time it takes."""
 
+import copy
 import itertools
+import operator
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
@@ -13,7 +15,7 @@ from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
-from asterism.historycache import HistoryCache, Step, Writes, own
+from asterism.historycache import HistoryCache, SharedList, Step, Writes, own
 from asterism.state import fold_list
 from tests.teams import follow
 
@@ -228,3 +230,47 @@ def test_copies_share_nothing() -> None:
     copied[3]["plain"][4][1].append("spoilt")
     assert "spoilt" not in repr(given)
     assert "spoilt" not in repr([*Writes([("task", "messages", given)])])
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda items: items[0],
+        lambda items: items[-2],
+        lambda items: items[:1][0],
+        lambda items: next(iter(items)),
+        lambda items: [*reversed(items)][-1],
+        lambda items: items.copy()[0],
+        lambda items: operator.add(items, [])[0],
+        lambda items: operator.add([], items)[0],
+        lambda items: (items * 2)[0],
+        lambda items: next(item for item in items),
+        lambda items: tuple(items).__getitem__(0),
+        lambda items: copy.copy(items)[0],
+        lambda items: copy.deepcopy(items)[0],
+        lambda items: own(items)[0],
+        lambda items: items.pop(0),
+        lambda items: sorted(items, key=lambda message: message.id)[0],
+    ],
+)
+def test_whoever_takes_from_a_shared_list_gets_a_copy(take: Any) -> None:
+    kept = [HumanMessage("a", id="1"), AIMessage("b", id="2")]
+    taken = take(SharedList(kept))
+    assert (taken.id, taken.content) == ("1", "a")
+    taken.content = "spoilt"
+    assert kept[0].content == "a"
+
+
+def test_a_shared_list_gives_the_same_copy_each_time_and_keeps_what_is_put_in() -> None:
+    kept = [HumanMessage(str(place), id=str(place)) for place in range(4)]
+    items, added = SharedList(kept), HumanMessage("4", id="4")
+    items.append(added)
+    items[1] = added
+    assert items[0] is items[0] is next(iter(items)) is not kept[0]
+    assert items[1] is items[4] is added
+    assert items == [kept[0], added, *kept[2:], added]
+    items[1:3] = []
+    del items[0]
+    items.insert(0, added)
+    assert [item.id for item in items] == ["4", "3", "4"]
+    assert [item.id for item in kept] == ["0", "1", "2", "3"]

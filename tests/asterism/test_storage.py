@@ -9,7 +9,6 @@ import stat
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
@@ -141,23 +140,12 @@ async def test_a_locked_database_is_an_error_and_no_damage(tmp_path: Path) -> No
     path = tmp_path / "threads.db"
     stored(path)
     other = sqlite3.connect(path, isolation_level=None)
-
-    def lock(connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA busy_timeout=50")
-        other.execute("BEGIN IMMEDIATE")
-
-    try:
-        await failing_then_free(path, lock, other)
-    finally:
-        other.close()
-
-
-async def failing_then_free(path: Path, lock: Any, other: sqlite3.Connection) -> None:
     config: RunnableConfig = {"configurable": {"thread_id": "t"}}
-    with open_checkpointer(f"sqlite:///{path}") as saver:
+    with closing(other), open_checkpointer(f"sqlite:///{path}") as saver:
         assert isinstance(saver, GroupCommitSaver)
         workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
-        lock(saver.conn)
+        saver._groups._patience = 50  # milliseconds, where a run would wait for five seconds
+        other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageError, match=r"is locked.*Another process writes to it"):
             workflow.invoke(REQUEST, config)
         with pytest.raises(StorageError, match="is locked"):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.cases import HAND, all_cases
+from benchmarks.instructions import CONTENDERS
 from benchmarks.one import measure
 from benchmarks.rounds import middle, ratio
 
@@ -24,6 +25,15 @@ def test_the_work_is_done(contender: str, workload: str) -> None:
         found = measure(contender, workload, stored=stored, **SIZES[workload])
         assert found["cpu"] > 0
         assert bool(found["bytes"]) == (stored and workload != "build")
+
+
+@pytest.mark.parametrize("contender", CONTENDERS)
+def test_models_are_called(contender: str) -> None:
+    shapes: dict[str, Any] = {"turns": {"turns": 3}, "chat": {"messages": 3}}
+    for stored in (False, True):
+        for workload, sizes in shapes.items():
+            found = measure(contender, workload, stored=stored, participants=2, **sizes)
+            assert bool(found["bytes"]) == stored
 
 
 @pytest.mark.parametrize("contender", HAND)

@@ -23,6 +23,9 @@ from tests.graphs.test_batch import Saver, stop_at, tasks, told, working
 from tests.processes import forks
 from tests.teams import follow, said
 
+STRIDE = 1 if "ASTERISM_KILLS" in os.environ else 2
+"""How many writes lie between two kills; `make torture` kills at each of them."""
+
 
 def test_an_interrupt_stops_the_batch_at_the_next_steps(
     saver: Saver, monkeypatch: pytest.MonkeyPatch
@@ -178,7 +181,7 @@ def test_after_a_kill_only_what_is_unfinished_runs(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_batch_goes_on_wherever_it_was_killed(tmp_path: Path) -> None:
-    for deadly_write in range(1, 60):
+    for deadly_write in range(1, 60, STRIDE):
         path, log, died = killed(tmp_path, 2, 1, deadly_write)
         with open_checkpointer(f"sqlite:///{path}") as saver:
             outcomes = batch_process(logging_team(saver, log), tasks(2), batch_id="b")

@@ -1,15 +1,20 @@
 """Plans: many tasks in one decision, in the order that their dependencies ask for."""
 
 import asyncio
+import os
+import sqlite3
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.errors import GraphDrained
+from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore[reportPrivateUsage]
+from langgraph.errors import GraphDrained, InvalidUpdateError
 from langgraph.runtime import RunControl
 from langgraph.types import Command, interrupt
 
@@ -18,6 +23,7 @@ from asterism import (
     Participant,
     SupervisorDecision,
     SupervisorWorkflowBuilder,
+    open_checkpointer,
     pending_requests,
     proceed,
     resume,
@@ -25,6 +31,7 @@ from asterism import (
 from asterism.errors import RoutingError, WorkflowBuildError
 from asterism.graphs.workflow import Workflow
 from asterism.nodes.deciding import MAX_TASKS
+from asterism.state import DecisionChannel, take_last
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive, part, plan, task, waiting
 from tests.teams import Turns, follow, star
@@ -555,3 +562,61 @@ def test_a_workflow_in_a_workflow_in_a_workflow(saver: Saver, thread: RunnableCo
     assert [m.text for m in asked if m.type == "ai"] == ["told the answer"] * 2
     beside = top.get_state(place("below|below|beside")).values["messages"]
     assert [m.text for m in beside if m.type == "ai"] == ["beside bottom 1", "beside bottom 2"]
+
+
+MANY = int(os.environ.get("ASTERISM_TASKS", "250"))
+"""How many tasks a long plan has; `make torture` makes it longer."""
+
+
+async def cost_of(tasks: int, way: str, file: Path) -> tuple[float, float]:
+    """Return what a task of a stored plan costs: calls of functions, and bytes of checkpoints."""
+    calls = 0
+
+    def count(frame: Any, event: str, arg: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    team = [f"p{place}" for place in range(5)]
+    decide = plan(*(task(f"t{n}", team[n % 5]) for n in range(tasks)))
+    config: Any = {"configurable": {"thread_id": "1"}, "recursion_limit": tasks + 10}
+    with open_checkpointer(f"sqlite:///{file}") as saver:
+        built = (
+            SupervisorWorkflowBuilder("Many", finish="forward", max_parallel_tasks=1)
+            .participants(**{name: echo(name) for name in team})
+            .with_manager(decide)
+            .build(checkpointer=saver)  # one at once: a step for each task, however fast it is
+        )
+        threading.setprofile(count)
+        sys.setprofile(count)
+        try:
+            result = await drive(built, way, REQUEST, config)
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+    assert result["status"] == "completed"
+    assert len(result["reports"]) == tasks
+    with sqlite3.connect(file) as stored:
+        (size,) = stored.execute("SELECT sum(length(checkpoint)) FROM checkpoints").fetchone()
+    return calls / tasks, size / tasks
+
+
+@WAYS
+async def test_a_task_of_a_long_plan_costs_no_more_than_one_of_a_short_plan(
+    way: str, tmp_path: Path
+) -> None:
+    await cost_of(5, way, tmp_path / "first.db")  # what is made once
+    calls, size = await cost_of(50, way, tmp_path / "short.db")
+    many_calls, many_size = await cost_of(MANY, way, tmp_path / "long.db")
+    assert many_calls < 1.15 * calls
+    assert many_size < 1.15 * size
+
+
+def test_a_decision_that_an_older_version_has_stored_in_each_checkpoint_is_read() -> None:
+    empty = DecisionChannel(take_last, object, snapshot_frequency=1)
+    assert not empty.from_checkpoint(empty.value).is_available()
+    stored = {"next_agent": "one", "value": "of its own"}
+    assert empty.from_checkpoint(stored).get() == stored
+    assert empty.from_checkpoint(_DeltaSnapshot(stored)).get() == stored
+    assert empty.from_checkpoint(None).get() is None
+    with pytest.raises(InvalidUpdateError, match="one value per step, not 2"):
+        empty.update([stored, None])

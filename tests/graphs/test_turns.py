@@ -35,6 +35,8 @@ from asterism.runs import is_unfinished, proceed
 from asterism.storage import open_checkpointer
 from tests.teams import Turns, follow, said, star
 
+STRIDE = 1 if "ASTERISM_KILLS" in os.environ else 2
+"""How many writes lie between two kills; `make torture` kills at each of them."""
 TWICE = ["venue", "venue"]
 REQUEST = {"messages": [("user", "Plan it")]}
 Saver = BaseCheckpointSaver[str]
@@ -168,7 +170,7 @@ def test_a_finished_turn_is_not_run_again_when_its_report_was_not_stored(
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no fork and no SIGKILL")
 def test_each_turn_runs_once_wherever_the_process_is_killed(tmp_path: Path) -> None:
     fork = multiprocessing.get_context("fork")
-    for deadly_write in range(1, 60):
+    for deadly_write in range(1, 60, STRIDE):
         path = tmp_path / f"{deadly_write}.db"
         log = tmp_path / f"{deadly_write}.log"
         config: RunnableConfig = {"configurable": {"thread_id": "t"}}

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.caches import InMemoryCache
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    AnyMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -28,7 +36,7 @@ from asterism import (
 from asterism.ledger import Usage, lines_of, total_cost_breakdown
 from asterism.prices import Price, PriceTable
 from asterism.testing import ScriptedChatModel, ScriptedReply
-from asterism.usage import Meter
+from asterism.usage import Meter, estimate_tokens
 from tests.plans import drive, plan, task
 from tests.teams import follow
 
@@ -370,3 +378,29 @@ def test_the_parts_add_up_to_the_total(visits: Sequence[tuple[str, int, int, int
     assert breakdown["total_cost_in_cents"] == sum(
         Usage.of(r.get("usage") or ()).cost_in_cents for r in result["reports"]
     )
+
+
+CALLED = AIMessage("", tool_calls=[{"name": "look", "args": {"at": "sea"}, "id": "c1"}])
+PICTURE = {"type": "image", "url": "https://example.com/a.png"}
+MESSAGES: dict[str, AnyMessage] = {
+    "empty": HumanMessage(""),
+    "a request": HumanMessage("How much is it? " * 9),
+    "with a name": HumanMessage("Hello", name="ann"),
+    "an answer": AIMessage("Three dollars", name="clerk"),
+    "a part of an answer": AIMessageChunk(content="Three"),
+    "rules": SystemMessage("Be brief"),
+    "rules of a developer": SystemMessage("Hi", additional_kwargs={"__openai_role__": "developer"}),
+    "a call": CALLED,
+    "its result": ToolMessage("blue", tool_call_id="c1"),
+    "blocks": AIMessage([{"type": "text", "text": "Look"}, {"type": "other", "value": 3}]),
+    "a picture": HumanMessage([{"type": "text", "text": "This"}, PICTURE]),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_tokens_are_estimated_as_langchain_does(name: str) -> None:
+    for messages in ([MESSAGES[name]], [MESSAGES[name]] * 3, [*MESSAGES.values(), MESSAGES[name]]):
+        assert estimate_tokens(messages) == count_tokens_approximately(messages)
+        tools = [{"type": "function", "function": {"name": "look", "parameters": {}}}]
+        expected = count_tokens_approximately(messages, tools=[*tools])
+        assert estimate_tokens(messages, tools) == expected

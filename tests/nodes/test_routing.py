@@ -4,6 +4,17 @@ from typing import Any
 
 import pytest
 
+from asterism.core.decision import (
+    AskUser,
+    ContinueStopped,
+    FinishRun,
+    RaiseLimit,
+    RunPlan,
+    UndoWork,
+    VisitNext,
+    dump_decision,
+    load_decision,
+)
 from asterism.errors import RoutingError
 from asterism.nodes.routing import (
     focused_request,
@@ -13,16 +24,22 @@ from asterism.nodes.routing import (
     task_handoff,
     visit_in,
 )
-from asterism.state import Decision
 from asterism.tasks import SubAgentTask
 
 TEAM = ("venue", "food")
 TASK = {"task_id": "t", "agent_id": "venue", "task_description": "Find a hall"}
 
 
-def decided(**fields: Any) -> Decision:
+def decided(**fields: Any) -> dict[str, Any]:
+    """A decision as older versions stored it, without a kind."""
     defaults = {"next_agent": None, "user_input_needed": False, "user_prompt": None}
-    return {**defaults, "instruction": None, **fields}  # type: ignore[typeddict-item]  # a table of parts
+    return {**defaults, "instruction": None, **fields}
+
+
+def handoff_of(stored: dict[str, Any], reports: Any) -> str:
+    decision = load_decision(stored)
+    assert isinstance(decision, VisitNext | RunPlan)
+    return handoff_id(decision, reports)
 
 
 DECIDED = {"decision": decided(next_agent="venue")}
@@ -43,6 +60,18 @@ DECIDED = {"decision": decided(next_agent="venue")}
         pytest.param(decided(next_agent="venue", undo=True, tasks=[TASK]), "undo", id="then undo"),
         pytest.param(decided(next_agent="venue", tasks=[TASK]), "dispatch", id="then tasks"),
         pytest.param(decided(undo=False, tasks=[]), "finish", id="nothing of either"),
+        *(
+            pytest.param(dump_decision(decision), target, id=decision.kind)
+            for decision, target in (
+                (VisitNext(next_agent="venue"), "venue"),
+                (RunPlan(tasks=[TASK]), "dispatch"),
+                (AskUser(user_prompt="When?"), "human"),
+                (RaiseLimit(user_prompt="More?", budget={}), "human"),
+                (ContinueStopped(then=VisitNext(next_agent="venue")), "supervisor"),
+                (UndoWork(), "undo"),
+                (FinishRun(), "finish"),
+            )
+        ),
     ],
 )
 def test_where_a_decision_leads(decision: Any, target: str) -> None:
@@ -55,19 +84,19 @@ def test_without_any_state_the_run_is_complete() -> None:
 
 def test_a_visit_of_nothing_but_a_decision_is_the_first_and_asks_for_nothing() -> None:
     visit = visit_in(DECIDED, "venue")
-    name = handoff_id(DECIDED["decision"], [])
+    name = handoff_of(DECIDED["decision"], [])
     assert visit == {"id": name, "participant": "venue", "request": "", "round": 0}
 
 
 def test_a_visit_has_another_name_than_the_report_on_its_decision() -> None:
     first = visit_in(DECIDED, "venue")["id"]
     state = {**DECIDED, "iterations": 2, "reports": [{"id": first, "round": 2}]}
-    assert visit_in(state, "venue")["id"] == handoff_id(DECIDED["decision"], reported(first))
+    assert visit_in(state, "venue")["id"] == handoff_of(DECIDED["decision"], reported(first))
     assert visit_in(state, "venue")["id"] != first
 
 
 def test_a_decision_that_goes_on_with_what_a_budget_stopped_resumes_the_visit() -> None:
-    follows = decided(next_agent="venue", follow="now")
+    follows = decided(next_agent="venue", follow="done")
     visit = visit_in(DECIDED, "venue")
     assert visit_in({"decision": follows}, "venue") == {**visit, "resumes": True}
 
@@ -122,15 +151,15 @@ def reported(*ids: str) -> Any:
 
 def test_a_handoff_has_the_same_name_until_it_is_edited_or_answered() -> None:
     asked = decided(next_agent="venue", instruction="a", handoff_id="1")
-    name = handoff_id(asked, [])
-    assert handoff_id(dict(asked), []) == name  # type: ignore[arg-type]  # plain JSON from a store
+    name = handoff_of(asked, [])
+    assert handoff_of(dict(asked), []) == name
     others = [
-        handoff_id({**asked, "instruction": "b"}, []),
-        handoff_id({**asked, "next_agent": "food"}, []),
-        handoff_id({**asked, "handoff_id": "2"}, []),
-        handoff_id(asked, reported(name)),
-        handoff_id(asked, reported("x", name)),
-        handoff_id(asked, reported(name, f"{name}-1", "later")),
+        handoff_of({**asked, "instruction": "b"}, []),
+        handoff_of({**asked, "next_agent": "food"}, []),
+        handoff_of({**asked, "handoff_id": "2"}, []),
+        handoff_of(asked, reported(name)),
+        handoff_of(asked, reported("x", name)),
+        handoff_of(asked, reported(name, f"{name}-1", "later")),
     ]
     assert len({name, *others}) == 7
 
@@ -138,15 +167,14 @@ def test_a_handoff_has_the_same_name_until_it_is_edited_or_answered() -> None:
 def test_tasks_have_the_same_name_in_whatever_order_their_fields_were_stored() -> None:
     one, other = {**TASK, "agent_id": "food"}, TASK
     turned = dict(reversed(TASK.items()))
-    name = handoff_id(decided(tasks=[one, other]), [])
-    assert handoff_id(decided(tasks=[one, turned]), []) == name
+    name = handoff_of(decided(tasks=[one, other]), [])
+    assert handoff_of(decided(tasks=[one, turned]), []) == name
     others = [
-        handoff_id(decided(tasks=[other, one]), []),
-        handoff_id(decided(tasks=[one]), []),
-        handoff_id(decided(tasks=[one, other], handoff_id="1"), []),
-        handoff_id(decided(), []),
+        handoff_of(decided(tasks=[other, one]), []),
+        handoff_of(decided(tasks=[one]), []),
+        handoff_of(decided(tasks=[one, other], handoff_id="1"), []),
     ]
-    assert len({name, *others}) == 5
+    assert len({name, *others}) == 4
 
 
 def test_the_tasks_of_a_plan_have_names_of_their_own() -> None:
@@ -165,9 +193,9 @@ def test_names_stay_what_they_are_for_they_are_stored() -> None:
     """A run that another version began has to find its reports again."""
     task = SubAgentTask.model_validate(TASK)
     assert (
-        handoff_id(decided(next_agent="venue", instruction="a", handoff_id="1"), [])
+        handoff_of(decided(next_agent="venue", instruction="a", handoff_id="1"), [])
         == "07121437e0b7009a"
     )
-    assert handoff_id(decided(next_agent="venue", instruction="a"), []) == "6e1d4d1829a4e2a5"
-    assert handoff_id(decided(tasks=[TASK], handoff_id="1"), []) == "9e11d82f82c294d8"
+    assert handoff_of(decided(next_agent="venue", instruction="a"), []) == "6e1d4d1829a4e2a5"
+    assert handoff_of(decided(tasks=[TASK], handoff_id="1"), []) == "9e11d82f82c294d8"
     assert task_handoff("1", task, "venue") == "868e0bd9f94e9ef0"

@@ -1,11 +1,14 @@
 """Prompts: their variables are filled, and their rendered text is reviewed."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.messages.utils import count_tokens_approximately
 
+from asterism.digests import CHARACTERS_PER_TOKEN
 from asterism.nodes.deciders import ModelDecider
 from asterism.prompts import list_prompts, load_prompt, render, variables
 from asterism.testing import ScriptedChatModel
@@ -74,6 +77,23 @@ def test_the_supervisors_prompt_reads_as_reviewed() -> None:
     )
     reviewed = (Path(__file__).parent / "supervisor.txt").read_text()
     assert decider.prompt(view)[0].text + "\n" == reviewed
+
+
+def test_a_small_request_is_sent_in_few_tokens() -> None:
+    from asterism import Participant, SupervisorWorkflowBuilder
+
+    route = [{"next_agent": n, "instruction": f"Price {n} to Rome."} for n in ("trains", "hotels")]
+    model = ScriptedChatModel(script=[*route, {"next_agent": None}, "Both cost $370."])
+    workflow = SupervisorWorkflowBuilder("Trip", model=model).participants(
+        trains=Participant(runs=lambda messages: "$240", description="Prices train tickets."),
+        hotels=Participant(runs=lambda messages: "$130", description="Finds hotels."),
+    )
+    workflow.build().invoke({"messages": [("user", "Two tickets to Rome and a hotel")]})
+    model.assert_finished()
+    tools = [json.dumps(call.options.get("tools") or []) for call in model.calls]
+    messages = [count_tokens_approximately(call.messages) for call in model.calls]
+    assert sum(map(len, tools)) // CHARACTERS_PER_TOKEN <= 720
+    assert sum(messages) <= 1_050
 
 
 def test_a_model_without_tools_is_told_the_shape_of_a_decision() -> None:
