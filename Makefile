@@ -88,10 +88,10 @@ torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,0
 		ASTERISM_MEGABYTES=1000 ASTERISM_TASKS=10000 $(BIN)/python -m pytest -o log_cli=true \
 		tests/test_crashes.py tests/graphs/test_machine.py tests/graphs/test_batch_stops.py \
 		tests/asterism/supervision/test_machine.py tests/asterism/supervision/test_soak.py \
-		tests/asterism/workers/test_crowds.py tests/asterism/test_retention.py \
-		tests/asterism/test_breaker.py tests/asterism/test_capacity.py \
-		tests/asterism/test_damage.py tests/asterism/postgres/test_damage.py \
-		tests/asterism/test_prices.py tests/asterism/test_tasks.py \
+		tests/asterism/apps/workers/test_crowds.py tests/asterism/storage/test_retention.py \
+		tests/asterism/limits/test_circuit_breaker.py tests/asterism/limits/test_rate_limits.py \
+		tests/asterism/storage/test_damaged_rows.py tests/asterism/storage/postgres/test_damage.py \
+		tests/asterism/limits/test_prices.py tests/asterism/core/test_plan.py \
 		tests/graphs/test_bad_inputs.py tests/graphs/test_batch.py tests/graphs/test_memory.py \
 		tests/graphs/test_plans.py tests/graphs/test_prefixes.py tests/graphs/test_turns.py \
 		tests/graphs/test_usage.py

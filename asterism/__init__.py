@@ -11,15 +11,20 @@ if not Path(__file__).with_name("graphs").is_dir():  # a checkout whose links we
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
-    from asterism.agents import Agent
-    from asterism.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
-    from asterism.breaker import CircuitBreaker
-    from asterism.budgets import Budget
-    from asterism.caching.cache import ResponseCache
-    from asterism.capacity import ResourceManager
-    from asterism.config import ProgramConfig, load_config
-    from asterism.context import ContextManager, Importance, SlidingWindow, Summary
-    from asterism.decisions import HumanFeedbackRequest, SupervisorDecision
+    from asterism.apps.serving import create_service_app
+    from asterism.core.agent_spec import Agent, Personality
+    from asterism.core.continuation import aproceed, idempotency_key, proceed
+    from asterism.core.interrupts import (
+        PendingRequest,
+        apending_requests,
+        aresume,
+        pending_requests,
+        resume,
+    )
+    from asterism.core.messages import convert_tool_content_to_text
+    from asterism.core.plan import ExecutionMode, SubAgentTask
+    from asterism.core.supervisor_decision import HumanFeedbackRequest, SupervisorDecision
+    from asterism.core.usage import Usage, lines_of, total_cost_breakdown
     from asterism.errors import AsterismError
     from asterism.events import (
         Event,
@@ -30,28 +35,47 @@ if TYPE_CHECKING:
     )
     from asterism.graphs.builder import SupervisorWorkflowBuilder
     from asterism.graphs.catalog import graph_factory
-    from asterism.graphs.memories import ParticipantMemory, memory
+    from asterism.graphs.examples.toy_example import ToyExampleSupervisor
+    from asterism.graphs.examples.update_manifest import UpdateManifestSupervisor
     from asterism.graphs.orchestrator import AgentOrchestrator
+    from asterism.graphs.participant_memory import ParticipantMemory, memory
     from asterism.graphs.programs import BaseSupervisor
-    from asterism.graphs.toy_example import ToyExampleSupervisor
-    from asterism.graphs.update_manifest import UpdateManifestSupervisor
     from asterism.graphs.what_if import awhat_if, what_if
     from asterism.graphs.workflow import Workflow
-    from asterism.idempotency import idempotency_key
-    from asterism.ledger import Usage, lines_of, total_cost_breakdown
-    from asterism.messages import convert_tool_content_to_text
-    from asterism.nodes.deciders import create_supervisor_agent
-    from asterism.nodes.kinds import Participant
+    from asterism.limits.budgets import Budget
+    from asterism.limits.circuit_breaker import CircuitBreaker
+    from asterism.limits.failure_policies import (
+        AskPerson,
+        Compensation,
+        Delegate,
+        Timeout,
+        UndoAll,
+        UseCached,
+    )
+    from asterism.limits.prices import PriceTable
+    from asterism.limits.rate_limits import ResourceManager
+    from asterism.memories.cache.response_cache import ResponseCache
+    from asterism.memories.context_policies import (
+        ContextManager,
+        Importance,
+        SlidingWindow,
+        Summary,
+    )
+    from asterism.memories.long_term import LongTermMemory
+    from asterism.memories.recall_tools import Recollection
+    from asterism.memories.shared import SharedMemory
+    from asterism.nodes.deciders.model_decider import create_supervisor_agent
+    from asterism.nodes.deciders.reviewers import Review, Reviewer, create_reviewer
     from asterism.nodes.middleware import context_middleware
-    from asterism.nodes.reviewers import Review, Reviewer, create_reviewer
-    from asterism.nodes.service import Service
+    from asterism.nodes.participant_spec import Participant
+    from asterism.nodes.remote.service import Service
     from asterism.nodes.view import SupervisorView
-    from asterism.notebook import show, show_progress
-    from asterism.people import PendingRequest, apending_requests, aresume, pending_requests, resume
-    from asterism.personality import Personality
-    from asterism.pictures import (
+    from asterism.observability import (
         Difference,
         RunRecord,
+        SupervisorTrace,
+        Trace,
+        analyze_traces,
         aread_run,
         compare_runs,
         generate_detailed_tool_trace,
@@ -59,15 +83,12 @@ if TYPE_CHECKING:
         generate_timeline,
         read_run,
     )
-    from asterism.prices import PriceTable
-    from asterism.programs import ProgramTask, TaskResult
-    from asterism.remembering.longterm import LongTermMemory
-    from asterism.remembering.recollections import Recollection
-    from asterism.remembering.shared import SharedMemory
-    from asterism.resilience import AskPerson, Compensation, Delegate, Timeout, UndoAll, UseCached
-    from asterism.runs import aproceed, proceed
-    from asterism.serving import create_service_app
-    from asterism.storage import aopen_checkpointer, aopen_store, open_checkpointer, open_store
+    from asterism.observability.render.notebook import show, show_progress
+    from asterism.observability.telemetry import instrument
+    from asterism.programs.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
+    from asterism.programs.config import ProgramConfig, load_config
+    from asterism.programs.tasks import ProgramTask, TaskResult
+    from asterism.storage.open import aopen_checkpointer, aopen_store, open_checkpointer, open_store
     from asterism.supervision import (
         AgentProgress,
         AgentQuota,
@@ -77,9 +98,6 @@ if TYPE_CHECKING:
         SupervisedAgent,
         SupervisorConfig,
     )
-    from asterism.tasks import ExecutionMode, SubAgentTask
-    from asterism.telemetry import instrument
-    from asterism.tracing import SupervisorTrace, Trace, analyze_traces
 
 __all__ = [
     "Agent",
@@ -180,100 +198,100 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Agent": "agents",
+    "Agent": "core.agent_spec",
     "AgentOrchestrator": "graphs.orchestrator",
     "AgentProgress": "supervision",
     "AgentQuota": "supervision",
     "AgentQuotaUsage": "supervision",
     "AgentSupervisor": "supervision",
-    "AskPerson": "resilience",
+    "AskPerson": "limits.failure_policies",
     "AsterismError": "errors",
     "BaseSupervisor": "graphs.programs",
-    "BatchOutcome": "batch",
-    "BatchProgress": "batch",
-    "Budget": "budgets",
+    "BatchOutcome": "programs.batch",
+    "BatchProgress": "programs.batch",
+    "Budget": "limits.budgets",
     "ChildStatus": "supervision",
-    "CircuitBreaker": "breaker",
-    "Compensation": "resilience",
-    "ContextManager": "context",
-    "Delegate": "resilience",
-    "Difference": "pictures",
+    "CircuitBreaker": "limits.circuit_breaker",
+    "Compensation": "limits.failure_policies",
+    "ContextManager": "memories.context_policies",
+    "Delegate": "limits.failure_policies",
+    "Difference": "observability",
     "Event": "events",
     "EventBus": "events",
-    "ExecutionMode": "tasks",
-    "HumanFeedbackRequest": "decisions",
-    "Importance": "context",
-    "LongTermMemory": "remembering.longterm",
-    "Participant": "nodes.kinds",
-    "ParticipantMemory": "graphs.memories",
-    "PendingRequest": "people",
-    "Personality": "personality",
-    "PriceTable": "prices",
-    "ProgramConfig": "config",
-    "ProgramTask": "programs",
-    "Recollection": "remembering.recollections",
-    "ResourceManager": "capacity",
-    "ResponseCache": "caching.cache",
-    "Review": "nodes.reviewers",
-    "Reviewer": "nodes.reviewers",
-    "RunRecord": "pictures",
-    "Service": "nodes.service",
-    "SharedMemory": "remembering.shared",
-    "SlidingWindow": "context",
-    "SubAgentTask": "tasks",
-    "Summary": "context",
+    "ExecutionMode": "core.plan",
+    "HumanFeedbackRequest": "core.supervisor_decision",
+    "Importance": "memories.context_policies",
+    "LongTermMemory": "memories.long_term",
+    "Participant": "nodes.participant_spec",
+    "ParticipantMemory": "graphs.participant_memory",
+    "PendingRequest": "core.interrupts",
+    "Personality": "core.agent_spec",
+    "PriceTable": "limits.prices",
+    "ProgramConfig": "programs.config",
+    "ProgramTask": "programs.tasks",
+    "Recollection": "memories.recall_tools",
+    "ResourceManager": "limits.rate_limits",
+    "ResponseCache": "memories.cache.response_cache",
+    "Review": "nodes.deciders.reviewers",
+    "Reviewer": "nodes.deciders.reviewers",
+    "RunRecord": "observability",
+    "Service": "nodes.remote.service",
+    "SharedMemory": "memories.shared",
+    "SlidingWindow": "memories.context_policies",
+    "SubAgentTask": "core.plan",
+    "Summary": "memories.context_policies",
     "SupervisedAgent": "supervision",
     "SupervisionEvent": "events",
     "SupervisionEventType": "events",
     "SupervisorConfig": "supervision",
-    "SupervisorDecision": "decisions",
-    "SupervisorTrace": "tracing",
+    "SupervisorDecision": "core.supervisor_decision",
+    "SupervisorTrace": "observability",
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",
-    "TaskResult": "programs",
-    "Timeout": "resilience",
-    "ToyExampleSupervisor": "graphs.toy_example",
-    "Trace": "tracing",
-    "UndoAll": "resilience",
-    "UpdateManifestSupervisor": "graphs.update_manifest",
-    "Usage": "ledger",
-    "UseCached": "resilience",
+    "TaskResult": "programs.tasks",
+    "Timeout": "limits.failure_policies",
+    "ToyExampleSupervisor": "graphs.examples.toy_example",
+    "Trace": "observability",
+    "UndoAll": "limits.failure_policies",
+    "UpdateManifestSupervisor": "graphs.examples.update_manifest",
+    "Usage": "core.usage",
+    "UseCached": "limits.failure_policies",
     "Workflow": "graphs.workflow",
     "WorkflowEventType": "events",
-    "abatch_process": "batch",
-    "analyze_traces": "tracing",
-    "aopen_checkpointer": "storage",
-    "aopen_store": "storage",
-    "apending_requests": "people",
-    "aproceed": "runs",
-    "aread_run": "pictures",
-    "aresume": "people",
+    "abatch_process": "programs.batch",
+    "analyze_traces": "observability",
+    "aopen_checkpointer": "storage.open",
+    "aopen_store": "storage.open",
+    "apending_requests": "core.interrupts",
+    "aproceed": "core.continuation",
+    "aread_run": "observability",
+    "aresume": "core.interrupts",
     "awhat_if": "graphs.what_if",
-    "batch_process": "batch",
-    "compare_runs": "pictures",
+    "batch_process": "programs.batch",
+    "compare_runs": "observability",
     "context_middleware": "nodes.middleware",
-    "convert_tool_content_to_text": "messages",
-    "create_reviewer": "nodes.reviewers",
-    "create_service_app": "serving",
-    "create_supervisor_agent": "nodes.deciders",
-    "generate_detailed_tool_trace": "pictures",
-    "generate_orchestrator_flowchart": "pictures",
-    "generate_timeline": "pictures",
+    "convert_tool_content_to_text": "core.messages",
+    "create_reviewer": "nodes.deciders.reviewers",
+    "create_service_app": "apps.serving",
+    "create_supervisor_agent": "nodes.deciders.model_decider",
+    "generate_detailed_tool_trace": "observability",
+    "generate_orchestrator_flowchart": "observability",
+    "generate_timeline": "observability",
     "graph_factory": "graphs.catalog",
-    "idempotency_key": "idempotency",
-    "instrument": "telemetry",
-    "lines_of": "ledger",
-    "load_config": "config",
-    "memory": "graphs.memories",
-    "open_checkpointer": "storage",
-    "open_store": "storage",
-    "pending_requests": "people",
-    "proceed": "runs",
-    "read_run": "pictures",
-    "resume": "people",
-    "show": "notebook",
-    "show_progress": "notebook",
-    "total_cost_breakdown": "ledger",
+    "idempotency_key": "core.continuation",
+    "instrument": "observability.telemetry",
+    "lines_of": "core.usage",
+    "load_config": "programs.config",
+    "memory": "graphs.participant_memory",
+    "open_checkpointer": "storage.open",
+    "open_store": "storage.open",
+    "pending_requests": "core.interrupts",
+    "proceed": "core.continuation",
+    "read_run": "observability",
+    "resume": "core.interrupts",
+    "show": "observability.render.notebook",
+    "show_progress": "observability.render.notebook",
+    "total_cost_breakdown": "core.usage",
     "what_if": "graphs.what_if",
 }
 

@@ -1,5 +1,5 @@
 """`python -m asterism` is `asterism`."""
 
-from asterism.cli import main
+from asterism.apps.cli import main
 
 main()

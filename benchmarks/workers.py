@@ -46,14 +46,16 @@ def team(model: Any) -> SupervisorWorkflowBuilder:
 
 
 async def fill(url: str, threads: int) -> None:
-    from asterism.workers.queue import open_queue
-    from asterism.workers.work import Work
+    from asterism.apps.workers.job import JobArguments
+    from asterism.apps.workers.queue import open_queue
 
     async with open_queue(url) as queue:
         for number in range(threads):
             name = f"b{number}"
             graph = "benchmarks.workers:team"
-            await queue.put(Work(key=name, thread=name, graph=graph, model="offline", request="Go"))
+            await queue.put(
+                JobArguments(key=name, thread=name, graph=graph, model="offline", request="Go")
+            )
 
 
 def count(connection: Any, status: str) -> int:

@@ -14,30 +14,33 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from langgraph.types import RetryPolicy
 
-from asterism.budgets import Budget
-from asterism.context import ContextManager
-from asterism.digests import DIGEST_TOKENS
+from asterism.core.agent_spec import ModelLike, resolve_model
+from asterism.core.defaults import Method
+from asterism.core.digests import DIGEST_TOKENS
 from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
-from asterism.graphs.facts import WorkflowFacts
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
-from asterism.graphs.workflow import Workflow
-from asterism.models import ModelLike, resolve_model
-from asterism.nodes.compacting import compactor_of
-from asterism.nodes.deciders import create_supervisor_agent, describe_participants
-from asterism.nodes.deciding import MAX_TASKS, Rules
-from asterism.nodes.finish import Finish, writer_of
-from asterism.nodes.kinds import MAX_STEPS, Participant, describe, described
-from asterism.nodes.members import create_member
-from asterism.nodes.protocol import AnyDecider
-from asterism.nodes.strategies import Selector, Strategy, StrategyName, TeamChoice, TieRule
-from asterism.nodes.structured_output import Method
-from asterism.nodes.team import Creation, Team, tool_name
-from asterism.prices import DEFAULT_PRICES, PriceTable
-from asterism.remembering.longterm import LongTermMemory
-from asterism.resilience import Action, Compensation, Policy
-from asterism.retries import MODEL_RETRY
+from asterism.graphs.workflow import Workflow, WorkflowConfig
+from asterism.limits.budgets import Budget
+from asterism.limits.failure_policies import MODEL_RETRY, Action, Compensation, Policy
+from asterism.limits.prices import DEFAULT_PRICES, PriceTable
+from asterism.memories.context_policies import ContextManager
+from asterism.memories.long_term import LongTermMemory
+from asterism.nodes.compaction import compactor_of
+from asterism.nodes.decider import MAX_TASKS, AnyDecider, DecisionRules
+from asterism.nodes.deciders.model_decider import create_supervisor_agent, describe_participants
+from asterism.nodes.deciders.strategies import (
+    Selector,
+    StrategyName,
+    TeamChoice,
+    TeamStrategy,
+    TieRule,
+)
+from asterism.nodes.participant_runtime import create_participant_runtime
+from asterism.nodes.participant_spec import MAX_STEPS, Participant, describe, describe_or_warn
+from asterism.nodes.request import Finish, writer_of
+from asterism.nodes.team import AgentCreationRules, Team, tool_name
 
 Stall = Literal["replan", "ask_user", "finish"]
 """What happens when work stands still."""
@@ -138,7 +141,7 @@ class SupervisorWorkflowBuilder:
         self._name = name
         self._id = id or re.sub(r"[^\w]+", "-", name.strip().lower()).strip("-")
         self._description = description
-        self._rules = Rules(
+        self._rules = DecisionRules(
             max_iterations=max_iterations,
             max_repairs=max_repairs,
             fallback=fallback,
@@ -149,7 +152,7 @@ class SupervisorWorkflowBuilder:
             answers=finish == "inline",
         )
         self._max_steps = max_steps
-        self._creation: Creation | None = None
+        self._creation: AgentCreationRules | None = None
         self._policies = tuple(policies)
         self._budget = budget
         self._task_budget = task_budget
@@ -208,7 +211,7 @@ class SupervisorWorkflowBuilder:
             tie: Consensus without a winner: `"revote"` once and then fail, `"first"` takes
                 the first of those with most votes, `"fail"` fails at once.
         """
-        self._manager = Strategy(
+        self._manager = TeamStrategy(
             name=strategy,
             create_agents_for_task=create_agents_for_task,
             majority=majority,
@@ -216,7 +219,9 @@ class SupervisorWorkflowBuilder:
         )
         if create_agents_for_task is not None:
             tools = {tool_name(tool): tool for tool in available_tools}
-            self._creation = Creation(tools=tools, model=self._model, max_steps=self._max_steps)
+            self._creation = AgentCreationRules(
+                tools=tools, model=self._model, max_steps=self._max_steps
+            )
         return self
 
     def build(
@@ -263,7 +268,7 @@ class SupervisorWorkflowBuilder:
             max_parallel_tasks=self._max_parallel_tasks,
             compactor=compactor,
         )
-        facts = WorkflowFacts(
+        facts = WorkflowConfig(
             id=self._id,
             description=self._description,
             team=team,
@@ -295,7 +300,7 @@ class SupervisorWorkflowBuilder:
 
     def _team(self) -> Team:
         members = {
-            name: create_member(
+            name: create_participant_runtime(
                 name,
                 thing,
                 self._model,
@@ -306,7 +311,7 @@ class SupervisorWorkflowBuilder:
             )
             for name, thing in self._participants
         }
-        descriptions = {name: described(name, thing) for name, thing in self._participants}
+        descriptions = {name: describe_or_warn(name, thing) for name, thing in self._participants}
         return Team(descriptions, members, creation=self._creation, policies=self._policies)
 
     def _without_consensus(self) -> Action | None:
@@ -317,7 +322,7 @@ class SupervisorWorkflowBuilder:
     def _decider(self, team: Team, model: Runnable[Any, AIMessage] | None) -> AnyDecider:
         if self._manager is not None or model is None:
             assert self._manager is not None
-            if isinstance(self._manager, Strategy):
+            if isinstance(self._manager, TeamStrategy):
                 return replace(self._manager, without_consensus=self._without_consensus())
             return self._manager
         return create_supervisor_agent(

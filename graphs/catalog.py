@@ -11,17 +11,16 @@ from typing import Any, TypeVar, cast, get_origin
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from asterism.core.agent_spec import ModelLike
+from asterism.core.config_files import raise_faults, read_values, strangers, table_at
+from asterism.core.continuation import Graph, is_graph
+from asterism.core.values import as_list, shorten
 from asterism.errors import ConfigurationError
-from asterism.files import raise_faults, read_values, strangers, table_at
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.graphs.consensus import create_consensus
-from asterism.graphs.event_planning import create_event_planning
-from asterism.graphs.research import create_research
-from asterism.graphs.toy_example import create_toy_example
-from asterism.graphs.update_manifest import create_update_manifest
-from asterism.models import ModelLike
-from asterism.plain import as_list, shortened
-from asterism.runs import Graph, is_graph
+from asterism.graphs.examples.event_planning import create_event_planning
+from asterism.graphs.examples.research import create_consensus, create_research
+from asterism.graphs.examples.toy_example import create_toy_example
+from asterism.graphs.examples.update_manifest import create_update_manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +80,7 @@ def graph_factory(function: F) -> F:
     return function
 
 
-def named_graphs(graphs: Sequence[str] = ()) -> tuple[str, ...]:
+def allowed_graphs(graphs: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the graphs that stored threads may be opened with.
 
     Those are the shipped ones, the given ones, and what `asterism.toml` in the working folder
@@ -110,7 +109,7 @@ def check_named(name: str, graphs: Collection[str]) -> None:
     """
     if name not in graphs:
         raise ConfigurationError(
-            f"The graph {shortened(repr(name), 120)} is not served here: stored data alone names "
+            f"The graph {shorten(repr(name), 120)} is not served here: stored data alone names "
             f"it. Allowed: {', '.join(graphs)}, and what you name: --graph module:attribute, or "
             f"graphs = [...] in {PROJECT}."
         )
@@ -153,12 +152,12 @@ def _load(name: str) -> object:
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise ConfigurationError(
-            f"There is no graph {shortened(repr(name), 120)}; there are {', '.join(SHIPPED)}, and "
+            f"There is no graph {shorten(repr(name), 120)}; there are {', '.join(SHIPPED)}, and "
             "your own as module:attribute"
         )
     if not all(part.isidentifier() for part in [*module.split("."), attribute]):
         raise ConfigurationError(
-            f"The graph {shortened(repr(name), 120)} cannot be opened: it is no name such as "
+            f"The graph {shorten(repr(name), 120)} cannot be opened: it is no name such as "
             "package.module:attribute"
         )
     if str(Path.cwd()) not in sys.path:

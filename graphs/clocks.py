@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import id as ids
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.types import StateSnapshot
 
-from asterism.effects import Call, Steps
+from asterism.core.sync_async import Call, Steps
 from asterism.errors import StorageError
 
 SKEW = 2.0
@@ -34,7 +34,7 @@ def _follow(stored: str) -> None:
         cast(Any, ids)._last_v6_timestamp = (number >> 80) << 12 | (number >> 64) & 0xFFF
 
 
-def latest(read: Call) -> Steps[StateSnapshot]:
+def read_latest_state(read: Call) -> Steps[StateSnapshot]:
     """Read the state that is to be gone on with, and wait until this clock is past it.
 
     Args:

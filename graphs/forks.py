@@ -12,23 +12,23 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 
-from asterism.checkpoints import (
+from asterism.core.checkpoints import (
     COPY_OF,
     Saver,
+    checkpoint_key,
     copies_in,
     id_of,
     lineage,
-    listed,
+    list_checkpoints,
     namespace_of,
     on_branch,
     parent_of,
-    place,
 )
-from asterism.effects import Call, Steps
+from asterism.core.sync_async import Call, Steps
+from asterism.core.values import as_dict
 from asterism.errors import UnknownThreadError
 from asterism.graphs.clocks import wait_past
-from asterism.nodes.asking import branched
-from asterism.plain import as_dict
+from asterism.nodes.remote.remote_call import branch_update
 
 
 def rewind(saver: Saver, config: RunnableConfig) -> Steps[None]:
@@ -48,10 +48,10 @@ def rewind(saver: Saver, config: RunnableConfig) -> Steps[None]:
     if not checkpoint:
         return
     thread, own = str(at["thread_id"]), str(at.get("checkpoint_ns") or "")
-    latest = yield Call(saver.get_tuple, saver.aget_tuple, (place(thread, own),))
+    latest = yield Call(saver.get_tuple, saver.aget_tuple, (checkpoint_key(thread, own),))
     if latest is None or id_of(latest) == checkpoint:
         return
-    items: list[CheckpointTuple] = yield listed(saver, place(thread))
+    items: list[CheckpointTuple] = yield list_checkpoints(saver, checkpoint_key(thread))
     above = [item for item in items if namespace_of(item) == own]
     head = next((item for item in above if id_of(item) == checkpoint), None)
     if head is None:
@@ -93,7 +93,7 @@ def _put(saver: Saver, thread: str, namespace: str, kept: CheckpointTuple | None
         copies = {COPY_OF: [*copies_in(kept), id_of(kept)]}
         metadata, parent = {**kept.metadata, **copies}, parent_of(kept)
         values, versions = kept.checkpoint["channel_values"], kept.checkpoint["channel_versions"]
-        changed = branched(values, thread, name)
+        changed = branch_update(values, thread, name)
         checkpoint = {
             **kept.checkpoint,
             "id": name,
@@ -103,5 +103,10 @@ def _put(saver: Saver, thread: str, namespace: str, kept: CheckpointTuple | None
                 **{key: saver.get_next_version(versions[key], None) for key in changed},
             },
         }
-    args = (place(thread, namespace, parent), checkpoint, metadata, checkpoint["channel_versions"])
+    args = (
+        checkpoint_key(thread, namespace, parent),
+        checkpoint,
+        metadata,
+        checkpoint["channel_versions"],
+    )
     yield Call(saver.put, saver.aput, args)

@@ -1,24 +1,32 @@
-"""An orchestrator: a main agent that splits requests into tasks for agents of its own."""
+"""An orchestrator: a main agent that splits requests into tasks for agents of its own.
+
+What an orchestrator answers: the words, how it stands, what it took.
+"""
 
 import dataclasses
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Self
 
+from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import StateSnapshot
 
-from asterism.agents import Agent
-from asterism.budgets import Budget
-from asterism.defaults import Method
-from asterism.effects import arun
+from asterism.core.agent_spec import Agent, ModelLike, resolve_model
+from asterism.core.defaults import Method
+from asterism.core.interrupts import PendingRequest, apending_requests
+from asterism.core.state import Report, Status
+from asterism.core.sync_async import Call, Steps, arun_steps
+from asterism.core.usage import Usage, lines_of, total_cost_breakdown
+from asterism.core.values import as_dict, as_list
 from asterism.errors import UnknownParticipantError, WorkflowBuildError
 from asterism.events import EventBus
-from asterism.graphs.facts import WorkflowFacts
-from asterism.graphs.memories import memory
-from asterism.graphs.responses import OrchestratorResponse, response_of, tool_outputs
+from asterism.graphs.participant_memory import memory
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import (
     count_faults,
@@ -26,20 +34,119 @@ from asterism.graphs.validation import (
     name_faults,
     seconds_faults,
 )
-from asterism.graphs.workflow import Workflow
-from asterism.models import ModelLike, resolve_model
-from asterism.nodes.compacting import compactor_of
-from asterism.nodes.deciding import MAX_TASKS, Rules
-from asterism.nodes.finish import synthesizer
-from asterism.nodes.kinds import MAX_STEPS
-from asterism.nodes.members import create_member
-from asterism.nodes.planning import PlanningDecider, Way
-from asterism.nodes.team import Creation, Team, participant_of, tool_name
-from asterism.people import apending_requests
-from asterism.plain import as_dict, as_list
-from asterism.prices import DEFAULT_PRICES, PriceTable
-from asterism.resilience import Compensation, Policy, Timeout, UndoAll, policy_faults, together
-from asterism.retries import AGENT_RETRY, MODEL_RETRY
+from asterism.graphs.workflow import Workflow, WorkflowConfig
+from asterism.limits.budgets import Budget
+from asterism.limits.failure_policies import (
+    AGENT_RETRY,
+    MODEL_RETRY,
+    Compensation,
+    Policy,
+    Timeout,
+    UndoAll,
+    merge_policies,
+    policy_faults,
+)
+from asterism.limits.prices import DEFAULT_PRICES, PriceTable
+from asterism.nodes.compaction import compactor_of
+from asterism.nodes.decider import MAX_TASKS, DecisionRules
+from asterism.nodes.deciders.planner import PlanningDecider, Way
+from asterism.nodes.engine_keys import participant_config
+from asterism.nodes.participant_runtime import create_participant_runtime
+from asterism.nodes.participant_spec import MAX_STEPS
+from asterism.nodes.report import messages_since
+from asterism.nodes.request import synthesizer
+from asterism.nodes.team import AgentCreationRules, Team, participant_of, tool_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolOutput:
+    """What a tool returned to an agent."""
+
+    agent_id: str
+    tool: str
+    output: str
+    ok: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrchestratorResponse:
+    """What came of a request."""
+
+    content: str
+    """The answer to the user, or the question that is open."""
+    status: Status
+    """How the run stands."""
+    reports: Sequence[Report]
+    """What came of each task."""
+    pending: Sequence[PendingRequest]
+    """What waits for a person: answer with `aresume(orchestrator.graph, config, answers)`."""
+    tool_outputs: Sequence[ToolOutput]
+    """What the agents' tools returned, in the order of the reports."""
+    usage: Usage
+    """What the request took so far."""
+    total_cost_breakdown: Mapping[str, Decimal]
+    """What it has cost in US cents, by part; see `asterism.total_cost_breakdown`."""
+    config: RunnableConfig
+    """The thread."""
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output tokens of all model calls."""
+        return self.usage.tokens
+
+    @property
+    def cost_in_cents(self) -> Decimal:
+        """US cents, of what has a known price."""
+        return self.usage.cost_in_cents
+
+
+def build_response(
+    values: Mapping[str, Any],
+    pending: Sequence[PendingRequest],
+    outputs: Sequence[ToolOutput],
+    config: RunnableConfig,
+) -> OrchestratorResponse:
+    """Make the response of a result."""
+    return OrchestratorResponse(
+        content=pending[0].prompt if pending else values["messages"][-1].text,
+        status=values["status"],
+        reports=values["reports"],
+        pending=pending,
+        tool_outputs=outputs,
+        usage=Usage.of(lines_of(values)),
+        total_cost_breakdown=total_cost_breakdown(values),
+        config=config,
+    )
+
+
+def tool_outputs(
+    values: Mapping[str, Any], team: Team, config: RunnableConfig, saver: Any
+) -> Steps[list[ToolOutput]]:
+    """Read what tools returned from the histories of the agents."""
+    outputs: list[ToolOutput] = []
+    histories: dict[str, Sequence[Any]] = {}
+    for report in values["reports"]:
+        name = report["participant"]
+        member = team.member(name, values)
+        if member is None:
+            continue
+        if name not in histories:
+            read = (member.graph.get_state, member.graph.aget_state)
+            found: StateSnapshot = yield Call(*read, (participant_config(config, saver, name),))
+            histories[name] = found.values.get("messages") or ()
+        for message in messages_since(histories[name], report["id"]):
+            if message.type == "human":
+                break  # the next visit
+            if isinstance(message, ToolMessage):
+                outputs.append(
+                    ToolOutput(
+                        agent_id=name,
+                        tool=message.name or "",
+                        output=message.text,
+                        ok=message.status != "error",
+                    )
+                )
+    return outputs
 
 
 class AgentOrchestrator:
@@ -150,21 +257,21 @@ class AgentOrchestrator:
             max_attempts=max_retries + 1,
         )
         limits: list[Policy] = [] if retry_timeout is None else [Timeout(retry_timeout)]
-        self._policies = tuple(together([retry, *limits], policies))
+        self._policies = tuple(merge_policies([retry, *limits], policies))
         self._max_parallel_tasks = max_parallel_tasks
-        self._rules = Rules(
+        self._rules = DecisionRules(
             max_iterations=max_iterations,
             max_repairs=2,
             max_tasks=max_tasks,
             retry=MODEL_RETRY,
         )
-        creation = Creation(
+        creation = AgentCreationRules(
             tools=named,
             model=created if created is not None else model,
             max_steps=max_steps,
             limit=max_agents,
             allowed=dynamic,
-            planner=self._nested if allow_recursion else None,
+            planner=self._create_nested if allow_recursion else None,
         )
         self._creation = creation
         self._budget, self._prices, self._events = budget, prices, events
@@ -210,7 +317,7 @@ class AgentOrchestrator:
         except LookupError as error:
             raise WorkflowBuildError(self._main.agent_id, [str(error)]) from error
         thing = spec if spec.runs else dataclasses.replace(spec, fallback_model=self._fallback)
-        self._team.members[agent.agent_id] = create_member(
+        self._team.members[agent.agent_id] = create_participant_runtime(
             agent.agent_id,
             thing,
             self._model,
@@ -268,8 +375,8 @@ class AgentOrchestrator:
 
     async def _response(self, values: Any, place: RunnableConfig) -> OrchestratorResponse:
         pending = await apending_requests(self.graph, place) if "__interrupt__" in values else []
-        outputs = await arun(tool_outputs(values, self._team, place, self._saver))
-        return response_of(values, pending, outputs, place)
+        outputs = await arun_steps(tool_outputs(values, self._team, place, self._saver))
+        return build_response(values, pending, outputs, place)
 
     def _compile(self) -> Workflow:
         creation = self._creation
@@ -290,7 +397,7 @@ class AgentOrchestrator:
             max_parallel_tasks=self._max_parallel_tasks,
             compactor=compactor,
         )
-        facts = WorkflowFacts(
+        facts = WorkflowConfig(
             id=self._main.agent_id,
             description=self._main.description,
             team=self._team,
@@ -301,7 +408,7 @@ class AgentOrchestrator:
         )
         return Workflow.of(star.compile(self._saver, name=self._main.agent_id), facts)
 
-    def _nested(self, agent: Agent) -> Workflow:
+    def _create_nested(self, agent: Agent) -> Workflow:
         """Make an orchestrator of a created agent that may create agents itself."""
         inner = copy(self)
         inner._main = agent.model_copy(update={"tools": []})

@@ -1,39 +1,175 @@
-"""A program: a team from a configuration that works on tasks, tries again, and is traced."""
+"""A program: a team from a configuration that works on tasks, tries again, and is traced.
+
+What came of a run, as plain values: for programs that hand it on.
+
+Agents as a configuration describes them: a model with its prompt.
+"""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Self, cast
 
-from langchain_core.messages import BaseMessage, HumanMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
+from pydantic import BaseModel
 
-from asterism.config import AgentSettings, ProgramConfig, read_config
-from asterism.errors import AsterismError, TaskFailedError
+from asterism.core.agent_spec import resolve_model
+from asterism.core.config_files import raise_faults
+from asterism.core.continuation import is_unfinished
+from asterism.core.decision import RunPlan, VisitNext, load_decision
+from asterism.core.interrupts import PendingRequest, answer_command, open_requests
+from asterism.core.state import Report
+from asterism.core.values import as_dict, as_list, describe_error
+from asterism.errors import (
+    AsterismError,
+    ConfigurationError,
+    InvalidRequestError,
+    TaskFailedError,
+    WorkflowBuildError,
+)
 from asterism.events import EventBus
-from asterism.files import raise_faults
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.graphs.outcomes import failure_of, may_pass, outcome_of, told
 from asterism.graphs.workflow import Workflow
-from asterism.nodes.configured import configured_agent, configured_model
-from asterism.people import answer_command, open_requests
-from asterism.programs import (
+from asterism.limits.failure_policies import can_pass, is_api_error
+from asterism.nodes.participant_spec import Participant
+from asterism.nodes.request import failure_texts
+from asterism.nodes.routing import SUPERVISOR
+from asterism.observability import SupervisorTrace
+from asterism.programs.config import AgentSettings, ModelSettings, ProgramConfig, read_config
+from asterism.programs.tasks import (
+    InflightTasks,
     Life,
     ProgramState,
     ProgramTask,
     TaskResult,
-    new_id,
+    new_task_id,
     read_task,
     result_of,
+    run_with_retries,
 )
-from asterism.redaction import describe_error
-from asterism.runs import is_unfinished
-from asterism.tracing import SupervisorTrace
-from asterism.underway import Underway, tried
+
+
+def task_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the state of a workflow into plain values.
+
+    Args:
+        values: The state, and under `pending` its open requests.
+    """
+    pending: Sequence[PendingRequest] = values.get("pending") or ()
+    structured = values.get("structured_response")
+    content: Any = values["messages"][-1].text
+    if pending:
+        content = pending[0].prompt
+    elif structured is not None:
+        content = structured.model_dump(mode="json") if _is_model(structured) else structured
+    reports: Sequence[Report] = values.get("reports") or ()
+    return {
+        "content": content,
+        "status": values["status"],
+        "reason": values.get("reason"),
+        "metadata": {
+            "iterations": values.get("iterations"),
+            "agents": list(dict.fromkeys(report["participant"] for report in reports)),
+            "failed": {
+                report["participant"]: report.get("error", report["status"])
+                for report in reports
+                if report["status"] != "ok"
+            },
+        },
+        "pending": [
+            {
+                "id": request.id,
+                "participant": request.participant,
+                "prompt": request.prompt,
+                "schema": request.schema,
+            }
+            for request in pending
+        ],
+    }
+
+
+def failure_of(values: Mapping[str, Any]) -> str | None:
+    """Say why a run came to no result, or return None.
+
+    It failed where it says so, and where everybody who was sent to work has failed.
+    """
+    if values.get("status") == "failed":
+        return str(values.get("reason") or "it failed")
+    reports: Sequence[Report] = values.get("reports") or ()
+    if values.get("pending") or not reports or any(r["status"] == "ok" for r in reports):
+        return None
+    return failure_texts(reports)
+
+
+def is_worth_retrying(error: Exception) -> bool:
+    """Whether another attempt may succeed after an error."""
+    if isinstance(error, ConfigurationError | InvalidRequestError | WorkflowBuildError):
+        return False
+    return can_pass(error) or not is_api_error(error)
+
+
+def iter_interactions(update: object) -> Iterator[tuple[str, str, str]]:
+    """Yield who says what to whom in an update of a run: sender, recipient, words."""
+    for node, change in as_dict(update).items():
+        found = as_dict(change)
+        match load_decision(found.get("decision")) if node == SUPERVISOR else None:
+            case VisitNext(next_agent=name, instruction=instruction):
+                yield SUPERVISOR, name, instruction or ""
+            case RunPlan(tasks=tasks):
+                for task in tasks:
+                    yield SUPERVISOR, task["agent_id"], task["task_description"]
+            case _:
+                pass
+        reports = as_list(found.get("reports"))
+        for report in filter(None, map(as_dict, reports)):  # no report: an Overwrite, or None
+            yield report["participant"], SUPERVISOR, report["text"] or report.get("error", "")
+
+
+def _is_model(value: object) -> bool:
+    return isinstance(value, BaseModel)
+
+
+def create_model(settings: ModelSettings) -> Runnable[object, AIMessage]:
+    """Make the chat model that settings name.
+
+    Raises:
+        ModelNotFoundError: There is none, or its package or key is missing.
+    """
+    if settings.temperature is None:
+        return resolve_model(settings.model)
+    return resolve_model(settings.model, temperature=settings.temperature)
+
+
+def create_agent_from_settings(
+    name: str, settings: AgentSettings, default: ModelSettings | None
+) -> Participant:
+    """Make the agent that settings describe.
+
+    Args:
+        name: Its id.
+        settings: What it is like.
+        default: Its model, where it has none of its own.
+
+    Raises:
+        ConfigurationError: It has no model, or one that cannot be used.
+    """
+    model = settings.llm_config or default
+    if model is None:
+        raise ConfigurationError(
+            "it has no llm_config, and nobody else has; give it one, or create it in _create_agent"
+        )
+    first = next(iter(settings.system_message.strip().splitlines()), "")
+    called = settings.name or name
+    return Participant(
+        model=create_model(model),
+        prompt=settings.system_message or None,
+        description=f"{called}: {first}" if first and called != name else first or called,
+    )
 
 
 class BaseSupervisor:
@@ -67,7 +203,7 @@ class BaseSupervisor:
         events: EventBus | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        name_it: Callable[[], str] = new_id,
+        name_it: Callable[[], str] = new_task_id,
     ) -> None:
         self.config = config if isinstance(config, ProgramConfig) else read_config(config)
         self.trace = self.config.tracing.open() if trace is None else trace
@@ -77,7 +213,7 @@ class BaseSupervisor:
         self._clock, self._sleep, self._name_it = clock, sleep, name_it
         self._life = Life(program=self.config.name)
         self._changing = asyncio.Lock()
-        self._underway: Underway[TaskResult] = Underway()
+        self._underway: InflightTasks[TaskResult] = InflightTasks()
         self._graph: Workflow | None = None
 
     @property
@@ -155,7 +291,7 @@ class BaseSupervisor:
         """
         self._life.require(True, "process a task")
         read = read_task(task, self._name_it)
-        work = self._worked(read, lambda: self._process_task_internal(read))
+        work = self._run_attempts(read, lambda: self._process_task_internal(read))
         return await self._underway.do(read.id, work)
 
     async def answer_task(self, task_id: str, answers: Any) -> TaskResult:
@@ -181,7 +317,7 @@ class BaseSupervisor:
             attempts += 1
             return await self._run(read, command if attempts == 1 else None)
 
-        return await self._underway.do(task_id, self._worked(read, answered))
+        return await self._underway.do(task_id, self._run_attempts(read, answered))
 
     async def handle_error(self, error: Exception, task: ProgramTask, attempt: int) -> None:
         """Decide what follows a failed attempt: wait and return to try again, or raise.
@@ -191,11 +327,11 @@ class BaseSupervisor:
         """
         rules = self.config.supervisor
         said = describe_error(error)
-        if may_pass(error) and attempt <= rules.max_retries:
+        if is_worth_retrying(error) and attempt <= rules.max_retries:
             self.trace.trace_decision(task.id, "retry", reason=said)
             await self._sleep(rules.retry_delay)
             return
-        decision = "max_retries_exceeded" if may_pass(error) else "not_retried"
+        decision = "max_retries_exceeded" if is_worth_retrying(error) else "not_retried"
         self.trace.trace_decision(task.id, decision, reason=said)
         raise TaskFailedError(
             f"The task {task.id!r} failed after {attempt} of {rules.max_retries + 1} attempts "
@@ -209,14 +345,14 @@ class BaseSupervisor:
 
     async def _create_agent(self, name: str, config: AgentSettings) -> Any:
         """Create an agent: anything that can be a participant. Here: a model with its prompt."""
-        return configured_agent(name, config, self.config.model_settings())
+        return create_agent_from_settings(name, config, self.config.model_settings())
 
     def _create_builder(self, agents: Mapping[str, Any]) -> SupervisorWorkflowBuilder:
         """Create the builder of the workflow. Here: a model decides and writes the answer."""
         settings = self.config.model_settings()
         return SupervisorWorkflowBuilder(
             self.config.name,
-            model=None if settings is None else configured_model(settings),
+            model=None if settings is None else create_model(settings),
             events=self.events,
         ).participants(**agents)
 
@@ -226,7 +362,7 @@ class BaseSupervisor:
 
     def _message_to_task(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """Make the result of a task from the workflow's state: parts of a `TaskResult`."""
-        return outcome_of(result)
+        return task_values(result)
 
     async def _process_task_internal(self, task: ProgramTask) -> dict[str, Any]:
         """Make one attempt. A run that was broken off for the same message is gone on with."""
@@ -247,7 +383,7 @@ class BaseSupervisor:
         updates: Any = self.graph.astream(given, place, stream_mode="updates")
         async with aclosing(updates):
             async for update in updates:
-                for sender, recipient, content in told(update):
+                for sender, recipient, content in iter_interactions(update):
                     self.trace.trace_agent_interaction(task.id, sender, recipient, content)
         snapshot = await self.graph.aget_state(place, subgraphs=True)
         values = {**snapshot.values, "pending": open_requests(snapshot)}
@@ -255,7 +391,7 @@ class BaseSupervisor:
             raise TaskFailedError(failure, task=task.id)
         return self._message_to_task(values)
 
-    async def _worked(
+    async def _run_attempts(
         self, task: ProgramTask, attempt: Callable[[], Awaitable[Mapping[str, Any]]]
     ) -> TaskResult:
         """Try until there is a result; record the beginning, the errors and the end."""
@@ -264,10 +400,10 @@ class BaseSupervisor:
         self.trace.start_trace(task.id, name=self.config.name, **facts)
         self.trace.trace_agent_interaction(task.id, "user", "supervisor", task.text())
         try:
-            attempts, found = await tried(
+            attempts, found = await run_with_retries(
                 attempt,
                 limit=self.config.supervisor.timeout,
-                failed=lambda error, number: self._failed(error, task, number),
+                failed=lambda error, number: self._create_failure(error, task, number),
             )
         except asyncio.CancelledError:
             self.trace.end_trace(task.id, status="cancelled", reason="it was stopped")
@@ -279,7 +415,7 @@ class BaseSupervisor:
         self.trace.end_trace(task.id, status=result["status"], reason=result["reason"] or "")
         return result
 
-    async def _failed(self, error: Exception, task: ProgramTask, attempt: int) -> None:
+    async def _create_failure(self, error: Exception, task: ProgramTask, attempt: int) -> None:
         self.trace.trace_error(task.id, error)
         await self.handle_error(error, task, attempt)
 

@@ -5,9 +5,9 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from asterism.idempotency import HANDOFF
-from asterism.messages import clean_text
-from asterism.nodes.view import REPORT_ID, facts_of
+from asterism.core.continuation import HANDOFF
+from asterism.core.messages import clean_text
+from asterism.nodes.view import REPORT_ID, message_facts
 
 MESSAGES = "messages"
 
@@ -61,7 +61,7 @@ class _Speech:
         if not isinstance(payload, tuple) or not isinstance(payload[0], BaseMessage):
             return cast(Any, payload)
         message, facts = cast(tuple[BaseMessage, dict[str, Any]], payload)
-        marks, text, visit = facts_of(message), message.text, str(facts.get(HANDOFF) or "")
+        marks, text, visit = message_facts(message), message.text, str(facts.get(HANDOFF) or "")
         if "decision" in marks:
             return None
         if "report" in marks:

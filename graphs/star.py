@@ -13,26 +13,23 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict, get_type_hints
 
-from asterism.nodes.begin import create_begin_node
-from asterism.nodes.compacting import Compactor
-from asterism.nodes.deciding import Rules
-from asterism.nodes.dispatch import create_dispatch_node
-from asterism.nodes.finish import Writer, create_finish_node
+from asterism.core.state import ParticipantNodeInput, WorkflowInput, WorkflowOutput, WorkflowState
+from asterism.nodes.compaction import Compactor
+from asterism.nodes.decider import AnyDecider, DecisionRules
 from asterism.nodes.human import create_human_node
 from asterism.nodes.participant import create_participant_node
-from asterism.nodes.protocol import AnyDecider
+from asterism.nodes.plan_runner import create_plan_runner_node
+from asterism.nodes.request import Writer, create_begin_node, create_finish_node, create_undo_node
 from asterism.nodes.routing import BEGIN, DISPATCH, FINISH, HUMAN, SUPERVISOR, UNDO
 from asterism.nodes.supervisor import SupervisorInput, create_supervisor_node
 from asterism.nodes.team import Team
-from asterism.nodes.undo import create_undo_node
-from asterism.state import Ordered, WorkflowInput, WorkflowOutput, WorkflowState
 
 
 def create_star(
     team: Team,
     *,
     decider: AnyDecider,
-    rules: Rules,
+    rules: DecisionRules,
     write: Writer,
     max_parallel_tasks: int,
     compactor: Compactor | None = None,
@@ -51,32 +48,34 @@ def create_star(
         keys: Further keys of the state, for participants with a grant: name and annotation.
         context_schema: What a run is given besides its input.
     """
-    whole = extended(WorkflowState, keys)
+    whole = extend_state_schema(WorkflowState, keys)
     star: StateGraph[Any, Any, Any, Any] = StateGraph(
         whole,
         context_schema,
-        input_schema=extended(WorkflowInput, keys),
-        output_schema=extended(WorkflowOutput, keys),
+        input_schema=extend_state_schema(WorkflowInput, keys),
+        output_schema=extend_state_schema(WorkflowOutput, keys),
     )
     undoing = [UNDO] if any(member.undo for member in team.members.values()) else []
     star.add_node(BEGIN, create_begin_node())
     star.add_node(
         SUPERVISOR,
         create_supervisor_node(decider, team, rules, compactor),
-        input_schema=extended(SupervisorInput, keys),
+        input_schema=extend_state_schema(SupervisorInput, keys),
         destinations=(*team.members, DISPATCH, HUMAN, *undoing, FINISH),
     )
     for name, member in team.members.items():
-        sees = whole if member.grant else Ordered
+        sees = whole if member.grant else ParticipantNodeInput
         star.add_node(name, create_participant_node(member), input_schema=sees)
         star.add_edge(name, SUPERVISOR)
-    dispatch = create_dispatch_node(team, max_parallel_tasks=max_parallel_tasks)
+    dispatch = create_plan_runner_node(team, max_parallel_tasks=max_parallel_tasks)
     # A loop from a node to itself breaks the engine's ASCII drawing, so it is not drawn.
     star.add_node(DISPATCH, dispatch, destinations=(SUPERVISOR,))
     for name in undoing:
         star.add_node(name, create_undo_node(team.members), destinations=(SUPERVISOR,))
     star.add_node(HUMAN, create_human_node())
-    star.add_node(FINISH, create_finish_node(write), input_schema=extended(SupervisorInput, keys))
+    star.add_node(
+        FINISH, create_finish_node(write), input_schema=extend_state_schema(SupervisorInput, keys)
+    )
     star.add_edge(START, BEGIN)
     star.add_edge(BEGIN, SUPERVISOR)
     star.add_edge(HUMAN, SUPERVISOR)
@@ -84,7 +83,7 @@ def create_star(
     return star
 
 
-def extended(schema: type[Any], keys: Mapping[str, Any] | None) -> Any:
+def extend_state_schema(schema: type[Any], keys: Mapping[str, Any] | None) -> Any:
     """Return a schema of state with further keys."""
     if not keys:
         return schema

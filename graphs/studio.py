@@ -6,12 +6,11 @@ offline model.
 
 import os
 
-from asterism.graphs.consensus import create_consensus
-from asterism.graphs.event_planning import create_event_planning
-from asterism.graphs.research import create_research
-from asterism.graphs.toy_example import create_toy_example
-from asterism.graphs.update_manifest import create_update_manifest
-from asterism.models import OFFLINE
+from asterism.core.defaults import OFFLINE
+from asterism.graphs.examples.event_planning import create_event_planning
+from asterism.graphs.examples.research import create_consensus, create_research
+from asterism.graphs.examples.toy_example import create_toy_example
+from asterism.graphs.examples.update_manifest import create_update_manifest
 
 MODEL = os.environ.get("ASTERISM_MODEL", OFFLINE)
 

@@ -6,16 +6,15 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from asterism.agents import AGENT_ID, ID_RULE, RESERVED
-from asterism.context import context_fault
+from asterism.core.agent_spec import AGENT_ID, ID_RULE, RESERVED, ModelLike, resolve_model
+from asterism.core.defaults import METHODS
+from asterism.core.values import is_number, normal_name
 from asterism.errors import ModelNotFoundError
-from asterism.models import ModelLike, resolve_model
-from asterism.nodes.deciding import Rules
-from asterism.nodes.kinds import Participant, fault_of
-from asterism.nodes.strategies import STRATEGIES, Strategy
-from asterism.nodes.structured_output import METHODS
-from asterism.plain import is_number, normal_name
-from asterism.resilience import Compensation, UndoAll, policy_faults
+from asterism.limits.failure_policies import Compensation, UndoAll, policy_faults
+from asterism.memories.context_policies import context_fault
+from asterism.nodes.decider import DecisionRules
+from asterism.nodes.deciders.strategies import STRATEGIES, TeamStrategy
+from asterism.nodes.participant_spec import Participant, find_participant_fault
 
 
 def find_faults(
@@ -24,7 +23,7 @@ def find_faults(
     creates: bool = False,
     model: ModelLike | None,
     manager: object,
-    rules: Rules,
+    rules: DecisionRules,
     finish: object,
     max_steps: object,
     thread_wait: float,
@@ -83,7 +82,7 @@ def name_faults(name: str) -> Iterator[str]:
 
 def _kind_faults(participants: Sequence[tuple[str, Any]], model: ModelLike | None) -> Iterator[str]:
     for name, thing in participants:
-        if fault := fault_of(thing, model):
+        if fault := find_participant_fault(thing, model):
             yield f"the participant {name!r} {fault}"
 
 
@@ -131,7 +130,7 @@ def decisions_faults(decisions: object) -> Iterator[str]:
 
 
 def _strategy_faults(manager: object) -> Iterator[str]:
-    if not isinstance(manager, Strategy):
+    if not isinstance(manager, TeamStrategy):
         return
     if isinstance(manager.name, str) and manager.name not in STRATEGIES:
         yield f"the strategy is {manager.name!r}; allowed: {', '.join(STRATEGIES)}, or a function"
@@ -170,7 +169,7 @@ def seconds_faults(limit: str, value: object) -> Iterator[str]:
         yield f"{limit} is {value!r}; it must be a number of seconds, 0 or more"
 
 
-def _rule_faults(rules: Rules, names: Sequence[str]) -> Iterator[str]:
+def _rule_faults(rules: DecisionRules, names: Sequence[str]) -> Iterator[str]:
     if rules.fallback is not None and rules.fallback not in ("ask_user", "finish", *names):
         allowed = ", ".join(["'ask_user'", "'finish'", *map(repr, names)])
         yield f"fallback is {rules.fallback!r}; allowed: None, {allowed}"

@@ -8,16 +8,16 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
-from asterism.checkpoints import (
+from asterism.core.checkpoints import (
     Saver,
-    copied,
+    checkpoint_key,
     copies_in,
+    copy_checkpoint,
     id_of,
     lineage,
-    listed,
+    list_checkpoints,
     namespace_of,
     on_branch,
-    place,
 )
 from asterism.core.decision import (
     Decision,
@@ -28,15 +28,15 @@ from asterism.core.decision import (
     dump_decision,
     load_decision,
 )
-from asterism.decisions import SupervisorDecision
-from asterism.effects import Call, Steps, arun, run
+from asterism.core.supervisor_decision import SupervisorDecision
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
+from asterism.core.thread_lease import take_lease
 from asterism.errors import ThreadBusyError, WhatIfError
-from asterism.graphs.checks import check_thread
+from asterism.graphs.request_checks import check_thread
 from asterism.graphs.workflow import Workflow
-from asterism.leases import take_lease
 from asterism.nodes.routing import SUPERVISOR
 from asterism.nodes.supervisor import decision_update
-from asterism.pictures import (
+from asterism.observability import (
     Difference,
     RequestRecord,
     RoundRecord,
@@ -45,12 +45,12 @@ from asterism.pictures import (
     compare_runs,
     saver_of,
 )
-from asterism.pictures.history import decision_in
-from asterism.pictures.reading import record_of
+from asterism.observability.checkpoint_steps import decision_in
+from asterism.observability.from_checkpoints import record_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class WhatIf:
+class ReplayResult:
     """What came of a changed run."""
 
     result: Any
@@ -65,7 +65,7 @@ class WhatIf:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Fork:
+class _ForkedRun:
     """Where a run is changed."""
 
     checkpoint: str
@@ -85,7 +85,7 @@ def what_if(
     request: int | None = None,
     thread: str | None = None,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
-) -> WhatIf:
+) -> ReplayResult:
     """Change one decision or one participant of a past run, and run what follows.
 
     The run is copied to a new thread up to the change, with what the participants remembered
@@ -113,7 +113,7 @@ def what_if(
         UnknownThreadError: Nothing is stored on it.
     """
     change = (decision, round, participant, instead, request, thread, new_id)
-    return run(_what_if(graph, config, *change))
+    return run_steps(_what_if(graph, config, *change))
 
 
 async def awhat_if(
@@ -127,10 +127,10 @@ async def awhat_if(
     request: int | None = None,
     thread: str | None = None,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
-) -> WhatIf:
+) -> ReplayResult:
     """Change one decision or one participant of a past run; see `what_if`."""
     change = (decision, round, participant, instead, request, thread, new_id)
-    return await arun(_what_if(graph, config, *change))
+    return await arun_steps(_what_if(graph, config, *change))
 
 
 def _what_if(
@@ -143,26 +143,28 @@ def _what_if(
     request: int | None,
     thread: str | None,
     new_id: Callable[[], str],
-) -> Steps[WhatIf]:
+) -> Steps[ReplayResult]:
     if (decision is None) == (participant is None):
         raise WhatIfError("Change one thing: give a decision (and its round), or a participant.")
     saver, old = saver_of(graph), check_thread(config)
     target = thread or f"{old[:220]}-what-if-{new_id()[:8]}"
-    forked = _on(config, target)
+    forked = _config_at(config, target)
     check_thread(forked)
     release = take_lease(saver, old)
     if release is None:
         raise ThreadBusyError(f"The thread {old!r} is being driven; try again when it rests.")
     try:
-        items: list[CheckpointTuple] = yield listed(saver, place(old))
+        items: list[CheckpointTuple] = yield list_checkpoints(saver, checkpoint_key(old))
         before = record_of(items, thread=old, name=graph.name or "")
         asked = _request(before, request)
         update: dict[str, Any] | None = None
         if decision is not None:
-            fork, update = _decided(graph, items, asked, decision, round, new_id)
+            fork, update = _find_decision(graph, items, asked, decision, round, new_id)
         else:
-            graph = graph if instead is None else _replaced(graph, str(participant), instead)
-            fork = _visited(graph, asked, str(participant), round or 1)
+            graph = (
+                graph if instead is None else _replace_participant(graph, str(participant), instead)
+            )
+            fork = _find_first_visit(graph, asked, str(participant), round or 1)
         yield from _copy(saver, items, fork, target)
     finally:
         release()
@@ -170,9 +172,9 @@ def _what_if(
         how = {"as_node": SUPERVISOR}
         yield Call(graph.update_state, graph.aupdate_state, (forked, update), how)
     result = yield Call(graph.invoke, graph.ainvoke, (None, forked))
-    made: list[CheckpointTuple] = yield listed(saver, place(target))
+    made: list[CheckpointTuple] = yield list_checkpoints(saver, checkpoint_key(target))
     after = record_of(made, thread=target, name=graph.name or "")
-    return WhatIf(
+    return ReplayResult(
         result=result,
         config=forked,
         before=before,
@@ -181,7 +183,7 @@ def _what_if(
     )
 
 
-def _replaced(graph: Workflow, name: str, instead: Any) -> Workflow:
+def _replace_participant(graph: Workflow, name: str, instead: Any) -> Workflow:
     """Build a workflow with another participant under a name."""
     if graph.facts.remade is None or name not in graph.facts.participants:
         raise WhatIfError(
@@ -201,14 +203,14 @@ def _request(run: RunRecord, number: int | None) -> RequestRecord:
     return run.requests[(number or count) - 1]
 
 
-def _decided(
+def _find_decision(
     graph: Workflow,
     items: Sequence[CheckpointTuple],
     asked: RequestRecord,
     decision: SupervisorDecision | Mapping[str, Any],
     number: int | None,
     new_id: Callable[[], str],
-) -> tuple[_Fork, dict[str, Any]]:
+) -> tuple[_ForkedRun, dict[str, Any]]:
     """Return where a decision was taken, and the update that takes another one."""
     count = len(asked.rounds)
     if number is None or not 1 <= number <= count:
@@ -223,7 +225,7 @@ def _decided(
         raise WhatIfError(f"Nothing changes: that is what was decided in round {number}.")
     new = replace(new, handoff_id=new_id())
     update = decision_update(new, (values.get("iterations") or 0) + 1)
-    return _Fork(checkpoint=taken.checkpoint, kept={}), update
+    return _ForkedRun(checkpoint=taken.checkpoint, kept={}), update
 
 
 def _following(items: Sequence[CheckpointTuple], taken: RoundRecord) -> Decision | None:
@@ -241,7 +243,7 @@ def _meaning(decision: Decision | None) -> Decision | None:
     return decision and replace(decision, handoff_id=None)
 
 
-def _visited(graph: Workflow, asked: RequestRecord, name: str, number: int) -> _Fork:
+def _find_first_visit(graph: Workflow, asked: RequestRecord, name: str, number: int) -> _ForkedRun:
     """Return where the first visit to a participant began."""
     if name not in graph.facts.participants:
         listed = ", ".join(graph.facts.participants)
@@ -249,7 +251,7 @@ def _visited(graph: Workflow, asked: RequestRecord, name: str, number: int) -> _
     for decided in asked.rounds[number - 1 :]:
         for visit in sorted(decided.visits, key=lambda visit: visit.checkpoint):
             if visit.participant == name and visit.checkpoint:
-                return _Fork(checkpoint=visit.checkpoint, kept=dict(_beside(decided, visit)))
+                return _ForkedRun(checkpoint=visit.checkpoint, kept=dict(_beside(decided, visit)))
     raise WhatIfError(f"{name!r} made no visit from round {number} of the request on.")
 
 
@@ -263,9 +265,11 @@ def _beside(decided: RoundRecord, changed: VisitRecord) -> Iterator[tuple[str, s
             yield visit.participant, str(visit.ended)
 
 
-def _copy(saver: Saver, items: Sequence[CheckpointTuple], fork: _Fork, thread: str) -> Steps[None]:
+def _copy(
+    saver: Saver, items: Sequence[CheckpointTuple], fork: _ForkedRun, thread: str
+) -> Steps[None]:
     """Copy a thread up to a fork: the workflow, and what participants remembered then."""
-    if (yield Call(saver.get_tuple, saver.aget_tuple, (place(thread, ""),))) is not None:
+    if (yield Call(saver.get_tuple, saver.aget_tuple, (checkpoint_key(thread, ""),))) is not None:
         raise WhatIfError(f"The thread {thread!r} is in use; name another one.")
     star = [item for item in items if not namespace_of(item)]
     head = next(item for item in star if id_of(item) == fork.checkpoint)
@@ -281,10 +285,10 @@ def _copy(saver: Saver, items: Sequence[CheckpointTuple], fork: _Fork, thread: s
             lines[namespace] = lineage(own, max(reached, key=id_of))
     for namespace, line in lines.items():
         for item in line:
-            yield from copied(saver, item, thread, namespace, writes=item is not line[-1])
+            yield from copy_checkpoint(saver, item, thread, namespace, writes=item is not line[-1])
 
 
-def _on(config: RunnableConfig, thread: str) -> RunnableConfig:
+def _config_at(config: RunnableConfig, thread: str) -> RunnableConfig:
     """Return a config with another thread, at its latest checkpoint."""
     configurable = {
         key: value

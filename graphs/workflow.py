@@ -1,52 +1,145 @@
-"""A compiled workflow: a LangGraph graph that keeps a few promises more."""
+"""A compiled workflow: a LangGraph graph that keeps a few promises more.
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+What a workflow knows of itself.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Durability, GraphOutput, StateSnapshot, StateUpdate
+from pydantic import BaseModel
 
-from asterism.checkpoints import check_state, thread_of
-from asterism.effects import Call, Steps, arun, run, running_loop
-from asterism.errors import ConfigurationError
-from asterism.graphs.checks import (
-    addressed,
-    check_pending,
-    check_read,
-    check_thread,
-    checked_request,
-    resent,
-    stranger,
-    withdrawals,
-)
-from asterism.graphs.clocks import latest
-from asterism.graphs.edits import prepared
-from asterism.graphs.facts import WorkflowFacts, inside
-from asterism.graphs.forks import rewind
-from asterism.graphs.plans import seen
-from asterism.graphs.renaming import moves, renaming, replanning
-from asterism.graphs.speech import hearing
-from asterism.leases import Release, leased
-from asterism.markup import PLAIN, SVG
-from asterism.nodes.background import Background
-from asterism.nodes.engine import lender
-from asterism.nodes.finish import read_fields
-from asterism.nodes.lifetime import Lifetime
-from asterism.nodes.outputs import INTERRUPT, as_asked, lean
-from asterism.people import (
+from asterism.core.checkpoints import check_state, thread_of
+from asterism.core.continuation import is_unfinished
+from asterism.core.interrupts import (
     ERROR,
-    Answers,
+    PendingAnswers,
     answering,
-    asked_before,
     looks_like_ids,
     open_requests,
+    past_request_ids,
 )
-from asterism.plain import as_dict
-from asterism.runs import is_unfinished
-from asterism.serializers import allow_types, stores_named_types, types_in_state
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps, running_loop
+from asterism.core.text_tables import PLAIN, SVG
+from asterism.core.thread_lease import Release, wait_for_lease
+from asterism.core.values import as_dict
+from asterism.errors import ConfigurationError
+from asterism.events import EventBus
+from asterism.graphs.clocks import read_latest_state
+from asterism.graphs.forks import rewind
+from asterism.graphs.request_checks import (
+    address_answer,
+    cancellation_notes,
+    check_pending,
+    check_thread,
+    check_thread_readable,
+    missing_participant,
+    resent,
+    validate_request,
+    with_plan_visits,
+)
+from asterism.graphs.speech import hearing
+from asterism.graphs.workflow_edits import (
+    move_memories,
+    prepare_state_update,
+    reassign_tasks_update,
+    rename_update,
+)
+from asterism.limits.budgets import Budget
+from asterism.limits.prices import DEFAULT_PRICES, PriceTable
+from asterism.nodes.engine_keys import parent_checkpointer
+from asterism.nodes.participant_runtime import INTERRUPT, collect_output, invoke_options
+from asterism.nodes.request import read_fields
+from asterism.nodes.run_context import RunContext, RunEvents, create_run_config
+from asterism.nodes.team import Team
+from asterism.prompts import prompts_hash, text_hash
+from asterism.storage.serializers import allow_types, stores_named_types, types_in_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkflowConfig:
+    """What a workflow knows of itself."""
+
+    id: str
+    description: str | None
+    team: Team
+    """Who takes part."""
+    response_format: type[BaseModel] | None = None
+    """The model of `structured_response`, where one was asked for."""
+    thread_wait: float = 0.0
+    """Seconds that a call waits for a thread that another one drives."""
+    budget: Budget | None = None
+    """What one run may take."""
+    events: EventBus | None = None
+    """Is told what happens."""
+    prices: PriceTable = DEFAULT_PRICES
+    """What tokens cost."""
+    instructions: tuple[str, ...] = ()
+    """What its own prompts say, for traces to tell one version from another."""
+    prompts: str = field(default_factory=prompts_hash)
+    """The hash of the library's prompts, taken when it is built: a run must not list files."""
+    remade: Callable[[str, Any], Any] | None = None
+    """Builds the workflow anew with another participant under a name, where that can be done."""
+
+    @property
+    def participants(self) -> Mapping[str, str]:
+        """Who takes part from the beginning: id and description."""
+        return self.team.descriptions
+
+    @cached_property
+    def types(self) -> frozenset[type]:
+        """The types that the state schemas of its participants name."""
+        graphs = [member.graph for member in self.team.members.values()]
+        below: list[Any] = [dict(cast(Any, graph).get_subgraphs(recurse=True)) for graph in graphs]
+        found: set[type] = set()
+        for graph in (*graphs, *(inner for each in below for inner in each.values())):
+            found |= types_in_state(graph)
+        return frozenset(found)
+
+    def versions(self) -> dict[str, str]:
+        """Return hashes of what the workflow is made of: its prompts and its team."""
+        team = (part for pair in self.participants.items() for part in pair)
+        return {
+            "prompts": self.prompts,
+            "instructions": text_hash(*self.instructions),
+            "team": text_hash(*team),
+        }
+
+
+def run_config(
+    facts: WorkflowConfig,
+    config: RunnableConfig | None,
+    background: RunContext,
+    values: Mapping[str, Any],
+    held: asyncio.AbstractEventLoop | None = None,
+) -> RunnableConfig:
+    """Return the config of a run, with all that its nodes need.
+
+    Args:
+        facts: What its workflow knows of itself.
+        config: What the caller gave.
+        background: The run's own background.
+        values: The state that it goes on with.
+        held: The event loop that it holds up, because it is a sync one.
+    """
+    return create_run_config(
+        config,
+        background,
+        prices=facts.prices,
+        budget=facts.budget,
+        gated=facts.budget is not None or facts.team.has_budgets(),
+        events=facts.events,
+        values=values,
+        held=held,
+    )
+
 
 CANCELLED = "cancelled: the run was stopped from outside"
 """What is stored in the place of an error of a step that was under way then."""
@@ -61,7 +154,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     followed.
     """
 
-    def __init__(self, *, facts: WorkflowFacts, **kwargs: Any) -> None:
+    def __init__(self, *, facts: WorkflowConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.facts = facts
         saver = cast(Any, self.checkpointer)
@@ -70,11 +163,11 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     @property
     def checks_answers(self) -> bool:
-        """Whether `Answers` may be its input: it is stored, so there may be questions."""
+        """Whether `PendingAnswers` may be its input: it is stored, so there may be questions."""
         return isinstance(self.checkpointer, BaseCheckpointSaver)
 
     @classmethod
-    def of(cls, compiled: CompiledStateGraph[Any, Any, Any, Any], facts: WorkflowFacts) -> Self:
+    def of(cls, compiled: CompiledStateGraph[Any, Any, Any, Any], facts: WorkflowConfig) -> Self:
         """Make a workflow of a compiled star, as `copy` makes one of another."""
         attributes = {k: v for k, v in vars(compiled).items() if k != "__orig_class__"}
         return cls(facts=facts, **attributes)
@@ -95,13 +188,15 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         **kwargs: Any,
     ) -> Iterator[Any]:
         """Run and yield what happens, as LangGraph's `stream` does."""
-        given, durability, release, values = run(self._begun(input, config, durability))
-        background = Background()
+        given, durability, release, values = run_steps(
+            self._check_and_lease(input, config, durability)
+        )
+        background = RunContext()
         try:
-            config = inside(self.facts, config, background, values, held=running_loop())
+            config = run_config(self.facts, config, background, values, held=running_loop())
             parts: Any = super().stream(given, config, durability=durability, **kwargs)
             hear = hearing(kwargs)
-            with self._lifetime(config, background, given), closing(parts):
+            with self._run_events(config, background, given), closing(parts):
                 for part in parts:
                     shown = hear(part) if hear else part
                     if hear is None or shown is not None:
@@ -110,7 +205,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             raise
         except BaseException:  # it was stopped from outside
             with suppress(Exception):
-                run(self._cancelled(config, background))
+                run_steps(self._record_cancellation(config, background))
             raise
         finally:
             try:
@@ -127,13 +222,15 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         """Run and yield what happens, as LangGraph's `astream` does."""
-        given, durability, release, values = await arun(self._begun(input, config, durability))
-        background = Background()
+        given, durability, release, values = await arun_steps(
+            self._check_and_lease(input, config, durability)
+        )
+        background = RunContext()
         try:
-            config = inside(self.facts, config, background, values)
+            config = run_config(self.facts, config, background, values)
             parts: Any = super().astream(given, config, durability=durability, **kwargs)
             hear = hearing(kwargs)
-            with self._lifetime(config, background, given):
+            with self._run_events(config, background, given):
                 async with aclosing(parts):
                     async for part in parts:
                         shown = hear(part) if hear else part
@@ -143,7 +240,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             raise
         except BaseException:  # it was stopped from outside
             with suppress(Exception):
-                await arun(self._cancelled(config, background))
+                await arun_steps(self._record_cancellation(config, background))
             raise
         finally:
             try:
@@ -153,24 +250,26 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run to the end or to the next question and return the state."""
-        asked = lean(kwargs)
-        return self._presented(as_asked(super().invoke(input, config, **asked), kwargs))
+        asked = invoke_options(kwargs)
+        return self._coerce_output(collect_output(super().invoke(input, config, **asked), kwargs))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run to the end or to the next question and return the state."""
-        asked = lean(kwargs)
-        return self._presented(as_asked(await super().ainvoke(input, config, **asked), kwargs))
+        asked = invoke_options(kwargs)
+        return self._coerce_output(
+            collect_output(await super().ainvoke(input, config, **asked), kwargs)
+        )
 
-    def _lifetime(self, config: RunnableConfig, background: Background, given: Any) -> Lifetime:
+    def _run_events(self, config: RunnableConfig, background: RunContext, given: Any) -> RunEvents:
         made_of = self.facts.versions
-        return Lifetime(config, background, name=self.name, given=given, versions=made_of)
+        return RunEvents(config, background, name=self.name, given=given, versions=made_of)
 
-    def _begun(
+    def _check_and_lease(
         self, input: Any, config: RunnableConfig | None, durability: Durability | None
     ) -> Steps[tuple[Any, Durability | None, Release, Mapping[str, Any]]]:
         """Check everything before anything runs, and take the thread."""
         if isinstance(input, Mapping):
-            input = checked_request(cast(Mapping[str, Any], input))
+            input = validate_request(cast(Mapping[str, Any], input))
         if not isinstance(self.checkpointer, BaseCheckpointSaver):
             return input, durability, lambda: None, {}  # a participant, or a run that is not stored
         if durability == "exit":
@@ -178,37 +277,41 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
                 "durability='exit' loses the finished turns of participants in a crash; "
                 "use 'sync' (the default) or 'async'"
             )
-        release = yield from self.leased(check_thread(config))
+        release = yield from self.take_thread_lease(check_thread(config))
         try:
-            given, values = yield from self._fitted(input, cast(RunnableConfig, config))
+            given, values = yield from self._prepare_input(input, cast(RunnableConfig, config))
             yield from rewind(cast(Any, self.checkpointer), cast(RunnableConfig, config))
         except BaseException:
             release()
             raise
         return given, durability or "sync", release, values
 
-    def _fitted(self, given: Any, config: RunnableConfig) -> Steps[tuple[Any, Mapping[str, Any]]]:
+    def _prepare_input(
+        self, given: Any, config: RunnableConfig
+    ) -> Steps[tuple[Any, Mapping[str, Any]]]:
         """Fit an input to the state that it finds, and return that where the run goes on."""
         whole = Call(self.get_state, self.aget_state, (config,), {"subgraphs": True})
-        if isinstance(given, Answers):
-            found = yield from latest(whole)
+        if isinstance(given, PendingAnswers):
+            found = yield from read_latest_state(whole)
             given = yield from answering(open_requests(found), given.given, self, config)
         else:
-            found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
+            found = yield from read_latest_state(
+                Call(super().get_state, super().aget_state, (config,))
+            )
         check_state(thread_of(config), as_dict(found.values))
         if not isinstance(given, dict):
             check_pending(found, self.facts.participants)
             if getattr(given, "resume", None) is not None:
-                given = yield from self._addressed(cast(Command[Any], given), found, whole)
+                given = yield from self._address_answer(cast(Command[Any], given), found, whole)
             return given, as_dict(found.values)
         request = resent(cast(dict[str, Any], given), as_dict(found.values))
         if not is_unfinished(found):
             return request, {}
         found = yield whole
-        notes = withdrawals(found, self.facts.participants)
+        notes = cancellation_notes(found, self.facts.participants)
         return {**request, "messages": [*notes, *request["messages"]]}, {}
 
-    def _addressed(
+    def _address_answer(
         self, given: Command[Any], found: StateSnapshot, whole: Call
     ) -> Steps[Command[Any]]:
         """Check who an answer is for, as far as `resume` does that of an answer without a schema.
@@ -222,10 +325,12 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             ids = {request.id for request in open_requests((yield whole))}
         asked: frozenset[str] = frozenset()
         if looks_like_ids(given.resume) and not ids & as_dict(given.resume).keys():
-            asked = yield from asked_before(self, found.config)
-        return addressed(given, ids, asked)
+            asked = yield from past_request_ids(self, found.config)
+        return address_answer(given, ids, asked)
 
-    def _cancelled(self, config: RunnableConfig | None, background: Background) -> Steps[None]:
+    def _record_cancellation(
+        self, config: RunnableConfig | None, background: RunContext
+    ) -> Steps[None]:
         """Note with the steps that were under way that the run was cancelled.
 
         They are made again when it goes on, as those that have failed.
@@ -240,32 +345,40 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
                 written = (found.config, [(ERROR, CANCELLED)], task.id)
                 yield Call(saver.put_writes, saver.aput_writes, written)
 
-    def leased(self, thread: str) -> Steps[Release]:
+    def take_thread_lease(self, thread: str) -> Steps[Release]:
         """Take the thread, so that nobody else drives it."""
-        return leased(self.checkpointer, thread, self.facts.thread_wait)
+        return wait_for_lease(self.checkpointer, thread, self.facts.thread_wait)
 
     # ---- reading
 
     def get_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread; its `status` is how it stands now."""
-        check_read(self, config)
+        check_thread_readable(self, config)
         found = super().get_state(config, subgraphs=subgraphs)
-        return self._true(run(self._seen(found, config)) if subgraphs else found)
+        return self._with_true_status(
+            run_steps(self._with_plan_visits(found, config)) if subgraphs else found
+        )
 
     async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread; its `status` is how it stands now."""
-        check_read(self, config)
+        check_thread_readable(self, config)
         found = await super().aget_state(config, subgraphs=subgraphs)
-        return self._true(await arun(self._seen(found, config)) if subgraphs else found)
+        return self._with_true_status(
+            await arun_steps(self._with_plan_visits(found, config)) if subgraphs else found
+        )
 
-    def _seen(self, found: StateSnapshot, config: RunnableConfig) -> Steps[StateSnapshot]:
-        return seen(found, self.facts.team, lender(config) or self.checkpointer)
+    def _with_plan_visits(
+        self, found: StateSnapshot, config: RunnableConfig
+    ) -> Steps[StateSnapshot]:
+        return with_plan_visits(
+            found, self.facts.team, parent_checkpointer(config) or self.checkpointer
+        )
 
-    def _true(self, snapshot: StateSnapshot) -> StateSnapshot:
+    def _with_true_status(self, snapshot: StateSnapshot) -> StateSnapshot:
         values = snapshot.values
         if not isinstance(values, dict) or "iterations" not in values:
             return snapshot
-        true = self._revived(cast(dict[str, Any], values))
+        true = self._rebuild_structured_response(cast(dict[str, Any], values))
         if snapshot.interrupts:
             true["status"] = "waiting"
         elif errors := [task.error for task in snapshot.tasks if task.error]:
@@ -273,17 +386,19 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             true["status"] = "cancelled" if stopped else "failed"
         return snapshot._replace(values=true)
 
-    def _presented(self, output: Any) -> Any:
+    def _coerce_output(self, output: Any) -> Any:
         if isinstance(output, GraphOutput):
-            return GraphOutput(value=self._presented(output.value), interrupts=output.interrupts)
+            return GraphOutput(
+                value=self._coerce_output(output.value), interrupts=output.interrupts
+            )
         if not isinstance(output, dict):
             return output
-        values = self._revived(cast(dict[str, Any], output))
+        values = self._rebuild_structured_response(cast(dict[str, Any], output))
         if values.get(INTERRUPT):
             values["status"] = "waiting"
         return values
 
-    def _revived(self, values: dict[str, Any]) -> dict[str, Any]:
+    def _rebuild_structured_response(self, values: dict[str, Any]) -> dict[str, Any]:
         """Turn the stored fields of the answer into the model that was asked for."""
         fields, schema = values.get("structured_response"), self.facts.response_format
         if schema is not None and isinstance(fields, dict):
@@ -299,31 +414,31 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> RunnableConfig:
         """Update the state; a decision in it is followed when the run goes on."""
-        return run(self._updated(config, supersteps))
+        return run_steps(self._bulk_update(config, supersteps))
 
     async def abulk_update_state(
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> RunnableConfig:
         """Update the state; a decision in it is followed when the run goes on."""
-        return await arun(self._updated(config, supersteps))
+        return await arun_steps(self._bulk_update(config, supersteps))
 
-    def _updated(
+    def _bulk_update(
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Steps[RunnableConfig]:
-        if lender(config) is not None:  # its own workflow has the thread
-            return (yield from self._edited(config, supersteps))
-        release = yield from self.leased(check_thread(config))
+        if parent_checkpointer(config) is not None:  # its own workflow has the thread
+            return (yield from self._apply_edit(config, supersteps))
+        release = yield from self.take_thread_lease(check_thread(config))
         try:
-            return (yield from self._edited(config, supersteps))
+            return (yield from self._apply_edit(config, supersteps))
         finally:
             release()
 
-    def _edited(
+    def _apply_edit(
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Steps[RunnableConfig]:
-        found = yield from latest(Call(super().get_state, super().aget_state, (config,)))
+        found = yield from read_latest_state(Call(super().get_state, super().aget_state, (config,)))
         names = tuple(self.facts.team.live(as_dict(found.values)))
-        edit = prepared(config, supersteps, found, names, self.nodes)
+        edit = prepare_state_update(config, supersteps, found, names, self.nodes)
         if isinstance(self.checkpointer, BaseCheckpointSaver):
             yield from rewind(cast(Any, self.checkpointer), config)
         update = (super().bulk_update_state, super().abulk_update_state)
@@ -345,7 +460,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         Raises:
             UnknownParticipantError: A name is missing, or its heir does not take part.
         """
-        run(moves(self, check_thread(config), names))
+        run_steps(move_memories(self, check_thread(config), names))
         found = self.get_state(config)
         update = self._renaming(found, names)
         return self.bulk_update_state(config, [[update]]) if update else found.config
@@ -354,7 +469,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         self, config: RunnableConfig, names: Mapping[str, str | None]
     ) -> RunnableConfig:
         """Let a stored run go on after participants were renamed or removed; see `rename`."""
-        await arun(moves(self, check_thread(config), names))
+        await arun_steps(move_memories(self, check_thread(config), names))
         found = await self.aget_state(config)
         update = self._renaming(found, names)
         return await self.abulk_update_state(config, [[update]]) if update else found.config
@@ -363,10 +478,10 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         self, found: StateSnapshot, names: Mapping[str, str | None]
     ) -> StateUpdate | None:
         live = tuple(self.facts.participants)
-        gone = stranger(found, self.facts.participants)
+        gone = missing_participant(found, self.facts.participants)
         if gone is None:
-            return replanning(found, names, live)
-        return renaming(found, gone, names, live)
+            return reassign_tasks_update(found, names, live)
+        return rename_update(found, gone, names, live)
 
     # ---- drawing
 
@@ -375,6 +490,6 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Draw the star in Jupyter, offline: the engine's own drawing asks a web service."""
-        from asterism.pictures.svg import draw_svg  # drawings are not needed to run
+        from asterism.observability.render.svg import draw_svg  # drawings are not needed to run
 
         return {PLAIN: repr(self), SVG: draw_svg(self.get_graph())}

@@ -12,9 +12,9 @@ from langchain_core.prompts import BasePromptTemplate, ChatPromptTemplate, Messa
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableSequence
 from langchain_core.runnables.passthrough import RunnableAssign
 
-from asterism.effects import both_ways
+from asterism.core.messages import media_in_request
+from asterism.core.sync_async import sync_async_pair
 from asterism.errors import InvalidRequestError
-from asterism.messages import media_in_request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ def ways_to_ask(thing: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     The prompt of a chain gets the messages for its placeholder, and the text of the latest one for
     its text; where it has both, the placeholder gets the messages before that.
     """
-    call, acall = both_ways(thing)
+    call, acall = sync_async_pair(thing)
     found = _variables(thing)
     if found is None:
         return call, acall

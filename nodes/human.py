@@ -16,13 +16,13 @@ from asterism.core.decision import (
     dump_decision,
     load_decision,
 )
-from asterism.decisions import HumanFeedbackRequest
-from asterism.effects import Steps, StepsNode
-from asterism.messages import clean_text
-from asterism.nodes.context import meter_of
+from asterism.core.messages import clean_text
+from asterism.core.state import WorkflowState
+from asterism.core.supervisor_decision import HumanFeedbackRequest
+from asterism.core.sync_async import Steps, StepsNode
 from asterism.nodes.routing import HUMAN
-from asterism.nodes.view import facts_of
-from asterism.state import WorkflowState
+from asterism.nodes.run_context import meter_of
+from asterism.nodes.view import message_facts
 
 CONVERSATION_LENGTH = 20
 """How many of the latest messages a person is shown with a question."""
@@ -56,7 +56,7 @@ def create_human_node() -> StepsNode:
                 "request": "\n\n".join(state.get("brief") or ()),
                 "reported": [report["participant"] for report in state.get("reports") or ()],
             },
-            conversation=[_shown(m) for m in state["messages"][-CONVERSATION_LENGTH:]],
+            conversation=[_message_summary(m) for m in state["messages"][-CONVERSATION_LENGTH:]],
         )
         answer = clean_text(interrupt(request.model_dump(), response_schema=_ANSWER))
         return {
@@ -94,7 +94,7 @@ def _raise_limit(
     }
 
 
-def _shown(message: AnyMessage) -> dict[str, str]:
+def _message_summary(message: AnyMessage) -> dict[str, str]:
     role = "user" if message.type == "human" else "assistant"
-    name = message.name or ("supervisor" if facts_of(message) else role)
+    name = message.name or ("supervisor" if message_facts(message) else role)
     return {"role": role, "name": name, "content": message.text}

@@ -17,9 +17,10 @@ from langgraph.config import get_config
 from langgraph.errors import GraphRecursionError, NodeCancelledError, is_invalid_resume
 from langgraph.types import Command
 
-from asterism.compaction import Compaction
-from asterism.context import ContextManager
-from asterism.effects import Steps, arun, is_async, run, run_coroutine
+from asterism.core.continuation import AFTER, HANDOFF, is_async_tool
+from asterism.core.model_input import prepare_messages, without_reasoning
+from asterism.core.sync_async import Steps, arun_steps, is_async, run_coroutine, run_steps
+from asterism.core.values import describe_error, log_failure
 from asterism.errors import (
     AbandonedError,
     BudgetExceededError,
@@ -27,15 +28,12 @@ from asterism.errors import (
     StalledError,
     StorageError,
 )
-from asterism.idempotency import AFTER, HANDOFF
-from asterism.model_input import prepare_messages, without_reasoning
-from asterism.nodes.answers import json_text
-from asterism.nodes.compacting import Compactor
-from asterism.nodes.context import workflow_path
+from asterism.memories.context_policies import Compaction, ContextManager
+from asterism.nodes.compaction import Compactor
+from asterism.nodes.report import json_text
+from asterism.nodes.run_context import workflow_path
 from asterism.nodes.structured_output import bind_inside
 from asterism.prompts import render
-from asterism.redaction import describe_error, log_failure
-from asterism.runs import is_async_tool
 
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
@@ -167,7 +165,7 @@ def end_middleware(max_steps: int | None) -> "AgentMiddleware[Any, Any, Any]":
         said = _in_this_visit(request.state["messages"])
         if max_steps and sum(isinstance(message, AIMessage) for message in said) >= max_steps:
             raise GraphRecursionError(limit_text(max_steps))
-        repeated = _repeated(said)
+        repeated = _find_repeated_calls(said)
         if not repeated:
             return request, ()
         calls = ", ".join(dict.fromkeys(call.partition(" ")[0] for call in repeated))
@@ -206,7 +204,7 @@ def _in_this_visit(messages: Sequence[Any]) -> list[Any]:
     return [*takewhile(lambda message: message.id not in starts, reversed(messages))][::-1]
 
 
-def _repeated(messages: Sequence[Any]) -> list[str]:
+def _find_repeated_calls(messages: Sequence[Any]) -> list[str]:
     """Return the tool calls that the last rounds have in common, results too, where enough do.
 
     The calls of one message are one round.
@@ -287,13 +285,13 @@ def context_middleware(
         state_schema = ContextState
 
         def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
-            shorter, compaction = run(fitted(request))
+            shorter, compaction = run_steps(fitted(request))
             return extended(handler(shorter), compaction)
 
         async def awrap_model_call(
             self, request: Any, handler: Callable[[Any], Awaitable[Any]]
         ) -> Any:
-            shorter, compaction = await arun(fitted(request))
+            shorter, compaction = await arun_steps(fitted(request))
             return extended(await handler(shorter), compaction)
 
     def fitted(request: Any) -> Steps[tuple[Any, Compaction | None]]:

@@ -18,12 +18,12 @@ from asterism.core.decision import (
     VisitNext,
     load_decision,
 )
+from asterism.core.messages import media_in_request
+from asterism.core.plan import SubAgentTask
+from asterism.core.state import Report, VisitRequest
 from asterism.errors import RoutingError
-from asterism.messages import media_in_request
-from asterism.nodes.view import facts_of
+from asterism.nodes.view import message_facts
 from asterism.prompts import render
-from asterism.state import Report, Visit
-from asterism.tasks import SubAgentTask
 
 BEGIN, SUPERVISOR, DISPATCH = "begin", "supervisor", "dispatch"
 HUMAN, UNDO, FINISH = "human", "undo", "finish"
@@ -66,15 +66,15 @@ def route(state: Mapping[str, Any], participants: Collection[str]) -> str:
     return name
 
 
-def visit_in(state: Mapping[str, Any], name: str) -> Visit:
+def visit_in(state: Mapping[str, Any], name: str) -> VisitRequest:
     """Return the visit that the decision in `state` asks for."""
     decision = load_decision(state["decision"])
     visit_next = decision if isinstance(decision, VisitNext) else VisitNext(next_agent=name)
     taken = state.get("iterations") or 0
-    visit = Visit(
+    visit = VisitRequest(
         id=handoff_id(visit_next, latest_reports(state.get("reports") or (), taken)),
         participant=name,
-        request=focused_request(state.get("brief") or (), visit_next.instruction),
+        request=write_request(state.get("brief") or (), visit_next.instruction),
         round=taken,
     )
     if visit_next.resumes:
@@ -91,7 +91,7 @@ def request_media(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     for message in reversed(messages):
         if message.type == "human":
             asked.append(message)
-        elif "answer" in facts_of(message):
+        elif "answer" in message_facts(message):
             break
     return media_in_request(asked[::-1])
 
@@ -122,7 +122,7 @@ def handoff_id(decision: VisitNext | RunPlan, reports: Sequence[Report]) -> str:
         words = json.dumps(decision.tasks, sort_keys=True)
     else:
         words = f"{decision.next_agent}\n{decision.instruction}"
-    name = _named(f"{decision.handoff_id or ''}\n{words}")
+    name = _parse_names(f"{decision.handoff_id or ''}\n{words}")
     if any(report["id"] == name for report in reports):
         return f"{name}-{len(reports)}"
     return name
@@ -130,14 +130,14 @@ def handoff_id(decision: VisitNext | RunPlan, reports: Sequence[Report]) -> str:
 
 def task_handoff(plan: str, task: SubAgentTask, agent: str) -> str:
     """Name the visit that a task of a plan asks for."""
-    return _named(f"{plan}\n{task.model_dump_json(exclude_defaults=True)}\n{agent}")
+    return _parse_names(f"{plan}\n{task.model_dump_json(exclude_defaults=True)}\n{agent}")
 
 
-def _named(words: str) -> str:
+def _parse_names(words: str) -> str:
     return hashlib.blake2b(words.encode(), digest_size=8).hexdigest()
 
 
-def focused_request(brief: Sequence[str], instruction: str | None) -> str:
+def write_request(brief: Sequence[str], instruction: str | None) -> str:
     """Write what a participant is sent: the request, what became clear, and its own part."""
     request = "\n\n".join(brief)
     if not instruction:

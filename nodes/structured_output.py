@@ -18,17 +18,15 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.errors import GraphBubbleUp
 from pydantic import ValidationError
 
-from asterism.decisions import check_call_names, is_whole
-from asterism.defaults import METHOD_VARIABLE as METHOD_VARIABLE
-from asterism.defaults import METHODS as METHODS
-from asterism.defaults import Method as Method
-from asterism.effects import Call, Steps
+from asterism.core.decision_schema import describe_shape, flat_schema, strict_schema
+from asterism.core.defaults import METHOD_VARIABLE, METHODS, Method
+from asterism.core.model_input import prepare_messages
+from asterism.core.supervisor_decision import check_call_names, is_whole
+from asterism.core.sync_async import Call, Steps
+from asterism.core.values import describe_error
 from asterism.errors import AsterismError, BadDecisionError, ConfigurationError
-from asterism.model_input import prepare_messages
-from asterism.nodes.view import SPEAKER
-from asterism.redaction import describe_error
-from asterism.retries import status_of
-from asterism.schemas import describe_shape, flat_schema, strict_schema
+from asterism.limits.failure_policies import status_of
+from asterism.nodes.view import SUPERVISOR_RUN_CONFIG
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +61,7 @@ class StructuredOutput:
         schema: Any,
         *,
         strict: bool = False,
-        config: RunnableConfig | None = SPEAKER,
+        config: RunnableConfig | None = SUPERVISOR_RUN_CONFIG,
     ) -> Steps[AIMessage]:
         """Ask the model for an object, and change to the next method where this one fails.
 
@@ -153,7 +151,7 @@ _UNREADABLE = (ValidationError, OutputParserException, LookupError, TypeError, A
 def call_model(
     model: Runnable[Any, AIMessage],
     messages: Sequence[AnyMessage],
-    config: RunnableConfig | None = SPEAKER,
+    config: RunnableConfig | None = SUPERVISOR_RUN_CONFIG,
 ) -> Steps[AIMessage]:
     """Call a model, and make an answer that its client cannot read one that can be repaired.
 

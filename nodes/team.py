@@ -7,22 +7,20 @@ from typing import Any
 from langchain_core.tools import BaseTool
 from langgraph.types import RetryPolicy
 
-from asterism.agents import PLANNING, Agent, MemoryConfig
-from asterism.models import ModelLike
-from asterism.nodes.kinds import MAX_STEPS, Participant
-from asterism.nodes.members import Member, create_member
-from asterism.nodes.visits import Visitor, create_visitor
-from asterism.plain import as_dict
-from asterism.resilience import Policy, Timeout, together
-from asterism.retries import AGENT_RETRY
-from asterism.tasks import SubAgentTask
+from asterism.core.agent_spec import PLANNING, Agent, MemoryConfig, ModelLike
+from asterism.core.plan import SubAgentTask
+from asterism.core.values import as_dict
+from asterism.limits.failure_policies import AGENT_RETRY, Policy, Timeout, merge_policies
+from asterism.nodes.participant import Visitor, create_visitor
+from asterism.nodes.participant_runtime import ParticipantRuntime, create_participant_runtime
+from asterism.nodes.participant_spec import MAX_STEPS, Participant
 
 MAX_AGENTS = 20
 """How many agents a team has at most, with those that a model creates."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Creation:
+class AgentCreationRules:
     """What agents may be made of that a model creates in the middle of a run."""
 
     tools: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -52,16 +50,16 @@ class Team:
     def __init__(
         self,
         descriptions: dict[str, str],
-        members: dict[str, Member],
+        members: dict[str, ParticipantRuntime],
         *,
-        creation: Creation | None = None,
+        creation: AgentCreationRules | None = None,
         policies: tuple[Policy, ...] = (),
     ) -> None:
         self.descriptions = descriptions
         self.members = members
         self.creation = creation
         self._policies = policies
-        self._created: dict[str, tuple[Mapping[str, Any], Member]] = {}
+        self._created: dict[str, tuple[Mapping[str, Any], ParticipantRuntime]] = {}
 
     def has_budgets(self) -> bool:
         """Whether any member, or any task, has a budget."""
@@ -75,7 +73,7 @@ class Team:
         }
         return {**created, **self.descriptions} if created else self.descriptions
 
-    def member(self, name: str, values: Mapping[str, Any]) -> Member | None:
+    def member(self, name: str, values: Mapping[str, Any]) -> ParticipantRuntime | None:
         """Return a member by its id, or None where it takes no part."""
         if name in self.members:
             return self.members[name]
@@ -86,7 +84,7 @@ class Team:
         if known is None or known[0] != spec:
             agent = Agent.model_validate(spec)
             thing = participant_of(agent, self.creation)
-            member = create_member(
+            member = create_participant_runtime(
                 name,
                 thing,
                 self.creation.model,
@@ -102,7 +100,7 @@ class Team:
         return create_visitor(_for_task(member, task)) if member else None
 
 
-def participant_of(agent: Agent, creation: Creation) -> Participant:
+def participant_of(agent: Agent, creation: AgentCreationRules) -> Participant:
     """Make a participant of a spec.
 
     Raises:
@@ -134,7 +132,7 @@ def tool_name(tool: Any) -> str:
     return tool.name if isinstance(tool, BaseTool) else str(getattr(tool, "__name__", tool))
 
 
-def _for_task(member: Member, task: SubAgentTask) -> Member:
+def _for_task(member: ParticipantRuntime, task: SubAgentTask) -> ParticipantRuntime:
     """Return a member with what a task says about its attempts."""
     own: list[Policy] = []
     if task.max_retries is not None:
@@ -149,4 +147,4 @@ def _for_task(member: Member, task: SubAgentTask) -> Member:
         )
     if task.retry_timeout is not None:
         own.append(Timeout(task.retry_timeout))
-    return replace(member, policies=together(member.policies, own)) if own else member
+    return replace(member, policies=merge_policies(member.policies, own)) if own else member

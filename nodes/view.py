@@ -16,12 +16,12 @@ from langchain_core.messages import (
 )
 from langchain_core.runnables import RunnableConfig
 
-from asterism import quoting
-from asterism.digests import CHARACTERS_PER_TOKEN, digest, is_long
-from asterism.messages import convert_tool_content_to_text
+from asterism.core.decision_schema import describe_shape
+from asterism.core.digests import CHARACTERS_PER_TOKEN, digest, is_long
+from asterism.core.messages import convert_tool_content_to_text
+from asterism.core.state import Report
+from asterism.core.values import fence
 from asterism.prompts import render
-from asterism.schemas import describe_shape
-from asterism.state import Report
 
 MARK = "asterism"
 """The key in a message's `response_metadata` under which the workflow labels its own messages."""
@@ -35,7 +35,7 @@ AGAIN = "(That report, as it was written.)"
 OVERHEAD = 500
 """How many characters a message is taken to have besides its text."""
 
-SPEAKER: RunnableConfig = {"metadata": {"participant": "supervisor"}}
+SUPERVISOR_RUN_CONFIG: RunnableConfig = {"metadata": {"participant": "supervisor"}}
 """The config of the workflow's own model calls, so that streams say who speaks."""
 
 
@@ -164,7 +164,7 @@ def _render(
     """Render messages, and note the texts of the reports among them."""
     rendered: list[AnyMessage] = []
     for message in convert_tool_content_to_text(messages):
-        facts = facts_of(message)
+        facts = message_facts(message)
         if "withdrawn" in facts or ("decision" in facts and not options.decisions):
             continue
         if not isinstance(message, AIMessage):
@@ -177,7 +177,7 @@ def _render(
     return rendered
 
 
-def fenced(
+def fenced_report(
     participant: str, text: str, status: str = "ok", media: Sequence[str] | None = None
 ) -> str:
     """Put a participant's text between fences that it cannot close or imitate.
@@ -191,17 +191,17 @@ def fenced(
     note = {} if status == "ok" else {"status": status}
     if media:
         note["holds"] = ", ".join(media)
-    return quoting.fenced("report", text, **{"from": participant}, **note)
+    return fence("report", text, **{"from": participant}, **note)
 
 
 def report_texts(messages: Iterable[BaseMessage]) -> dict[str, str]:
     """Return the reports of a conversation by the names in their digests, whole and fenced."""
     return {
-        _report_name(message): fenced(
-            message.name or "participant", message.text, facts_of(message)["report"]
+        _report_name(message): fenced_report(
+            message.name or "participant", message.text, message_facts(message)["report"]
         )
         for message in messages
-        if "report" in facts_of(message)
+        if "report" in message_facts(message)
     }
 
 
@@ -211,7 +211,7 @@ def _report_name(message: BaseMessage) -> str:
     return f"{name[:8]}{dash}{again}"
 
 
-def asides(view: SupervisorView, schema: Mapping[str, Any]) -> list[AnyMessage]:
+def one_time_notes(view: SupervisorView, schema: Mapping[str, Any]) -> list[AnyMessage]:
     """Write what follows the conversation in one decision only: reports read, complaints."""
     messages: list[AnyMessage] = []
     for wanted, told in view.readings:
@@ -223,7 +223,7 @@ def asides(view: SupervisorView, schema: Mapping[str, Any]) -> list[AnyMessage]:
     return messages
 
 
-def essentials(messages: Sequence[BaseMessage]) -> set[str]:
+def pinned_message_ids(messages: Sequence[BaseMessage]) -> set[str]:
     """Return the ids of what a supervisor cannot do without.
 
     These are the requests that nobody has answered yet, what was asked about them and what the
@@ -232,7 +232,7 @@ def essentials(messages: Sequence[BaseMessage]) -> set[str]:
     pinned: set[str] = set()
     decided = False
     for message in reversed(messages):
-        facts = facts_of(message)
+        facts = message_facts(message)
         if "answer" in facts:
             break
         if not decided or isinstance(message, HumanMessage) or "question" in facts:
@@ -241,12 +241,12 @@ def essentials(messages: Sequence[BaseMessage]) -> set[str]:
     return pinned
 
 
-def label(**facts: Any) -> dict[str, Any]:
+def message_label(**facts: Any) -> dict[str, Any]:
     """Label a message as the workflow's own; the facts are plain JSON."""
     return {MARK: facts}
 
 
-def facts_of(message: BaseMessage) -> Mapping[str, Any]:
+def message_facts(message: BaseMessage) -> Mapping[str, Any]:
     """Return the facts that the workflow labelled a message with."""
     return message.response_metadata.get(MARK) or {}
 
@@ -262,8 +262,8 @@ def _rendered(
         name, text = message.name or "participant", message.text
         media: list[str] | None = facts.get("media")
         if digest_tokens is None or not is_long(text, digest_tokens):
-            return HumanMessage(fenced(name, text, facts["report"], media), id=message.id)
-        short = fenced(name, digest(text, digest_tokens), facts["report"], media)
+            return HumanMessage(fenced_report(name, text, facts["report"], media), id=message.id)
+        short = fenced_report(name, digest(text, digest_tokens), facts["report"], media)
         if not reading:
             return HumanMessage(short, id=message.id)
         tokens = f"{len(text) // CHARACTERS_PER_TOKEN:,}"

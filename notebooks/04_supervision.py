@@ -34,7 +34,7 @@ from asterism import (
     total_cost_breakdown,
 )
 from asterism.errors import ChildKilledError
-from asterism.prices import DEFAULT_PRICES, Price
+from asterism.limits.prices import DEFAULT_PRICES, Price
 
 # %% [markdown]
 # ## What a run took

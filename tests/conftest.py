@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from asterism.storage import open_checkpointer
+from asterism.storage.open import open_checkpointer
 from tests.databases import Server, serving
 
 os.environ["LANGSMITH_TRACING"] = "false"  # nothing leaves the machine, and exits are not delayed

@@ -25,7 +25,7 @@ from asterism import (
     idempotency_key,
     proceed,
 )
-from asterism.storage import open_checkpointer
+from asterism.storage.open import open_checkpointer
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.graphs.test_memory import is_valid
 from tests.plans import task

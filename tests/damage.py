@@ -10,11 +10,11 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import interrupt
 
 from asterism import Participant, SupervisorWorkflowBuilder, proceed, read_run, resume
+from asterism.apps.stored_threads import origin_of, reader_of
+from asterism.apps.ui.run_manager import RunManager
+from asterism.apps.ui.thread_watch import ThreadWatch
 from asterism.errors import AsterismError, StorageError
-from asterism.retention import export_thread, forget_user, prune
-from asterism.threads import origin_of, reader_of
-from asterism.ui.hub import Hub
-from asterism.ui.watch import Watch
+from asterism.storage.retention import export_thread, forget_user, prune
 from tests.teams import follow
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "bad"}, "metadata": {"graph": "toy"}}
@@ -87,7 +87,7 @@ def thread_calls(saver: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "origin", lambda: asyncio.run(origin_of(saver, "bad"))
     yield "show", lambda: reader_of(saver).get_state(THREAD)
     yield "export", lambda: export_thread(saver, "bad")
-    yield "page", lambda: asyncio.run(Watch(Hub(saver, ["toy"])).now("bad"))
+    yield "page", lambda: asyncio.run(ThreadWatch(RunManager(saver, ["toy"])).now("bad"))
     yield "prune", lambda: prune(saver, keep_last=50)
     yield "forget", lambda: forget_user(saver, "nobody")
     yield "resume", lambda: resume(graph, THREAD, "blue")

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from asterism.storage import migrate
+from asterism.storage.open import migrate
 
 SETTINGS = {
     "fsync": "off",

@@ -25,9 +25,9 @@ from asterism import (
     open_checkpointer,
     resume,
 )
-from asterism.budgets import Budget
 from asterism.compat.langgraph_supervisor import create_supervisor
-from asterism.decisions import AnswerDecision
+from asterism.core.supervisor_decision import AnswerDecision
+from asterism.limits.budgets import Budget
 from asterism.testing import ScriptedChatModel
 from tests.asterism.compat.teams import agent, hand_over
 from tests.graphs.test_budgets import team as budgeted

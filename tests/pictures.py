@@ -23,7 +23,7 @@ from asterism import (
     generate_detailed_tool_trace,
     generate_orchestrator_flowchart,
 )
-from asterism.pictures import RunRecord
+from asterism.observability import RunRecord
 from asterism.testing import ScriptedChatModel
 from tests.plans import plan, task
 from tests.teams import follow

@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-CLI = "from asterism.cli import main; main()"
+CLI = "from asterism.apps.cli import main; main()"
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(
     [
-        "asterism.cli.app",
-        "asterism.cli.engine",
-        "asterism.graphs.event_planning",
+        "asterism.apps.cli.app",
+        "asterism.apps.cli.engine",
+        "asterism.graphs.examples.event_planning",
         "asterism.testing",
-        "asterism.ui.app",
-        "asterism.workers.worker",
-        "tests.asterism.workers.teams",
+        "asterism.apps.ui.app",
+        "asterism.apps.workers.worker",
+        "tests.asterism.apps.workers.teams",
         "tests.crashing",
         "tests.payments",
         "uvicorn",

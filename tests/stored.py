@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import interrupt
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer, resume
-from asterism.sqlite import FORMAT
+from asterism.storage.sqlite import FORMAT
 from tests.teams import follow
 
 FOLDER = Path(__file__).parent / "data"

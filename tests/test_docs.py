@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 import asterism
 from asterism import testing
-from asterism.cli.app import app
-from asterism.pictures.svg import draw_svg
-from asterism.resilience import FAILURES
-from asterism.services import REPLY, ServiceRequest
+from asterism.apps.cli.app import app
+from asterism.limits.failure_policies import FAILURES
+from asterism.nodes.remote.contract import REPLY, ServiceRequest
+from asterism.observability.render.svg import draw_svg
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))

@@ -16,7 +16,7 @@ from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.catalog import SHIPPED
 from asterism.nodes.routing import route
 from asterism.prompts import list_prompts, load_prompt
-from asterism.ui.app import STATIC
+from asterism.apps.ui.app import STATIC
 assert len(list_prompts()) > 5 and load_prompt("supervisor")
 assert (STATIC / "index.html").is_file() and (STATIC / "page.js").is_file()
 assert asterism.SupervisorWorkflowBuilder is SupervisorWorkflowBuilder

@@ -11,12 +11,11 @@ from typing import Any, ClassVar, Literal, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from asterism.decisions import AnswerDecision, SupervisorDecision, read_decision
+from asterism.core.messages import clean
+from asterism.core.state import Status
+from asterism.core.supervisor_decision import AnswerDecision, SupervisorDecision, read_decision
+from asterism.core.values import as_dict, redact
 from asterism.errors import BadDecisionError, BudgetExceededError
-from asterism.messages import clean
-from asterism.plain import as_dict
-from asterism.redaction import redact
-from asterism.state import Status
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,19 @@
 """Events: what happens in supervision and in workflows, told in one order on one bus."""
 
-from asterism.events.bus import EventBus, HandlerFailure, utc_now
-from asterism.events.listeners import BACKLOG, Handler
-from asterism.events.model import (
+from asterism.events.bus import (
+    BACKLOG,
+    BUS,
+    EventBus,
+    EventScope,
+    Handler,
+    HandlerFailure,
+    emit,
+    emit_from_context,
+    event_scope,
+    has_event_bus,
+    utc_now,
+)
+from asterism.events.types import (
     CALLS,
     TYPES,
     Event,
@@ -12,7 +23,6 @@ from asterism.events.model import (
     WorkflowEvent,
     WorkflowEventType,
 )
-from asterism.events.telling import BUS, Line, is_told, line_in, tell, tell_here
 
 __all__ = [
     "BACKLOG",
@@ -21,17 +31,17 @@ __all__ = [
     "TYPES",
     "Event",
     "EventBus",
+    "EventScope",
     "EventType",
     "Handler",
     "HandlerFailure",
-    "Line",
     "SupervisionEvent",
     "SupervisionEventType",
     "WorkflowEvent",
     "WorkflowEventType",
-    "is_told",
-    "line_in",
-    "tell",
-    "tell_here",
+    "emit",
+    "emit_from_context",
+    "event_scope",
+    "has_event_bus",
     "utc_now",
 ]

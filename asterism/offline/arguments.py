@@ -7,8 +7,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from asterism.offline import reading
-from asterism.offline.reading import Number, stem, words
+from asterism.offline import text_parsing
+from asterism.offline.text_parsing import Number, find_dates, stem, words
 
 Schema = Mapping[str, Any]
 """A JSON schema."""
@@ -118,7 +118,7 @@ def _value(name: str, spec: Schema, sources: Sources, *, needed: bool) -> Any:
         return _option(options, sources)
     if kind == "array":
         return _options(spec, sources)
-    labelled = _labelled(name, sources)
+    labelled = _find_labelled_line(name, sources)
     if kind in ("integer", "number"):
         value = _first_number(labelled) if labelled else None
         if value is None:
@@ -134,18 +134,18 @@ def _value(name: str, spec: Schema, sources: Sources, *, needed: bool) -> Any:
     return None
 
 
-def _labelled(name: str, sources: Sources) -> str | None:
+def _find_labelled_line(name: str, sources: Sources) -> str | None:
     """Find a line `Label: value` whose label has exactly the words of the argument's name."""
     wanted = {stem(word) for word in words(name)}
     for text in sources.texts:
-        for label, value in reversed(list(reading.labels(text))):
+        for label, value in reversed(list(text_parsing.labels(text))):
             if {stem(word) for word in words(label)} == wanted:
                 return value
     return None
 
 
 def _first_number(text: str) -> Decimal | None:
-    found = [*reading.money(text), *reading.numbers(text)]
+    found = [*text_parsing.find_money(text), *text_parsing.numbers(text)]
     return found[0].value if found else None
 
 
@@ -155,13 +155,13 @@ def _amount(name: str, spec: Schema, sources: Sources, *, needed: bool) -> Decim
     is_money = not _WORDS["money"].isdisjoint(own) or any(bound in own for bound in ("limit",))
     for text in sources.texts:
         if is_money:
-            if (found := _near(reading.money(text), own, needed=needed)) is not None:
+            if (found := _near(text_parsing.find_money(text), own, needed=needed)) is not None:
                 return found
             continue
-        if (found := _counted(reading.numbers(text), about)) is not None:
+        if (found := _choose_count(text_parsing.numbers(text), about)) is not None:
             return found
     if needed and not is_money:
-        said = [n for text in sources.texts[:2] for n in reading.numbers(text)]
+        said = [n for text in sources.texts[:2] for n in text_parsing.numbers(text)]
         return said[0].value if len(said) == 1 else None
     return None
 
@@ -181,7 +181,7 @@ def _near(amounts: Sequence[Number], own: Sequence[str], *, needed: bool) -> Dec
     return amounts[0].value if needed and len(amounts) == 1 and not clues else None
 
 
-def _counted(found: Sequence[Number], about: set[str]) -> Decimal | None:
+def _choose_count(found: Sequence[Number], about: set[str]) -> Decimal | None:
     """Choose the number that counts what the argument is about."""
     wanted = about | _PEOPLE if about & (_PEOPLE | {"count", "size", "head"}) else about
     for number in found:
@@ -203,7 +203,7 @@ def _option(options: Sequence[Any], sources: Sources) -> Any:
 def _options(spec: Schema, sources: Sources) -> list[str] | None:
     """Collect which of the listed options are said, each with the count before it."""
     items: Schema = spec.get("items") or {}
-    listed: list[str] = items.get("enum") or _listed(str(spec.get("description") or ""))
+    listed: list[str] = items.get("enum") or _words_of_lists(str(spec.get("description") or ""))
     found: list[str] = []
     for text in sources.texts[: len(sources.answers) + 1]:
         for option in listed:
@@ -215,7 +215,7 @@ def _options(spec: Schema, sources: Sources) -> list[str] | None:
     return found or None
 
 
-def _listed(description: str) -> list[str]:
+def _words_of_lists(description: str) -> list[str]:
     """Return the words of the lists in a description: `a, b, c and d` has four."""
     word = r"[a-z][a-z-]+"
     lists = re.findall(
@@ -234,9 +234,9 @@ def _text(
     own = set(words(name))
     hint = f"{spec.get('format') or ''} {spec.get('description') or ''}".lower()
     if not own.isdisjoint(_WORDS["date"]) or "yyyy-mm-dd" in hint or spec.get("format") == "date":
-        return _first(sources, lambda text: list(map(str, reading.dates(text, sources.today))))
+        return _first(sources, lambda text: list(map(str, find_dates(text, sources.today))))
     if not own.isdisjoint(_WORDS["time"]) or "hh:mm" in hint:
-        return _first(sources, reading.times)
+        return _first(sources, text_parsing.times)
     if not own.isdisjoint(_WORDS["place"]):
         return labelled or _place(own, sources)
     if labelled:
@@ -245,7 +245,7 @@ def _text(
         return _currency(own, sources)
     if not own.isdisjoint(_WORDS["id"]):
         return _identifier(name, sources)
-    if said := _first(sources, reading.quoted):
+    if said := _first(sources, text_parsing.find_quotations):
         return said
     if not own.isdisjoint(_WORDS["title"]):
         return _object(sources.request)
@@ -261,13 +261,13 @@ def _first(sources: Sources, read: Callable[[str], Sequence[str]]) -> str | None
 def _place(own: set[str], sources: Sources) -> str | None:
     wanted = "from" if "origin" in own or "from" in own else "to" if "destination" in own else None
     for text in sources.texts:
-        found = reading.places(text)
+        found = text_parsing.find_places(text)
         exact = [place for how, place in found if how == wanted]
         if wanted and (exact or len(found) == 1):
             return (exact or [found[0][1]])[0]
         if not wanted and found:
             return found[0][1]
-        if text in sources.answers and (bare := reading.bare_place(text, sources.today)):
+        if text in sources.answers and (bare := text_parsing.bare_place(text, sources.today)):
             return bare
     return None
 

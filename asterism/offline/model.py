@@ -21,10 +21,17 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from asterism.core.values import as_dict
 from asterism.offline.arguments import Sources, read_arguments, spoken
-from asterism.offline.routing import CANNOT, NEED, current_request, decide, plan, reported
-from asterism.offline.voting import vote
-from asterism.plain import as_dict
+from asterism.offline.routing import (
+    CANNOT,
+    NEED,
+    current_request,
+    offline_decision,
+    parse_report,
+    plan,
+    vote,
+)
 
 MODEL_NAME = "offline"
 """Stands as `model_name` in the metadata of every message that the model writes."""
@@ -109,11 +116,11 @@ class OfflineChatModel(BaseChatModel):
         tools = [tool["function"] for tool in options.get("tools") or ()]
         forced = next((t for t in tools if t["name"] == options.get("tool_choice")), None)
         if forced is not None:
-            message = self._forced(messages, forced)
+            message = self._call_forced_tool(messages, forced)
         elif (voted := vote(messages)) is not None:
             message = AIMessage(voted)
         elif team := _team(tools):
-            message = _delegated(messages, *team)
+            message = _delegate(messages, *team)
         elif tools:
             message = self._work(messages, tools)
         else:
@@ -122,12 +129,14 @@ class OfflineChatModel(BaseChatModel):
         message.usage_metadata = _usage(messages, message)
         return message
 
-    def _forced(self, messages: Sequence[BaseMessage], tool: Mapping[str, Any]) -> AIMessage:
+    def _call_forced_tool(
+        self, messages: Sequence[BaseMessage], tool: Mapping[str, Any]
+    ) -> AIMessage:
         """Call the one tool that has to be called."""
         properties: dict[str, Any] = tool["parameters"].get("properties") or {}
         if "next_agent" in properties:
             system = "\n".join(m.text for m in messages if m.type == "system")
-            args = decide(system, messages, _names(properties["next_agent"]))
+            args = offline_decision(system, messages, _names(properties["next_agent"]))
         else:
             conversation = [m.text for m in reversed(messages) if m.type != "system"]
             sources = Sources(request=conversation[-1], results=conversation, today=self.today())
@@ -179,7 +188,7 @@ def _team(tools: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]] | None:
     return None
 
 
-def _delegated(messages: Sequence[BaseMessage], tool: str, names: Sequence[str]) -> AIMessage:
+def _delegate(messages: Sequence[BaseMessage], tool: str, names: Sequence[str]) -> AIMessage:
     """Give tasks to those who have not answered, or write down what was answered."""
     system = "\n".join(m.text for m in messages if m.type == "system")
     if tasks := plan(system, messages, names):
@@ -208,7 +217,7 @@ def _ask(missing: Sequence[str]) -> str:
 def _write(messages: Sequence[BaseMessage]) -> str:
     """Write the final answer: the reports of this request, under headings, as they are."""
     now = current_request(messages)
-    reports = [report for message in now if (report := reported(message))]
+    reports = [report for message in now if (report := parse_report(message))]
     if not reports:
         asked = next((m.text for m in reversed(messages) if isinstance(m, HumanMessage)), "")
         return f"(offline model) There is no tool and no report to answer from. Asked was: {asked}"
@@ -218,7 +227,7 @@ def _write(messages: Sequence[BaseMessage]) -> str:
             *(text for text in latest.get(report.who, []) if not text.startswith((NEED, CANNOT))),
             *([report.text] if report.text not in latest.get(report.who, []) else []),
         ]
-    request = next((m.text for m in now if isinstance(m, HumanMessage) and not reported(m)), "")
+    request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
     sections = [
         "\n\n".join([f"## {who.replace('_', ' ').capitalize()}", *map(_as_list, texts)])
         for who, texts in latest.items()

@@ -1,4 +1,7 @@
-"""How the offline model routes: each participant that the request concerns, once, in order."""
+"""How the offline model routes: each participant that the request concerns, once, in order.
+
+How the offline model votes: for the answer that has most of the words it is asked about.
+"""
 
 import re
 from collections.abc import Sequence
@@ -7,8 +10,8 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from asterism.model_input import GO_ON
-from asterism.offline.reading import labels, stem, words
+from asterism.core.model_input import GO_ON
+from asterism.offline.text_parsing import labels, stem, words
 
 NEED = "To go on I need"
 """How the offline model begins to say what is missing."""
@@ -55,7 +58,7 @@ class Reported:
         return first if first.startswith((NEED, CANNOT)) else None
 
 
-def reported(message: BaseMessage) -> Reported | None:
+def parse_report(message: BaseMessage) -> Reported | None:
     """Read a report, or return None where a message is none."""
     match = _REPORT.match(message.text) if isinstance(message, HumanMessage) else None
     if match is None:
@@ -74,13 +77,15 @@ def current_request(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     return [message for message in messages[start:] if message.type != "system"]
 
 
-def decide(system: str, messages: Sequence[BaseMessage], names: Sequence[str]) -> dict[str, Any]:
+def offline_decision(
+    system: str, messages: Sequence[BaseMessage], names: Sequence[str]
+) -> dict[str, Any]:
     """Choose who works next: the first who is concerned and has not answered yet."""
     now = current_request(messages)
     reports: dict[str, Reported] = {}
     asked = None
     for message in now:
-        if report := reported(message):
+        if report := parse_report(message):
             reports[report.who] = report
             asked = report.open_question
         elif isinstance(message, HumanMessage):
@@ -88,9 +93,9 @@ def decide(system: str, messages: Sequence[BaseMessage], names: Sequence[str]) -
             reports = {who: r for who, r in reports.items() if not r.open_question}
     if asked:
         return _decision(user_input_needed=True, user_prompt=_as_question(asked))
-    request = next((m.text for m in now if isinstance(m, HumanMessage) and not reported(m)), "")
+    request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
     described = descriptions(system, names)
-    for name in concerned(request, described):
+    for name in find_concerned(request, described):
         if name not in reports:
             instruction = _instruction(described[name], list(reports.values()))
             return _decision(next_agent=name, instruction=instruction)
@@ -102,12 +107,12 @@ def plan(
 ) -> list[dict[str, Any]]:
     """Give a task to each who is concerned and has not answered yet, all at once."""
     now = current_request(messages)
-    answered = {report.who for message in now if (report := reported(message))}
-    request = next((m.text for m in now if isinstance(m, HumanMessage) and not reported(m)), "")
+    answered = {report.who for message in now if (report := parse_report(message))}
+    request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
     described = descriptions(system, names)
     return [
         {"task_id": name, "agent_id": name, "task_description": described[name]}
-        for name in concerned(request, described)
+        for name in find_concerned(request, described)
         if name not in answered
     ]
 
@@ -121,7 +126,7 @@ def descriptions(system: str, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def concerned(request: str, described: dict[str, str]) -> list[str]:
+def find_concerned(request: str, described: dict[str, str]) -> list[str]:
     """Return the participants that a request concerns, in the order of the team.
 
     A broad request (plan, prepare, compare, ...) concerns all. A narrow one concerns those
@@ -166,3 +171,30 @@ def _is_answer(text: str) -> bool:
     """Whether an own message ends a request: neither a decision nor a question."""
     stripped = text.strip()
     return bool(stripped) and not stripped.startswith("{") and not stripped.endswith("?")
+
+
+_BALLOT = re.compile(r'Write "vote: " and one of (?P<names>.+) on the first line', re.I)
+_SELF = re.compile(r"\bYou are ([\w-]+); you may vote")
+_ANSWER = re.compile(r'<report from="(?P<who>[^"]+)">\n(?P<text>.*?)\n</report>', re.S)
+
+
+def vote(messages: Sequence[BaseMessage]) -> str | None:
+    """Vote where the last message asks for it, or return None.
+
+    Among the answers of others, the one wins that has most of the words of the request and of
+    the own prompt; of equal ones, the first.
+    """
+    asked = messages[-1].text if messages else ""
+    if not (ballot := _BALLOT.search(asked)):
+        return None
+    names = [name.strip() for name in ballot["names"].split(",")]
+    answers = {m["who"]: m["text"] for m in _ANSWER.finditer(asked) if m["who"] in names}
+    own = _SELF.search(asked)
+    answers = {who: text for who, text in answers.items() if not own or who != own[1]} or answers
+    if not answers:
+        return "I cannot vote: there are no answers."
+    rules = "\n".join(m.text for m in messages if m.type == "system")
+    wanted = {stem(word) for word in words(f"{rules}\n{_ANSWER.sub('', asked)}")}
+    shared = {who: len(wanted & {stem(w) for w in words(text)}) for who, text in answers.items()}
+    best = max(shared, key=lambda who: shared[who])
+    return f"vote: {best}\nIt has {shared[best]} of the words that I was asked about."

@@ -24,10 +24,9 @@ failed, killed  attempt, reason, what is used; abandoned, where something could 
 ```
 """
 
-from asterism.supervision.agents import AgentProgress, SupervisedAgent
 from asterism.supervision.config import OnHang, RestartStrategy, SupervisorConfig
 from asterism.supervision.quotas import AgentQuota, AgentQuotaUsage
-from asterism.supervision.states import ChildStatus
+from asterism.supervision.status import AgentProgress, ChildStatus, SupervisedAgent
 from asterism.supervision.supervisor import AgentSupervisor
 
 __all__ = [

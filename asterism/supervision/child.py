@@ -1,65 +1,208 @@
-"""A child: a run of a graph on a thread, kept alive through its attempts until it ends."""
+"""A child: a run of a graph on a thread, kept alive through its attempts until it ends.
+
+A member of a family: what is known of a child, and how that changes.
+"""
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from asterism.core.continuation import Graph
+from asterism.core.thread_lease import Release
+from asterism.core.values import describe_error
 from asterism.events import SupervisionEventType as Type
-from asterism.leases import Release
-from asterism.redaction import describe_error
-from asterism.supervision.attempts import Attempt, apart
-from asterism.supervision.member import Member
-from asterism.supervision.outcomes import GO_ON, Outcome
+from asterism.supervision.attempt import ChildAttempt, detached_context
+from asterism.supervision.child_records import Recorder
+from asterism.supervision.config import SupervisorConfig
+from asterism.supervision.quota_watchdog import QuotaWatchdog
 from asterism.supervision.quotas import AgentQuota, Limit
-from asterism.supervision.records import Recorder
-from asterism.supervision.states import ENDED, TRANSITIONS, ChildStatus
-from asterism.supervision.verdicts import Order, Verdict, judged, stronger
-from asterism.supervision.watch import Watch
+from asterism.supervision.restart_policy import (
+    GO_ON,
+    AttemptOutcome,
+    ChildCommand,
+    NextState,
+    decide_next_state,
+    strongest_command,
+)
+from asterism.supervision.status import (
+    ENDED,
+    TRANSITIONS,
+    ChildStatus,
+    SupervisedAgent,
+    next_status,
+)
+from asterism.supervision.usage_monitor import ChildUsage
+
+
+class ChildHost(Protocol):
+    """What a member needs of its supervisor."""
+
+    config: SupervisorConfig
+    clock: Callable[[], float]
+
+    def tell(self, type: Type, child: "ChildState", facts: Mapping[str, Any]) -> None:
+        """Emit an event."""
+        ...
+
+    def review_verdict(self, child: "ChildState", verdict: NextState) -> NextState:
+        """Count a restart that the child itself is the cause of, or decide otherwise."""
+        ...
+
+    def record_end(self, child: "ChildState") -> None:
+        """Take note that a child has ended."""
+        ...
+
+
+@dataclass(eq=False, kw_only=True)
+class ChildState:
+    """A run of a graph on a thread, as its supervisor knows it."""
+
+    id: str
+    name: str
+    thread_id: str
+    graph: Graph
+    saver: BaseCheckpointSaver[Any]
+    request: Mapping[str, Any] | None
+    """The input that begins it. None: it was begun by another supervisor."""
+    config: RunnableConfig
+    """What its runs are given."""
+    metadata: Mapping[str, Any]
+    gauge: ChildUsage
+    house: ChildHost
+    status: ChildStatus = ChildStatus.PENDING
+    attempts: int = 0
+    retries: int = 0
+    """How often it was restarted on its own account."""
+    order: ChildCommand | None = None
+    asks: Limit | None = None
+    """The quota that it asks to have raised, while it rests for that."""
+    questions: tuple[Mapping[str, str], ...] = ()
+    reason: str = ""
+    error: BaseException | None = None
+    result: Any = None
+    abandoned: bool = False
+    release: Release | None = None
+    """Gives its thread back."""
+    _changed: "asyncio.Future[None] | None" = None
+
+    def facts(self) -> SupervisedAgent:
+        """Return what is known of it now."""
+        return SupervisedAgent(
+            id=self.id,
+            name=self.name,
+            thread_id=self.thread_id,
+            status=self.status,
+            attempt=self.attempts,
+            usage=self.gauge.usage(),
+            doing=self.gauge.doing,
+            silent_seconds=self.gauge.silence() if self.status is ChildStatus.RUNNING else None,
+            reason=self.reason,
+            asks=self.asks,
+            questions=self.questions,
+            error=self.error,
+            abandoned=self.abandoned,
+            metadata=self.metadata,
+        )
+
+    def adoption_facts(self) -> dict[str, Any]:
+        """Return what another supervisor has to know to adopt it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "status": self.status.value,
+            "reason": self.reason,
+            "retries": self.retries,
+            "quota": self.gauge.quota.as_json(),
+            "usage": self.gauge.usage().as_json(),
+            "metadata": dict(self.metadata),
+        }
+
+    async def change(self, timeout: float | None) -> None:
+        """Wait until its state changes, but not longer than some seconds."""
+        if self._changed is None or self._changed.done():
+            self._changed = asyncio.get_running_loop().create_future()
+        await asyncio.wait({self._changed}, timeout=timeout)
+
+    def wake(self) -> None:
+        """Let those who wait for a change look again."""
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    def move(self, verdict: NextState) -> None:
+        """Change its state, and tell."""
+        self.status = next_status(self.status, verdict.event, self.id)
+        if self.status is ChildStatus.RUNNING:
+            self.gauge.start()
+        else:
+            self.gauge.stop()
+        self.reason, self.asks, self.questions = verdict.reason, verdict.asks, verdict.questions
+        self.house.tell(verdict.event, self, self._change_facts(verdict))
+        self.wake()
+
+    def _change_facts(self, verdict: NextState) -> dict[str, Any]:
+        """Return the facts of a change of its state."""
+        running = self.status is ChildStatus.RUNNING
+        facts: dict[str, Any] = {"attempt": self.attempts + running}
+        if verdict.reason:
+            facts["reason"] = verdict.reason
+        if verdict.asks:
+            facts["asks"] = verdict.asks
+        if verdict.questions:
+            facts["questions"] = verdict.questions
+        if self.abandoned:
+            facts["abandoned"] = True
+        return facts if running else {**facts, **self.gauge.usage().as_json()}
+
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, kw_only=True)
-class Child(Member):
+class Child(ChildState):
     """A member that is kept alive."""
 
-    watch: Watch = field(init=False)
+    watch: QuotaWatchdog = field(init=False)
     _recorder: Recorder = field(init=False)
-    _attempt: Attempt | None = None
+    _attempt: ChildAttempt | None = None
     _life: "asyncio.Task[None] | None" = None
     _wake: "asyncio.Future[None] | None" = None
     _started: float = float("-inf")
 
     def __post_init__(self) -> None:
         """Let it be watched, and what it uses be stored."""
-        self.watch = Watch(self.gauge, self, self._action)
-        self._recorder = Recorder(self.saver, self.thread_id, self.known)
+        self.watch = QuotaWatchdog(self.gauge, self, self._action)
+        self._recorder = Recorder(self.saver, self.thread_id, self.adoption_facts)
         self.gauge.meter.watch(lambda _: self.watch.look_soon())
 
     def at_work(self) -> bool:
         """Whether something is done for it: an attempt, a rest before one, a last record."""
         return self._life is not None and not self._life.done()
 
-    async def settled(self) -> None:
+    async def wait_until_settled(self) -> None:
         """Wait until it rests or has ended, and everything that is kept of it is stored."""
         if self._life is not None:
             await asyncio.wait({self._life})
 
     # ---- orders
 
-    def live(self, given: Any = GO_ON) -> None:
+    def start(self, given: Any = GO_ON) -> None:
         """Begin it, or go on with it after a rest."""
         loop = asyncio.get_running_loop()
-        self._life = loop.create_task(self._live(given), context=apart(), name=f"life {self.id}")
+        self._life = loop.create_task(
+            self._live(given), context=detached_context(), name=f"life {self.id}"
+        )
 
-    def give(self, order: Order) -> None:
+    def send_command(self, order: ChildCommand) -> None:
         """Give it an order; it is carried out where it is at work or at rest."""
         rests = self.status is ChildStatus.PAUSED
         if self.status in ENDED or (rests and order.kind != "kill"):
             return
-        self.order = stronger(order, self.order)
+        self.order = strongest_command(order, self.order)
         if self._attempt is not None and order.kind == "pause" and not order.at_once:
             self._attempt.drain(order.reason)
         elif self._attempt is not None:
@@ -77,14 +220,14 @@ class Child(Member):
 
     def _carry_out(self) -> None:
         if self.order is not None and self.status is ChildStatus.PAUSED:
-            self.live()
+            self.start()
 
     def raise_quota(self, quota: AgentQuota) -> None:
         """Give it other limits; one that is about to rest for the old ones goes on."""
         self.gauge.quota = quota
         if self.order is not None and self.order.asks is not None:
-            self.order = Order(kind="go_on", reason=f"{self.order.asks} was raised")
-        self.watch.raised()
+            self.order = ChildCommand(kind="go_on", reason=f"{self.order.asks} was raised")
+        self.watch.restart_limits()
 
     # ---- what the watch tells
 
@@ -97,14 +240,14 @@ class Child(Member):
     def exceeds(self, limit: Limit, said: str) -> None:
         """Kill it, or let it ask for more."""
         if self.house.config.auto_kill_on_quota:
-            self.give(Order(kind="kill", reason=said))
+            self.send_command(ChildCommand(kind="kill", reason=said))
         else:
-            self.give(Order(kind="pause", reason=said, asks=limit))
+            self.send_command(ChildCommand(kind="pause", reason=said, asks=limit))
 
-    def hangs(self, said: str) -> None:
+    def on_heartbeat_lost(self, said: str) -> None:
         """Restart it, or stop it."""
         kind: Any = "restart" if self.house.config.on_hang == "restart" else "kill"
-        self.give(Order(kind=kind, reason=said, own=True))
+        self.send_command(ChildCommand(kind=kind, reason=said, own=True))
 
     def _action(self) -> str:
         return "killed" if self.house.config.auto_kill_on_quota else "asked"
@@ -113,17 +256,17 @@ class Child(Member):
 
     def rest(self, reason: str, questions: tuple[Mapping[str, str], ...]) -> None:
         """Rest before the first attempt."""
-        self.move(Verdict(event=Type.PAUSED, reason=reason, questions=questions))
+        self.move(NextState(event=Type.PAUSED, reason=reason, questions=questions))
 
     def resume(self, given: Any, release: Release) -> None:
         """Go on after a rest."""
         self.release = release
-        self.move(Verdict(event=Type.RESUMED))
-        self.live(given)
+        self.move(NextState(event=Type.RESUMED))
+        self.start(given)
 
     async def _live(self, given: Any) -> None:
         """Make attempts until it rests or ends."""
-        verdict = Verdict(event=Type.STARTED)
+        verdict = NextState(event=Type.STARTED)
         starts = self.status is ChildStatus.PENDING
         try:
             while not self._obeys():
@@ -131,9 +274,9 @@ class Child(Member):
                     self.gauge.restarts += verdict.restarts
                     self.move(verdict)
                 outcome = await self._try(given)
-                verdict = judged(outcome, self._taken())
+                verdict = decide_next_state(outcome, self._take_command())
                 if verdict.own:
-                    verdict = self.house.weighed(self, verdict)
+                    verdict = self.house.review_verdict(self, verdict)
                 given, starts = GO_ON, True
                 if verdict.event is not Type.STARTED:
                     self.move(verdict)
@@ -156,20 +299,20 @@ class Child(Member):
 
     def _obeys(self) -> bool:
         """Rest or end, where that was ordered while no attempt was under way."""
-        order = self._taken()
+        order = self._take_command()
         if order is None or order.kind in ("go_on", "restart"):
             return False
         event = Type.KILLED if order.kind == "kill" else Type.PAUSED
-        self.move(Verdict(event=event, reason=order.reason, asks=order.asks))
+        self.move(NextState(event=event, reason=order.reason, asks=order.asks))
         return True
 
-    def _taken(self) -> Order | None:
+    def _take_command(self) -> ChildCommand | None:
         order, self.order = self.order, None
         return order
 
-    async def _try(self, given: Any) -> Outcome:
+    async def _try(self, given: Any) -> AttemptOutcome:
         """Make an attempt."""
-        attempt = self._attempt = Attempt(
+        attempt = self._attempt = ChildAttempt(
             graph=self.graph,
             config=self.config,
             request=self.request,
@@ -191,11 +334,11 @@ class Child(Member):
             self._attempt, self.abandoned = None, attempt.abandoned
             self.request = None if attempt.begun else self.request
         if outcome.kind == "drained":
-            self.watch.look()  # it may have stopped because a call was refused
+            self.watch.check_quotas()  # it may have stopped because a call was refused
         self.error, self.result = outcome.error, outcome.values
         return outcome
 
-    async def _cool_down(self, verdict: Verdict) -> None:
+    async def _cool_down(self, verdict: NextState) -> None:
         """Wait until it may start again, or an order comes."""
         quota, config = self.gauge.quota, self.house.config
         self.reason = verdict.reason
@@ -218,7 +361,7 @@ class Child(Member):
     def _give_up(self, reason: str, event: Type) -> None:
         if self.status not in ENDED:
             known = event in TRANSITIONS[self.status]
-            self.move(Verdict(event=event if known else Type.KILLED, reason=reason))
+            self.move(NextState(event=event if known else Type.KILLED, reason=reason))
 
     def _leave(self) -> None:
         """Give its thread back, and be no child any more where it has ended."""
@@ -226,4 +369,4 @@ class Child(Member):
             self.release()
             self.release = None
         if self.status in ENDED:
-            self.house.ended(self)
+            self.house.record_end(self)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal, cast
 
+from asterism.core.text_tables import Bundle, as_table
+from asterism.core.values import is_number
 from asterism.errors import ConfigurationError
-from asterism.markup import Bundle, as_table
-from asterism.plain import is_number
 
 WARN_AT = 90.0
 """The percentage of a quota at which it is warned of."""

@@ -1,30 +1,61 @@
-"""The supervisor: spawns children, watches over them, and lets none take others along."""
+"""The supervisor: spawns children, watches over them, and lets none take others along.
+
+Signals: the process is told to end, and has a moment for it.
+"""
 
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 from langchain_core.runnables import RunnableConfig
 
+from asterism.core.continuation import Graph
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus, Handler
 from asterism.events import SupervisionEventType as Type
-from asterism.prices import DEFAULT_PRICES, PriceTable
-from asterism.runs import Graph
-from asterism.supervision import orders
-from asterism.supervision.agents import AgentProgress, SupervisedAgent
-from asterism.supervision.checks import checked_name
+from asterism.limits.prices import DEFAULT_PRICES, PriceTable
+from asterism.supervision import commands
 from asterism.supervision.child import Child
-from asterism.supervision.config import SupervisorConfig
-from asterism.supervision.family import Family
+from asterism.supervision.children import ChildRegistry
+from asterism.supervision.config import SupervisorConfig, validate_child_name
 from asterism.supervision.quotas import AgentQuota, AgentQuotaUsage
-from asterism.supervision.signals import on_signal
-from asterism.supervision.spawning import Spawner, Spec
-from asterism.supervision.states import ChildStatus
+from asterism.supervision.spawn import Spawner, Spec
+from asterism.supervision.status import AgentProgress, ChildStatus, SupervisedAgent
+
+
+def on_signal(
+    number: signal.Signals, stop: Callable[[bool], Coroutine[Any, Any, Any]]
+) -> Callable[[], None]:
+    """Stop what the running loop does when the process is told to end.
+
+    Args:
+        number: How it is told: `SIGTERM`, or `SIGINT` from the keyboard.
+        stop: Is awaited at each signal, and told whether it is not the first.
+
+    Returns:
+        What puts back the handler that was there.
+    """
+    loop = asyncio.get_running_loop()
+    stopping: list[asyncio.Task[Any]] = []
+
+    def told() -> None:
+        stopping.append(loop.create_task(stop(bool(stopping))))
+
+    def handler(number: int, frame: object) -> None:  # a loop's own handlers need Unix
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(told)
+
+    before = signal.signal(number, handler)
+
+    def remove() -> None:
+        if signal.getsignal(number) is handler:
+            signal.signal(number, before)
+
+    return remove
 
 
 class AgentSupervisor:
@@ -66,7 +97,7 @@ class AgentSupervisor:
         self.config = config or SupervisorConfig()
         """How children are kept."""
         self._clock = clock
-        self._family = Family(self.config, self.bus, clock)
+        self._family = ChildRegistry(self.config, self.bus, clock)
         self._spawner = Spawner(self._family, prices)
         if on_event is not None:
             self.bus.on(None, on_event, where=self._family.is_of_ours)
@@ -120,7 +151,7 @@ class AgentSupervisor:
             ThreadBusyError: A child is at work on the thread already.
         """
         spec = Spec(name=name, graph=graph, quotas=quotas, metadata=metadata)
-        return (await self._spawner.spawned(task, spec, thread_id, config)).id
+        return (await self._spawner.spawn(task, spec, thread_id, config)).id
 
     async def adopt(
         self,
@@ -154,7 +185,7 @@ class AgentSupervisor:
             ThreadBusyError: A child is at work there.
         """
         spec = Spec(name=name, graph=graph, quotas=quotas, metadata=metadata)
-        return (await self._spawner.adopted(thread_id, spec, config)).id
+        return (await self._spawner.adopt(thread_id, spec, config)).id
 
     def attach(self, name: str, supervisor: "AgentSupervisor") -> None:
         """Put another supervisor below this one.
@@ -168,7 +199,7 @@ class AgentSupervisor:
                 already, or above this one.
         """
         below = supervisor._family
-        if checked_name(name) in self._family.below:
+        if validate_child_name(name) in self._family.below:
             raise ConfigurationError(f"{name!r} is attached already; choose another name.")
         if below.above is not None or self._family in below.families():
             raise ConfigurationError(
@@ -184,7 +215,7 @@ class AgentSupervisor:
         Returns:
             How it stands then: paused, unless it came to its end before.
         """
-        return await orders.paused(self._able(child_id, Type.PAUSED))
+        return await commands.pause_child(self._able(child_id, Type.PAUSED))
 
     async def resume_child(self, child_id: str, answers: Any = None) -> None:
         """Let a child go on that rests.
@@ -199,11 +230,11 @@ class AgentSupervisor:
             AnswerError: It waits for an answer, or the answer cannot be used.
             ThreadBusyError: Another child is at work on its thread.
         """
-        await orders.resumed(self._family, self._able(child_id, Type.RESUMED), answers)
+        await commands.resume_child(self._family, self._able(child_id, Type.RESUMED), answers)
 
     async def kill_child(self, child_id: str, reason: str = "it was told to stop") -> None:
         """Stop a child at once and for good; what it has stored stays."""
-        await orders.killed(self._able(child_id, Type.KILLED), reason)
+        await commands.kill_child(self._able(child_id, Type.KILLED), reason)
 
     async def raise_quota(self, child_id: str, **limits: Any) -> AgentQuota:
         """Raise limits of a child; one that asks for it goes on, and repeats nothing.
@@ -219,7 +250,7 @@ class AgentSupervisor:
         Raises:
             ConfigurationError: A limit cannot be used, or is used up already.
         """
-        return await orders.raised(self._family, self._able(child_id, Type.KILLED), limits)
+        return await commands.raise_quota(self._family, self._able(child_id, Type.KILLED), limits)
 
     async def await_child(self, child_id: str, timeout: float | None = None) -> Any:
         """Wait until a child has ended.
@@ -237,7 +268,7 @@ class AgentSupervisor:
             ChildTimeoutError: It was not over in time, and was killed.
             ChildPausedError: It rests, and the supervisor is shut down.
         """
-        return await orders.ended(self._family, child_id, timeout, self._clock)
+        return await commands.await_child(self._family, child_id, timeout, self._clock)
 
     # ---- reading
 
@@ -265,7 +296,7 @@ class AgentSupervisor:
 
     async def settled(self) -> None:
         """Wait until every child has ended or rests, here and below."""
-        await self._family.settled()
+        await self._family.wait_until_settled()
 
     async def shutdown(self, timeout: float = 10.0, *, pause: bool = False) -> AgentProgress:
         """Take no more children, let those at work finish or pause, then kill them.
@@ -296,4 +327,4 @@ class AgentSupervisor:
         return on_signal(signal.SIGTERM, lambda n: self.shutdown(0 if n else timeout, pause=True))
 
     def _able(self, child_id: str, event: Type) -> Child:
-        return orders.able(self._family, child_id, event)
+        return commands.child_for(self._family, child_id, event)

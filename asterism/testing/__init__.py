@@ -1,23 +1,26 @@
 """Test doubles and testers that ship with the library: scripted, strict, without a network."""
 
-from asterism.testing.agents import AgentTester
-from asterism.testing.cassettes import Cassette
-from asterism.testing.conformance import (
-    ConformanceReport,
-    acheck_participant,
-    check_participant,
-)
-from asterism.testing.embeddings import WordEmbeddings
-from asterism.testing.recording import CassetteChatModel
-from asterism.testing.scripted import (
-    ScriptedCall,
-    ScriptedChatModel,
-    ScriptedReply,
-    UnexpectedModelCallError,
-)
-from asterism.testing.speakers import TeamChatModel
-from asterism.testing.tapes import CassetteMismatchError
-from asterism.testing.teams import OrchestratorTester
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asterism.testing.agent_tester import AgentTester
+    from asterism.testing.cassette import Cassette, CassetteChatModel
+    from asterism.testing.conformance import (
+        ConformanceReport,
+        acheck_participant,
+        check_participant,
+    )
+    from asterism.testing.orchestrator_tester import OrchestratorTester
+    from asterism.testing.scripted_model import (
+        ScriptedCall,
+        ScriptedChatModel,
+        ScriptedReply,
+        UnexpectedModelCallError,
+        WordEmbeddings,
+    )
+    from asterism.testing.tape import CassetteMismatchError
+    from asterism.testing.team_model import TeamChatModel
 
 __all__ = [
     "AgentTester",
@@ -35,3 +38,29 @@ __all__ = [
     "acheck_participant",
     "check_participant",
 ]
+
+_HOMES = {
+    "AgentTester": "agent_tester",
+    "Cassette": "cassette",
+    "CassetteChatModel": "cassette",
+    "CassetteMismatchError": "tape",
+    "ConformanceReport": "conformance",
+    "OrchestratorTester": "orchestrator_tester",
+    "ScriptedCall": "scripted_model",
+    "ScriptedChatModel": "scripted_model",
+    "ScriptedReply": "scripted_model",
+    "TeamChatModel": "team_model",
+    "UnexpectedModelCallError": "scripted_model",
+    "WordEmbeddings": "scripted_model",
+    "acheck_participant": "conformance",
+    "check_participant": "conformance",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used: every run of pytest loads this package."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'asterism.testing' has no attribute {name!r}")
+    value = getattr(import_module(f"asterism.testing.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

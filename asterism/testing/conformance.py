@@ -19,19 +19,19 @@ from langchain_core.messages import (
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
-from asterism.decisions import SupervisorDecision
-from asterism.effects import run_coroutine
+from asterism.core.agent_spec import ModelLike
+from asterism.core.continuation import aproceed
+from asterism.core.interrupts import aresume, pending_requests
+from asterism.core.messages import history_fault, media_in_request
+from asterism.core.supervisor_decision import SupervisorDecision
+from asterism.core.sync_async import run_coroutine
+from asterism.core.values import as_dict
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
-from asterism.messages import history_fault, media_in_request
-from asterism.models import ModelLike
-from asterism.nodes.answers import json_text
-from asterism.nodes.kinds import Participant
+from asterism.nodes.participant_spec import Participant
+from asterism.nodes.report import json_text
 from asterism.nodes.view import SupervisorView
-from asterism.people import aresume, pending_requests
-from asterism.plain import as_dict
-from asterism.runs import aproceed
-from asterism.serializers import serializer
+from asterism.storage.serializers import serializer
 
 SUBJECT, SIBLING = "subject", "sibling"
 ROUNDS = 20
@@ -145,9 +145,9 @@ class _Suite:
     async def run(self, workflow: Workflow, thread: RunnableConfig, **options: Any) -> Any:
         """Make a request and answer what is asked."""
         result = await workflow.ainvoke(self._request, thread, **options)
-        return await self.answered(workflow, thread, result)
+        return await self.answer_all(workflow, thread, result)
 
-    async def answered(self, workflow: Workflow, thread: RunnableConfig, result: Any) -> Any:
+    async def answer_all(self, workflow: Workflow, thread: RunnableConfig, result: Any) -> Any:
         """Answer open requests until there are none."""
         for answer in islice(cycle(self._answers), ROUNDS):
             if not (asked := pending_requests(workflow, thread)):
@@ -172,13 +172,13 @@ class _Suite:
         """A visit gives a text, in sync."""
         workflow, thread = self.star(SUBJECT), _thread()
         result = await _in_sync(workflow, self._request, thread)
-        _check_ok(await self.answered(workflow, thread, result), 1)
+        _check_ok(await self.answer_all(workflow, thread, result), 1)
 
     async def check_sync_again(self) -> None:
         """Its later visits in sync work as the first: its clients live in one event loop."""
         workflow, thread = self.star(SUBJECT, SUBJECT), _thread()
         result = await _in_sync(workflow, self._request, thread)
-        _check_ok(await self.answered(workflow, thread, result), 2)
+        _check_ok(await self.answer_all(workflow, thread, result), 2)
 
     async def check_steps(self) -> None:
         """A turn whose process dies after its first step goes on at the second."""
@@ -196,7 +196,7 @@ class _Suite:
         self.exercised.add("steps")
         workflow, after = self.star(SUBJECT, saver=left), _Steps()
         result = await aproceed(workflow, {**thread, "callbacks": [after]})
-        _check_ok(await self.answered(workflow, thread, result), 1)
+        _check_ok(await self.answer_all(workflow, thread, result), 1)
         first = before.begun[0]
         assert first not in after.begun, f"the step {first[0]!r} was finished, and ran again"
 
@@ -229,10 +229,10 @@ class _Suite:
         workflow, thread = self.star(SUBJECT, SUBJECT), _thread()
         await workflow.ainvoke(self._request, thread, interrupt_before=[SUBJECT])
         await workflow.ainvoke(None, thread, interrupt_before=[SUBJECT])
-        result = await self.answered(workflow, thread, None)
+        result = await self.answer_all(workflow, thread, None)
         if workflow.get_state(thread).next:
             result = await workflow.ainvoke(None, thread)
-            result = await self.answered(workflow, thread, result)
+            result = await self.answer_all(workflow, thread, result)
         _check_ok(result, 2)
         _check_visits(workflow, thread, 2)
 
@@ -281,7 +281,7 @@ class _Suite:
         text = self._request["messages"][0].text
         content: list[str | dict[str, Any]] = [{"type": "text", "text": text}, _PICTURE]
         asked = {"messages": [HumanMessage(content)]}
-        result = await self.answered(workflow, thread, await workflow.ainvoke(asked, thread))
+        result = await self.answer_all(workflow, thread, await workflow.ainvoke(asked, thread))
         [report] = result["reports"]
         if report["status"] != "ok":
             assert "image" in report.get("error", ""), "its report does not name the picture"
@@ -304,7 +304,7 @@ class _Suite:
             await tasks[0]
         except asyncio.CancelledError:
             result = await aproceed(workflow, thread)
-            _check_ok(await self.answered(workflow, thread, result), 1)
+            _check_ok(await self.answer_all(workflow, thread, result), 1)
             _check_visits(workflow, thread, 1)
 
 

@@ -31,8 +31,8 @@ from asterism import (
     pending_requests,
     resume,
 )
-from asterism.cli.doctor import examine
-from asterism.state import Status
+from asterism.apps.cli.doctor import examine
+from asterism.core.state import Status
 from benchmarks.real.proxy import Exchange, proxy
 from tests.graphs.servers import free_port
 

@@ -25,7 +25,7 @@ def test_the_builder_does_not_import(module: str) -> None:
 
 @pytest.mark.parametrize("module", ["langgraph", "langchain_core", "openai", "starlette"])
 def test_asking_the_command_line_for_help_loads_no_engine(module: str) -> None:
-    code = f"import asterism.cli.app, sys; sys.exit({module!r} in sys.modules)"
+    code = f"import asterism.apps.cli.app, sys; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 

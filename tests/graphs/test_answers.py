@@ -28,8 +28,8 @@ from asterism import (
     UndoAll,
 )
 from asterism.compat.langgraph_supervisor import create_supervisor
+from asterism.core.messages import history_fault
 from asterism.errors import StorageError, WorkflowBuildError
-from asterism.messages import history_fault
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.teams import follow
 
@@ -448,8 +448,8 @@ async def test_a_failing_participant_is_logged(way: str, logged: pytest.LogCaptu
     assert "ValueError: out of order" in report["traceback"]
     assert SECRET not in report["traceback"]
     again, failure = logged.records
-    assert (again.name, again.levelname) == ("asterism.nodes.retrying", "INFO")
-    assert (failure.name, failure.levelname) == ("asterism.nodes.visits", "WARNING")
+    assert (again.name, again.levelname) == ("asterism.nodes.policies", "INFO")
+    assert (failure.name, failure.levelname) == ("asterism.nodes.participant", "WARNING")
     assert "the visit of p failed in attempt 2" in failure.getMessage()
     assert "in _fails" in failure.getMessage()
 
@@ -459,7 +459,7 @@ def test_a_failing_decider_is_logged(logged: pytest.LogCaptureFixture) -> None:
     with pytest.raises(RuntimeError):
         built.with_manager(_fails).build().invoke(REQUEST)
     [record] = logged.records
-    assert (record.name, record.levelname) == ("asterism.nodes.deciding", "WARNING")
+    assert (record.name, record.levelname) == ("asterism.nodes.decider", "WARNING")
     assert "Traceback" in record.getMessage()
 
 
@@ -477,7 +477,7 @@ def test_a_failing_undo_is_logged(logged: pytest.LogCaptureFixture) -> None:
     policies = [Compensation({"agent_failed": UndoAll()})]
     fails = Participant(runs=_fails, description="Fails.", policies=policies)
     result = team("books", "fails", books=undoes, fails=fails).invoke(REQUEST)
-    [record] = [r for r in logged.records if r.name == "asterism.nodes.undo"]
+    [record] = [r for r in logged.records if r.name == "asterism.nodes.request"]
     assert record.levelname == "WARNING" and "the undo of books failed" in record.getMessage()
     [undone] = [report for report in result["reports"] if "undoes" in report]
     assert "in _fails" in undone["traceback"] and SECRET not in str(undone)
@@ -489,7 +489,7 @@ def test_an_agent_that_cannot_be_made_is_logged(logged: pytest.LogCaptureFixture
     strange = Agent(agent_id="strange", model="no-such-provider:x")
     built.with_strategy("sequential", create_agents_for_task=lambda request: [strange])
     built.build().invoke(REQUEST)
-    [record] = [r for r in logged.records if r.name == "asterism.nodes.dispatch"]
+    [record] = [r for r in logged.records if r.name == "asterism.nodes.plan_runner"]
     assert record.levelname == "WARNING"
     assert "the agent strange cannot be made" in record.getMessage()
 

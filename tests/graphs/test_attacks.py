@@ -119,17 +119,17 @@ async def test_a_task_that_is_passed_on_waits_for_its_heirs_open_question(
 async def test_a_drain_at_any_moment_leaves_the_plan_to_go_on(
     saver: Saver, thread: RunnableConfig, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from asterism.nodes import dispatch
+    from asterism.nodes import plan_runner as dispatch
 
     control = RunControl()
-    real = dispatch.draining
+    real = dispatch.is_draining
 
     def draining() -> bool:
         control.request_drain("now")  # after the engine looked, before dispatch does
         return real()
 
     built = team(plan(task("a", "p"), task("b", "p")), saver, p=lambda ms: "done")
-    monkeypatch.setattr(dispatch, "draining", draining)
+    monkeypatch.setattr(dispatch, "is_draining", draining)
     with pytest.raises(GraphDrained):
         await drive(built, way, REQUEST, thread, control=control)
     monkeypatch.undo()
@@ -418,7 +418,7 @@ def test_a_huge_number_in_a_task_is_refused_before_it_is_stored(
 
 
 def test_a_lease_is_given_back_however_a_run_ends(saver: Saver, thread: RunnableConfig) -> None:
-    from asterism.nodes.background import Background
+    from asterism.nodes.run_context import RunContext
 
     built = team(follow(["p"]), saver, p=lambda ms: "x")
     with pytest.MonkeyPatch.context() as patch:
@@ -426,7 +426,7 @@ def test_a_lease_is_given_back_however_a_run_ends(saver: Saver, thread: Runnable
         def close(self: Any) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(Background, "close", close)
+        patch.setattr(RunContext, "close", close)
         with pytest.raises(KeyboardInterrupt):
             built.invoke(REQUEST, thread)
     assert built.invoke(REQUEST, thread)["status"] == "completed"

@@ -20,8 +20,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import PrivateAttr
 
 from asterism import Participant, SupervisorWorkflowBuilder, Usage, lines_of
-from asterism.messages import history_fault
-from asterism.model_input import prepare_messages
+from asterism.core.messages import history_fault
+from asterism.core.model_input import prepare_messages
 from tests.plans import drive
 
 EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "50"))

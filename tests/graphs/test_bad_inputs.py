@@ -24,7 +24,7 @@ from langgraph.types import RetryPolicy
 
 from asterism import SupervisorWorkflowBuilder, aresume, pending_requests, resume
 from asterism.errors import AsterismError, RoutingError
-from asterism.retries import can_pass
+from asterism.limits.failure_policies import can_pass
 from asterism.testing import ScriptedChatModel
 from tests.graphs.test_memory import is_valid
 from tests.teams import Turns, said

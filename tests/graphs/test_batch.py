@@ -15,10 +15,10 @@ from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
 from asterism import Participant, SupervisorDecision, SupervisorView, SupervisorWorkflowBuilder
-from asterism.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
-from asterism.batch.item import digest_of
+from asterism.core.interrupts import pending_requests, resume
 from asterism.errors import ConfigurationError, ThreadBusyError
-from asterism.people import pending_requests, resume
+from asterism.programs.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
+from asterism.programs.batch.item import digest_of
 from tests.teams import Turns, follow, said, star
 
 Saver = BaseCheckpointSaver[str]

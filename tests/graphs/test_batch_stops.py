@@ -16,9 +16,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.runtime import RunControl
 
 from asterism import Participant, SupervisorWorkflowBuilder
-from asterism.batch import abatch_process, batch_process, processing
-from asterism.runs import is_unfinished
-from asterism.storage import open_checkpointer
+from asterism.core.continuation import is_unfinished
+from asterism.programs.batch import abatch_process, batch_process
+from asterism.programs.batch import batch as processing
+from asterism.storage.open import open_checkpointer
 from tests.graphs.test_batch import Saver, stop_at, tasks, told, working
 from tests.processes import forks
 from tests.teams import follow, said

@@ -21,11 +21,10 @@ from asterism import (
     proceed,
     resume,
 )
-from asterism.budgets import Budget
+from asterism.core.usage import Usage, lines_of
 from asterism.errors import AnswerError, RoutingError
-from asterism.ledger import Usage, lines_of
-from asterism.nodes.background import Background
-from asterism.nodes.context import background_of, with_background
+from asterism.limits.budgets import Budget
+from asterism.nodes.run_context import RunContext, background_of, create_run_config
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.graphs.test_usage import Priced, calls, prices, says
 from tests.plans import drive, plan, task
@@ -194,11 +193,13 @@ async def test_a_workflow_in_a_plan_ends_a_plan_of_its_own_at_its_limit(
 
 def test_a_budget_leaves_an_inner_run_its_own_background() -> None:
     facts: dict[str, Any] = {"prices": prices(), "events": None, "values": {}}
-    outer, inner = Background(), Background()
-    around = with_background({}, outer, budget=None, gated=False, **facts)
+    outer, inner = RunContext(), RunContext()
+    around = create_run_config({}, outer, budget=None, gated=False, **facts)
     with set_config_context(around) as context:
         budget = Budget(max_calls=1)
-        config = context.run(lambda: with_background({}, inner, budget=budget, gated=True, **facts))
+        config = context.run(
+            lambda: create_run_config({}, inner, budget=budget, gated=True, **facts)
+        )
     assert background_of(config) is inner
 
 

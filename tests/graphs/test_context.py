@@ -26,9 +26,9 @@ from asterism import (
     context_middleware,
     open_checkpointer,
 )
-from asterism.agents import MemoryConfig
+from asterism.core.agent_spec import MemoryConfig
+from asterism.core.messages import history_fault
 from asterism.errors import WorkflowBuildError
-from asterism.messages import history_fault
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.desks import WORDS, answer, ask, decisions, desk
 

@@ -14,9 +14,9 @@ from asterism import (
     SupervisorDecision,
     SupervisorWorkflowBuilder,
 )
-from asterism.budgets import Budget
+from asterism.core.interrupts import resume
 from asterism.events import Event, EventBus
-from asterism.people import resume
+from asterism.limits.budgets import Budget
 from asterism.testing import ScriptedChatModel
 from tests.graphs.test_budgets import worker
 from tests.graphs.test_usage import prices

@@ -18,7 +18,7 @@ from asterism import (
     what_if,
 )
 from asterism import memory as memory_of
-from asterism.agents import Agent
+from asterism.core.agent_spec import Agent
 from asterism.errors import UnknownThreadError
 from asterism.testing import ScriptedChatModel
 from tests.graphs.test_services import Server, quotes, tells

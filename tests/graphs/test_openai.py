@@ -13,8 +13,8 @@ from llmock.pytest_plugin import LLMock
 
 from asterism import SupervisorWorkflowBuilder
 from asterism.errors import RoutingError
-from asterism.graphs.event_planning import create_event_planning
-from asterism.retries import can_pass
+from asterism.graphs.examples.event_planning import create_event_planning
+from asterism.limits.failure_policies import can_pass
 from tests.teams import Turns, said
 
 MODEL = "openai:gpt-5-mini"

@@ -10,10 +10,10 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism import Agent, AgentOrchestrator, aresume
-from asterism.agents import MemoryConfig
-from asterism.budgets import Budget
+from asterism.core.agent_spec import MemoryConfig
 from asterism.errors import UnknownParticipantError, WorkflowBuildError
-from asterism.storage import open_checkpointer
+from asterism.limits.budgets import Budget
+from asterism.storage.open import open_checkpointer
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.graphs.test_usage import Priced, prices
 

@@ -15,7 +15,7 @@ from asterism import (
     SupervisorWorkflowBuilder,
     create_supervisor_agent,
 )
-from asterism.nodes.deciders import describe_participants
+from asterism.nodes.deciders.model_decider import describe_participants
 from asterism.testing import ScriptedChatModel, ScriptedReply
 
 DONE = {"next_agent": None}

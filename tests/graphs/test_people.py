@@ -22,10 +22,10 @@ from asterism import (
     pending_requests,
     resume,
 )
+from asterism.core.interrupts import ANY_TEXT, PendingRequest
 from asterism.errors import AnswerError, NothingPendingError, UnknownRequestError
-from asterism.people import ANY_TEXT, PendingRequest
 from asterism.testing import ScriptedChatModel, ScriptedReply
-from tests.asterism.telemetry.serving import Silent, serving
+from tests.asterism.observability.telemetry.serving import Silent, serving
 from tests.graphs.test_memory import is_valid
 from tests.teams import follow, said
 

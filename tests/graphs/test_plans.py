@@ -28,10 +28,10 @@ from asterism import (
     proceed,
     resume,
 )
+from asterism.core.state import DecisionChannel, take_last
 from asterism.errors import RoutingError, WorkflowBuildError
 from asterism.graphs.workflow import Workflow
-from asterism.nodes.deciding import MAX_TASKS
-from asterism.state import DecisionChannel, take_last
+from asterism.nodes.decider import MAX_TASKS
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive, part, plan, task, waiting
 from tests.teams import Turns, follow, star

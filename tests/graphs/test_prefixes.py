@@ -22,7 +22,7 @@ from asterism import (
     Summary,
     SupervisorWorkflowBuilder,
 )
-from asterism.messages import history_fault
+from asterism.core.messages import history_fault
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.desks import WORDS, ask, decisions, desk, plain
 

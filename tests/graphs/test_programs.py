@@ -9,7 +9,6 @@ import pytest
 from langgraph.types import interrupt
 
 from asterism import BaseSupervisor, ProgramTask, SupervisorTrace, ToyExampleSupervisor
-from asterism.config import AgentSettings
 from asterism.errors import (
     AgentTimeoutError,
     AnswerError,
@@ -21,8 +20,9 @@ from asterism.errors import (
     TaskFailedError,
 )
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.nodes.in_turn import in_turn
-from asterism.storage import aopen_checkpointer
+from asterism.nodes.deciders.strategies import sequential_decider
+from asterism.programs.config import AgentSettings
+from asterism.storage.open import aopen_checkpointer
 
 TASK = {"id": "t", "type": "question", "content": "What does it cost?"}
 Work = Callable[[Sequence[Any]], Any]
@@ -53,7 +53,7 @@ class Shop(BaseSupervisor):
         return described(self._agents[name])
 
     def _create_builder(self, agents: Mapping[str, Any]) -> SupervisorWorkflowBuilder:
-        return super()._create_builder(agents).with_manager(in_turn)
+        return super()._create_builder(agents).with_manager(sequential_decider)
 
 
 def described(work: Work) -> Any:

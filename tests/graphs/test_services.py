@@ -37,13 +37,13 @@ from asterism import (
     proceed,
     resume,
 )
-from asterism.agents import MemoryConfig
-from asterism.budgets import Budget
+from asterism.core.agent_spec import MemoryConfig
 from asterism.errors import AnswerError, ConfigurationError, WorkflowBuildError
 from asterism.graphs.workflow import Workflow
-from asterism.retries import can_pass
+from asterism.limits.budgets import Budget
+from asterism.limits.failure_policies import can_pass
 from asterism.testing import check_participant
-from tests.asterism.telemetry.serving import Silent, serving
+from tests.asterism.observability.telemetry.serving import Silent, serving
 from tests.processes import forks
 from tests.teams import follow, said
 

@@ -24,9 +24,9 @@ from asterism import (
     lines_of,
     resume,
 )
+from asterism.core.messages import history_fault
 from asterism.errors import WorkflowBuildError
-from asterism.messages import history_fault
-from asterism.nodes.engine import chosen_limit
+from asterism.nodes.engine_keys import chosen_limit
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive, plan, task
 from tests.teams import follow

@@ -20,7 +20,7 @@ from asterism import (
     resume,
 )
 from asterism.errors import RoutingError, WorkflowBuildError
-from asterism.nodes.ballots import Vote, count_votes, read_vote
+from asterism.nodes.deciders.strategies import Vote, count_votes, read_vote
 from asterism.testing import ScriptedChatModel
 from tests.plans import drive, part
 from tests.teams import follow

@@ -30,10 +30,10 @@ from asterism import (
     resume,
 )
 from asterism.errors import InvalidRequestError, RoutingError
-from asterism.events import BUS, EventBus, WorkflowEventType, tell_here
-from asterism.nodes.lifetime import RESTS, how_it_ended
+from asterism.events import BUS, EventBus, WorkflowEventType, emit_from_context
+from asterism.nodes.run_context import WAITING_REASON, run_end_event
+from asterism.observability import trace_store as files
 from asterism.testing import ScriptedChatModel, ScriptedReply
-from asterism.tracing import files
 from tests.graphs.test_orchestrator import agent, given
 from tests.graphs.test_usage import Priced, prices
 from tests.plans import drive, plan, task
@@ -132,7 +132,11 @@ async def test_a_question_rests_and_the_answer_goes_on(
 
     built = team(trace, decide, saver, p=ask)
     await drive(built, way, REQUEST, thread)
-    assert (only(trace).status, only(trace).reason, only(trace).errors) == ("waiting", RESTS, ())
+    assert (only(trace).status, only(trace).reason, only(trace).errors) == (
+        "waiting",
+        WAITING_REASON,
+        (),
+    )
     for answer in ("this", "because"):
         assert only(trace).status == "waiting"
         if way == "sync":
@@ -290,8 +294,8 @@ def test_what_is_refused_before_it_runs_has_no_trace() -> None:
     ],
 )
 def test_how_a_run_ended(error: BaseException | None, end: Any, status: str) -> None:
-    assert how_it_ended(error, end)["status"] == status
-    assert how_it_ended(error, end)["reason"]
+    assert run_end_event(error, end)["status"] == status
+    assert run_end_event(error, end)["reason"]
 
 
 @WAYS
@@ -459,7 +463,7 @@ def test_a_bus_of_ones_own_is_listened_to() -> None:
     trace = SupervisorTrace(bus=bus)
     team(trace, follow(["p"]), p=done).invoke(REQUEST)
     assert [e.type for e in only(trace).events] == [e.type.value for e in bus.history()]
-    assert not bus.hears(WorkflowEventType.MODEL_CALLED)
+    assert not bus.has_handler(WorkflowEventType.MODEL_CALLED)
 
 
 @pytest.mark.parametrize(
@@ -508,7 +512,7 @@ def test_what_is_told_to_the_bus_by_name_belongs_to_the_run() -> None:
 
     def wait(messages: Any) -> str:
         for bus in (trace.bus, other.bus, None):
-            tell_here(WorkflowEventType.WAITING_FOR_CAPACITY, bus, state="waiting")
+            emit_from_context(WorkflowEventType.WAITING_FOR_CAPACITY, bus, state="waiting")
         return "done"
 
     team(trace, follow(["p"]), p=wait).invoke(REQUEST)
@@ -521,7 +525,7 @@ def test_a_graph_that_is_no_workflow_can_be_given_a_bus() -> None:
     bus = EventBus()
 
     def node(state: Any) -> dict[str, Any]:
-        tell_here(WorkflowEventType.WAITING_FOR_CAPACITY, state="waiting")
+        emit_from_context(WorkflowEventType.WAITING_FOR_CAPACITY, state="waiting")
         return {}
 
     graph: Any = StateGraph(MessagesState).add_node("n", node).add_edge(START, "n").compile()

@@ -28,11 +28,11 @@ from asterism import (
     SupervisorView,
     SupervisorWorkflowBuilder,
 )
-from asterism.effects import Steps
-from asterism.nodes import reports
-from asterism.nodes import visits as visits_module
-from asterism.runs import is_unfinished, proceed
-from asterism.storage import open_checkpointer
+from asterism.core.continuation import is_unfinished, proceed
+from asterism.core.sync_async import Steps
+from asterism.nodes import participant as visits_module
+from asterism.nodes import report as reports
+from asterism.storage.open import open_checkpointer
 from tests.teams import Turns, follow, said, star
 
 STRIDE = 1 if "ASTERISM_KILLS" in os.environ else 2
@@ -151,7 +151,7 @@ def test_a_finished_turn_is_not_run_again_when_its_report_was_not_stored(
 ) -> None:
     turns = Turns()
     workflow = star(turns, TWICE).build(checkpointer=saver)
-    real = reports.read_report
+    real = reports.report_from_state
     failures = iter([KeyboardInterrupt()])
 
     def report(visit: Any, values: Any) -> Any:
@@ -236,7 +236,7 @@ def _visits(log: Path) -> SupervisorWorkflowBuilder:
 
 
 def test_canary_the_engine_still_delivers_the_old_report(thread: RunnableConfig) -> None:
-    """When this fails, LangGraph has mended #3206: look whether nodes/engine.py can go."""
+    """When this fails, LangGraph has mended #3206: look whether nodes/engine_keys.py can go."""
 
     turns = iter(range(1, 9))
     inner = StateGraph(MessagesState)

@@ -33,10 +33,10 @@ from asterism import (
     generate_detailed_tool_trace,
     resume,
 )
-from asterism.ledger import Usage, lines_of, total_cost_breakdown
-from asterism.prices import Price, PriceTable
+from asterism.core.usage import Usage, lines_of, total_cost_breakdown
+from asterism.limits.prices import Price, PriceTable
+from asterism.limits.usage_callbacks import UsageMeter, estimate_tokens
 from asterism.testing import ScriptedChatModel, ScriptedReply
-from asterism.usage import Meter, estimate_tokens
 from tests.plans import drive, plan, task
 from tests.teams import follow
 
@@ -226,7 +226,7 @@ async def test_tokens_in_a_providers_cache_are_counted(way: str, thread: Runnabl
 
 
 def test_an_answer_of_an_earlier_process_without_usage_is_estimated() -> None:
-    meter = Meter()
+    meter = UsageMeter()
     said = AIMessage("word " * 100, id="lc_run--1")
     written = AIMessage("a function's text", id="2")
     meter.recall("p", None, [HumanMessage("word " * 50), said, written])

@@ -8,8 +8,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import interrupt
 
 from asterism import Participant, SupervisorDecision, awhat_if, read_run, resume, what_if
+from asterism.core.thread_lease import take_lease
 from asterism.errors import BadDecisionError, ThreadBusyError, UnknownThreadError, WhatIfError
-from asterism.leases import take_lease
 from tests.pictures import builder, member
 from tests.plans import plan, task
 from tests.teams import Turns, follow, said, star

@@ -24,6 +24,9 @@ from asterism import (
     proceed,
     resume,
 )
+from asterism.core.continuation import aproceed
+from asterism.core.interrupts import apending_requests
+from asterism.core.thread_lease import take_lease
 from asterism.errors import (
     AnswerError,
     BadDecisionError,
@@ -34,9 +37,6 @@ from asterism.errors import (
     ThreadBusyError,
     UnknownRequestError,
 )
-from asterism.leases import take_lease
-from asterism.people import apending_requests
-from asterism.runs import aproceed
 from tests.plans import drive
 from tests.teams import Turns, follow, said, star
 

@@ -15,16 +15,16 @@ from asterism.core.decision import (
     dump_decision,
     load_decision,
 )
+from asterism.core.plan import SubAgentTask
 from asterism.errors import RoutingError
 from asterism.nodes.routing import (
-    focused_request,
     handoff_id,
     latest_reports,
     route,
     task_handoff,
     visit_in,
+    write_request,
 )
-from asterism.tasks import SubAgentTask
 
 TEAM = ("venue", "food")
 TASK = {"task_id": "t", "agent_id": "venue", "task_description": "Find a hall"}
@@ -132,8 +132,8 @@ def test_an_edited_name_that_is_no_name_is_an_error_too(name: Any) -> None:
 
 
 def test_without_an_instruction_the_request_stands_alone() -> None:
-    assert focused_request(["A party"], None) == "A party"
-    assert focused_request(["It costs $5 and ${x}"], "Pay $5") == (
+    assert write_request(["A party"], None) == "A party"
+    assert write_request(["It costs $5 and ${x}"], "Pay $5") == (
         "It costs $5 and ${x}\n\nYour part: Pay $5"
     )
 

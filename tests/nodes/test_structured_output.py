@@ -13,15 +13,10 @@ from llmock.pytest_plugin import LLMock
 from pydantic import BaseModel
 
 from asterism import SupervisorWorkflowBuilder
+from asterism.core.decision_schema import decision_schema
+from asterism.core.defaults import METHOD_VARIABLE, Method
 from asterism.errors import RoutingError, WorkflowBuildError
-from asterism.nodes.structured_output import (
-    METHOD_VARIABLE,
-    Method,
-    StructuredOutput,
-    bind_inside,
-    bind_method,
-)
-from asterism.schemas import decision_schema
+from asterism.nodes.structured_output import StructuredOutput, bind_inside, bind_method
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.teams import said
 

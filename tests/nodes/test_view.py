@@ -11,22 +11,24 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import Participant, SupervisorWorkflowBuilder
 from asterism.nodes import view
-from asterism.nodes.view import OVERHEAD, Renderer, conversation, label
+from asterism.nodes.view import OVERHEAD, Renderer, conversation, message_label
 from asterism.testing import ScriptedChatModel
 
 
 def decision(number: int, name: str) -> AIMessage:
-    facts = label(decision={"next_agent": name, "instruction": f"Do {number}"})
+    facts = message_label(decision={"next_agent": name, "instruction": f"Do {number}"})
     return AIMessage("→", id=f"d{number}", name="supervisor", response_metadata=facts)
 
 
 def report(number: int, text: str, name: str = "clerk") -> AIMessage:
-    facts = label(report="ok")
+    facts = message_label(report="ok")
     return AIMessage(text, id=f"report-{number}", name=name, response_metadata=facts)
 
 
 def history() -> list[AnyMessage]:
-    answer = AIMessage("Done 1", id="a", name="supervisor", response_metadata=label(answer=True))
+    answer = AIMessage(
+        "Done 1", id="a", name="supervisor", response_metadata=message_label(answer=True)
+    )
     return [
         HumanMessage("Please", id="h"),
         *(m for n in range(3) for m in (decision(n, "clerk"), report(n, f"Done {n}"))),
@@ -54,18 +56,21 @@ CHANGES: dict[str, Callable[[list[AnyMessage]], list[AnyMessage]]] = {
     "more": lambda old: [*old, decision(7, "cook"), report(7, "Done 0", "cook")],
     "an answer that was reported": lambda old: [
         *old,
-        AIMessage("Done 2", id="b", response_metadata=label(answer=True)),
+        AIMessage("Done 2", id="b", response_metadata=message_label(answer=True)),
     ],
     "an edited report": put(2, report(0, "Edited")),
     "an edited request": put(0, HumanMessage("Please not", id="h")),
     "a renamed participant": put(2, report(0, "Done 0", "scribe")),
     "another decision": put(1, decision(0, "cook")),
     "a withdrawn message": put(
-        2, AIMessage("", id="report-0", response_metadata=label(report="ok", withdrawn=True))
+        2,
+        AIMessage("", id="report-0", response_metadata=message_label(report="ok", withdrawn=True)),
     ),
     "a report that failed": put(
         2,
-        AIMessage("Done 0", id="report-0", name="clerk", response_metadata=label(report="failed")),
+        AIMessage(
+            "Done 0", id="report-0", name="clerk", response_metadata=message_label(report="failed")
+        ),
     ),
     "a fork": lambda old: [*old[:3], decision(8, "cook"), report(8, "Fork", "cook")],
     "a cut": lambda old: [old[0], HumanMessage("(left out)", id="s"), *old[5:]],

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from langchain_core.messages.utils import count_tokens_approximately
 
-from asterism.digests import CHARACTERS_PER_TOKEN
-from asterism.nodes.deciders import ModelDecider
+from asterism.core.digests import CHARACTERS_PER_TOKEN
+from asterism.nodes.deciders.model_decider import ModelDecider
 from asterism.prompts import list_prompts, load_prompt, render, variables
 from asterism.testing import ScriptedChatModel
 

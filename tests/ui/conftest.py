@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from asterism.ui.app import create_app
-from asterism.ui.server import Server
-from tests.asterism.ui.teams import GATE
-from tests.asterism.ui.test_app import GRAPHS
+from asterism.apps.ui.app import Server, create_app
+from tests.asterism.apps.ui.teams import GATE
+from tests.asterism.apps.ui.test_app import GRAPHS
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SECONDS = 30_000

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.asterism.ui.teams import GATE, HERE, HOSTILE
+from tests.asterism.apps.ui.teams import GATE, HERE, HOSTILE
 
 pytestmark = pytest.mark.browser
 

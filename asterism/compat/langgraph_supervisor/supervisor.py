@@ -15,34 +15,40 @@ from langgraph.prebuilt import ToolNode
 from langgraph.store.base import BaseStore
 from pydantic import BaseModel
 
-from asterism.budgets import Budget
 from asterism.compat.langgraph_supervisor.agent_name import AgentNameMode, with_agent_name
-from asterism.compat.langgraph_supervisor.agents import create_agent_member
-from asterism.compat.langgraph_supervisor.checks import arguments_faults, participant_id, state_keys
+from asterism.compat.langgraph_supervisor.agents import (
+    arguments_faults,
+    create_agent_member,
+    participant_id,
+    state_keys,
+)
 from asterism.compat.langgraph_supervisor.handoff import (
     create_handoff_back_messages,
     create_handoff_tool,
     destinations,
     tool_part,
 )
+from asterism.core.agent_spec import ModelLike, resolve_model
+from asterism.core.state import Report
 from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
-from asterism.graphs.facts import WorkflowFacts
-from asterism.graphs.star import create_star, extended
-from asterism.graphs.workflow import Workflow
-from asterism.models import ModelLike, resolve_model
-from asterism.nodes.deciding import Rules
-from asterism.nodes.finish import forwarder
-from asterism.nodes.grants import Shows
-from asterism.nodes.handoff_agent import Prompt, Thinking, ThinkingState, create_handoff_agent
-from asterism.nodes.handoffs import HandoffDecider
-from asterism.nodes.kinds import describe
+from asterism.graphs.star import create_star, extend_state_schema
+from asterism.graphs.workflow import Workflow, WorkflowConfig
+from asterism.limits.budgets import Budget
+from asterism.limits.failure_policies import MODEL_RETRY, Policy
+from asterism.nodes.decider import DecisionRules
+from asterism.nodes.deciders.handoffs import (
+    HandoffAgentConfig,
+    HandoffDecider,
+    HandoffPrompt,
+    ThinkingState,
+    create_handoff_agent,
+)
 from asterism.nodes.middleware import callable_in_sync, tool_error_text
-from asterism.nodes.structuring import create_structurer
+from asterism.nodes.participant_runtime import HistoryWriter
+from asterism.nodes.participant_spec import describe
+from asterism.nodes.request import create_structurer, forward_last_report
 from asterism.nodes.team import Team
-from asterism.resilience import Policy
-from asterism.retries import MODEL_RETRY
-from asterism.state import Report
 
 OutputMode = Literal["full_history", "last_message"]
 """How much of an agent's visit stands in the history."""
@@ -56,7 +62,7 @@ class SupervisorGraph:
     """A supervisor and its agents, to be compiled."""
 
     star: StateGraph[Any, Any, Any, Any]
-    facts: WorkflowFacts
+    facts: WorkflowConfig
 
     def compile(
         self,
@@ -91,7 +97,7 @@ def create_supervisor(
     *,
     model: ModelLike,
     tools: Sequence[BaseTool | Callable[..., Any]] | ToolNode | None = None,
-    prompt: Prompt | None = None,
+    prompt: HandoffPrompt | None = None,
     response_format: Any = None,
     pre_model_hook: Any = None,
     post_model_hook: Any = None,
@@ -163,7 +169,7 @@ def create_supervisor(
     if add_handoff_back_messages is None:
         add_handoff_back_messages = add_handoff_messages
     plain = resolve_model(model)
-    thinking = Thinking(
+    thinking = HandoffAgentConfig(
         name=supervisor_name,
         model=_with_tools(plain, node, parallel_tool_calls, include_agent_name),
         tools=node,
@@ -176,7 +182,7 @@ def create_supervisor(
     if isinstance(response_format, tuple):
         rules, schema = cast(tuple[str, Any], response_format)
     decider = HandoffDecider(
-        create_handoff_agent(thinking, extended(ThinkingState, keys)),
+        create_handoff_agent(thinking, extend_state_schema(ThinkingState, keys)),
         names,
         keys=list(keys),
         may_wait=bool(own_tools or pre_model_hook or post_model_hook),
@@ -193,14 +199,14 @@ def create_supervisor(
     star = create_star(
         team,
         decider=decider,
-        rules=Rules(max_iterations=max_iterations, max_repairs=2, retry=MODEL_RETRY),
-        write=forwarder(),
+        rules=DecisionRules(max_iterations=max_iterations, max_repairs=2, retry=MODEL_RETRY),
+        write=forward_last_report(),
         max_parallel_tasks=max_parallel_tasks,
         keys=keys,
         context_schema=context_schema,
     )
     is_model = isinstance(schema, type) and issubclass(schema, BaseModel)
-    facts = WorkflowFacts(
+    facts = WorkflowConfig(
         id=supervisor_name,
         description=None,
         team=team,
@@ -212,7 +218,7 @@ def create_supervisor(
     return SupervisorGraph(star=star, facts=facts)
 
 
-def _words(prompt: Prompt | None) -> str:
+def _words(prompt: HandoffPrompt | None) -> str:
     return prompt if isinstance(prompt, str) else str(getattr(prompt, "content", ""))
 
 
@@ -259,7 +265,7 @@ def _with_tools(
     return with_agent_name(model, names) if names else model
 
 
-def _history(agent: str, mode: OutputMode, back: str | None) -> Shows:
+def _history(agent: str, mode: OutputMode, back: str | None) -> HistoryWriter:
     """Tell how a visit to an agent stands in the history."""
 
     def shows(report: Report, messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:

@@ -7,7 +7,7 @@ from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 
-from asterism.messages import history_fault
+from asterism.core.messages import history_fault
 from asterism.testing import ScriptedChatModel, ScriptedReply
 
 REQUEST = {"messages": [("user", "What is the combined headcount?")]}

@@ -27,9 +27,9 @@ from asterism.core.decision import (
     load_decision,
     visit_as_plan,
 )
-from asterism.decisions import AnswerDecision, PlanDecision, SupervisorDecision
+from asterism.core.plan import SubAgentTask
+from asterism.core.supervisor_decision import AnswerDecision, PlanDecision, SupervisorDecision
 from asterism.errors import BadDecisionError
-from asterism.tasks import SubAgentTask
 from tests.decisions import FOLDER, WAITING, on_thread, run_to_the_end, waiting
 
 NAMES = ("venue", "food")

@@ -11,10 +11,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
+from asterism.core.continuation import Graph
 from asterism.events import Event, SupervisionEventType
-from asterism.runs import Graph
 from asterism.supervision import AgentSupervisor
-from asterism.supervision.states import ENDED, TRANSITIONS, ChildStatus, after
+from asterism.supervision.status import ENDED, TRANSITIONS, ChildStatus, next_status
 
 T = TypeVar("T")
 MOVES = {event for allowed in TRANSITIONS.values() for event in allowed}
@@ -90,7 +90,7 @@ class Told:
             self.status[event.source] = ChildStatus.PENDING
         elif kind in MOVES:
             self.moves += 1
-            self.status[event.source] = after(self.status[event.source], kind, event.source)
+            self.status[event.source] = next_status(self.status[event.source], kind, event.source)
         else:
             assert self.status[event.source] not in ENDED
 

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from asterism.cli import supervise
-from asterism.cli.app import app
+from asterism.apps.cli import supervise_command as supervise
+from asterism.apps.cli.app import app
 from asterism.supervision import AgentQuota, AgentSupervisor
 from tests.asterism.supervision.helpers import chain, does, until, waits
 from tests.processes import CLI, Process, asterism

@@ -8,7 +8,7 @@ import pytest
 
 from asterism import Participant, SupervisorWorkflowBuilder
 from asterism.errors import ChildFailedError
-from asterism.storage import open_checkpointer
+from asterism.storage.open import open_checkpointer
 from asterism.supervision import AgentQuota, AgentSupervisor, ChildStatus, SupervisorConfig
 from tests.asterism.supervision.helpers import Log, chain, does, until
 from tests.teams import follow

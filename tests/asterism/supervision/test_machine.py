@@ -33,7 +33,7 @@ from asterism.errors import (
 from asterism.events import EventBus
 from asterism.events import SupervisionEventType as Type
 from asterism.supervision import AgentQuota, AgentSupervisor, ChildStatus, SupervisorConfig
-from asterism.supervision.states import ENDED, TRANSITIONS
+from asterism.supervision.status import ENDED, TRANSITIONS
 from tests.asterism.supervision.helpers import Log, TimedLoop, Told, chain, stop
 
 EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "15"))

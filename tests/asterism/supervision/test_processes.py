@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from asterism.errors import ChildPausedError
-from asterism.storage import aopen_checkpointer
+from asterism.storage.open import aopen_checkpointer
 from asterism.supervision import AgentQuota, AgentSupervisor, ChildStatus
 from tests.asterism.supervision.helpers import Log, Told, chain, until
 from tests.processes import forks

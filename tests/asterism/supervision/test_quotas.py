@@ -7,7 +7,7 @@ import pytest
 
 from asterism.errors import ConfigurationError
 from asterism.supervision import AgentQuota, AgentQuotaUsage, SupervisorConfig
-from asterism.supervision.config import Intensity, restarted_with
+from asterism.supervision.config import Intensity, restart_set
 from asterism.supervision.quotas import LIMITS
 
 COUNTS = ("max_tokens", "max_iterations", "max_retries")
@@ -154,7 +154,7 @@ def test_a_config_that_makes_no_sense_is_refused(field: str, value: Any) -> None
     [("one_for_one", ""), ("one_for_all", "abde"), ("rest_for_one", "de")],
 )
 def test_who_is_restarted_with_a_child(strategy: Any, with_it: str) -> None:
-    assert restarted_with(strategy, "abcde", "c") == list(with_it)
+    assert restart_set(strategy, "abcde", "c") == list(with_it)
 
 
 def test_restarts_are_counted_within_a_window() -> None:

@@ -18,9 +18,9 @@ import pytest
 
 from asterism.errors import ChildStateError, NothingPendingError
 from asterism.events import Event, SupervisionEventType
-from asterism.storage import aopen_checkpointer
+from asterism.storage.open import aopen_checkpointer
 from asterism.supervision import AgentQuota, AgentSupervisor, SupervisorConfig
-from asterism.supervision.states import ENDED, ChildStatus, after
+from asterism.supervision.status import ENDED, ChildStatus, next_status
 from asterism.testing import ScriptedChatModel
 from tests.asterism.supervision.helpers import MOVES, Log, chain, until
 
@@ -60,7 +60,7 @@ class Tally:
             assert event.source not in self.status
             self.status[event.source] = ChildStatus.PENDING
         elif kind in MOVES:
-            self.status[event.source] = after(self.status[event.source], kind, event.source)
+            self.status[event.source] = next_status(self.status[event.source], kind, event.source)
             self.moves += 1
         else:
             assert self.status[event.source] not in ENDED
@@ -160,11 +160,11 @@ async def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def counted(*args: Any) -> ChildStatus:
         nonlocal transitions
-        to = after(*args)
+        to = next_status(*args)
         transitions += 1
         return to
 
-    monkeypatch.setattr("asterism.supervision.member.after", counted)
+    monkeypatch.setattr("asterism.supervision.child.after", counted)
     chance = random.Random(7)
     tally = Tally()
     config = SupervisorConfig(max_remembered=50, max_restarts=100_000, grace=0.05)

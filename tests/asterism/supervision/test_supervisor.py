@@ -27,7 +27,7 @@ from asterism.errors import (
     UnknownChildError,
 )
 from asterism.events import EventBus, WorkflowEventType
-from asterism.storage import open_checkpointer
+from asterism.storage.open import open_checkpointer
 from asterism.supervision import (
     AgentProgress,
     AgentQuota,

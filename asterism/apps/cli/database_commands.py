@@ -1,0 +1,167 @@
+"""The commands that keep a database: prepare, prune, export, import, forget."""
+
+import json
+import re
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asterism.apps.cli.lazy_engine import engine
+from asterism.apps.cli.options import (
+    ERRORS,
+    FAILED,
+    AsJson,
+    Database,
+    exit_with,
+    print_json,
+    print_text,
+)
+from asterism.errors import ConfigurationError, StorageError
+
+commands = typer.Typer()
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@commands.command("migrate")
+def migrate_database(db: Database = None) -> None:
+    """Prepare a Postgres database, or bring it up to date."""
+
+    async def work() -> int:
+        engine.migrate(engine.open_database(db))
+        ERRORS.print("The database is ready.")
+        return 0
+
+    exit_with(work())
+
+
+@commands.command("prune")
+def prune_database(
+    older_than: Annotated[
+        str | None, typer.Option(help="Delete threads that are older: 30d, 12h, 4w.")
+    ] = None,
+    keep_last: Annotated[
+        int | None, typer.Option(min=1, help="Of the others, keep so many checkpoints.")
+    ] = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Delete old threads that wait or stopped, too.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Write the database anew; others wait meanwhile.")
+    ] = False,
+    db: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what is old. Threads that are driven, wait or could go on stay."""
+
+    async def work() -> int:
+        age = None if older_than is None else age_of(older_than)
+        with engine.open_checkpointer(engine.open_database(db)) as saver:
+            found = engine.prune(
+                saver, older_than=age, keep_last=keep_last, unfinished=unfinished, full=full
+            )
+        if as_json:
+            print_json(asdict(found))
+            return 0
+        print_text(
+            f"{found.threads} threads and {found.checkpoints} checkpoints of others deleted; "
+            f"{found.busy} driven and {found.unfinished} unfinished threads left alone, "
+            f"{found.damaged} damaged ones as well; "
+            f"{found.bytes_before / 1e6:.1f} MB are now {found.bytes_after / 1e6:.1f} MB."
+        )
+        return 0
+
+    exit_with(work())
+
+
+@commands.command("export")
+def export_to_json(
+    thread: str,
+    out: Annotated[Path | None, typer.Option(help="A file; without it, print.")] = None,
+    db: Database = None,
+) -> None:
+    """Write a thread as JSON, with all of its participants."""
+
+    async def work() -> int:
+        with engine.open_checkpointer(engine.open_database(db)) as saver:
+            data = engine.export_thread(saver, thread)
+        if out is None:
+            print_json(data, indent=1)
+        else:
+            out.touch(mode=0o600)  # what people told the workflow stands in it
+            text = json.dumps(data, ensure_ascii=False, indent=1)
+            out.write_text(f"{text}\n", encoding="utf-8")
+        return 0
+
+    exit_with(work())
+
+
+@commands.command("import")
+def import_from_json(
+    file: Annotated[Path, typer.Argument(help="What asterism export wrote.")],
+    thread: Annotated[str | None, typer.Option(help="Another name for the thread.")] = None,
+    db: Database = None,
+) -> None:
+    """Store a thread that was exported."""
+
+    async def work() -> int:
+        with engine.open_checkpointer(engine.open_database(db)) as saver:
+            name = engine.import_thread(saver, _read(file), thread_id=thread)
+        print_text(name)
+        return 0
+
+    exit_with(work())
+
+
+@commands.command("forget")
+def forget(
+    user: Annotated[str, typer.Argument(help="Whose threads are to be deleted.")],
+    key: Annotated[
+        list[str] | None, typer.Option(help="Under which names in configurable or metadata.")
+    ] = None,
+    db: Database = None,
+) -> None:
+    """Delete every thread of a user, finished or not, and what teams remember of them."""
+
+    async def work() -> int:
+        with (
+            engine.open_checkpointer(engine.open_database(db)) as saver,
+            engine.open_store(engine.open_database(db)) as store,
+        ):
+            found = engine.forget_user(saver, user, keys=tuple(key or engine.USER_KEYS))
+            memories = engine.forget_everywhere(store, user)
+        print_text(f"{len(found.threads)} threads and {memories} memories deleted.")
+        if found.busy:
+            ERRORS.print(
+                f"{len(found.busy)} threads are driven just now: {', '.join(found.busy)}. "
+                "Run this again when they are over.",
+                markup=False,
+            )
+        return FAILED if found.busy else 0
+
+    exit_with(work())
+
+
+def age_of(text: str) -> timedelta:
+    """Read an age such as `30d`.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    found = re.fullmatch(r"(\d{1,6})([mhdw])", text)
+    if found is None:
+        raise ConfigurationError(
+            f"The age is {text!r}. Allowed: a number with m, h, d or w for minutes, hours, days "
+            "or weeks, such as 30d."
+        )
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _read(file: Path) -> object:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise StorageError(f"The file {str(file)!r} cannot be read as JSON: {error}") from error

@@ -1,0 +1,178 @@
+"""All of the engine that commands use.
+
+What is drawn of a thread of a database.
+
+The page, served from the command line.
+"""
+
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from pydantic import SecretStr
+
+from asterism.apps.cli.doctor import examine, report
+from asterism.apps.cli.options import ERRORS
+from asterism.apps.cli.output import again, finish
+from asterism.apps.cli.run_command import drive
+from asterism.apps.cli.supervise_command import supervise_file, supervision_summary
+from asterism.apps.stored_threads import (
+    MEMORY_FILE,
+    check_model_label,
+    config_of,
+    list_threads,
+    open_database,
+    origin_of,
+    reader_of,
+    transcript,
+)
+from asterism.core.continuation import is_unfinished
+from asterism.core.interrupts import answer_command, apending_requests
+from asterism.errors import ConfigurationError
+from asterism.events import Event, EventBus
+from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, open_graph
+from asterism.graphs.request_checks import check_thread
+from asterism.memories.long_term import forget_everywhere
+from asterism.observability import (
+    Format,
+    RunRecord,
+    aread_thread,
+    compare_runs,
+    generate_detailed_tool_trace,
+    generate_orchestrator_flowchart,
+    generate_timeline,
+)
+from asterism.storage.open import (
+    aopen_checkpointer,
+    is_postgres,
+    migrate,
+    open_checkpointer,
+    open_store,
+)
+from asterism.storage.retention import USER_KEYS, export_thread, forget_user, import_thread, prune
+from asterism.supervision import AgentProgress, SupervisorConfig
+
+PICTURES: Mapping[str, Callable[..., str]] = {
+    "flowchart": generate_orchestrator_flowchart,
+    "tools": generate_detailed_tool_trace,
+    "timeline": generate_timeline,
+}
+
+
+async def picture(
+    saver: BaseCheckpointSaver[Any],
+    thread: str,
+    *,
+    chosen: Mapping[str, bool],
+    format: Format,
+    other: str | None = None,
+) -> str:
+    """Draw a thread, or what differs between two.
+
+    Args:
+        saver: The database.
+        thread: The thread.
+        chosen: Which picture; none: the flowchart.
+        format: How it is drawn.
+        other: The thread that it is compared with: the later one.
+
+    Raises:
+        ConfigurationError: Several pictures are chosen, or one that cannot be drawn so.
+        UnknownThreadError: A thread is not in the database.
+        InvalidThreadError: That is no name of a thread.
+    """
+    wanted = [name for name, is_chosen in chosen.items() if is_chosen]
+    if len(wanted) > 1 or (other is not None and wanted):
+        raise ConfigurationError("Choose one picture: --tools, --timeline or --diff.")
+    run = await _read(saver, thread)
+    if other is None:
+        return PICTURES[wanted[0] if wanted else "flowchart"](run, format=format)
+    difference = compare_runs(run, await _read(saver, other))
+    if format == "mermaid":
+        raise ConfigurationError("--diff is a text or --json; it has no --mermaid.")
+    if format == "json":
+        return json.dumps(difference.as_json(), ensure_ascii=False, indent=2) + "\n"
+    return str(difference)
+
+
+async def _read(saver: BaseCheckpointSaver[Any], thread: str) -> RunRecord:
+    place: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+    check_thread(place)
+    saved = await saver.aget_tuple(place)
+    facts = cast(Mapping[str, Any], saved.metadata if saved else {})
+    return await aread_thread(saver, thread, name=str(facts.get("graph") or ""))
+
+
+async def serve_page(
+    *, port: int, db: str | None, graphs: Sequence[str], model: str, pace: float, open_to_all: bool
+) -> None:
+    """Serve the page until the process is told to end.
+
+    Raises:
+        ConfigurationError: What it needs is not installed, or the port is taken.
+    """
+    try:
+        from asterism.apps.ui.app import create_app, serve
+    except ImportError as error:
+        raise ConfigurationError(
+            f"The page needs packages ({error.name} is missing): pip install 'asterism[ui]'."
+        ) from error
+
+    token = None if open_to_all else SecretStr(secrets.token_urlsafe(24))
+    query = "" if token is None else f"/?token={token.get_secret_value()}"
+
+    def ready(opened: int) -> None:
+        ERRORS.print(
+            f"The page is at http://localhost:{opened}{query} for this machine alone. Ctrl-C ends "
+            "it; runs then stop at a step, and can go on.",
+            highlight=False,
+        )
+
+    await serve(create_app(db=db, graphs=graphs, model=model, pace=pace, token=token), port, ready)
+
+
+__all__ = [
+    "MEMORY_FILE",
+    "SHIPPED",
+    "USER_KEYS",
+    "AgentProgress",
+    "Event",
+    "EventBus",
+    "Format",
+    "SupervisorConfig",
+    "again",
+    "allowed_graphs",
+    "answer_command",
+    "aopen_checkpointer",
+    "apending_requests",
+    "check_model_label",
+    "check_named",
+    "config_of",
+    "drive",
+    "examine",
+    "export_thread",
+    "finish",
+    "forget_everywhere",
+    "forget_user",
+    "import_thread",
+    "is_postgres",
+    "is_unfinished",
+    "list_threads",
+    "migrate",
+    "open_checkpointer",
+    "open_database",
+    "open_graph",
+    "open_store",
+    "origin_of",
+    "picture",
+    "prune",
+    "reader_of",
+    "report",
+    "serve_page",
+    "supervise_file",
+    "supervision_summary",
+    "transcript",
+]

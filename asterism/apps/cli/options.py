@@ -1,0 +1,136 @@
+"""What the commands share: options, the database, and how a command ends.
+
+Where the command line writes, and how it exits. Nothing here loads an engine.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Coroutine, Iterable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.table import Table
+
+from asterism.core.defaults import METHOD_VARIABLE, Method
+from asterism.core.values import describe_error, printable_json, printable_text
+from asterism.errors import FALLBACK_WAY, AsterismError
+
+
+class SafeConsole(Console):
+    """A console that is steered by nothing that it shows."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render something; control characters in its texts are left out."""
+        for part in super().render(renderable, options):
+            yield part if part.control else part._replace(text=printable_text(part.text))
+
+
+class SafeFormatter(logging.Formatter):
+    """Writes what is logged, without what would steer a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        return printable_text(super().format(record))
+
+
+ERRORS = SafeConsole(stderr=True, soft_wrap=True, markup=False, emoji=False)
+"""Where progress and questions go; the result alone goes to stdout."""
+
+NEEDS_INPUT = 3
+"""The exit code when a question is open and nobody is there to answer it."""
+STOPPED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+FAILED = 1
+"""The exit code of every end that is not a result."""
+
+
+def print_text(text: str) -> None:
+    """Print a text to stdout, without what would steer a terminal."""
+    sys.stdout.write(f"{printable_text(text)}\n")
+    sys.stdout.flush()
+
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print JSON to stdout."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    sys.stdout.write(f"{printable_json(text)}\n")
+    sys.stdout.flush()
+
+
+Model = Annotated[str, typer.Option(envvar="ASTERISM_MODEL", help="provider:model, or offline.")]
+
+
+def _set_decisions(value: Method | None) -> Method | None:
+    """Let every model of this process be asked in one way."""
+    if value:
+        os.environ[METHOD_VARIABLE] = value
+    return value
+
+
+Decisions = Annotated[
+    Method | None,
+    typer.Option(
+        envvar=METHOD_VARIABLE,
+        callback=_set_decisions,
+        help="How models are asked to decide; nothing: as each of them is able to.",
+    ),
+]
+Database = Annotated[
+    str | None,
+    typer.Option("--db", envvar="ASTERISM_DB", help="A sqlite file, postgresql://... or :memory:."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+GraphName = Annotated[str, typer.Argument(help="A shipped graph, or module:attribute.")]
+Graphs = Annotated[
+    list[str] | None,
+    typer.Option("--graph", help="A graph of yours, as module:attribute; may be repeated."),
+]
+
+
+def exit_with(work: Coroutine[Any, Any, int]) -> None:
+    """Run a command; every failure becomes one sentence and an exit code."""
+    try:
+        code = asyncio.run(work)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        code = STOPPED
+    except AsterismError as error:
+        ERRORS.print(_with_ways_out(str(error)), style="red", markup=False)
+        code = FAILED
+    except BaseException as error:
+        if os.environ.get("ASTERISM_DEBUG"):
+            raise
+        ERRORS.print(_sentence(error), style="red", markup=False)
+        code = FAILED
+    raise typer.Exit(code)
+
+
+def _with_ways_out(text: str) -> str:
+    """Name the ways out that there are on a command line, where there is no builder."""
+    ways = "Try another --model"
+    if "--decisions" not in text:
+        ways += f", or --decisions json_schema or json ({METHOD_VARIABLE})"
+    text = text.replace(FALLBACK_WAY, f"{ways}; see `asterism trace THREAD --tools`.")
+    return text.replace("go on with proceed()", "go on with `asterism resume THREAD`")
+
+
+def _sentence(error: BaseException) -> str:
+    """Say in one sentence what went wrong outside of Asterism."""
+    said = " ".join(describe_error(error).split())
+    if type(error).__module__.split(".")[0] in ("openai", "anthropic", "httpx", "httpx2"):
+        return f"The model's server cannot be used: {said}"
+    return said
+
+
+def text_of(table: Table) -> str:
+    """Return a table as text, of one width wherever it is printed."""
+    console = SafeConsole(width=120, color_system=None, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip()

@@ -1,0 +1,107 @@
+"""One run from the command line: drive it, show it, ask, stop at a step boundary."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
+from langgraph.types import Command, StateSnapshot
+from rich.prompt import Prompt
+from rich.text import Text
+
+from asterism.apps.cli.options import ERRORS
+from asterism.apps.cli.progress_board import Board
+from asterism.core.continuation import Graph
+from asterism.core.interrupts import PendingRequest, answer_command, open_requests
+from asterism.core.values import printable_text
+from asterism.events import BUS, EventBus
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""How a process is told to end: by a person, by whoever runs it, by a terminal that is gone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandOutcome:
+    """How a run from the command line stands."""
+
+    snapshot: StateSnapshot
+    pending: list[PendingRequest]
+    drained: bool = False
+    """Whether the user stopped it."""
+
+
+async def drive(graph: Graph, config: RunnableConfig, given: Any, *, ask: bool) -> CommandOutcome:
+    """Run until the end, a question that cannot be asked here, or Ctrl-C.
+
+    Args:
+        graph: The graph, with a checkpointer.
+        config: The thread.
+        given: The request, a command that answers, or None to go on.
+        ask: Whether questions may be asked in the terminal.
+    """
+    while True:
+        drained = await _run(graph, config, given)
+        snapshot = await graph.aget_state(config, subgraphs=True)
+        pending = open_requests(snapshot)
+        if drained or not pending or not (ask and sys.stdin.isatty()):
+            return CommandOutcome(snapshot=snapshot, pending=pending, drained=drained)
+        answers = {request.id: _ask_request(request) for request in pending}
+        given = answer_command(pending, answers)
+
+
+async def _run(graph: Graph, config: RunnableConfig, given: Command[Any] | Any) -> bool:
+    control = RunControl()
+    participants = getattr(getattr(graph, "facts", None), "participants", {})
+    bus = EventBus(history=0)
+    told = merge_configs(config, {"configurable": {BUS: bus}})
+    with Board(participants, ERRORS) as board, _drain_on_signal(control):
+        bus.on(None, board.hear)
+        try:
+            parts = graph.astream(given, told, stream_mode="tasks", subgraphs=True, control=control)
+            async for path, task in parts:
+                board.note(cast(tuple[str, ...], path), cast(dict[str, Any], task))
+        except GraphDrained:
+            return True
+    return False
+
+
+@contextmanager
+def _drain_on_signal(control: RunControl) -> Generator[None]:
+    """Let the first signal to end finish the step that is running, and the second one not."""
+    loop = asyncio.get_running_loop()
+
+    def remove() -> None:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def stop() -> None:
+        remove()
+        ERRORS.print("Stopping after this step; press Ctrl-C again to stop at once.")
+        control.request_drain("interrupted")
+
+    try:
+        for number in SIGNALS:
+            loop.add_signal_handler(number, stop)
+    except NotImplementedError:  # Windows has no signal handlers in its event loop
+        yield
+        return
+    try:
+        yield
+    finally:
+        remove()
+
+
+def _ask_request(request: PendingRequest) -> str:
+    ERRORS.print(f"\n{request.participant} asks:", style="bold", markup=False)
+    while not (answer := Prompt.ask(Text(printable_text(request.prompt)), console=ERRORS).strip()):
+        ERRORS.print("The answer is empty.")
+    return answer

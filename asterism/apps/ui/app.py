@@ -1,0 +1,303 @@
+"""The routes: the page, and what it asks for.
+
+Serving the page on this machine.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import uvicorn
+from langchain_core.runnables import RunnableConfig
+from pydantic import BaseModel, SecretStr, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from asterism.apps.stored_threads import list_threads, open_database
+from asterism.apps.ui.origin_guard import BODY_LIMIT, OriginGuard
+from asterism.apps.ui.responses import (
+    AnswerBody,
+    ForkBody,
+    RunBody,
+    ThreadBody,
+    answer,
+    encode_json,
+    on_error,
+)
+from asterism.apps.ui.run_manager import RunManager, StartRun
+from asterism.apps.ui.thread_watch import STREAM_SECONDS, ThreadWatch
+from asterism.core.continuation import areopen
+from asterism.core.defaults import OFFLINE
+from asterism.core.interrupts import answer_command, apending_requests
+from asterism.errors import AsterismError, ConfigurationError
+from asterism.graphs.catalog import SHIPPED
+from asterism.graphs.request_checks import check_thread
+from asterism.storage.open import open_checkpointer
+
+STATIC = Path(__file__).with_name("static")
+THREADS_SHOWN = 50
+"""How many of the latest threads the page lists."""
+B = TypeVar("B", bound=BaseModel)
+
+
+def create_app(
+    *,
+    db: str | None = None,
+    graphs: Sequence[str] = (),
+    model: str = OFFLINE,
+    pace: float = 0.0,
+    stream_seconds: float = STREAM_SECONDS,
+    token: SecretStr | None = None,
+) -> Starlette:
+    """Create the page and what it asks for, as an ASGI app.
+
+    Args:
+        db: The database, as `--db` names it.
+        graphs: Graphs as `module:attribute`, besides those that are shipped.
+        model: The model of new threads.
+        pace: Seconds that a reply of the offline model takes.
+        stream_seconds: How long one stream of events lasts; the page asks for the next one.
+        token: What a browser has to bring once, as `?token=`. None: whoever is on this machine
+            may use the page.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        opened = open_checkpointer(open_database(db))
+        saver = await asyncio.to_thread(opened.__enter__)
+        hub = app.state.hub = RunManager(saver, [*SHIPPED, *graphs], model=model, pace=pace)
+        app.state.watch, app.state.stream_seconds = ThreadWatch(hub), stream_seconds
+        try:
+            yield
+        finally:
+            await hub.close()
+            await asyncio.to_thread(opened.__exit__, None, None, None)
+
+    routes = [
+        Route("/api/graphs", _graphs),
+        Route("/api/threads", _threads),
+        Route("/api/thread", _thread),
+        Route("/api/history", _history),
+        Route("/api/memory", _memory),
+        Route("/api/events", _events),
+        Route("/api/run", _run, methods=["POST"]),
+        Route("/api/answer", _answer, methods=["POST"]),
+        Route("/api/proceed", _proceed, methods=["POST"]),
+        Route("/api/stop", _stop, methods=["POST"]),
+        Route("/api/fork", _fork, methods=["POST"]),
+        Mount("/", StaticFiles(directory=STATIC, html=True)),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(OriginGuard, token=token)],
+        exception_handlers=dict.fromkeys((AsterismError, HTTPException, ValidationError), on_error),
+        lifespan=lifespan,
+    )
+
+
+# ---- reading
+
+
+async def _graphs(request: Request) -> Response:
+    hub: RunManager = request.app.state.hub
+    found = [_about(name) for name in hub.graphs]
+    return answer({"graphs": found, "model": hub.model})
+
+
+async def _threads(request: Request) -> Response:
+    hub: RunManager = request.app.state.hub
+    rows: list[dict[str, Any]] = [*await list_threads(hub.saver, THREADS_SHOWN)]
+    return answer([{**row, "driven": hub.run(row["thread"]) is not None} for row in rows])
+
+
+async def _thread(request: Request) -> Response:
+    watch: ThreadWatch = request.app.state.watch
+    checkpoint, thread = request.query_params.get("checkpoint"), _graph_in(request)
+    return answer(await (watch.at(thread, checkpoint) if checkpoint else watch.now(thread)))
+
+
+async def _history(request: Request) -> Response:
+    return answer(await request.app.state.watch.history(_graph_in(request)))
+
+
+async def _memory(request: Request) -> Response:
+    participant = request.query_params.get("participant", "")
+    return answer(await request.app.state.watch.memory(_graph_in(request), participant))
+
+
+async def _events(request: Request) -> Response:
+    watch: ThreadWatch = request.app.state.watch
+    thread = _graph_in(request)
+    await watch.now(thread)  # a thread that is not there is an error, not an empty stream
+    frames = watch.frames(thread, seconds=request.app.state.stream_seconds)
+
+    async def lines() -> AsyncGenerator[bytes]:
+        yield b"retry: 300\n\n"
+        async for frame in frames:
+            yield b"data: " + encode_json(frame) + b"\n\n"
+
+    return StreamingResponse(lines(), media_type="text/event-stream")
+
+
+# ---- acting
+
+
+async def _run(request: Request) -> Response:
+    hub: RunManager = request.app.state.hub
+    body = await _body(request, RunBody)
+    thread = None if body.thread is None else _validate_thread(body.thread)
+    return answer({"thread": await hub.ask(body.request, graph=body.graph, thread=thread)}, 202)
+
+
+async def _answer(request: Request) -> Response:
+    hub: RunManager = request.app.state.hub
+    body = await _body(request, AnswerBody)
+    graph, config = await hub.of(_validate_thread(body.thread))
+
+    async def ready() -> StartRun:
+        return config, answer_command(await apending_requests(graph, config), body.answers)
+
+    await hub.start(graph, config, ready)
+    return answer({"thread": body.thread}, 202)
+
+
+async def _proceed(request: Request) -> Response:
+    hub: RunManager = request.app.state.hub
+    body = await _body(request, ThreadBody)
+    graph, config = await hub.of(_validate_thread(body.thread))
+
+    async def ready() -> StartRun:
+        await areopen(graph, config)
+        return config, None
+
+    await hub.start(graph, config, ready)
+    return answer({"thread": body.thread}, 202)
+
+
+async def _stop(request: Request) -> Response:
+    body = await _body(request, ThreadBody)
+    return answer({"stopping": request.app.state.hub.stop(_validate_thread(body.thread))}, 202)
+
+
+async def _fork(request: Request) -> Response:
+    hub: RunManager = request.app.state.hub
+    body = await _body(request, ForkBody)
+    graph, config = await hub.of(_validate_thread(body.thread))
+
+    async def ready() -> StartRun:
+        await request.app.state.watch.at(body.thread, body.checkpoint)
+        place = {"checkpoint_ns": "", "checkpoint_id": body.checkpoint}
+        at = {**config, "configurable": {**(config.get("configurable") or {}), **place}}
+        decision = {"decision": body.decision.model_dump()}
+        fork = await graph.aupdate_state(cast(RunnableConfig, at), decision, "supervisor")
+        return {**config, "configurable": fork.get("configurable") or {}}, None
+
+    await hub.start(graph, config, ready)
+    return answer({"thread": body.thread}, 202)
+
+
+# ---- what a request says
+
+
+def _about(name: str) -> dict[str, str]:
+    shipped = SHIPPED.get(name)
+    described = {"description": shipped.description, "example": shipped.example} if shipped else {}
+    return {"name": name, "description": "", "example": "", **described}
+
+
+def _graph_in(request: Request) -> str:
+    return _validate_thread(request.query_params.get("thread"))
+
+
+def _validate_thread(thread: str | None) -> str:
+    return check_thread({"configurable": {"thread_id": thread}})
+
+
+async def _body(request: Request, model: type[B]) -> B:
+    """Read the body of a request, no further than it may go."""
+    read = bytearray()
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > BODY_LIMIT:
+            raise HTTPException(413, f"The body has more than {BODY_LIMIT} bytes.")
+    return model.model_validate_json(bytes(read))
+
+
+ADDRESS = "127.0.0.1"
+"""Where it listens: what is on this machine alone can call it."""
+
+
+HEADERS_SECONDS = 10.0
+"""Seconds that a connection has to say what it wants."""
+CONNECTIONS = 200
+"""How many connections may be open at once."""
+
+
+class Prompt(H11Protocol):
+    """A connection that is closed where nothing is asked for long."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self.loop.call_later(HEADERS_SECONDS, self._look)
+
+    def _look(self) -> None:
+        cycle: object = vars(self).get("cycle")
+        if cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """A server that ends the streams of the page first, so that nobody waits for them."""
+
+    def __init__(self, app: Starlette) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Prompt,
+                limit_concurrency=CONNECTIONS,
+                log_level="warning",
+                server_header=False,
+            )
+        )
+        self._page = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then the server; the runs end with the app."""
+        self._page.state.hub.end()
+        await super().shutdown(sockets)
+
+
+async def serve(app: Starlette, port: int, ready: Callable[[int], None]) -> None:
+    """Serve until the process is told to end.
+
+    Args:
+        app: The page.
+        port: The port; 0: any that is free.
+        ready: Is told the port when it is open.
+
+    Raises:
+        ConfigurationError: The port is taken.
+    """
+    try:
+        opened = socket.create_server((ADDRESS, port))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The port {port} cannot be opened: {error.strerror}. Choose another with --port; "
+            "--port 0 takes any that is free."
+        ) from error
+    with opened:
+        ready(opened.getsockname()[1])
+        await Server(app).serve(sockets=[opened])
+
+
+__all__: Sequence[str] = ("ADDRESS", "Server", "serve")

@@ -1,0 +1,270 @@
+"""What is taken where nothing is said, and what the command line allows to say.
+
+Personalities: traits and a way of speaking, as plain values.
+
+Chat models by name.
+
+Specs of agents: plain values, which a program, a file or a model can write.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, cast
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable, RunnableWithFallbacks
+from langchain_core.runnables.base import RunnableBindingBase
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
+
+from asterism.core.defaults import OFFLINE, Method
+from asterism.core.values import as_dict, is_number, normal_name
+from asterism.errors import ModelNotFoundError
+
+_TRAIT = re.compile(r"^[^\W\d_][\w -]{0,39}$")
+_LEVELS = (
+    (0.0, "not at all"),
+    (0.2, "hardly"),
+    (0.4, "a little"),
+    (0.6, "fairly"),
+    (0.8, "very"),
+    (1.0, "extremely"),
+)
+"""From which value downwards a trait is shown how strongly: up to 0.2 hardly, and so on."""
+
+
+class Personality(BaseModel):
+    """What somebody is like, and how they speak; it becomes a part of their prompt.
+
+    Example:
+        ```python
+        Personality(traits={"thorough": 0.9, "humorous": 0.2}, style="short, formal sentences")
+        ```
+
+    Raises:
+        pydantic.ValidationError: A trait has no name, or is not from 0 to 1. It is a
+            `ValueError`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    traits: dict[str, float] = Field(default_factory=dict[str, float])
+    """How strongly each trait is shown, from 0 to 1, under an adjective: `"patient"`."""
+    style: str = Field(default="", max_length=500)
+    """How they communicate."""
+
+    @field_validator("traits", mode="before")
+    @classmethod
+    def _within_bounds(cls, traits: object) -> object:
+        for name, value in as_dict(traits).items():
+            if not _TRAIT.match(str(name)):
+                raise ValueError(
+                    f"the trait {name!r} has no usable name; allowed: a letter, then letters, "
+                    "digits, spaces and hyphens, at most 40"
+                )
+            if not is_number(value) or not 0 <= value <= 1:
+                raise ValueError(f"the trait {name!r} is {value!r}; allowed: 0 to 1")
+        return traits
+
+    @field_validator("style")
+    @classmethod
+    def _one_line(cls, style: str) -> str:
+        return " ".join(style.split())
+
+    def sentences(self) -> list[str]:
+        """Say what they are like, strongest trait first: the same values, the same words."""
+        ordered = sorted(self.traits.items(), key=lambda trait: (-trait[1], trait[0]))
+        return [f"You are {_level(value)} {name}." for name, value in ordered]
+
+
+def _level(value: float) -> str:
+    return next(words for bound, words in _LEVELS if value <= bound)
+
+
+ModelLike = str | BaseChatModel | Runnable[Any, AIMessage]
+"""A chat model, also with fallbacks or bound arguments, or the name of one."""
+
+_CHAIN: type[Any] = RunnableWithFallbacks
+_BINDING: type[Any] = RunnableBindingBase
+
+
+def resolve_model(model: ModelLike, **options: Any) -> Runnable[Any, AIMessage]:
+    """Return the chat model that `model` names.
+
+    Args:
+        model: A chat model, which is used as it is, but for `with_stream_usage`; `"offline"`; or
+            `"provider:model"`, as `langchain.chat_models.init_chat_model` reads it.
+        **options: What a named model is made with, as `temperature`; the offline one has none.
+
+    Raises:
+        ModelNotFoundError: The name means nothing, or its package or key is missing.
+    """
+    if not isinstance(model, str):
+        return cast(Runnable[Any, AIMessage], with_stream_usage(model))
+    if model == OFFLINE:
+        from asterism.offline import OfflineChatModel
+
+        return OfflineChatModel()
+    from langchain.chat_models import init_chat_model
+
+    try:
+        return cast(BaseChatModel, with_stream_usage(init_chat_model(model, **options)))
+    except ImportError as error:
+        raise ModelNotFoundError(f"The model {model!r} needs a package: {error}") from error
+    except ValueError as error:
+        raise ModelNotFoundError(
+            f"The model {model!r} cannot be used: {error} Names look like 'openai:gpt-5-mini'; "
+            "'offline' needs no key."
+        ) from error
+    except Exception as error:  # each provider has its own for a key that is missing
+        raise ModelNotFoundError(f"The model {model!r} cannot be used: {error}") from error
+
+
+def with_stream_usage(model: Any) -> Any:
+    """Return a model that asks for its usage when it is streamed, unless it was told not to.
+
+    langchain-openai asks for it at OpenAI's own host alone. A model that is changed is a copy;
+    those inside of fallbacks and bound arguments are changed as well.
+    """
+    if isinstance(model, _CHAIN):
+        inner = [with_stream_usage(one) for one in model.runnables]
+        if all(new is old for new, old in zip(inner, model.runnables, strict=True)):
+            return model
+        return model.model_copy(update={"runnable": inner[0], "fallbacks": inner[1:]})
+    if isinstance(model, _BINDING):
+        bound = with_stream_usage(model.bound)
+        return model if bound is model.bound else model.model_copy(update={"bound": bound})
+    if isinstance(model, BaseChatModel) and "stream_usage" in type(model).model_fields:
+        value: bool | None = getattr(model, "stream_usage", None)
+        chosen = "stream_usage" in model.model_fields_set and value is not None
+        return model if value or chosen else model.model_copy(update={"stream_usage": True})
+    return model
+
+
+DELEGATE, PLAN_AND_CREATE = "delegate_to_subagents", "plan_and_create_subagents"
+"""The tools by which a main agent plans."""
+PLANNING = frozenset({DELEGATE, PLAN_AND_CREATE})
+
+AGENT_ID = re.compile(r"^[^\W\d_][\w-]{0,63}$")
+"""What somebody who takes part may be called. Providers refuse longer names."""
+ID_RULE = "use a letter, then letters, digits, '_' and '-', at most 64 characters"
+"""The same, as whoever gave another name is told."""
+
+RESERVED = frozenset({"begin", "supervisor", "dispatch", "human", "undo", "finish"})
+"""Names of the workflow's own nodes, which nobody else may have."""
+
+
+def _validate_id(name: str) -> str:
+    if not AGENT_ID.fullmatch(name):
+        raise ValueError(f"the name {name[:100]!r} is not allowed; {ID_RULE}")
+    return name
+
+
+AgentId = Annotated[
+    str,
+    AfterValidator(_validate_id),  # pydantic takes 30 ms to make its own check of such a pattern
+    WithJsonSchema({"type": "string", "pattern": AGENT_ID.pattern}),
+]
+"""A name that an agent may have."""
+
+
+class MemoryConfig(BaseModel):
+    """What an agent remembers of its earlier tasks."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    enabled: bool = True
+    """Whether it remembers them at all."""
+    token_threshold: int | None = Field(default=None, ge=100)
+    """From how many tokens on the older messages are summarised. None: never."""
+    preserve_last_n_messages: int = Field(default=20, ge=1)
+    """How many of the latest messages stay as they are."""
+    summary_max_tokens: int = Field(default=1_000, ge=50)
+    """How many tokens a summary is made of, at most."""
+
+
+class Agent(BaseModel):
+    """An agent as it is specified: a model, a prompt and tools. It can be written as JSON."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    agent_id: AgentId = Field(description="A short name.")
+    provider: str | None = None
+    """Whose model it is, as `"openai"`. None: as `model` says."""
+    model: Any = None
+    """The model's name, with or without the provider, or a chat model. None: the default."""
+    system_prompt: str = Field(default="", description="Who the agent is and how it works.")
+    tools: list[Any] = Field(
+        default_factory=list[Any], description="The names of the tools that it may call."
+    )
+    """Names of tools that are available, or tools."""
+    description: str | None = Field(
+        default=None, description="One line on what it can do, for whoever plans."
+    )
+    personality: Personality | None = None
+    """What it is like."""
+    decisions: Method | None = None
+    """How its model is asked for plans, where it plans. None: as the orchestrator says."""
+    memory_config: MemoryConfig = Field(default_factory=MemoryConfig)
+
+    def model_like(self) -> str | BaseChatModel | None:
+        """Return the model that it names, or None."""
+        if not isinstance(self.model, str) or not self.provider or self.provider == self.model:
+            return cast(str | BaseChatModel | None, self.model)
+        return f"{self.provider}:{self.model}"
+
+    def summary(self) -> str:
+        """Describe it in one line."""
+        first = self.system_prompt.strip().splitlines()
+        return self.description or (first[0].strip() if first else self.agent_id)
+
+
+def agent_faults(
+    agents: Sequence[Agent],
+    *,
+    taken: Collection[str],
+    reserved: Collection[str],
+    tools: Mapping[str, Any],
+    limit: int,
+    may_plan: bool,
+) -> list[str]:
+    """Return everything that is wrong with agents that a model wants to create.
+
+    Args:
+        agents: Their specs.
+        taken: The names that are in use.
+        reserved: The names that nobody may have.
+        tools: What they may call.
+        limit: How many there may be in all.
+        may_plan: Whether they may create agents themselves.
+    """
+    faults: list[str] = []
+    names: set[str] = {normal_name(name) for name in taken}
+    for agent in agents:
+        if not isinstance(agent.model, str | None):
+            faults.append(f"the model of the agent {agent.agent_id!r} is no name; name it")
+        if agent.agent_id in reserved:
+            faults.append(
+                f"the name {agent.agent_id!r} is reserved for the workflow's own node; reserved "
+                f"are {', '.join(sorted(reserved))}"
+            )
+        elif normal_name(agent.agent_id) in names:
+            faults.append(f"there is an agent {agent.agent_id!r} already; choose another name")
+        names.add(normal_name(agent.agent_id))
+        for tool in agent.tools:
+            if not isinstance(tool, str):
+                faults.append(f"a tool of the agent {agent.agent_id!r} is no name; name it")
+            elif tool in PLANNING and not may_plan:
+                faults.append(
+                    f"the agent {agent.agent_id!r} wants the tool {tool!r}, but created agents "
+                    "may not create agents"
+                )
+            elif tool not in tools and tool not in PLANNING:
+                listed = ", ".join(tools) or "none"
+                faults.append(
+                    f"the agent {agent.agent_id!r} wants the tool {tool!r}, which is not "
+                    f"available; available are: {listed}"
+                )
+    if agents and len(names) > limit:
+        faults.append(f"there would be {len(names)} agents; at most {limit} are allowed")
+    return faults

@@ -1,0 +1,388 @@
+"""A meter: counts model and tool calls as LangChain tells of them."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.outputs import LLMResult
+
+from asterism.core.digests import CHARACTERS_PER_TOKEN
+from asterism.core.usage import Usage, UsageEntry, merge_entries
+from asterism.core.values import as_dict, as_list
+from asterism.errors import ConfigurationError
+from asterism.limits.budgets import BudgetLedger, scopes_of
+from asterism.limits.call_monitor import CallAdmission, CallMonitor
+from asterism.limits.prices import DEFAULT_PRICES, PriceTable
+from asterism.limits.usage import (
+    answer_message,
+    has_usage,
+    is_from_cache,
+    is_of_model,
+    reported_usage,
+    says_anything,
+    tool_cost,
+)
+
+OUTPUT_GUESS = 4_096
+"""How many tokens a model is taken to answer with at most, where the call does not say."""
+_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+
+@dataclass
+class _Open:
+    """A call that is under way."""
+
+    by: str
+    task: str | None
+    name: str
+    began: float
+    tool: bool = False
+    sent: Sequence[BaseMessage] = ()
+    tools: Sequence[Any] = ()
+    """Those that a model was offered."""
+
+    heard: int = 0
+    """How many characters of the answer have been streamed."""
+
+    def tokens_sent(self) -> int:
+        """Estimate how many tokens were sent."""
+        shown: list[Any] = [found for tool in self.tools if (found := as_dict(tool))]
+        return estimate_tokens(self.sent, shown)
+
+
+_ROLES = {"human": len("user"), "ai": len("assistant")}
+
+
+def estimate_tokens(messages: Sequence[BaseMessage], tools: Sequence[Any] = ()) -> int:
+    """Estimate the tokens of a prompt as LangChain does; messages of plain text are fast.
+
+    Each prompt has the whole conversation, so this is most of what a turn without a model's own
+    count would cost.
+    """
+    total, others = 0, list[BaseMessage]()
+    for message in messages:
+        fields = vars(message)
+        role, content = _ROLES.get(fields["type"]), fields["content"]
+        if role is None or type(content) is not str or fields.get("tool_calls"):
+            others.append(message)
+        else:
+            characters = len(content) + role + len(fields.get("name") or "")
+            total += -(-characters // CHARACTERS_PER_TOKEN) + 3
+    return total + count_tokens_approximately(others, tools=[*tools])
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeteredCall:
+    """A call that is over."""
+
+    entry: UsageEntry
+    message_id: str | None
+    """The id of the message that a model answered with."""
+    error: str | None = None
+    """The name of the error that it failed with."""
+
+
+class UsageMeter:
+    """Counts what the calls of a run take, as LangChain's callbacks tell of them.
+
+    Give `handlers` to a run: `config={"callbacks": meter.handlers}`. It may be read and used
+    from several threads.
+
+    Args:
+        prices: What tokens cost.
+        clock: The time in seconds.
+    """
+
+    def __init__(
+        self,
+        prices: PriceTable = DEFAULT_PRICES,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._prices = prices
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._open: dict[UUID, _Open] = {}
+        self._lines: dict[tuple[Any, ...], UsageEntry] = {}
+        self._watchers: list[Callable[[MeteredCall], None]] = []
+        self._counted: set[str] = set()
+        self._taken: dict[str, list[UsageEntry]] = {}
+        self.gate = BudgetLedger()
+        """The budgets that hold for the calls."""
+        self.total = Usage()
+        """Everything that was counted so far."""
+
+    def __deepcopy__(self, memo: Any) -> "UsageMeter":
+        """Stay the one that it is: servers copy the configs of runs."""
+        return self
+
+    def __reduce__(self) -> Any:
+        """Become a new one elsewhere: servers store the configs of runs."""
+        return (UsageMeter, (self._prices,))
+
+    @property
+    def handlers(self) -> list[BaseCallbackHandler]:
+        """The callback handlers that tell the meter of calls."""
+        return [CallMonitor(self)]
+
+    @property
+    def gatekeepers(self) -> list[BaseCallbackHandler]:
+        """The handlers that keep async calls to budgets, besides `handlers`."""
+        return [CallAdmission(self)]
+
+    def watch(self, watcher: Callable[[MeteredCall], None]) -> None:
+        """Call `watcher` after each call that is over, in the thread that made the call."""
+        self._watchers.append(watcher)
+
+    def take(self, by: str) -> list[UsageEntry]:
+        """Return the lines of somebody and of those below, and begin new ones; empty: of all."""
+        if not self._lines:
+            return []
+        with self._lock:
+            below = f"{by}/" if by else ""
+            keys = [key for key in self._lines if key[0] == by or key[0].startswith(below)]
+            lines = [self._lines.pop(key) for key in keys]
+            for above, taken in self._taken.items():
+                taken += [line for line in lines if f"{line['by']}/".startswith(f"{above}/")]
+            return lines
+
+    def note_taken(self, by: str, lines: list[UsageEntry]) -> None:
+        """Add to `lines` what is taken of those below somebody, until `over(by)`."""
+        with self._lock:
+            self._taken[by] = lines
+
+    def put_back(self, lines: Iterable[UsageEntry]) -> None:
+        """Keep lines that were taken for a state which nobody reads any more."""
+        with self._lock:
+            for line in lines:
+                self._keep(line)
+
+    def _keep(self, entry: UsageEntry) -> None:
+        names = ("by", "task", "model", "tool", "estimated")
+        key = tuple(entry.get(name) for name in names)
+        line = self._lines.get(key)
+        self._lines[key] = entry if line is None else merge_entries(line, entry)
+
+    def over(self, by: str) -> None:
+        """Note that whatever somebody had under way is over.
+
+        LangChain tells of no end when an `ainvoke` is cancelled; what such a call had reserved
+        would be kept from others.
+        """
+        with self._lock:
+            self._taken.pop(by, None)
+            left = [
+                (run, began.tool)
+                for run, began in self._open.items()
+                if began.by == by or began.by.startswith(f"{by}/")
+            ]
+        for run, tool in left:
+            if tool:
+                self.record_tool(run, None)
+            else:
+                self.record_failure(run)
+
+    def recall(self, by: str, task: str | None, messages: Iterable[BaseMessage]) -> None:
+        """Count answers that an earlier process got and this one did not see."""
+        before: list[BaseMessage] = []
+        for message in messages:
+            before.append(message)
+            answer = message if isinstance(message, AIMessage) else None
+            if answer is None or answer.id in self._counted or is_from_cache(answer):
+                continue
+            if has_usage(answer) or is_of_model(answer):
+                self._close(_Open(by, task, "", self._clock(), sent=before[:]), answer)
+            for entry in reported_usage(answer, by, task, self._prices):
+                self._note(entry, task, answer)
+
+    # ---- what the handlers tell
+
+    def began(
+        self,
+        run: UUID,
+        name: str,
+        facts: Mapping[str, Any],
+        *,
+        tool: bool = False,
+        sent: Sequence[BaseMessage] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Note that a call begins."""
+        path = str(facts.get("participant_path") or "")
+        if facts.get("participant") == "supervisor":
+            path = f"{path}/supervisor" if path else "supervisor"
+        tools = as_list((options or {}).get("tools"))
+        began = _Open(path, facts.get("task"), name, self._clock(), tool, sent, tools)
+        with self._lock:
+            self._open[run] = began
+
+    def estimate(
+        self, run: UUID, sent: Sequence[BaseMessage], options: Mapping[str, Any]
+    ) -> tuple[UUID, list[str], Usage, Usage]:
+        """Return what a model call takes at least and at most, and whose budgets it is in.
+
+        Raises:
+            ConfigurationError: Money is limited, and the model's price is not known.
+        """
+        began = self._open[run]
+        names = scopes_of(began.by, began.task)
+        given = (options.get(key) for key in _OUTPUT_LIMITS)
+        output = next((int(limit) for limit in given if limit), OUTPUT_GUESS)
+        tokens = estimate_tokens(sent)
+        least = self._estimate_usage(began.name, tokens, 0)
+        most = self._estimate_usage(began.name, tokens, output)
+        if least.unknown and self.gate.limits_money(names):
+            raise ConfigurationError(
+                f"money is limited, and the price of the model {began.name!r} is not known; give "
+                "the builder prices=DEFAULT_PRICES.extended({...}) with it, or limit tokens"
+            )
+        return run, names, least, most
+
+    def forget(self, run: UUID) -> None:
+        """Forget a call that was not made."""
+        with self._lock:
+            self._open.pop(run, None)
+
+    def _estimate_usage(self, model: str, sent: int, said: int) -> Usage:
+        cost = self._prices.cost(model, input_tokens=sent, output_tokens=said)
+        return Usage(
+            calls=1,
+            input_tokens=sent,
+            output_tokens=said,
+            cost_usd=cost or Decimal(0),
+            unknown=frozenset() if cost is not None else frozenset({model}),
+        )
+
+    def record_answer(self, run: UUID, response: LLMResult) -> None:
+        """Note that a model has answered."""
+        with self._lock:
+            began = self._open.pop(run, None)
+        message = answer_message(response)
+        if began is None:
+            return
+        if is_from_cache(message):
+            self.gate.spend(scopes_of(began.by, began.task), Usage(), run)
+        else:
+            self._close(began, message, run)
+
+    def record_failure(
+        self,
+        run: UUID,
+        error: BaseException | None = None,
+        response: LLMResult | None = None,
+    ) -> None:
+        """Note that a call has failed; it counts as a call.
+
+        One that was cut off or cancelled has been sent, and is paid with what was answered until
+        then. What a provider refused costs nothing.
+        """
+        with self._lock:
+            began = self._open.pop(run, None)
+        if began is None:
+            return
+        message = answer_message(response) if response is not None else None
+        if not says_anything(message):
+            sent = began.heard or not isinstance(error, Exception)
+            message = AIMessage("") if sent else None
+        self._close(began, message, run, error)
+
+    def heard(self, run: UUID, characters: int) -> None:
+        """Note that a part of an answer has come."""
+        if began := self._open.get(run):
+            began.heard += characters
+
+    def record_tool(self, run: UUID, output: object, error: BaseException | None = None) -> None:
+        """Note that a tool is done, or has failed."""
+        with self._lock:
+            began = self._open.pop(run, None)
+        if began is not None:
+            self._add(began, {"tool": began.name}, None, cost=tool_cost(output), error=error)
+
+    def _close(
+        self,
+        began: _Open,
+        message: AIMessage | None,
+        run: UUID | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        usage: dict[str, Any] = dict(message.usage_metadata or {}) if message else {}
+        estimated = message is not None and not has_usage(message)
+        if message is not None and estimated:
+            said = began.heard // CHARACTERS_PER_TOKEN
+            if says_anything(message):
+                said = count_tokens_approximately([message])
+            usage = {"input_tokens": began.tokens_sent(), "output_tokens": said}
+        details = as_dict(usage.get("input_token_details"))
+        model = str((message.response_metadata.get("model_name") if message else "") or began.name)
+        tokens = {
+            "input_tokens": int(usage.get("input_tokens") or 0),
+            "cached_input_tokens": int(details.get("cache_read") or 0),
+            "cache_write_tokens": int(details.get("cache_creation") or 0),
+            "output_tokens": int(usage.get("output_tokens") or 0),
+        }
+        try:
+            cost = self._prices.cost(model, **tokens)
+        except ValueError:  # numbers that make no sense: the call is made, its price unknown
+            cost = None
+        what: dict[str, Any] = {"model": model, **({"estimated": True} if estimated else {})}
+        self._add(began, what, message, cost=cost, run=run, error=error, **tokens)
+
+    def _add(
+        self,
+        began: _Open,
+        what: Mapping[str, Any],
+        message: AIMessage | None,
+        *,
+        cost: Decimal | None,
+        run: UUID | None = None,
+        error: BaseException | None = None,
+        **tokens: int,
+    ) -> None:
+        entry = UsageEntry(
+            by=began.by,
+            calls=1,
+            input_tokens=tokens.get("input_tokens", 0),
+            cached_input_tokens=tokens.get("cached_input_tokens", 0),
+            output_tokens=tokens.get("output_tokens", 0),
+            seconds=round(self._clock() - began.began, 6),
+            cost_usd=None if cost is None else str(cost),
+        )
+        if began.task:
+            entry["task"] = began.task
+        if written := tokens.get("cache_write_tokens"):
+            entry["cache_write_tokens"] = written
+        if what.get("estimated"):
+            entry["estimated"] = True
+        if "model" in what:
+            entry["model"] = what["model"]
+        else:
+            entry["tool"] = what["tool"]
+        self._note(entry, began.task, message, run, error)
+
+    def _note(
+        self,
+        entry: UsageEntry,
+        task: str | None,
+        message: AIMessage | None,
+        run: UUID | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """Write an entry into the ledger, and tell the budgets and the watchers of it."""
+        with self._lock:
+            if message is not None and message.id:
+                self._counted.add(message.id)
+            self._keep(entry)
+            usage = Usage.of([entry])
+            self.total += usage
+        self.gate.spend(scopes_of(entry["by"], task), usage, run)
+        failed = type(error).__name__ if error else None
+        call = MeteredCall(entry=entry, message_id=message.id if message else None, error=failed)
+        for watcher in self._watchers:
+            watcher(call)

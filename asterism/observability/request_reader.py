@@ -1,0 +1,360 @@
+"""A round while it is read: a decision, and what comes of it.
+
+Reads one request: the rounds of its supervisor, the visits, the end.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, cast
+
+from langchain_core.messages import AIMessage
+from langgraph.checkpoint.base import CheckpointTuple
+
+from asterism.core.checkpoints import id_of
+from asterism.core.decision import (
+    AskUser,
+    ContinueStopped,
+    Decision,
+    RaiseLimit,
+    RunPlan,
+    VisitNext,
+    load_decision,
+    resume_stopped,
+)
+from asterism.core.state import Report, Status
+from asterism.core.usage import Usage, UsageEntry
+from asterism.core.values import as_dict, redact, shorten
+from asterism.observability.checkpoint_steps import (
+    CheckpointStep,
+    checkpoint_time,
+    error_in,
+    interrupts_in,
+)
+from asterism.observability.record import (
+    QuestionRecord,
+    RequestRecord,
+    RoundKind,
+    RoundRecord,
+    TaskRecord,
+    ToolRecord,
+    TryRecord,
+    VisitRecord,
+    VisitStatus,
+)
+
+_KINDS: Mapping[str, str] = {"ask": "question", "raise_limit": "question"}
+"""The kinds of decisions that a round names otherwise."""
+
+TEXT_LIMIT = 2_000
+"""How many characters of a request, a report or an answer a record keeps."""
+
+
+@dataclass
+class OpenRound:
+    """A round that is being read."""
+
+    decision: Decision | None
+    """None: no valid one was given."""
+    began: str
+    decided: str | None
+    checkpoint: str
+    usage: list[UsageEntry]
+    created: tuple[str, ...]
+    tries: list[dict[str, str]]
+    visits: list[VisitRecord] = field(default_factory=list[VisitRecord])
+    starts: dict[str, CheckpointTuple] = field(default_factory=dict[str, CheckpointTuple])
+    """What each task of a plan began after."""
+    answer: str | None = None
+
+    def close(self, number: int, *, asks: bool) -> RoundRecord:
+        """Return the round.
+
+        Args:
+            number: Its place in the request.
+            asks: Whether its question still waits.
+        """
+        decision, question = self.decision, None
+        if isinstance(decision, AskUser | RaiseLimit):
+            prompt = shorten(redact(decision.user_prompt), TEXT_LIMIT)
+            said = self.answer and shorten(redact(self.answer), TEXT_LIMIT)
+            question = QuestionRecord(prompt=prompt, answer=said, open=asks and said is None)
+        visit = decision if isinstance(decision, VisitNext) else None
+        instruction = visit.instruction if visit else None
+        kind = decision.kind if decision else "failed"
+        return RoundRecord(
+            number=number,
+            kind=cast(RoundKind, _KINDS.get(kind, kind)),
+            participant=visit.next_agent if visit else None,
+            instruction=instruction and shorten(instruction, TEXT_LIMIT),
+            tasks=tuple(self.tasks()),
+            question=question,
+            created=self.created,
+            tries=tuple(TryRecord(**one) for one in self.tries),
+            visits=tuple(self.visits),
+            began=self.began,
+            decided=self.decided,
+            usage=Usage.of(self.usage),
+            checkpoint=self.checkpoint,
+        )
+
+    def tasks(self) -> Iterator[TaskRecord]:
+        """Yield the tasks of the decision."""
+        for task in self.decision.tasks if isinstance(self.decision, RunPlan) else ():
+            yield TaskRecord(
+                id=task["task_id"],
+                participant=task["agent_id"],
+                description=shorten(task["task_description"], TEXT_LIMIT),
+                needs=tuple(task.get("dependencies") or ()),
+            )
+
+    def needs(self, name: str | None) -> tuple[str, ...]:
+        """Return what a task of the decision needs."""
+        return next((task.needs for task in self.tasks() if task.id == name), ())
+
+    def find_open_tasks(self) -> list[TaskRecord]:
+        """Return the tasks without a result, each with who has it now."""
+        left = {task.id: task for task in self.tasks()}
+        for visit in self.visits:
+            if visit.heir is not None and (task := left.get(visit.task or "")):
+                left[task.id] = replace(task, participant=visit.heir)
+            else:
+                left.pop(visit.task or "", None)
+        return list(left.values())
+
+
+class NamespaceIndex(Protocol):
+    """What participants have stored."""
+
+    def inside(self, namespace: str, path: str, handoff: str) -> RequestRecord | None:
+        """Return what happened in a visit to a workflow, or None where it is none."""
+        ...
+
+    def tools(self, namespace: str, handoff: str) -> tuple[ToolRecord, ...]:
+        """Return the calls of tools in a visit."""
+        ...
+
+    def questions(self, namespace: str, handoff: str) -> tuple[QuestionRecord, ...]:
+        """Return what a participant asked people in a visit."""
+        ...
+
+    def latest(self, namespace: str) -> str:
+        """Return the visit that a participant was at last."""
+        ...
+
+
+class RequestReader:
+    """Takes the steps of one request, in order.
+
+    Args:
+        places: What participants have stored.
+        namespace: Where the workflow stores its checkpoints.
+        path: The participants that lead to it.
+    """
+
+    def __init__(self, places: NamespaceIndex, namespace: str, path: str) -> None:
+        self._places = places
+        self._namespace, self._path = namespace, path
+        self._rounds: list[OpenRound] = []
+        self._reported: set[str] = set()
+        self._lines: list[UsageEntry] = []
+        self._values: Mapping[str, Any] = {}
+        self._request = ""
+        self._answer: str | None = None
+        self._began: str | None = None
+        self._ended: str | None = None
+        self._error: str | None = None
+        self._waits = False
+
+    def take(self, step: CheckpointStep) -> None:
+        """Take the next step."""
+        self._began = self._began or checkpoint_time(step.before)
+        self._ended = checkpoint_time(step.after or step.before)
+        before = step.before.checkpoint["channel_values"]
+        self._values = step.values
+        if not self._request and step.new["brief"]:
+            self._request = "\n\n".join(map(str, step.new["brief"]))
+        if step.after is None:
+            self._error = error_in(step.before)
+            self._waits = any(is_open for _, _, is_open in interrupts_in(step.before))
+        lines: list[UsageEntry] = step.new["usage"]
+        self._lines += lines
+        decision = load_decision(step.decision)
+        if self._rounds:
+            self._take_work(step, before)
+        new = decision is not None and step.decision != step.was
+        if isinstance(decision, ContinueStopped):
+            decision = resume_stopped(decision)
+            new = new and decision is not None
+        found = as_dict(step.values.get("tries"))
+        tries = found if found.get("id") != as_dict(before.get("tries")).get("id") else {}
+        if tries.get("failed"):
+            new, decision = True, None
+        goes_on = decision is not None and self._rounds and decision == self._rounds[-1].decision
+        if new and step.after is not None and not goes_on:
+            agents = as_dict(step.values.get("agents")).keys()
+            created = [name for name in agents if name not in as_dict(before.get("agents"))]
+            self._rounds.append(
+                OpenRound(
+                    decision=decision,
+                    began=checkpoint_time(step.before),
+                    decided=checkpoint_time(step.after),
+                    checkpoint=step.before.checkpoint["id"],
+                    usage=lines,
+                    created=tuple(created),
+                    tries=tries.get("tries") or [],
+                )
+            )
+
+    def _take_work(self, step: CheckpointStep, before: Mapping[str, Any]) -> None:
+        """Take a step in which a decision was followed."""
+        current = self._rounds[-1]
+        for name in step.values.get("running") or ():
+            current.starts.setdefault(str(name), step.before)
+        for report in step.new["reports"]:
+            if report["id"] not in self._reported:
+                self._reported.add(report["id"])
+                self._lines += report.get("usage") or ()
+                current.visits.append(self._visit(report, current, step))
+        for message in step.new["messages"]:
+            if message.type == "human":
+                current.answer = message.text
+            elif isinstance(message, AIMessage):
+                self._answer = message.text
+        if isinstance(current.decision, RaiseLimit):
+            breach = current.decision.budget
+            limits = (as_dict(v.get("limits")).get(breach["scope"]) for v in (before, step.values))
+            was, now = (as_dict(limit).get(breach["measure"]) for limit in limits)
+            stopped = as_dict(step.values.get("breach")).get("asks") is False
+            current.answer = now if now != was else "stop" if stopped else current.answer
+
+    def _visit(self, report: Report, current: OpenRound, step: CheckpointStep) -> VisitRecord:
+        name, task = report["participant"], report.get("task")
+        namespace, path = self._below(name)
+        skipped = report["status"] == "skipped"
+        start = current.starts.get(task or "", step.before)
+        undoes = report.get("undoes")
+        found = VisitRecord(
+            id=report["id"],
+            participant=name,
+            path=path,
+            status=report["status"],
+            text=shorten(report["text"], TEXT_LIMIT),
+            error=report.get("error"),
+            task=task,
+            needs=current.needs(task),
+            attempts=report["attempts"],
+            heir=as_dict(report.get("compensation")).get("to"),
+            undoes=undoes,
+            began=None if skipped else checkpoint_time(start),
+            ended=None if skipped or step.after is None else checkpoint_time(step.after),
+            checkpoint=id_of(start),
+            usage=Usage.of(report.get("usage") or ()),
+        )
+        return found if skipped or undoes else self._add_details(found, namespace)
+
+    def _add_details(self, visit: VisitRecord, namespace: str) -> VisitRecord:
+        """Add what the participant itself has stored of a visit."""
+        return replace(
+            visit,
+            tools=self._places.tools(namespace, visit.id),
+            questions=self._places.questions(namespace, visit.id),
+            inside=self._places.inside(namespace, visit.path, visit.id),
+        )
+
+    def _below(self, name: str) -> tuple[str, str]:
+        """Return the namespace and the path of a participant."""
+        namespace = f"{self._namespace}|{name}" if self._namespace else name
+        return namespace, f"{self._path}/{name}" if self._path else name
+
+    def done(self, *, last: bool) -> RequestRecord:
+        """Return the request.
+
+        Args:
+            last: Whether no other one followed, and nothing after it was left out.
+        """
+        status: Status = self._values.get("status") or "running"
+        reason: str | None = self._values.get("reason")
+        if last and self._waits:
+            status = "waiting"
+        elif last and self._error is not None and status == "running":
+            status, reason = "failed", redact(self._error)
+        elif not last and status in ("running", "waiting"):
+            reason = "another request came before this one was over"
+        live = last and status in ("running", "waiting", "failed") and not self._over()
+        if live and self._rounds:
+            self._rounds[-1].visits += self._open_visits(self._rounds[-1])
+        for before in self._rounds[: -1 if live else None]:
+            before.visits += [
+                self._create_planned_visit(before, task, "stopped")
+                for task in before.find_open_tasks()
+            ]
+        rounds = tuple(
+            found.close(number, asks=live and self._waits and found is self._rounds[-1])
+            for number, found in enumerate(self._rounds, 1)
+        )
+        return RequestRecord(
+            request=shorten(redact(self._request), TEXT_LIMIT),
+            rounds=rounds,
+            status=status,
+            reason=reason,
+            answer=shorten(self._answer, TEXT_LIMIT) if self._over() and self._answer else None,
+            began=self._began,
+            ended=self._ended,
+            usage=Usage.of(self._lines),
+        )
+
+    def _over(self) -> bool:
+        """Whether the request came to an end of its own."""
+        return (self._values.get("status") or "running") not in ("running", "waiting")
+
+    def _open_visits(self, current: OpenRound) -> list[VisitRecord]:
+        """Return the visits that a decision asks for and that have no report yet."""
+        if isinstance(current.decision, VisitNext):
+            name = current.decision.next_agent
+            return [] if current.visits else [self._open(current, name, None, begun=True)]
+        running: list[str] = self._values.get("running") or []
+        return [
+            self._open(current, task.participant, task, begun=task.id in running)
+            for task in current.find_open_tasks()
+        ]
+
+    def _open(
+        self, current: OpenRound, name: str, task: TaskRecord | None, *, begun: bool
+    ) -> VisitRecord:
+        namespace, path = self._below(name)
+        handoff = self._places.latest(namespace)
+        if handoff in self._reported:
+            handoff = ""
+        start = current.starts.get(task.id) if task else None
+        started = checkpoint_time(start) if start else current.decided
+        status: VisitStatus = "running" if begun or handoff else "pending"
+        visit = VisitRecord(
+            id=handoff,
+            participant=name,
+            path=path,
+            status=status,
+            task=task.id if task else None,
+            needs=task.needs if task else (),
+            began=None if status == "pending" else started,
+            checkpoint=id_of(start) if start else "",
+        )
+        if not handoff:
+            return visit
+        found = self._add_details(visit, namespace)
+        asks = any(question.open for question in found.questions)
+        if asks or (found.inside is not None and found.inside.status == "waiting"):
+            return replace(found, status="waiting")
+        return found
+
+    def _create_planned_visit(
+        self, current: OpenRound, task: TaskRecord, status: VisitStatus
+    ) -> VisitRecord:
+        _, path = self._below(task.participant)
+        return VisitRecord(
+            id="",
+            participant=task.participant,
+            path=path,
+            status=status,
+            task=task.id,
+            needs=task.needs,
+        )

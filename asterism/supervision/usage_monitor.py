@@ -1,0 +1,339 @@
+"""A gauge: measures what a child uses, while it is used and from any thread.
+
+A guard: hears of every model and tool call of an attempt, and may refuse it.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, Protocol, Self
+from uuid import UUID
+
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import LLMResult
+
+from asterism.limits.usage_callbacks import UsageMeter
+from asterism.supervision.quotas import AgentQuota, AgentQuotaUsage, Limit
+
+
+class ChildUsage:
+    """What a child has used, and when it was last heard of.
+
+    Args:
+        quota: What it may use.
+        meter: Counts its model and tool calls.
+        clock: The time in seconds.
+        earlier: What it used in another process, as `AgentQuotaUsage.as_json` wrote it.
+    """
+
+    def __init__(
+        self,
+        quota: AgentQuota,
+        meter: UsageMeter,
+        clock: Callable[[], float],
+        earlier: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.quota = quota
+        self.meter = meter
+        self.restarts = 0
+        self.heard = clock()
+        """When it was last heard of."""
+        self.doing = ""
+        """The node that began last, with those around it."""
+        self._clock = clock
+        self._earlier = dict(earlier or {})
+        self._lock = threading.RLock()
+        self._beats = 0
+        self._calls = 0
+        self._streamed: Counter[UUID] = Counter()
+        self._cut_off = 0
+        self._rounds: Counter[str] = Counter()
+        self._step: set[str] = set()
+        self._ran = 0.0
+        self._since: float | None = None
+
+    # ---- time
+
+    def start(self) -> None:
+        """Let time count; it is heard of now."""
+        self.heard = self._clock()
+        if self._since is None:
+            self._since = self.heard
+
+    def stop(self) -> None:
+        """Let time count no more."""
+        if self._since is not None:
+            self._ran += self._clock() - self._since
+            self._since = None
+
+    def elapsed_seconds(self) -> float:
+        """Return the seconds that it has run, in all processes."""
+        running = 0.0 if self._since is None else self._clock() - self._since
+        return float(self._earlier.get("elapsed_seconds", 0)) + self._ran + running
+
+    def now(self) -> float:
+        """Return the time in seconds."""
+        return self._clock()
+
+    def silence(self) -> float:
+        """Return the seconds since it was last heard of."""
+        return self._clock() - self.heard
+
+    # ---- what it does
+
+    def beat(self) -> None:
+        """Note a sign of life."""
+        with self._lock:
+            self._beats += 1
+        self.heard = self._clock()
+
+    def step(self, path: tuple[str, ...], task: Mapping[str, Any]) -> None:
+        """Note a task of the graph that begins or ends, as `stream_mode="tasks"` tells of it."""
+        name = str(task.get("name"))
+        begins = "input" in task
+        if begins:
+            self.doing = "/".join([*(part.split(":")[0] for part in path), name])
+        if path:
+            return
+        if not begins:
+            self._step.clear()  # what begins after this belongs to the next step
+        elif name not in self._step:
+            self._step.add(name)
+            with self._lock:
+                self._rounds[name] += 1
+
+    def enters(self) -> list[Limit]:
+        """Count a model call that begins, unless quotas leave no room; return those."""
+        with self._lock:
+            full = self.usage()
+            spent = replace(full, iterations=self._earlier_of("iterations") + self._calls).spent()
+            self._calls += not spent
+        return spent
+
+    def streams(self, call: UUID) -> None:
+        """Note a piece of an answer that is being streamed."""
+        with self._lock:
+            self._streamed[call] += 1
+
+    def record_answer(self, call: UUID, *, whole: bool) -> None:
+        """Note that a model call is over.
+
+        Args:
+            call: Which.
+            whole: Whether the meter counts it from now on. It does not know what an answer has
+                taken that was cut off; then its pieces stay counted.
+        """
+        with self._lock:
+            pieces = self._streamed.pop(call, 0)
+            self._cut_off += 0 if whole else pieces
+
+    # ---- reading
+
+    def usage(self) -> AgentQuotaUsage:
+        """Return what is used now.
+
+        Tokens of an answer that is being streamed are counted as pieces, of which there are
+        never more than tokens.
+        """
+        total, earlier = self.meter.total, self._earlier_of
+        with self._lock:
+            rounds = max(self._rounds.values(), default=0)
+            pieces = self._streamed.total() + self._cut_off
+            calls, beats = self._calls, self._beats
+        return AgentQuotaUsage(
+            elapsed_seconds=self.elapsed_seconds(),
+            cost_usd=Decimal(str(self._earlier.get("cost_usd", 0))) + total.cost_usd,
+            tokens=earlier("tokens") + total.tokens + pieces,
+            iterations=earlier("iterations") + max(calls, rounds),
+            heartbeats=earlier("heartbeats") + beats,
+            restarts=earlier("restarts") + self.restarts,
+            unknown_models=tuple(sorted(total.unknown)),
+            quota=self.quota,
+        )
+
+    def _earlier_of(self, name: str) -> int:
+        return int(self._earlier.get(name, 0))
+
+
+class CallObserver(Protocol):
+    """An attempt, as its guard tells it of calls; from any thread."""
+
+    def calls_model(self, call: UUID) -> None:
+        """A model is about to be called; raise to refuse."""
+        ...
+
+    def uses_tool(self) -> None:
+        """A tool is about to be used; raise to refuse."""
+        ...
+
+    def streams(self, call: UUID) -> None:
+        """A piece of an answer has come."""
+        ...
+
+    def record_answer(self, call: UUID, *, whole: bool) -> None:
+        """A model call is over, well or not."""
+        ...
+
+    def beat(self) -> None:
+        """Something else has happened."""
+        ...
+
+
+class _NoSteps(BaseCallbackHandler):
+    """Is not told of steps: the stream of the run tells of them."""
+
+    raise_error = True
+
+    def __init__(self, attempt: CallObserver) -> None:
+        self._attempt = attempt
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        """Stay the one that it is: servers copy the configs of runs."""
+        return self
+
+    @property
+    def ignore_chain(self) -> bool:
+        """Whether it is not told of steps."""
+        return True
+
+    @property
+    def ignore_retry(self) -> bool:
+        """Whether it is not told of retries: each try is told as a call."""
+        return True
+
+
+class QuotaCallbackHandler(_NoSteps):
+    """Tells an attempt of its calls, in the thread that makes them."""
+
+    run_inline = True
+
+    def on_chat_model_start(
+        self,
+        serialized: Any,
+        messages: Sequence[Sequence[BaseMessage]],
+        *,
+        run_id: UUID,
+        **kwargs: Any,
+    ) -> None:
+        """Let a chat model be called, or not."""
+        if not _in_loop():
+            self._attempt.calls_model(run_id)
+
+    def on_llm_start(
+        self, serialized: Any, prompts: Sequence[str], *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Let a model of texts be called, or not."""
+        if not _in_loop():
+            self._attempt.calls_model(run_id)
+
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count a piece of an answer that says something."""
+        if token:
+            self._attempt.streams(run_id)
+        else:
+            self._attempt.beat()
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """Hear that a model has answered."""
+        self._attempt.record_answer(run_id, whole=True)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Hear that a model call has failed."""
+        self._attempt.record_answer(run_id, whole=False)
+
+    def on_tool_start(self, serialized: Any, input_str: str, **kwargs: Any) -> None:
+        """Let a tool be used, or not."""
+        self._attempt.uses_tool()
+
+    def on_tool_end(self, output: Any, **kwargs: Any) -> None:
+        """Hear that a tool is done."""
+        self._attempt.beat()
+
+    def on_tool_error(self, error: BaseException, **kwargs: Any) -> None:
+        """Hear that a tool has failed."""
+        self._attempt.beat()
+
+    def on_retriever_start(self, serialized: Any, query: str, **kwargs: Any) -> None:
+        """Hear that something is looked up."""
+        self._attempt.beat()
+
+    def on_retriever_end(self, documents: Any, **kwargs: Any) -> None:
+        """Hear that it was found."""
+        self._attempt.beat()
+
+    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+        """Hear of an event that the graph tells of itself."""
+        self._attempt.beat()
+
+
+class AsyncQuotaCallbackHandler(_NoSteps, AsyncCallbackHandler):
+    """Lets async model calls be made, or not.
+
+    LangChain leaves coroutines behind that nobody awaits where an inline handler refuses one.
+    """
+
+    @property
+    def ignore_agent(self) -> bool:
+        """Whether it is not told of tools."""
+        return True
+
+    @property
+    def ignore_retriever(self) -> bool:
+        """Whether it is not told of what is looked up."""
+        return True
+
+    @property
+    def ignore_custom_event(self) -> bool:
+        """Whether it is not told of the graph's own events."""
+        return True
+
+    @property
+    def ignore_chat_model(self) -> bool:
+        """Whether the call is a sync one, of which the other guard is told."""
+        return not _in_loop()
+
+    @property
+    def ignore_llm(self) -> bool:
+        """Whether the call is a sync one, of which the other guard is told."""
+        return not _in_loop()
+
+    async def on_chat_model_start(
+        self,
+        serialized: Any,
+        messages: Sequence[Sequence[BaseMessage]],
+        *,
+        run_id: UUID,
+        **kwargs: Any,
+    ) -> None:
+        """Let a chat model be called, or not."""
+        self._attempt.calls_model(run_id)
+
+    async def on_llm_start(
+        self, serialized: Any, prompts: Sequence[str], *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Let a model of texts be called, or not."""
+        self._attempt.calls_model(run_id)
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """Whether LangChain warns of something else than a call that was refused on purpose."""
+    said = [str(part) for part in record.args] if isinstance(record.args, tuple) else []
+    names = (QuotaCallbackHandler.__name__, AsyncQuotaCallbackHandler.__name__)
+    return not (len(said) == 3 and said[0] in names and said[2].startswith("GraphDrained("))
+
+
+logging.getLogger("langchain_core.callbacks.manager").addFilter(_is_no_refusal)
+
+
+def _in_loop() -> bool:
+    """Whether this thread runs an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

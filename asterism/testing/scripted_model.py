@@ -1,0 +1,338 @@
+"""Embeddings for tests: without a model, always the same.
+
+A chat model that says what its script says, and keeps count.
+"""
+
+import asyncio
+import hashlib
+import json
+import math
+import re
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ToolCall,
+    UsageMetadata,
+)
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from asterism.errors import AsterismError
+from asterism.storage.ranked_store import COMMON
+
+_ENDINGS = re.compile(r"(?:ies|ing|ed|es|s|d|e|y)$")
+
+
+class WordEmbeddings(Embeddings):
+    """Texts that share words, or the beginnings and parts of words, are close.
+
+    Each word and each three letters in it fall into places of the vector by their hash; a
+    common word weighs little. It knows nothing of meaning: use it where a test
+    needs some embeddings, not to judge how well real ones work.
+
+    Args:
+        size: How many numbers a vector has.
+        synonyms: Words, each with the one that it is taken for.
+    """
+
+    def __init__(self, size: int = 512, *, synonyms: Mapping[str, str] | None = None) -> None:
+        self.size = size
+        self.synonyms = dict(synonyms or {})
+        self.calls: list[str] = []
+        """The texts that were embedded."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed texts."""
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        """Embed a text."""
+        self.calls.append(text)
+        vector = [0.0] * self.size
+        for part, weight in self._parts(text):
+            place = int.from_bytes(hashlib.blake2b(part.encode(), digest_size=8).digest())
+            vector[place % self.size] += weight if place >> 63 else -weight
+        return vector
+
+    def _parts(self, text: str) -> Iterator[tuple[str, float]]:
+        for found in map(str, re.findall(r"\w+", text.casefold())):
+            word = self.synonyms.get(found, found)
+            stem = _ENDINGS.sub("", word) if len(word) > 3 else word
+            weight = 0.1 if word in COMMON else 1.0
+            yield stem, weight
+            for start in range(len(stem) - 2):
+                yield f"#{stem[start : start + 3]}", weight / math.sqrt(len(stem))
+
+
+class UnexpectedModelCallError(AsterismError, AssertionError):
+    """A scripted model was called more often than its script has replies."""
+
+    code = "unexpected_model_call"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptedReply:
+    """One reply of a script, where a plain text or message does not say enough."""
+
+    text: str = ""
+    tool_calls: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    """Tools to call: name and arguments."""
+    usage: tuple[int, int] | None = None
+    """Input and output tokens. None: the words of the prompt and of the reply are counted."""
+    delay: float = 0.0
+    """Seconds until the reply, or until the error."""
+    error: BaseException | None = None
+    """What is raised instead of a reply, or after `cut_after` chunks of a stream."""
+    cut_after: int | None = None
+    """When streamed: how many chunks come before the error, or before the stream just ends."""
+
+
+Reply = (
+    str
+    | AIMessage
+    | BaseModel
+    | Mapping[str, Any]
+    | BaseException
+    | ScriptedReply
+    | Callable[[list[BaseMessage]], Any]
+)
+"""A text, a message, a structured answer, an error, or a function of the prompt to one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptedCall:
+    """One call that a scripted model got."""
+
+    messages: list[BaseMessage]
+    """The prompt."""
+    tools: list[str]
+    """The names of the tools that were bound."""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What else was bound or passed: `tool_choice`, `response_format`, ..."""
+
+
+class ScriptedChatModel(BaseChatModel):
+    """A chat model for tests: it gives the replies of its script, one per call, in order.
+
+    Works with `bind_tools`, `with_structured_output`, streaming, sync and async. A structured
+    answer (a mapping or a pydantic object) is given as a call of the tool that has to be
+    called, or of the only tool, or as JSON text where there is none.
+
+    Example:
+        ```python
+        model = ScriptedChatModel(script=["Hello", {"next_agent": None}])
+        ...
+        model.assert_finished()
+        ```
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    script: Sequence[Any] = Field(default=())
+    """The replies; see `Reply`."""
+    sleep: Callable[[float], None] = time.sleep
+    """Waits for a reply's delay in sync calls."""
+    asleep: Callable[[float], Any] = asyncio.sleep
+    """Waits for a reply's delay in async calls."""
+
+    _calls: list[ScriptedCall] = PrivateAttr(default_factory=list[ScriptedCall])
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    @property
+    def calls(self) -> list[ScriptedCall]:
+        """The calls so far, also those beyond the script."""
+        return self._calls
+
+    def assert_finished(self) -> None:
+        """Check that every reply was asked for, and none too many.
+
+        Raises:
+            AssertionError: The model was called too often or not often enough.
+        """
+        if len(self._calls) != len(self.script):
+            raise AssertionError(
+                f"the script has {len(self.script)} replies, the model was called "
+                f"{len(self._calls)} times"
+            )
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        return {**super()._get_ls_params(stop, **kwargs), "ls_model_name": "scripted"}
+
+    def bind_tools(
+        self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
+    ) -> Runnable[Any, AIMessage]:
+        """Bind tools, as the models of providers do."""
+        formatted = [convert_to_openai_tool(tool) for tool in tools]
+        return self.bind(tools=formatted, tool_choice=tool_choice, **kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        reply, message = self._next(messages, kwargs)
+        self.sleep(reply.delay) if reply.delay else None
+        return _result(reply, message)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        reply, message = self._next(messages, kwargs)
+        if reply.delay:
+            await self.asleep(reply.delay)
+        return _result(reply, message)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        reply, message = self._next(messages, kwargs)
+        self.sleep(reply.delay) if reply.delay else None
+        for chunk in _chunks(reply, message):
+            if run_manager:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        reply, message = self._next(messages, kwargs)
+        if reply.delay:
+            await self.asleep(reply.delay)
+        for chunk in _chunks(reply, message):
+            if run_manager:
+                await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    def _next(
+        self, messages: list[BaseMessage], options: Mapping[str, Any]
+    ) -> tuple[ScriptedReply, AIMessage]:
+        """Take the next reply of the script and note the call."""
+        tools = [tool["function"]["name"] for tool in options.get("tools") or ()]
+        with self._lock:
+            place = len(self._calls)
+            call = ScriptedCall(messages=list(messages), tools=tools, options=dict(options))
+            self._calls.append(call)
+        if place >= len(self.script):
+            raise UnexpectedModelCallError(
+                f"call {place + 1} of a script of {len(self.script)} replies; the last message "
+                f"of the prompt: {messages[-1].text[:200]!r}"
+            )
+        return _read(self._entry_at(place, tools), messages, tools, options.get("tool_choice"))
+
+    def _entry_at(self, place: int, tools: Sequence[str]) -> Any:
+        """Return what the script says at a place."""
+        return self.script[place]
+
+
+def _read(
+    given: Any, messages: list[BaseMessage], tools: list[str], choice: object
+) -> tuple[ScriptedReply, AIMessage]:
+    while callable(given) and not isinstance(given, type | str):  # a message's `text` is callable
+        given = given(messages)
+    reply = given if isinstance(given, ScriptedReply) else ScriptedReply()
+    if isinstance(given, BaseException):
+        reply, message = ScriptedReply(error=given), AIMessage("")
+    elif isinstance(given, ScriptedReply):
+        calls = [_tool_call(name, args, i) for i, (name, args) in enumerate(given.tool_calls)]
+        message = AIMessage(str(given.text), tool_calls=calls)
+    elif isinstance(given, AIMessage):
+        message = given.model_copy()
+    elif isinstance(given, str):
+        message = AIMessage(str(given))
+    else:
+        message = _structured_message(given, tools, choice)
+    if message.usage_metadata is None:
+        message.usage_metadata = _usage(reply, messages, message)
+    return reply, message
+
+
+def _structured_message(given: Any, tools: list[str], choice: object) -> AIMessage:
+    if isinstance(given, BaseModel):
+        given = given.model_dump(mode="json")
+    forced = [name for name in tools if name == choice] or tools
+    if len(forced) == 1:
+        return AIMessage("", tool_calls=[_tool_call(forced[0], given, 0)])
+    return AIMessage(json.dumps(given))
+
+
+def _tool_call(name: str, args: Mapping[str, Any], place: int) -> ToolCall:
+    return ToolCall(name=name, args=dict(args), id=f"call_{place}_{time.monotonic_ns()}")
+
+
+def _usage(
+    reply: ScriptedReply, messages: Sequence[BaseMessage], message: AIMessage
+) -> UsageMetadata:
+    words = sum(len(m.text.split()) for m in messages), len(message.text.split())
+    sent, said = reply.usage or words
+    return UsageMetadata(input_tokens=sent, output_tokens=said, total_tokens=sent + said)
+
+
+def _result(reply: ScriptedReply, message: AIMessage) -> ChatResult:
+    if reply.error is not None:
+        raise reply.error
+    return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def message_chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
+    """Cut a message into what a stream sends: a word each, the tool calls, then what is left."""
+    if isinstance(message.content, str):
+        for word in re.findall(r"\S+\s*|\s+", message.content):
+            yield AIMessageChunk(content=word)
+    else:
+        yield AIMessageChunk(content=message.content)
+    calls = [(c["name"], json.dumps(c["args"]), c["id"]) for c in message.tool_calls]
+    calls += [(c["name"] or "", c["args"] or "", c["id"]) for c in message.invalid_tool_calls]
+    for place, (name, args, id) in enumerate(calls):
+        chunk = tool_call_chunk(name=name, args=args, id=id, index=place)
+        yield AIMessageChunk(content="", tool_call_chunks=[chunk])
+    yield AIMessageChunk(
+        content="",
+        additional_kwargs=message.additional_kwargs,
+        response_metadata=message.response_metadata,
+        usage_metadata=message.usage_metadata,
+    )
+
+
+def _chunks(reply: ScriptedReply, message: AIMessage) -> Iterator[ChatGenerationChunk]:
+    """Stream a reply up to its end, its error or its cut."""
+    *parts, end = message_chunks(message)
+    for place, part in enumerate(parts):
+        if place == reply.cut_after:
+            if reply.error is not None:
+                raise reply.error
+            return
+        yield ChatGenerationChunk(message=part)
+    if reply.error is not None:
+        raise reply.error
+    yield ChatGenerationChunk(message=end)

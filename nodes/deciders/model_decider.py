@@ -1,0 +1,168 @@
+"""The default decider: a chat model that answers with a `SupervisorDecision`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
+from langchain_core.runnables import Runnable
+
+from asterism.core.agent_spec import ModelLike, resolve_model
+from asterism.core.decision_schema import Schema, decision_schema
+from asterism.core.defaults import Method
+from asterism.core.digests import DIGEST_TOKENS
+from asterism.core.supervisor_decision import SupervisorDecision
+from asterism.core.sync_async import Steps, arun_steps, run_steps
+from asterism.nodes.structured_output import StructuredOutput
+from asterism.nodes.view import Renderer, SupervisorView, one_time_notes
+from asterism.prompts import render
+
+PLANS = (
+    " Several at once: tasks; one that needs the result of another names its task_id in "
+    "dependencies and gets it."
+)
+"""What a supervisor is told of plans."""
+WRITES_LATER = "The answer is written afterwards, not by you."
+WRITES_NOW = (
+    "Write the complete answer to the user in answer, with numbers, names and dates exactly as "
+    "they are reported."
+)
+"""What it is told of the answer."""
+
+
+class ModelDecider:
+    """A chat model that decides.
+
+    Its answer is handed on unread: whoever asks checks it.
+
+    Args:
+        model: The chat model.
+        participants_description_block: The lines of the prompt that describe the team.
+        prompt: Further instructions.
+        digest_tokens: Above how many tokens a report is shown as a digest. None: never.
+        once: Whether the model is asked again only where something went wrong.
+        plans: Whether it may give several tasks at once.
+        answers: Whether the decision that finishes carries the answer.
+        decisions: How it is asked; see `create_supervisor_agent`.
+    """
+
+    def __init__(
+        self,
+        model: Runnable[Any, AIMessage],
+        participants_description_block: str,
+        *,
+        prompt: str | None = None,
+        digest_tokens: int | None = DIGEST_TOKENS,
+        once: bool = False,
+        plans: bool = True,
+        answers: bool = False,
+        decisions: Method | None = None,
+    ) -> None:
+        self._answers = answers
+        self._output = StructuredOutput(model, decisions)
+        self._once = once
+        self._plans = plans
+        self._block = participants_description_block
+        self._instructions = prompt or ""
+        self._digest_tokens = digest_tokens
+        self._renderer = Renderer(digest_tokens=digest_tokens)
+
+    def decide(self, view: SupervisorView) -> AIMessage | SupervisorDecision:
+        """Ask the model."""
+        return run_steps(self._ask(view))
+
+    async def adecide(self, view: SupervisorView) -> AIMessage | SupervisorDecision:
+        """Ask the model."""
+        return await arun_steps(self._ask(view))
+
+    def prompt(self, view: SupervisorView) -> list[AnyMessage]:
+        """Write what the model is sent: the rules, the conversation, what was said to it."""
+        return self._output.prompt_for(*self._request(view))
+
+    def _ask(self, view: SupervisorView) -> Steps[AIMessage | SupervisorDecision]:
+        if self._is_done(view):
+            return SupervisorDecision(next_agent=None)
+        return (yield from self._output.ask(*self._request(view), strict=True))
+
+    def _request(self, view: SupervisorView) -> tuple[list[AnyMessage], Schema]:
+        """Write the messages, and the schema of the answer to them."""
+        system = render(
+            "supervisor",
+            participants=self._block,
+            plans=PLANS if self._may_plan(view) else "",
+            example=next(iter(view.participants), "name"),
+            ending=WRITES_NOW if self._answers else WRITES_LATER,
+            instructions=f"\n\n{self._instructions}" if self._instructions else "",
+        )
+        shown = self._renderer.render(view.messages)
+        schema = decision_schema(
+            tuple(view.participants),
+            answers=self._answers,
+            reads=self._digest_tokens is not None,
+            plans=self._may_plan(view),
+        )
+        return [SystemMessage(system), *shown, *one_time_notes(view, schema)], schema
+
+    def _may_plan(self, view: SupervisorView) -> bool:
+        return self._plans and len(view.participants) > 1
+
+    def _is_done(self, view: SupervisorView) -> bool:
+        """Whether nothing is left to decide: all that the model asked for has gone well."""
+        if not self._once or view.complaints or not view.reports:
+            return False
+        return all(report["status"] == "ok" for report in view.reports)
+
+
+def create_supervisor_agent(
+    model: ModelLike,
+    participants_description_block: str,
+    *,
+    prompt: str | None = None,
+    digest_tokens: int | None = DIGEST_TOKENS,
+    once: bool = False,
+    plans: bool = True,
+    answers: bool = False,
+    decisions: Method | None = None,
+) -> ModelDecider:
+    """Create the default decider.
+
+    Args:
+        model: A chat model, a `"provider:model"` name, or `"offline"`.
+        participants_description_block: What the model is told about the team, one line each;
+            `describe_participants` writes it.
+        prompt: Further instructions for the supervisor.
+        digest_tokens: Above how many tokens a report is shown as a digest. None: never.
+        once: Whether the model decides once for a request, and is asked again only where
+            something went wrong.
+        plans: Whether the model may give several tasks at once.
+        answers: Whether the decision that finishes carries the answer; the workflow needs
+            `finish="inline"` to read it.
+        decisions: How the model is asked: `"tool"`, `"json_schema"` or `"json"`. None: what its
+            profile says, then the next one where it refuses or ignores it.
+
+    Raises:
+        ModelNotFoundError: The model cannot be used; the message says why.
+    """
+    return ModelDecider(
+        resolve_model(model),
+        participants_description_block,
+        prompt=prompt,
+        digest_tokens=digest_tokens,
+        once=once,
+        plans=plans,
+        answers=answers,
+        decisions=decisions,
+    )
+
+
+def describe_participants(descriptions: Mapping[str, str]) -> str:
+    """Write the lines of the prompt that tell who is in the team."""
+    return "\n".join(f"- {name}: {text}" for name, text in descriptions.items())
+
+
+def is_model(thing: object) -> bool:
+    """Whether `thing` is a chat model, plain or with fallbacks or bound arguments."""
+    inner = thing
+    for attribute in ("runnable", "bound"):
+        inner = getattr(inner, attribute, inner)
+    return isinstance(inner, BaseChatModel)

@@ -1,0 +1,222 @@
+"""Everything that may be a participant: how it is described, and what is wrong with it."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from langgraph.graph import END
+from langgraph.pregel.remote import RemoteGraph
+
+from asterism.core.agent_spec import MemoryConfig, ModelLike, Personality, resolve_model
+from asterism.core.continuation import Graph, is_graph, is_runnable
+from asterism.core.state import Report
+from asterism.limits.budgets import Budget
+from asterism.limits.failure_policies import Policy
+from asterism.memories.context_policies import ContextManager, context_fault
+from asterism.memories.long_term import LongTermMemory
+from asterism.nodes.chains import chain_fault
+from asterism.nodes.remote.langgraph_server import server_and_graph
+from asterism.nodes.remote.service import Service
+
+MAX_STEPS = 50
+"""How many model calls one visit may make, unless something else is said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Participant:
+    """A participant made of a model, a prompt and tools, or any other one with a description."""
+
+    runs: Any = None
+    """A compiled graph, an agent, a Runnable, a function of messages, a `Service`, or a
+    `RemoteGraph`. None: the model."""
+    description: str | None = None
+    """What the supervisor is told about it. None: the docstring or the prompt's first line."""
+    model: ModelLike | None = None
+    """The chat model. None: the model of the workflow."""
+    prompt: str | None = None
+    """The system prompt of the model."""
+    personality: Personality | None = None
+    """What it is like: a part of the system prompt."""
+    tools: Sequence[Any] = field(default=())
+    """What the model may call: LangChain tools or functions."""
+    fallback_model: ModelLike | None = None
+    """The model of a call that failed on `model`, for that call only."""
+    policies: Sequence[Policy] = field(default=())
+    """What happens when it fails, first = outermost: `RetryPolicy`, `Timeout`,
+    `CircuitBreaker`, `Compensation`. They take the place of the workflow's of their kind."""
+    memory: MemoryConfig | None = None
+    """What it remembers from visit to visit. None: everything."""
+    context: ContextManager | None = None
+    """What of a long history its model, or its function, is still sent. None: all of it."""
+    recalls: LongTermMemory | None = None
+    """What is recalled for each visit, besides its own history."""
+    budget: Budget | None = None
+    """What its visits for one request may take together, with everything below it."""
+    max_steps: int | None = None
+    """How many model calls one visit may make, of an agent or a graph. None: as the workflow
+    says. At the limit the visit ends with what it has found."""
+    undo: Callable[[Report], Any] | None = None
+    """Takes back what a report tells of, where a `Compensation` says `UndoAll`."""
+
+
+def find_participant_fault(thing: object, default_model: ModelLike | None) -> str | None:
+    """Say why `thing` cannot be a participant, or return None."""
+    if isinstance(thing, Participant):
+        own = thing.tools or thing.prompt or thing.personality or thing.model is not None
+        if thing.runs is not None and own:
+            return (
+                "has `runs` and also a model, prompt, personality or tools; give one or the other"
+            )
+        if fault := _steps_fault(thing) or _context_fault(thing, default_model):
+            return fault
+        if thing.runs is None and thing.model is None and default_model is None:
+            return "has no model, and the workflow has none either; give one of them a model"
+        return None if thing.runs is None else find_participant_fault(thing.runs, default_model)
+    if is_graph(thing):
+        return _graph_fault(thing)
+    if isinstance(thing, RemoteGraph):
+        return None if thing.client or thing.sync_client else "has no server; give it a url"
+    a_function = callable(thing) and not isinstance(thing, type)
+    if isinstance(thing, Service) or a_function:
+        return None
+    if is_runnable(thing):
+        return chain_fault(thing)
+    return (
+        f"is a {type(thing).__name__}, which cannot be a participant; allowed: a compiled graph, "
+        "an agent, a Runnable, a chat model, a function of messages, a Service, a RemoteGraph, "
+        "or a Participant"
+    )
+
+
+def max_steps_of(thing: object, default: int) -> int | None:
+    """Return how many model calls a visit may make, or None where that cannot be limited."""
+    if isinstance(thing, Participant):
+        default = default if thing.max_steps is None else thing.max_steps
+        return default if thing.runs is None else max_steps_of(thing.runs, default)
+    return default if is_graph(thing) and "reports" not in thing.channels else None
+
+
+def _steps_fault(spec: Participant) -> str | None:
+    steps: Any = spec.max_steps
+    if steps is None:
+        return None
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        return f"has max_steps={steps!r}; it must be a whole number of at least 1"
+    if max_steps_of(spec, steps) is None:
+        return (
+            "has `max_steps` and makes its model calls by itself; leave it out, and limit them "
+            "with budget=Budget(max_calls=...), or with the `max_steps` of its own workflow"
+        )
+    return None
+
+
+def context_of(spec: Participant) -> ContextManager | None:
+    """Return the policy for its prompts: its `context`, or what its `memory` stands for."""
+    return ContextManager.of(spec.memory) if spec.context is None else spec.context
+
+
+def _context_fault(spec: Participant, default_model: ModelLike | None) -> str | None:
+    context, memory = context_of(spec), spec.memory
+    if context is None:
+        return None
+    if is_graph(spec.runs):
+        return (
+            "is a compiled graph, whose model calls are its own, so neither `context` nor a "
+            "`token_threshold` has a hold on it; give its agent "
+            "middleware=[context_middleware(...)], or a workflow its own `context`"
+        )
+    if isinstance(spec.runs, Service | RemoteGraph):
+        return (
+            "works elsewhere, where it keeps its prompts short by itself, so neither `context` nor "
+            "a `token_threshold` has a hold on it; leave them out"
+        )
+    if spec.context is not None and memory is not None and memory.token_threshold is not None:
+        return "has a `context` and also a `token_threshold` in its memory; give one or the other"
+    fault = context_fault(context, spec.model if spec.model is not None else default_model)
+    return fault and f"has a context that cannot be kept: {fault}"
+
+
+def _graph_fault(graph: Graph) -> str | None:
+    if graph.checkpointer not in (None, True):
+        return (
+            f"is compiled with checkpointer={graph.checkpointer!r}; compile it without one, "
+            "then it shares the workflow's and keeps a history of its own"
+        )
+    if END in graph.channels:
+        return (
+            "is a workflow of the functional API (@entrypoint), which says nothing about its "
+            "input; wrap it in a function of messages: `def work(messages): return "
+            "workflow.invoke({'messages': messages})`"
+        )
+    if "messages" not in graph.channels:
+        return (
+            f"is a graph without a `messages` key; it has {', '.join(_keys(graph)) or 'none'}. "
+            "Give its state `messages`, or wrap it in a function of messages"
+        )
+    return None
+
+
+def _keys(graph: Graph) -> list[str]:
+    return [key for key in graph.channels if not key.startswith(("__", "branch:", "join:"))]
+
+
+def service_of(thing: object, default_model: ModelLike | None) -> str | None:
+    """Name the model with its provider, or the server, that a participant stands on, or None."""
+    runs = thing.runs if isinstance(thing, Participant) else thing
+    if isinstance(runs, Service):
+        return runs.origin
+    if isinstance(runs, RemoteGraph):
+        return server_and_graph(runs)
+    if not isinstance(thing, Participant) or thing.runs is not None:
+        return None
+    model: Any = resolve_model(cast(ModelLike, thing.model or default_model))
+    for attribute in ("runnable", "bound"):  # with fallbacks, with bound arguments
+        model = getattr(model, attribute, model)
+    name = getattr(model, "model_name", None) or getattr(model, "model", None)
+    return f"{type(model).__name__}:{name}"
+
+
+def describe(thing: object) -> str | None:
+    """Find what the supervisor is told about a participant, or None.
+
+    In this order: the description that was given, the first line of the prompt, the first
+    line of the docstring of a function or of a graph's builder.
+    """
+    if isinstance(thing, Participant):
+        if thing.description:
+            return thing.description.strip()
+        if thing.runs is not None:
+            return describe(thing.runs)
+        return _first_line(thing.prompt)
+    if is_graph(thing) or isinstance(thing, Service):
+        return _first_line(getattr(thing, "description", None))
+    if is_runnable(thing):
+        function = getattr(thing, "func", None) or getattr(thing, "afunc", None)
+        return _first_line(getattr(function, "__doc__", None))
+    return _first_line(getattr(thing, "__doc__", None))
+
+
+def describe_or_warn(name: str, thing: object) -> str:
+    """Describe a participant, and warn where there is nothing to go by."""
+    found = describe(thing)
+    if found is None:
+        warnings.warn(
+            f"The participant {name!r} has no description, so the supervisor knows only its "
+            "name. Give it one: Participant(runs=..., description='...').",
+            stacklevel=3,
+        )
+    return found or name
+
+
+def public_description(thing: object) -> str | None:
+    """Return a description that is no part of a prompt, or None; traces may show it."""
+    prompt = _first_line(thing.prompt) if isinstance(thing, Participant) else None
+    said = describe(thing)
+    return None if said == prompt else said
+
+
+def _first_line(text: object) -> str | None:
+    if not isinstance(text, str) or not text.strip():
+        return None
+    return text.strip().splitlines()[0].strip()

@@ -1,0 +1,222 @@
+"""A participant that is an HTTP service: what it is, and one call of it."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
+
+import httpx
+from langchain_core.messages import AnyMessage
+from pydantic import SecretStr, ValidationError
+
+from asterism.core.continuation import Graph
+from asterism.core.messages import clean_text
+from asterism.core.supervisor_decision import HumanFeedbackRequest
+from asterism.core.sync_async import Call, Steps, sync_async_pair
+from asterism.core.values import is_number, redact
+from asterism.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    RemoteFailedError,
+    RemoteReplyError,
+)
+from asterism.nodes.remote.contract import (
+    REPLY,
+    ServiceAnswer,
+    ServiceAsks,
+    ServiceDone,
+    ServiceMessage,
+    ServiceReply,
+    ServiceRequest,
+)
+from asterism.nodes.remote.http_client import (
+    Host,
+    is_allowed,
+    origin,
+    post_json,
+    read_host,
+    read_url,
+)
+from asterism.nodes.remote.remote_call import RemoteReply, RemoteTask, create_remote_call_graph
+
+OURS = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "idempotency-key",
+        "transfer-encoding",
+    }
+)
+"""Headers that a call has already."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+Secret = SecretStr | Callable[[], str]
+"""A header's value that is stored nowhere: hidden, or fetched for each call."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A participant behind HTTP, which is sent a `ServiceRequest` and answers a `ServiceReply`.
+
+    Retries, time-outs and circuit breakers are those of `Participant(policies=[...])`.
+    """
+
+    url: str
+    """Where it is: http or https, without a user or a password."""
+    _: KW_ONLY
+    description: str | None = None
+    """What the supervisor is told about it."""
+    headers: Mapping[str, Secret] = field(default_factory=dict[str, Secret], repr=False)
+    """Headers such as `authorization`, sent to the host of `url` alone."""
+    hosts: Sequence[str] = ()
+    """The hosts that may be called, as `host` or `host:port`. Empty: that of `url` alone."""
+    timeout: float = 60.0
+    """Seconds that one call may take, from its first byte to the last of the answer."""
+    max_bytes: int = 1_000_000
+    """How many bytes an answer may have."""
+    history: bool = False
+    """Whether earlier requests and answers are sent along, for services that keep nothing."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot or must not be called.
+
+        Raises:
+            ConfigurationError: A value is not allowed; the message names it.
+        """
+        url = read_url(self.url)
+        if not is_allowed(url, self.allowed):
+            raise ConfigurationError(
+                f"The host of {origin(url)} is none of hosts={list(self.hosts)!r}; add it, with "
+                "its port where that is not the standard one."
+            )
+        for name, value in self.headers.items():
+            _check_header(name, value)
+        if not is_number(self.timeout) or self.timeout <= 0:
+            raise ConfigurationError(f"timeout is {self.timeout!r}; it must be a number above 0")
+        if not is_number(self.max_bytes) or self.max_bytes < 1:
+            raise ConfigurationError(f"max_bytes is {self.max_bytes!r}; it must be at least 1")
+
+    @property
+    def origin(self) -> str:
+        """The scheme, the host and the port: what a circuit breaker watches."""
+        return origin(httpx.URL(self.url))
+
+    @property
+    def allowed(self) -> frozenset[Host]:
+        """The hosts that may be called."""
+        return frozenset(map(read_host, self.hosts or [httpx.URL(self.url).netloc.decode()]))
+
+    async def call(self, asked: ServiceRequest) -> ServiceReply:
+        """Make one call.
+
+        Raises:
+            RemoteError: There is no answer that can be used; its kind says why.
+            ConfigurationError: A header cannot be sent.
+        """
+        body = await post_json(
+            httpx.URL(self.url),
+            asked.model_dump_json().encode(),
+            headers={"idempotency-key": asked.idempotency_key},
+            secrets={name: _header_value(name, value) for name, value in self.headers.items()},
+            hosts=self.allowed,
+            max_bytes=self.max_bytes,
+            seconds=self.timeout,
+        )
+        try:
+            return REPLY.validate_json(body)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+                for fault in error.errors()[:3]
+            )
+            raise RemoteReplyError(
+                f"{self.origin} answered what is no ServiceReply: {redact(faults)[:500]}"
+            ) from None
+
+
+def create_service_graph(name: str, service: Service) -> Graph:
+    """Create the graph of a participant that is a service.
+
+    Args:
+        name: The participant's id.
+        service: Where it is.
+    """
+    ask = sync_async_pair(service.call)
+
+    def send(errand: RemoteTask) -> Steps[RemoteReply]:
+        if kinds := ", ".join(dict.fromkeys(block["type"] for block in errand.media)):
+            raise InvalidRequestError(
+                f"The request holds {kinds}, and the service {service.origin} is sent text "
+                "alone. Let a participant describe it first, in a request of its own."
+            )
+        asked = ServiceRequest(
+            conversation_id=errand.conversation,
+            idempotency_key=errand.key,
+            request=errand.request,
+            answers=[
+                ServiceAnswer(question_id=given["id"], prompt=given["prompt"], value=given["value"])
+                for given in errand.answers
+            ],
+            history=_history(errand.earlier) if service.history else [],
+        )
+        reply: ServiceReply = yield Call(*ask, (asked,))
+        return _brought(name, reply)
+
+    return create_remote_call_graph(name, send)
+
+
+def _brought(name: str, reply: ServiceReply) -> RemoteReply:
+    usage = [line.entry() for line in reply.usage]
+    if isinstance(reply, ServiceDone):
+        return RemoteReply(text=reply.text, usage=usage)
+    if isinstance(reply, ServiceAsks):
+        asks = reply.question
+        request = HumanFeedbackRequest(
+            prompt=clean_text(asks.prompt),
+            context=asks.context,
+            request_type=asks.request_type,
+            requesting_agent=name,
+        )
+        return RemoteReply(
+            questions=[(asks.id, request.model_dump(), asks.response_schema)], usage=usage
+        )
+    said = clean_text(reply.text)
+    failure = RemoteFailedError(redact(reply.error)[:2_000], kind=reply.kind, said=said)
+    return RemoteReply(failure=failure, usage=usage)
+
+
+def _history(messages: Sequence[AnyMessage]) -> list[ServiceMessage]:
+    return [
+        ServiceMessage(
+            role="user" if message.type == "human" else "assistant", content=message.text
+        )
+        for message in messages
+    ]
+
+
+def _check_header(name: str, value: Any) -> None:
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(f"{name!r} is no name of a header; allowed: letters, digits, '-'.")
+    if name.lower() in OURS:
+        raise ConfigurationError(f"The header {name!r} is set by the call itself; leave it out.")
+    if not isinstance(value, SecretStr) and not callable(value):
+        raise ConfigurationError(
+            f"The header {name!r} has a value that would be shown; allowed: "
+            "SecretStr('...') of pydantic, or a function that returns the value."
+        )
+
+
+def _header_value(name: str, value: Secret) -> str:
+    """Return a header's value; an error of httpx about it would quote it."""
+    text: Any = value.get_secret_value() if isinstance(value, SecretStr) else value()
+    if not (isinstance(text, str) and text.isascii() and text.isprintable()):
+        raise ConfigurationError(
+            f"The value of the header {name!r} cannot be sent; allowed: printable ASCII "
+            "characters. A line break at its end is the usual cause: strip() it."
+        )
+    return text

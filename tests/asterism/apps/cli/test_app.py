@@ -1,0 +1,288 @@
+"""The command line."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmock.pytest_plugin import LLMock
+from typer.testing import CliRunner, Result
+
+from asterism.apps.cli.app import app
+from asterism.apps.stored_threads import open_database
+from tests.processes import CLI, Process, asterism
+
+ROOT = Path(__file__).parents[4]
+PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> str:
+    return str(tmp_path / "threads.db")
+
+
+def cli(*arguments: str, **options: Any) -> Result:
+    return CliRunner().invoke(app, arguments, **options)
+
+
+def test_run_prints_the_result_to_stdout_and_progress_to_stderr(db: str) -> None:
+    result = cli("run", "event_planning", PARTY, "--db", db)
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"# {PARTY}")
+    assert "Offline model: fixed rules" in result.stderr
+    for name in ("venue", "catering", "budget", "logistics"):
+        assert re.search(rf"^✓ {name}: ", result.stderr, re.M)
+
+
+def test_run_as_json(db: str) -> None:
+    result = cli("run", "event_planning", PARTY, "--db", db, "--json", "--thread", "t")
+    found = json.loads(result.stdout)
+    assert (found["thread"], found["status"], found["iterations"]) == ("t", "completed", 5)
+    assert found["answer"].startswith("# Plan")
+    assert [report["participant"] for report in found["reports"]] == [
+        "venue",
+        "catering",
+        "budget",
+        "logistics",
+    ]
+    assert found["questions"] == []
+
+
+def test_run_writes_files(db: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    cli("run", "event_planning", PARTY, "--db", db, "--out", str(out))
+    assert sorted(path.name for path in out.iterdir()) == [
+        "answer.md",
+        "corporate-holiday-party.ics",
+    ]
+    assert (out / "answer.md").read_text().startswith("# Plan")
+    assert (out / "corporate-holiday-party.ics").read_bytes().startswith(b"BEGIN:VCALENDAR\r\n")
+
+
+def test_file_names_cannot_leave_the_folder(tmp_path: Path) -> None:
+    from asterism.apps.cli.output import write_files
+
+    names = ["../../evil", "/etc/passwd", "..", ".hidden", "a b/c:d.txt", ""]
+    files = [{"name": name, "media_type": "text/plain", "text": "x"} for name in names]
+    written = write_files({"messages": [], "reports": [{"files": files}]}, tmp_path / "out")
+    assert all(path.parent == tmp_path / "out" for path in written)
+    assert all(re.fullmatch(r"[\w-][\w.-]*", path.name) for path in written)
+
+
+def test_a_question_without_a_terminal_is_exit_code_3_and_is_answered_later(db: str) -> None:
+    asked = cli("run", "event_planning", "Plan a party", "--db", db, "--thread", "t")
+    assert asked.exit_code == 3
+    (question,) = json.loads(asked.stdout)["questions"]
+    assert question["prompt"].startswith("To go on I need the city, the head count and the date")
+    assert "asterism resume t" in asked.stderr
+
+    empty = cli("resume", "t", " ", "--db", db)
+    assert (empty.exit_code, "is empty" in empty.stderr) == (1, True)
+    waiting = cli("resume", "t", "--db", db)
+    assert (waiting.exit_code, "waits for an answer" in waiting.stderr) == (3, True)
+    unknown = cli("resume", "t", "x", "--id", "f" * 32, "--db", db)
+    assert (unknown.exit_code, "No open request" in unknown.stderr) == (1, True)
+
+    answered = cli("resume", "t", "Denver, 40 people, May 5th", "--db", db, "--id", question["id"])
+    assert answered.exit_code == 0
+    assert "## Logistics" in answered.stdout
+    done = cli("resume", "t", "--db", db)
+    assert (done.exit_code, "nothing unfinished" in done.stderr) == (1, True)
+
+
+def test_a_thread_goes_on_with_the_next_request(db: str) -> None:
+    cli("run", "event_planning", PARTY, "--db", db, "--thread", "t")
+    result = cli("run", "event_planning", "Which venues are there?", "--db", db, "--thread", "t")
+    assert result.exit_code == 0
+    assert "Venue: The Copper Loft" in result.stdout  # it remembers place, date and head count
+
+
+def test_threads_and_show(db: str) -> None:
+    cli("run", "event_planning", PARTY, "--db", db, "--thread", "one")
+    cli("run", "event_planning", "Plan a party", "--db", db, "--thread", "two")
+    rows = json.loads(cli("threads", "--db", db, "--json").stdout)
+    assert [(row["thread"], row["graph"], row["status"]) for row in rows] == [
+        ("two", "event_planning", "waiting"),
+        ("one", "event_planning", "completed"),
+    ]
+    assert "two" in cli("threads", "--db", db).stdout
+    assert len(json.loads(cli("threads", "--db", db, "--json", "--limit", "1").stdout)) == 1
+    shown = cli("show", "one", "--db", db).stdout
+    assert shown.startswith(f"you: {PARTY}\n\nsupervisor: → venue: ")
+    assert json.loads(cli("show", "one", "--db", db, "--json").stdout)["graph"] == "event_planning"
+    assert cli("show", "three", "--db", db).exit_code == 1
+
+
+def test_list_and_graph() -> None:
+    assert "event_planning" in cli("list").stdout
+    assert json.loads(cli("list", "--json").stdout)["event_planning"].startswith("Plans an event")
+    drawing = cli("graph", "event_planning").stdout
+    assert "supervisor -.-> venue;" in drawing and "venue --> supervisor;" in drawing
+    assert "subgraph venue" in cli("graph", "event_planning", "--xray").stdout
+    assert "| supervisor |" in cli("graph", "event_planning", "--ascii").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["run", "nothing", "x"], "There is no graph 'nothing'", id="unknown graph"),
+        pytest.param(["run", "no.such:thing", "x"], "cannot be opened", id="unknown module"),
+        pytest.param(["run", "tests.teams:nothing", "x"], "cannot be opened", id="no attribute"),
+        pytest.param(
+            ["run", "tests.asterism.apps.cli.slow_team:not_a_graph", "x"],
+            "is a int",
+            id="not a graph",
+        ),
+        pytest.param(["run", "event_planning", " "], "no message of the user", id="no request"),
+        pytest.param(
+            ["run", "event_planning", "x", "--model", "nonsense"],
+            "The model 'nonsense' cannot be used",
+            id="unknown model",
+        ),
+        pytest.param(
+            ["run", "event_planning", "x", "--model", "openai:gpt-5-mini"],
+            "The model 'openai:gpt-5-mini' cannot be used",
+            id="no key",
+        ),
+        pytest.param(
+            ["run", "event_planning", "x", "--db", "mysql://x"], "allowed: sqlite", id="database"
+        ),
+    ],
+)
+def test_a_fault_is_one_clear_sentence(
+    arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, db: str
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.chdir(ROOT)
+    if "--db" not in arguments and arguments[0] == "run":
+        arguments = [*arguments, "--db", db]
+    result = cli(*arguments)
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_bad_key_is_one_sentence_and_nothing_is_lost(llmock: LLMock, db: str) -> None:
+    llmock.fail(401, message="Incorrect API key provided", times=1)
+    model = ["--model", "openai:gpt-5-mini"]
+    failed = asterism("run", "event_planning", PARTY, "--thread", "t", "--db", db, *model)
+    assert failed.returncode == 1
+    assert "Incorrect API key provided" in failed.stderr
+    assert "go on with: asterism resume t" in failed.stderr
+    llmock.call_tool("SupervisorDecision", {"next_agent": None})
+    llmock.reply("Done.")
+    assert asterism("resume", "t", "--db", db).stdout == "Done.\n"
+
+
+@pytest.mark.parametrize("command", ["run", "resume", "supervise", "ui"])
+def test_a_way_to_decide_that_does_not_exist_is_refused(command: str) -> None:
+    arguments = {"run": ["toy_example", "Hello"], "resume": ["t"], "supervise": ["f"], "ui": []}
+    refused = cli(command, *arguments[command], "--decisions", "xml")
+    assert refused.exit_code == 2
+    assert all(word in refused.stderr for word in ("xml", "tool", "json_schema", "json"))
+
+
+def test_models_are_asked_to_decide_as_the_option_says(llmock: LLMock, db: str) -> None:
+    llmock.reply('{"next_agent": null}')
+    llmock.reply("Done.")
+    model = ["--model", "openai:gpt-5-mini", "--decisions", "json_schema"]
+    assert asterism("run", "event_planning", PARTY, "--db", db, *model).stdout == "Done.\n"
+    body = llmock.requests[0].body
+    assert body["response_format"]["type"] == "json_schema" and "tools" not in body
+
+
+def test_the_database_is_a_file_of_the_user() -> None:
+    assert open_database(None).endswith("asterism/threads.db")
+    assert open_database(":memory:") == "memory:"
+    assert open_database("postgresql://x/y") == "postgresql://x/y"
+    assert open_database("a.db") == f"sqlite:///{Path('a.db').absolute()}"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_at_a_step_and_the_run_goes_on(
+    number: signal.Signals, tmp_path: Path, db: str
+) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    graph = "tests.asterism.apps.cli.slow_team:builder"
+    noted = {"ASTERISM_TEST_LOG": str(log)}
+    begin = ["run", graph, "go", "--db", db, "--thread", "t"]
+    running = Process(CLI, *begin, environment=noted)
+    deadline = time.monotonic() + 60
+    while not log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(number)
+    stdout, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130, stderr
+    assert "Stopping after this step" in stderr
+    assert f"Stopped. Go on with: asterism resume t --graph {graph}" in stderr
+    assert stdout == ""
+    refused = asterism("resume", "t", "--db", db, **noted)
+    assert (refused.returncode, "asterism resume t --graph" in refused.stderr) == (1, True)
+    done = asterism("resume", "t", "--db", db, "--graph", graph, **noted)
+    assert (done.returncode, done.stdout) == (0, "visit 6\n"), done.stderr
+    assert log.read_text() == "x" * 6
+
+
+def test_questions_are_asked_in_a_terminal(db: str) -> None:
+    pty = pytest.importorskip("pty")
+    parent, child = pty.openpty()
+    terminal = os.ttyname(child)
+    running = Process(CLI, "run", "event_planning", "Plan a party", "--db", db, terminal=terminal)
+    screen = b""
+    while b"What are they?" not in screen:
+        screen += os.read(parent, 4096)
+    os.write(parent, b"\nBoston, 30 people, May 5th\n")
+    assert running.wait() == 0
+    os.close(child)
+    os.close(parent)
+    assert ", Boston" in running.out.read_text()
+
+
+def test_research_over_the_files_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.md").write_text("The garden hall costs 900 euros.\n")
+    monkeypatch.setenv("ASTERISM_SOURCES", str(tmp_path))
+    result = cli("run", "research", "What does the garden hall cost?", "--db", ":memory:")
+    assert "The garden hall costs 900 euros. [notes.md:1]" in result.stdout
+    assert "○ reader_1: Find out what this source says" in result.stderr
+    assert "✓ reader_1: From notes.md:" in result.stderr
+
+
+def test_arguments_that_are_no_text_are_cleaned_or_refused(db: str) -> None:
+    half = os.fsdecode(b"a\xffb")
+    command = [sys.executable, "-m", "asterism", "run", "event_planning", f"Plan {half}"]
+    begun = subprocess.run([*command, "--db", db, "--thread", "t"], capture_output=True, timeout=60)
+    assert begun.returncode == 3
+    answered = asterism("resume", "t", f"Denver, May 5th, 40 people. {half}", "--db", db)
+    assert answered.returncode == 0
+    assert "40 people. a?b" in asterism("show", "t", "--db", db).stdout
+    for arguments in (["resume", half], ["show", half], ["trace", half]):
+        refused = asterism(*arguments, "--db", db)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.startswith(r"The thread id is 'a\udcffb'.")
+
+
+def test_the_ways_out_of_bad_decisions_exist_on_the_command_line(llmock: LLMock, db: str) -> None:
+    for _ in range(9):
+        llmock.reply("I would rather talk about the weather.")
+    request = ("run", "event_planning", "A party", "--thread", "talk", "--db", db)
+    # in a process of its own: clients of OpenAI are kept, with the loops of earlier tests
+    command = [sys.executable, "-c", CLI, *request, "--model", "openai:gpt-5-mini"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    said = " ".join(result.stderr.split())
+    assert result.returncode == 1
+    assert "the builder" not in said
+    for way in ("--decisions", "ASTERISM_DECISIONS", "another --model", "asterism trace"):
+        assert way in said
+    drawn = cli("trace", "talk", "--db", db, "--tools").stdout
+    assert "gives no valid decision" in drawn and "talk about the weather" in drawn
