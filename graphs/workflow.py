@@ -16,7 +16,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Durability, GraphOutput, StateSnapshot, StateUpdate
 from pydantic import BaseModel
 
-from asterism.core.checkpoints import check_state, thread_of
+from asterism.core.checkpoints import check_state, reading, thread_of
 from asterism.core.continuation import is_unfinished
 from asterism.core.interrupts import (
     ERROR,
@@ -370,9 +370,9 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def _with_plan_visits(
         self, found: StateSnapshot, config: RunnableConfig
     ) -> Steps[StateSnapshot]:
-        return with_plan_visits(
-            found, self.facts.team, parent_checkpointer(config) or self.checkpointer
-        )
+        with reading(thread_of(config)):
+            saver = parent_checkpointer(config) or self.checkpointer
+            return (yield from with_plan_visits(found, self.facts.team, saver))
 
     def _with_true_status(self, snapshot: StateSnapshot) -> StateSnapshot:
         values = snapshot.values

@@ -160,7 +160,7 @@ def test_a_finished_turn_is_not_run_again_when_its_report_was_not_stored(
                 raise failure
         return real(visit, values)
 
-    monkeypatch.setattr(visits_module, "read_report", report)
+    monkeypatch.setattr(visits_module, "report_from_state", report)
     with pytest.raises(KeyboardInterrupt):
         workflow.invoke(REQUEST, thread)
     assert said(proceed(workflow, thread)) == ["venue 1", "venue 2"]

@@ -32,7 +32,7 @@ class Instruments:
     def __init__(self, meters: MeterProvider | None = None) -> None:
         meter = get_meter("asterism", meter_provider=meters)
         self._decisions = meter.create_counter(
-            "asterism.core.supervisor_decision",
+            "asterism.decisions",
             "{decision}",
             "Decisions of supervisors, by who works next",
         )
@@ -43,17 +43,17 @@ class Instruments:
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
         self._retries = meter.create_counter(
-            "asterism.limits.failure_policies",
+            "asterism.retries",
             "{retry}",
             "Attempts that are made again, by kind of failure",
         )
         self._turns = meter.create_counter(
-            "asterism.limits.circuit_breaker.transitions",
+            "asterism.breaker.transitions",
             "{transition}",
             "Changes of state of circuits",
         )
         self._state = meter.create_gauge(
-            "asterism.limits.circuit_breaker.state",
+            "asterism.breaker.state",
             "1",
             "How a circuit stands: 0 closed, 1 half open, 2 open",
         )
@@ -113,7 +113,7 @@ class Instruments:
     def _record_circuit(self, event: Event) -> None:
         state, number = _STATES[WorkflowEventType(event.type)]
         service = {"asterism.service": str(event.facts.get("service"))}
-        self._turns.add(1, {**service, "asterism.limits.circuit_breaker.state": state})
+        self._turns.add(1, {**service, "asterism.breaker.state": state})
         self._state.set(number, service)
 
     def _record_usage(self, event: Event) -> None:

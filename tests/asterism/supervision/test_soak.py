@@ -164,7 +164,7 @@ async def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.Monkey
         transitions += 1
         return to
 
-    monkeypatch.setattr("asterism.supervision.child.after", counted)
+    monkeypatch.setattr("asterism.supervision.child.next_status", counted)
     chance = random.Random(7)
     tally = Tally()
     config = SupervisorConfig(max_remembered=50, max_restarts=100_000, grace=0.05)

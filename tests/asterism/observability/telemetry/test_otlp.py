@@ -79,4 +79,4 @@ def test_a_collector_gets_the_tree_and_the_metrics_and_no_prompts() -> None:
         for scope in resource.scope_metrics
         for metric in scope.metrics
     }
-    assert {"gen_ai.invoke_agent.duration", "asterism.core.supervisor_decision"} <= metrics
+    assert {"gen_ai.invoke_agent.duration", "asterism.decisions"} <= metrics
