@@ -18,9 +18,11 @@ from asterism.apps.cli.app import app
 from asterism.limits.failure_policies import FAILURES
 from asterism.nodes.remote.contract import REPLY, ServiceRequest
 from asterism.observability.render.svg import draw_svg
+from tests.test_layout import PACKAGES
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *DOCS]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -103,8 +105,8 @@ def test_every_public_name_stands_in_the_reference_once() -> None:
 
 def test_every_page_is_in_the_navigation_once() -> None:
     settings = (ROOT / "mkdocs.yml").read_text()
-    pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
-    assert sorted(re.findall(r": ([\w/]+\.md)$", settings, re.M)) == sorted(pages)
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in DOCS]
+    assert sorted(re.findall(r": ([\w/-]+\.md)$", settings, re.M)) == sorted(pages)
 
 
 def test_the_hooks_for_commits_are_valid() -> None:
@@ -139,3 +141,84 @@ def has_part(thing: Any, name: str) -> bool:
     """Whether a thing has an attribute, a field, or an argument of this name."""
     arguments = inspect.signature(thing).parameters if callable(thing) else ()
     return hasattr(thing, name) or name in arguments
+
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+GUIDES = [
+    ARCHITECTURE,
+    ROOT / "docs" / "glossary.md",
+    ROOT / "docs" / "debugging.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs" / "adr").glob("*.md")),
+]
+"""The pages that lead through the code."""
+
+
+def paths_in(text: str) -> list[str]:
+    """The files and folders of the repository that a text names in backticks."""
+    folders = "asterism|nodes|graphs|prompts|tests|docs|benchmarks"
+    found = re.findall(rf"`((?:{folders})/[\w./-]*)`", text)
+    return [path for path in found if not re.search("NAME|NNNN", path)]
+
+
+def section(heading: str) -> str:
+    """A section of the architecture page."""
+    return ARCHITECTURE.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda p: p.name)
+def test_the_files_that_a_guide_names_exist(page: Path) -> None:
+    paths = paths_in(page.read_text())
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+DECISIONS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda p: p.stem)
+def test_a_decision_names_the_test_that_holds_it(page: Path) -> None:
+    text = page.read_text().split("\n## Held by\n")[1]
+    tests = [path for path in paths_in(text) if path.startswith("tests/")]
+    assert tests
+    code = "".join((ROOT / path).read_text() for path in tests)
+    for name in re.findall(r"`(test_\w+)`", text):
+        assert f"def {name}(" in code, name
+
+
+def test_the_packages_are_documented_in_their_order() -> None:
+    rows = re.findall(r"^\| `([\w/.]+)` \|", section("Packages"), re.M)
+    names = [row.removeprefix("asterism/").removesuffix(".py") for row in rows]
+    places = [next(i for i, level in enumerate(PACKAGES) if name in level) for name in names]
+    assert places == sorted(places)
+    assert {*names, "__init__", "__main__"} == set[str]().union(*PACKAGES)
+
+
+WALKS = ("One turn", "One question", "One plan", "One child", "One job")
+
+
+@pytest.mark.parametrize("walk", WALKS)
+def test_what_a_step_of_a_walk_names_stands_in_its_files(walk: str) -> None:
+    steps = re.split(r"^\d+\. ", section(walk), flags=re.M)[1:]
+    assert 10 <= len(steps) <= 15
+    for step in steps:
+        files = [path for path in paths_in(step) if path.endswith(".py")]
+        code = "".join((ROOT / path).read_text() for path in files)
+        names = re.findall(r"`([A-Za-z_][\w.]*)`", step) if files else []
+        for name in {part for dotted in names for part in dotted.split(".")}:
+            assert re.search(rf"\b{name}\b", code, re.I), f"{name}: {files}"
+
+
+def test_the_index_leads_from_thirty_words_to_files() -> None:
+    rows = re.findall(r"^\| (\w+) \| `([\w/.]+\.py)` \|$", section("Index"), re.M)
+    words = [word for word, _ in rows]
+    assert len(words) == 30
+    assert words == sorted(set(words))
+
+
+def test_pages_import_from_the_public_doors_only() -> None:
+    doors = set(re.findall(r"^\| `(asterism[\w.]*)` \|", section("Public doors"), re.M))
+    code = "".join(block for page in PAGES for block in blocks(page, "python"))
+    code += "".join(path.read_text() for path in (ROOT / "notebooks").glob("[0-9]*.py"))
+    imported = set(re.findall(r"^ *from (asterism[\w.]*) import", code, re.M))
+    assert len(imported) > 5
+    assert imported <= doors
