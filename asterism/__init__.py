@@ -1,14 +1,18 @@
 """Asterism: a supervisor workflow toolkit on LangGraph."""
 
 import logging
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from asterism.moved import MovedModules
 
 if not Path(__file__).with_name("graphs").is_dir():  # a checkout whose links were stripped
     __path__.append(str(Path(__file__).parents[1]))
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
+sys.meta_path.insert(0, MovedModules())
 
 if TYPE_CHECKING:
     from asterism.apps.serving import create_service_app
