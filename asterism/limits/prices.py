@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from asterism.core.numbers import count_faults, raise_number_faults
+
 if TYPE_CHECKING:
     from genai_prices.types import MatchLogic, ModelPrice
     from pydantic_core import ErrorDetails
@@ -214,9 +216,9 @@ class PriceTable:
             "cache_write_tokens": cache_write_tokens,
             "output_tokens": output_tokens,
         }
-        for name, tokens in cast(dict[str, Any], counts).items():
-            if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
-                raise ValueError(f"{name} is {tokens!r}; it must be a whole number of at least 0")
+        for name, tokens in counts.items():
+            if type(tokens) is not int or tokens < 0:
+                raise_number_faults(count_faults(name, tokens, least=0))
         plain = input_tokens - cached_input_tokens - cache_write_tokens
         if plain < 0:
             raise ValueError(

@@ -517,7 +517,7 @@ def test_managers_of_one_name_share_it(make: Make) -> None:
 def test_one_name_has_one_set_of_limits(make: Make) -> None:
     make("openai", requests_at_once=1)
     with pytest.raises(
-        ValueError, match=r"^'openai' has other limits already: Limits\(.*at_once=1"
+        ValueError, match=r"^'openai' has other limits already: RateLimits\(.*at_once=1"
     ):
         make("openai", requests_at_once=2)
     with pytest.raises(ValueError, match=r"another name$"):
