@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REQUEST := Plan a corporate holiday party for 50 people in Seattle on December 15th
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test newest ui ui-test lint format studio notebooks docs bench bench-instructions bench-peers eval real torture mutants audit clean
+.PHONY: help demo test newest ui ui-test lint format studio notebooks docs bench bench-instructions bench-peers eval real torture mutants size audit clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -102,6 +102,11 @@ mutants: $(VENV)/developed ## Change each line of the rules of a run, and see wh
 	rm -rf mutants
 	ASTERISM_EXAMPLES=30 $(BIN)/mutmut run
 	$(BIN)/python -m benchmarks.mutants
+
+size: ## Print the lines of the library, by package
+	@git ls-files 'asterism/*.py' 'graphs/*.py' 'nodes/*.py' 'prompts/*.py' | xargs awk '\
+		{ n = split(FILENAME, part, "/"); lines[part[1] (n > 2 ? "/" part[2] : "")]++ } \
+		END { for (name in lines) { print lines[name] "\t" name; all += lines[name] } print all "\ttotal" }' | sort -n
 
 audit: $(VENV)/developed ## Look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --strict --skip-editable

@@ -20,6 +20,7 @@ from langgraph.types import StateSnapshot
 from asterism.core.agent_spec import Agent, ModelLike, resolve_model
 from asterism.core.defaults import Method
 from asterism.core.interrupts import PendingRequest, apending_requests
+from asterism.core.numbers import count_faults, seconds_faults
 from asterism.core.state import Report, Status
 from asterism.core.sync_async import Call, Steps, arun_steps
 from asterism.core.usage import Usage, lines_of, total_cost_breakdown
@@ -28,12 +29,7 @@ from asterism.errors import UnknownParticipantError, WorkflowBuildError
 from asterism.events import EventBus
 from asterism.graphs.participant_memory import memory
 from asterism.graphs.star import create_star
-from asterism.graphs.validation import (
-    count_faults,
-    decisions_faults,
-    name_faults,
-    seconds_faults,
-)
+from asterism.graphs.validation import decisions_faults, name_faults
 from asterism.graphs.workflow import Workflow, WorkflowConfig
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import (

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel
 
 from asterism.core.agent_spec import AGENT_ID, ID_RULE, RESERVED, ModelLike, resolve_model
 from asterism.core.defaults import METHODS
+from asterism.core.numbers import count_faults, seconds_faults
 from asterism.core.values import is_number, normal_name
 from asterism.errors import ModelNotFoundError
 from asterism.limits.failure_policies import Compensation, UndoAll, policy_faults
@@ -107,12 +108,6 @@ def _model_faults(
                 yield f"the model of {owner}: {error}"
 
 
-def count_faults(limit: str, value: object, *, least: int) -> Iterator[str]:
-    """Yield what is wrong with a limit that counts."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        yield f"{limit} is {value!r}; it must be a whole number of at least {least}"
-
-
 def _finish_faults(finish: object, model: ModelLike | None) -> Iterator[str]:
     if isinstance(finish, type) and issubclass(finish, BaseModel):
         if model is None:
@@ -160,13 +155,6 @@ def _policy_faults(
             "a Compensation says UndoAll(), and nobody can undo anything; give those who can "
             "an undo function: Participant(..., undo=function)"
         )
-
-
-def seconds_faults(limit: str, value: object) -> Iterator[str]:
-    """Yield what is wrong with a limit in seconds."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= float(cast(float, value)) < float("inf"):
-        yield f"{limit} is {value!r}; it must be a number of seconds, 0 or more"
 
 
 def _rule_faults(rules: DecisionRules, names: Sequence[str]) -> Iterator[str]:

@@ -27,7 +27,6 @@ from asterism.core.interrupts import (
     past_request_ids,
 )
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps, running_loop
-from asterism.core.text_tables import PLAIN, SVG
 from asterism.core.thread_lease import Release, wait_for_lease
 from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
@@ -490,6 +489,6 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Draw the star in Jupyter, offline: the engine's own drawing asks a web service."""
-        from asterism.observability.render.svg import draw_svg  # drawings are not needed to run
+        from asterism.observability.render.svg import svg_bundle  # drawings are not needed to run
 
-        return {PLAIN: repr(self), SVG: draw_svg(self.get_graph())}
+        return {"text/plain": repr(self), **svg_bundle(self.get_graph())}

@@ -40,7 +40,7 @@ from asterism.limits.prices import DEFAULT_PRICES, Price
 # ## What a run took
 #
 # The offline model is free. So that there is something to count, it is given a price here; real
-# models have theirs in the table that comes with the library, with its date and source.
+# models have theirs in the package `genai-prices`.
 
 # %%
 prices = DEFAULT_PRICES.replaced({"offline": Price(input="0.50", output="2.00")})  # per million tokens

@@ -7,8 +7,6 @@ from typing import Any, NotRequired, Self
 
 from typing_extensions import TypedDict
 
-from asterism.core.text_tables import Bundle, as_table
-
 CENTS = Decimal(100)
 """US cents in a dollar."""
 
@@ -105,7 +103,7 @@ class Usage:
             unknown=frozenset(e.get("model", "") for e in models if e["cost_usd"] is None),
         )
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         prices = f"; price unknown: {', '.join(sorted(self.unknown))}" if self.unknown else ""
         rows = [
             ("model calls", f"{self.calls:,}"),
@@ -117,6 +115,8 @@ class Usage:
             ("time in calls", f"{self.seconds:.3f} s"),
             ("cost", f"${self.cost_usd}{prices}"),
         ]
+        from asterism.core.text_tables import as_table  # a run needs no tables
+
         return as_table(("what", "how much"), rows, "usage")
 
 

@@ -19,6 +19,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
 from asterism.core.messages import clean_text
+from asterism.core.numbers import count_faults, raise_number_faults
 from asterism.core.sync_async import is_async
 from asterism.core.values import as_dict, describe_error, log_failure, plain_facts
 from asterism.events.types import (
@@ -195,9 +196,7 @@ class EventBus:
     """
 
     def __init__(self, *, history: int = 1000, clock: Callable[[], datetime] = utc_now) -> None:
-        size: Any = history
-        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-            raise ValueError(f"history is {history!r}; it must be a whole number from 0")
+        raise_number_faults(count_faults("history", history, least=0))
         self._clock = clock
         self._lock = threading.Lock()
         self._sequence = 0

@@ -12,6 +12,7 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, Self
 
+from asterism.core.numbers import count_faults, raise_number_faults
 from asterism.errors import CapacityTimeoutError
 
 WINDOW = 60.0
@@ -27,12 +28,6 @@ class RateLimits:
     requests_per_minute: int | None = None
     aging: float = 5.0
     """Seconds of waiting that are worth one level of priority."""
-
-
-def check_count(name: str, value: Any, *, least: int) -> None:
-    """Refuse what is no whole number of at least `least`, by a ValueError that names it."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")
 
 
 @dataclass(eq=False)
@@ -69,7 +64,7 @@ class Reservation:
         window for a minute from now on. Without a word, what was reserved stands: providers
         count calls that fail, too.
         """
-        check_count("actual_tokens", actual_tokens, least=0)
+        raise_number_faults(count_faults("actual_tokens", actual_tokens, least=0))
         settle = partial(self.turnstile.settle, self._charge, self.tokens, actual_tokens)
         self.turnstile.post(settle)
 

@@ -5,11 +5,18 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Literal
 
+from asterism.core.numbers import (
+    amount_faults,
+    count_faults,
+    fraction_faults,
+    raise_number_faults,
+    seconds_faults,
+)
 from asterism.core.usage import Usage, UsageEntry, lines_of
-from asterism.core.values import as_dict, is_number
+from asterism.core.values import as_dict
 from asterism.errors import BudgetExceededError
 
 Measure = Literal["cost_usd", "tokens", "calls", "seconds"]
@@ -51,23 +58,17 @@ class Budget:
         Raises:
             ValueError: A value is not allowed; the message names it.
         """
+        faults = [*fraction_faults("warn_at", self.warn_at, above_zero=True)]
         for name in ("max_tokens", "max_calls"):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and is_number(value)
-            if value is not None and not (whole and value >= 0):
-                raise ValueError(f"{name} is {value!r}; it must be a whole number, 0 or more")
-        if self.max_seconds is not None and not (
-            is_number(self.max_seconds) and self.max_seconds >= 0
-        ):
-            raise ValueError(f"max_seconds is {self.max_seconds!r}; it must be a number, 0 or more")
-        if self.max_cost_usd is not None and _dollars(self.max_cost_usd) is None:
-            raise ValueError(
-                f"max_cost_usd is {self.max_cost_usd!r}; it must be a number of US dollars"
-            )
+            if (count := getattr(self, name)) is not None:
+                faults += count_faults(name, count, least=0)
+        if self.max_seconds is not None:
+            faults += seconds_faults("max_seconds", self.max_seconds)
+        if self.max_cost_usd is not None:
+            faults += amount_faults("max_cost_usd", self.max_cost_usd)
         if self.on_breach not in ("end", "ask"):
-            raise ValueError(f"on_breach is {self.on_breach!r}; allowed: 'end', 'ask'")
-        if not is_number(self.warn_at) or not 0 < self.warn_at <= 1:
-            raise ValueError(f"warn_at is {self.warn_at!r}; it must be above 0 and at most 1")
+            faults.append(f"on_breach is {self.on_breach!r}; allowed: 'end', 'ask'")
+        raise_number_faults(faults)
 
     def limits(self) -> dict[Measure, Decimal]:
         """Return what is limited, as exact numbers."""
@@ -267,11 +268,3 @@ def run_scope(path: str) -> str:
 def task_scope(path: str, task: str) -> str:
     """Name a task of a participant, for its budget."""
     return f"{path}#{task}"
-
-
-def _dollars(value: object) -> Decimal | None:
-    try:
-        number = Decimal(str(value))  # "True" is no number
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() and number >= 0 else None

@@ -1,6 +1,5 @@
 """A service that keeps failing is left alone for a while, then tried with a few calls."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from weakref import WeakSet
 
 from langgraph.errors import GraphBubbleUp
 
+from asterism.core.numbers import count_faults, raise_number_faults, seconds_faults
 from asterism.errors import CapacityTimeoutError, CircuitOpenError
 
 CircuitState = Literal["closed", "open", "half_open"]
@@ -143,16 +143,13 @@ class CircuitBreaker:
         service: Any = self.service
         if service is not None and not (isinstance(service, str) and service.strip()):
             raise ValueError(f"service is {service!r}; it must be a name, or None")
-        for name in ("failure_threshold", "half_open_attempts"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
-        seconds: Any = self.recovery_timeout
-        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if not number or not 0 < seconds <= sys.float_info.max:
-            raise ValueError(
-                f"recovery_timeout is {seconds!r}; it must be a number of seconds above 0"
-            )
+        raise_number_faults(
+            [
+                *count_faults("failure_threshold", self.failure_threshold),
+                *count_faults("half_open_attempts", self.half_open_attempts),
+                *seconds_faults("recovery_timeout", self.recovery_timeout, above_zero=True),
+            ]
+        )
 
     def admit(self, key: str = "") -> Permit:
         """Let a call pass, or refuse it.

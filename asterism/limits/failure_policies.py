@@ -18,7 +18,7 @@ from typing import Any, Literal, cast
 from langgraph.errors import GraphRecursionError, NodeCancelledError, NodeTimeoutError
 from langgraph.types import RetryPolicy
 
-from asterism.core.values import is_number
+from asterism.core.numbers import raise_number_faults, seconds_faults
 from asterism.errors import (
     BudgetExceededError,
     CircuitOpenError,
@@ -215,8 +215,7 @@ class Timeout:
         Raises:
             ValueError: `seconds` is not a number above 0.
         """
-        if not is_number(self.seconds) or self.seconds <= 0:
-            raise ValueError(f"seconds is {self.seconds!r}; it must be a number above 0")
+        raise_number_faults(seconds_faults("seconds", self.seconds, above_zero=True))
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,38 @@
-"""What well-known models cost, as their providers list it.
+"""What models cost: tables in dollars per million tokens, exact sums, and never a guess.
 
-Prices are those of text at the standard tier, without batch and region; cache writes are those
-that last five minutes (Anthropic) or as long as the provider chooses (OpenAI). Prices that are
-announced to end are left out, and so is every model whose prices could not be confirmed: an
-unknown model is reported as unknown, never as free. Extend or replace what you know better.
-
-What models cost: dated tables in dollars per million tokens, and exact sums.
+`DEFAULT_PRICES` reads the package `genai-prices`, which carries what the providers list: text at
+the standard tier, without batch and region, and cache writes that last five minutes. A model that
+it does not know by name is reported as unknown, never as free; `extended` and `replaced` put
+prices of your own above it. Tests: tests/asterism/limits/test_prices.py.
 """
 
-import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal, Inexact, localcontext
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from asterism.errors import ConfigurationError
+from asterism.core.numbers import count_faults, raise_number_faults
+
+if TYPE_CHECKING:
+    from genai_prices.types import MatchLogic, ModelPrice
+    from pydantic_core import ErrorDetails
 
 _PROVIDER = re.compile(r"(?!ft:)([a-z][a-z0-9_-]*[:/])?(models/)?(?=.)")
 _DATE = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
+_TOKENS = {
+    "input": "input_mtok",
+    "cached_input": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "output": "output_mtok",
+}
+_OTHER_CHARGES = ("requests_kcount", "output_reasoning_mtok", "output_citation_mtok")
+"""Charges of plain text that a number of tokens does not tell: such a model is unknown."""
 _DIGITS = 60
 """More than any product of a price and a number of tokens has."""
 
@@ -62,6 +70,8 @@ class Rates(BaseModel):
     """Tokens of the prompt that were read from the provider's cache. None: as `input`."""
     cache_write: Dollars | None = None
     """Tokens of the prompt that were written to it. None: as `input`."""
+    long: "LongRates | None" = None
+    """What all tokens of a call with a long prompt cost. None: the same."""
 
 
 class LongRates(Rates):
@@ -74,9 +84,6 @@ class LongRates(Rates):
 class Price(Rates):
     """What the tokens of a model cost."""
 
-    long: LongRates | None = None
-    """What they cost in a call with a long prompt. None: the same."""
-
 
 @dataclass(frozen=True)
 class PriceTable:
@@ -85,10 +92,12 @@ class PriceTable:
     prices: Mapping[str, Price]
     """By the name of the model, such as `"gpt-5-mini"`, or with a provider, `"azure:gpt-5"`."""
     _: KW_ONLY
-    dated: date
-    """When the prices were read."""
+    dated: date | None
+    """When the prices were read. None: as of the installed version of the source."""
     source: str
     """Where they were read."""
+    is_default: bool = False
+    """Whether a model that is not in `prices` is looked up in the package `genai-prices`."""
 
     def __post_init__(self) -> None:
         """Keep the prices from being changed.
@@ -105,7 +114,7 @@ class PriceTable:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a table from a TOML or a JSON file.
+        """Read a table from a file of TOML, JSON or YAML.
 
         Example:
             ```toml
@@ -121,12 +130,14 @@ class PriceTable:
         Raises:
             ConfigurationError: It cannot be read; the message lists every fault and its place.
         """
+        from asterism.core.config_files import raise_faults, read_values
+
         path = Path(path)
         try:
-            file = _File.model_validate(_parse_file(path))
-        except (OSError, ValueError) as error:
-            faults = _list_faults(error) if isinstance(error, ValidationError) else f" {error}"
-            raise ConfigurationError(f"The prices in {path} cannot be read:{faults}") from error
+            file = _File.model_validate(read_values(path))
+        except ValidationError as error:
+            raise_faults(path, map(_describe_fault, error.errors()))
+            raise
         return cls(file.models, dated=file.dated, source=file.source)
 
     def extended(
@@ -136,10 +147,10 @@ class PriceTable:
         dated: date | None = None,
         source: str | None = None,
     ) -> Self:
-        """Return a table with more models.
+        """Return a table with more models; they go before those of `genai-prices`.
 
         Raises:
-            ValueError: A model is in it already; `replaced` gives it another price.
+            ValueError: A model is in `prices` already; `replaced` gives it another price.
         """
         if known := sorted(set(prices) & set(self.prices)):
             raise ValueError(f"there are prices already: {', '.join(known)}. Use replaced()")
@@ -157,7 +168,7 @@ class PriceTable:
         Raises:
             ValueError: A model is not in it; `extended` adds it.
         """
-        if unknown := sorted(set(prices) - set(self.prices)):
+        if unknown := sorted(name for name in prices if self.find(name) is None):
             raise ValueError(f"there are no prices yet: {', '.join(unknown)}. Use extended()")
         return self._with(prices, dated, source)
 
@@ -173,7 +184,10 @@ class PriceTable:
         for name in (model, bare, _strip_date(model), _strip_date(bare)):
             if name in self.prices:
                 return self.prices[name]
-        return None
+        if not self.is_default:
+            return None
+        provider = prefix[1].rstrip(":/") if prefix and prefix[1] else None
+        return _find_listed(model, None) or _find_listed(bare, provider)
 
     def cost(
         self,
@@ -202,9 +216,9 @@ class PriceTable:
             "cache_write_tokens": cache_write_tokens,
             "output_tokens": output_tokens,
         }
-        for name, tokens in cast(dict[str, Any], counts).items():
-            if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
-                raise ValueError(f"{name} is {tokens!r}; it must be a whole number of at least 0")
+        for name, tokens in counts.items():
+            if type(tokens) is not int or tokens < 0:
+                raise_number_faults(count_faults(name, tokens, least=0))
         plain = input_tokens - cached_input_tokens - cache_write_tokens
         if plain < 0:
             raise ValueError(
@@ -214,8 +228,9 @@ class PriceTable:
         price = self.find(model)
         if price is None:
             return None
-        long = price.long
-        rates = long if long is not None and input_tokens > long.above else price
+        rates: Rates = price
+        while rates.long is not None and input_tokens > rates.long.above:
+            rates = rates.long
         with localcontext(prec=_DIGITS) as exact:
             exact.traps[Inexact] = True
             return (
@@ -238,36 +253,56 @@ class _File(BaseModel):
     models: dict[Annotated[str, Field(pattern=r"\S")], Price]
 
 
-def _parse_file(path: Path) -> Any:
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".toml":
-        return tomllib.loads(text, parse_float=Decimal)
-    if path.suffix == ".json":
-        return json.loads(
-            text, parse_float=Decimal, parse_constant=Decimal, object_pairs_hook=_without_doubles
-        )
-    raise ValueError("its name ends neither with .toml nor with .json")
+def _describe_fault(fault: "ErrorDetails") -> str:
+    place = ".".join(str(part) for part in fault["loc"] if part != "[key]")
+    found = "" if fault["type"] == "missing" else f" (it is {fault['input']!r})"
+    said = fault["msg"].removeprefix("Value error, ")
+    return f"{place or 'the file'}: {said}{found}"
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if double := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"it has {', '.join(sorted(double))} more than once")
-    return dict(pairs)
+def _find_listed(name: str, provider: str | None) -> Price | None:
+    """Find what `genai-prices` lists today for a model of just this name."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    try:
+        _, model = get_snapshot().find_provider_model(name, None, provider, None)
+    except LookupError:
+        return None
+    name = name.lower()
+    if _strip_date(name) != model.id and not _is_named(model.match, name):
+        return None
+    return _read_price(model.get_prices(datetime.now(UTC)))
 
 
-def _list_faults(error: ValidationError) -> str:
-    lines: list[str] = []
-    for fault in error.errors():
-        place = ".".join(_quote_part(part) for part in fault["loc"] if part != "[key]")
-        found = "" if fault["type"] == "missing" else f" (it is {fault['input']!r})"
-        said = fault["msg"].removeprefix("Value error, ")
-        lines.append(f"\n  {len(lines) + 1}. {place or 'the file'}: {said}{found}")
-    return "".join(lines)
+def _is_named(match: "MatchLogic", name: str) -> bool:
+    """Whether a rule names a model in full: some only say how its name begins."""
+    if alternatives := getattr(match, "or_", None):
+        return any(_is_named(one, name) for one in alternatives)
+    is_full = hasattr(match, "equals") or str(getattr(match, "regex", "")).endswith("$")
+    return is_full and match.is_match(name)
 
 
-def _quote_part(part: int | str) -> str:
-    return str(part) if re.fullmatch(r"[\w-]+", str(part)) else f'"{part}"'
+def _read_price(listed: "ModelPrice") -> Price | None:
+    found = {rate: getattr(listed, key) for rate, key in _TOKENS.items()}
+    if found["input"] is None or found["output"] is None:
+        return None
+    if any(getattr(listed, key) is not None for key in _OTHER_CHARGES):
+        return None
+    starts = {tier.start for price in found.values() for tier in getattr(price, "tiers", ())}
+    long: LongRates | None = None
+    for above in sorted(starts, reverse=True):
+        long = LongRates(above=above, long=long, **_rates_from(found, above))
+    return Price(long=long, **_rates_from(found, -1))
+
+
+def _rates_from(found: Mapping[str, Any], above: int) -> dict[str, Any]:
+    """Return the rates of a prompt of more than `above` tokens."""
+    rates: dict[str, Any] = {}
+    for rate, price in found.items():
+        tiers = [tier.price for tier in getattr(price, "tiers", ()) if tier.start <= above]
+        dollars = tiers[-1] if tiers else getattr(price, "base", price)
+        rates[rate] = None if dollars is None else round(dollars, 12)
+    return rates
 
 
 def _strip_date(name: str) -> str:
@@ -285,101 +320,12 @@ def _or(rate: Decimal | None, otherwise: Decimal) -> Decimal:
     return otherwise if rate is None else rate
 
 
-__all__ = ["ANTHROPIC", "DEFAULT_PRICES", "GOOGLE", "OPENAI", "Price", "PriceTable"]
-
-
-def _rates(text: str) -> Rates:
-    """Read `input cached_input cache_write output`; a `-` is no price of its own."""
-    numbers = [None if word == "-" else Decimal(word) for word in text.split()]
-    names = ("input", "cached_input", "cache_write", "output")
-    return Rates.model_validate(dict(zip(names, numbers, strict=True)))
-
-
-def _price(text: str, above: int | None = None, long: str = "") -> Price:
-    rates = _rates(text).model_dump()
-    if above is None:
-        return Price(**rates)
-    return Price(**rates, long=LongRates(above=above, **_rates(long).model_dump()))
-
-
-OPENAI = PriceTable(
-    {
-        "gpt-6.1-sol": _price("2 0.1 2.5 10", 272_000, "4 0.2 5 15"),
-        "gpt-6.1-terra": _price("1 0.05 1.25 5", 272_000, "2 0.1 2.5 7.5"),
-        "gpt-6-astra": _price("10 1 12.5 50", 272_000, "20 2 25 75"),
-        "gpt-6-sol": _price("2 0.2 2.5 10", 272_000, "4 0.4 5 15"),
-        "gpt-6-luna": _price("0.1 0.01 0.125 0.5", 272_000, "0.2 0.02 0.25 0.75"),
-        "gpt-5.6-sol": _price("4 0.4 5 20", 272_000, "8 0.8 10 30"),
-        "gpt-5.6-terra": _price("2 0.2 2.5 12", 272_000, "4 0.4 5 18"),
-        "gpt-5.5": _price("5 0.5 - 30", 272_000, "10 1 - 45"),
-        "gpt-5.4": _price("2.5 0.25 - 15", 272_000, "5 0.5 - 22.5"),
-        "gpt-5.4-mini": _price("0.75 0.075 - 4.5"),
-        "gpt-5.4-nano": _price("0.2 0.02 - 1.25"),
-        "gpt-5.2": _price("1.75 0.175 - 14"),
-        "gpt-5.1": _price("1.25 0.125 - 10"),
-        "gpt-5": _price("1.25 0.125 - 10"),
-        "gpt-5-mini": _price("0.25 0.025 - 2"),
-        "gpt-5-nano": _price("0.05 0.005 - 0.4"),
-        "gpt-5-pro": _price("15 - - 120"),
-        "gpt-4.1": _price("2 0.5 - 8"),
-        "gpt-4.1-mini": _price("0.4 0.1 - 1.6"),
-        "gpt-4.1-nano": _price("0.1 0.025 - 0.4"),
-        "gpt-4o": _price("2.5 1.25 - 10"),
-        "gpt-4o-2024-05-13": _price("5 - - 15"),
-        "gpt-4o-mini": _price("0.15 0.075 - 0.6"),
-        "o4-mini": _price("1.1 0.275 - 4.4"),
-        "o3": _price("2 0.5 - 8"),
-        "o3-mini": _price("1.1 0.55 - 4.4"),
-        "o1": _price("15 7.5 - 60"),
-    },
-    dated=date(2026, 11, 5),
-    source="https://developers.openai.com/api/docs/pricing",
-)
-
-ANTHROPIC = PriceTable(
-    {
-        "claude-fable-5-1": _price("10 0.25 12.5 50"),
-        "claude-fable-5": _price("10 1 12.5 50"),
-        "claude-opus-5-5": _price("4 0.2 5 20"),
-        "claude-opus-5": _price("5 0.5 6.25 25"),
-        "claude-opus-4-8": _price("5 0.5 6.25 25"),
-        "claude-opus-4-7": _price("5 0.5 6.25 25"),
-        "claude-opus-4-6": _price("5 0.5 6.25 25"),
-        "claude-opus-4-5": _price("5 0.5 6.25 25"),
-        "claude-opus-4-1": _price("15 1.5 18.75 75"),
-        "claude-sonnet-5-5": _price("2 0.1 2.5 10"),
-        "claude-sonnet-5": _price("2 0.2 2.5 10"),
-        "claude-sonnet-4-6": _price("3 0.3 3.75 15"),
-        "claude-sonnet-4-5": _price("3 0.3 3.75 15", 200_000, "6 0.6 7.5 22.5"),
-        "claude-haiku-5-5": _price("0.1 0.01 0.125 0.5", 100_000, "0.5 0.05 0.625 2.5"),
-        "claude-haiku-4-5": _price("1 0.1 1.25 5"),
-    },
-    dated=date(2026, 10, 24),
-    source="https://platform.claude.com/docs/en/about-claude/pricing",
-)
-
-GOOGLE = PriceTable(
-    {
-        "gemini-3.5-flash": _price("1.5 0.15 - 9"),
-        "gemini-3.5-flash-lite": _price("0.3 0.03 - 2.5"),
-        "gemini-3.1-pro-preview": _price("2 0.2 - 12", 200_000, "4 0.4 - 18"),
-        "gemini-2.5-pro": _price("1.25 0.125 - 10", 200_000, "2.5 0.25 - 15"),
-        "gemini-2.5-flash": _price("0.3 0.03 - 2.5"),
-        "gemini-2.5-flash-lite": _price("0.1 0.01 - 0.4"),
-    },
-    dated=date(2026, 10, 7),
-    source="https://ai.google.dev/gemini-api/docs/pricing",
-)
-
-_LISTED = (OPENAI, ANTHROPIC, GOOGLE)
+_FREE = Price(input=Decimal(0), output=Decimal(0))
 
 DEFAULT_PRICES = PriceTable(
-    {
-        **{name: price for table in _LISTED for name, price in table.prices.items()},
-        "offline": _price("0 - - 0"),
-        "scripted": _price("0 - - 0"),
-    },
-    dated=min(table.dated for table in _LISTED),
-    source=", ".join(table.source for table in _LISTED),
+    {"offline": _FREE, "scripted": _FREE},
+    dated=None,
+    source="https://github.com/pydantic/genai-prices",
+    is_default=True,
 )
-"""What is used where no other table is given; as old as its oldest part."""
+"""What is used where no other table is given."""

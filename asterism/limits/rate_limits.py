@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -14,13 +13,13 @@ from typing import Any, Literal, TypeVar, cast
 
 from langchain_core.runnables import Runnable
 
+from asterism.core.numbers import count_faults, raise_number_faults, seconds_faults
 from asterism.events import EventBus, WorkflowEventType, emit_from_context
 from asterism.limits.admission_queue import (
     AdmissionQueue,
     QueuedCall,
     RateLimits,
     Reservation,
-    check_count,
 )
 from asterism.limits.rate_limited_model import Estimate, ModelAdmission, with_admission
 
@@ -110,10 +109,11 @@ class ResourceManager:
         name: Any = self.name
         if name is not None and not (isinstance(name, str) and name.strip()):
             raise ValueError(f"name is {name!r}; it must be a name, or None")
+        faults = list(seconds_faults("aging", self.aging, above_zero=True))
         for limit in ("tokens_per_minute", "requests_at_once", "requests_per_minute"):
             if getattr(self, limit) is not None:
-                check_count(limit, getattr(self, limit), least=1)
-        _check_seconds("aging", self.aging)
+                faults += count_faults(limit, getattr(self, limit))
+        raise_number_faults(faults)
         limits = RateLimits(
             tokens_per_minute=self.tokens_per_minute,
             requests_at_once=self.requests_at_once,
@@ -218,7 +218,7 @@ class ResourceManager:
         self, tokens: int, priority: int, timeout: float | None, notify: Callable[[], None]
     ) -> Generator[QueuedCall]:
         """Queue a call up, tell of its wait, and leave the queue right however that ends."""
-        check_count("tokens", tokens, least=0)
+        raise_number_faults(count_faults("tokens", tokens, least=0))
         _check_terms(priority, timeout)
         if self.tokens_per_minute is not None and tokens > self.tokens_per_minute:
             raise ValueError(
@@ -258,14 +258,9 @@ class ResourceManager:
 
 
 def _check_terms(priority: int, timeout: float | None) -> None:
-    check_count("priority", priority, least=-HIGHEST)
-    if priority > HIGHEST:
-        raise ValueError(f"priority is {priority}; it must be at most {HIGHEST}")
-    if timeout is not None and (isinstance(timeout, bool) or timeout != 0):
-        _check_seconds("timeout", timeout)
-
-
-def _check_seconds(name: str, value: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value <= sys.float_info.max:
-        raise ValueError(f"{name} is {value!r}; it must be a number of seconds above 0")
+    faults = list(count_faults("priority", priority, least=-HIGHEST))
+    if not faults and priority > HIGHEST:
+        faults.append(f"priority is {priority}; it must be at most {HIGHEST}")
+    if timeout is not None:
+        faults += seconds_faults("timeout", timeout)
+    raise_number_faults(faults)

@@ -22,7 +22,7 @@ from langchain_core.messages.utils import (
 from typing_extensions import TypedDict
 
 from asterism.core.agent_spec import MemoryConfig, ModelLike, resolve_model
-from asterism.core.values import is_number
+from asterism.core.numbers import count_faults, fraction_faults, raise_number_faults
 from asterism.errors import ModelNotFoundError
 
 COMPACTION = "compaction"
@@ -201,8 +201,12 @@ class Summary:
 
     def __post_init__(self) -> None:
         """Refuse what is no limit."""
-        _check_count("keep_last", self.keep_last, least=0)
-        _check_count("summary_max_tokens", self.summary_max_tokens, least=1)
+        raise_number_faults(
+            [
+                *count_faults("keep_last", self.keep_last, least=0),
+                *count_faults("summary_max_tokens", self.summary_max_tokens),
+            ]
+        )
 
     def keep(self, messages: Sequence[AnyMessage], room: int, size: Size) -> Sequence[AnyMessage]:
         """Return the latest messages that fit beside the summary."""
@@ -265,10 +269,12 @@ class ContextManager:
         Raises:
             ValueError: A value is not allowed; the message names it.
         """
-        _check_count("max_tokens", self.max_tokens, least=1)
-        ratio = self.compression_ratio
-        if not is_number(ratio) or not 0 < ratio <= 1:
-            raise ValueError(f"compression_ratio is {ratio!r}; it must be above 0 and at most 1")
+        raise_number_faults(
+            [
+                *count_faults("max_tokens", self.max_tokens),
+                *fraction_faults("compression_ratio", self.compression_ratio, above_zero=True),
+            ]
+        )
         strategy = cast(Any, self.strategy)
         if isinstance(strategy, type) or not isinstance(strategy, ContextStrategy):
             raise ValueError(
@@ -329,8 +335,3 @@ def context_fault(context: object, model: object) -> str | None:
         except ModelNotFoundError as error:
             return f"the model of its summaries: {error}"
     return None
-
-
-def _check_count(limit: str, value: object, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{limit} is {value!r}; it must be a whole number of at least {least}")

@@ -21,6 +21,7 @@ from langgraph.store.base import (
     SearchOp,
 )
 
+from asterism.core.numbers import count_faults, raise_number_faults
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
 from asterism.core.values import as_list
 from asterism.errors import InvalidMemoryError
@@ -215,8 +216,7 @@ class LongTermMemory:
     ) -> Steps[list[Recollection]]:
         """Return what fits a question best: `recall` for both worlds."""
         most = self.limit if limit is None else limit
-        if isinstance(most, bool) or most < 1:
-            raise InvalidMemoryError(f"limit is {most!r}; it must be a whole number from 1")
+        raise_number_faults(count_faults("limit", most), InvalidMemoryError)
         store = store_of(self.store)
         places = [self._place(user, who) for who in dict.fromkeys((None, participant))]
         period = period_of(query, self.clock())

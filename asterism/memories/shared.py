@@ -9,9 +9,10 @@ from typing import Any, Literal
 from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.store.base import BaseStore, PutOp, SearchOp
 
+from asterism.core.numbers import count_faults, fraction_faults, raise_number_faults
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
 from asterism.core.thread_lease import Release, take_lease
-from asterism.core.values import fence, is_number
+from asterism.core.values import fence
 from asterism.errors import InvalidMemoryError, StorageError
 from asterism.memories.namespaces import in_batches, label_of, store_of, validate_memory_name
 
@@ -103,11 +104,9 @@ class SharedMemory:
 
     def __post_init__(self) -> None:
         validate_memory_name(self.team, "team")
-        size: Any = self.capacity_tokens
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise InvalidMemoryError(
-                f"capacity_tokens is {size!r}; it must be a whole number from 1"
-            )
+        raise_number_faults(
+            count_faults("capacity_tokens", self.capacity_tokens), InvalidMemoryError
+        )
         if self.evict not in ("least_recently_used", "least_important"):
             raise InvalidMemoryError(
                 f"evict is {self.evict!r}; allowed: 'least_recently_used', 'least_important'"
@@ -210,8 +209,7 @@ class SharedMemory:
                 f"The note {key!r} has {tokens} tokens; allowed: 1 to "
                 f"{self.capacity_tokens}, which is the capacity of the memory."
             )
-        if not is_number(importance) or not 0 <= importance <= 1:
-            raise InvalidMemoryError(f"importance is {importance!r}; allowed: 0 to 1")
+        raise_number_faults(fraction_faults("importance", importance), InvalidMemoryError)
         store = store_of(self.store)
         release = yield from self._alone(store)
         try:

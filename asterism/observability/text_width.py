@@ -9,7 +9,6 @@ from asterism.core.usage import Usage
 
 BREAKS = ("\n", "\r", "\t", "\v", "\f", "\x85", "\u2028", "\u2029")
 """What would break a line or leave a gap in it."""
-ZERO_WIDTH_JOINER = "\u200d"
 
 
 def as_text(value: object) -> str:

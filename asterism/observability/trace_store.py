@@ -18,7 +18,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from asterism.core.values import describe_error, is_number
+from asterism.core.numbers import count_faults, raise_number_faults, seconds_faults
+from asterism.core.values import describe_error
 from asterism.errors import ConfigurationError, StorageError
 from asterism.observability.from_events import (
     UNFINISHED,
@@ -48,14 +49,13 @@ class Retention:
 
     def __post_init__(self) -> None:
         """Check the limits."""
-        for name, whole in (("max_traces", True), ("max_age", False), ("max_bytes", True)):
-            given: object = getattr(self, name)
-            fits = is_number(given) and (isinstance(given, int) or not whole)
-            if given is not None and not (fits and float(str(given)) > 0):
-                kind = "a whole number" if whole else "a number of seconds"
-                raise ConfigurationError(
-                    f"{name} is {given!r}; allowed: {kind} above 0, or None for no limit"
-                )
+        faults: list[str] = []
+        for name in ("max_traces", "max_bytes"):
+            if (count := getattr(self, name)) is not None:
+                faults += count_faults(name, count)
+        if self.max_age is not None:
+            faults += seconds_faults("max_age", self.max_age, above_zero=True)
+        raise_number_faults(faults, ConfigurationError)
 
 
 class TraceRuns:

@@ -1,10 +1,11 @@
 """The offline chat model: one reply for one prompt, always the same."""
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams
@@ -17,6 +18,7 @@ from langchain_core.messages import (
     ToolMessage,
     UsageMetadata,
 )
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -42,7 +44,56 @@ _LABELLED = re.compile(r"^[A-Z][\w ()/-]{0,40}: .*$", re.M)
 _CHARACTERS_PER_TOKEN = 4
 
 
-class OfflineChatModel(BaseChatModel):
+class LocalChatModel(BaseChatModel):
+    """A chat model without a provider: it has a name in traces, and tools can be bound to it."""
+
+    @property
+    def name_of_model(self) -> str:
+        """The name under which usage is counted."""
+        return self._llm_type
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        return {**super()._get_ls_params(stop, **kwargs), "ls_model_name": self.name_of_model}
+
+    def bind_tools(
+        self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
+    ) -> Runnable[Any, AIMessage]:
+        """Bind tools, as the models of providers do."""
+        formatted = [format_tool(tool) for tool in tools]
+        return self.bind(tools=formatted, tool_choice=tool_choice, **kwargs)
+
+
+def format_tool(tool: Any) -> dict[str, Any]:
+    """Format a tool as a provider gets it; what is a provider's own stays as it is."""
+    try:
+        return convert_to_openai_tool(tool)
+    except (ValueError, TypeError):
+        if isinstance(tool, dict):
+            return cast(dict[str, Any], tool)
+        raise
+
+
+def message_chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
+    """Cut a message into what a stream sends: a word each, the tool calls, then what is left."""
+    if isinstance(message.content, str):
+        for word in re.findall(r"\S+\s*|\s+", message.content):
+            yield AIMessageChunk(content=word)
+    else:
+        yield AIMessageChunk(content=message.content)
+    calls = [(c["name"], json.dumps(c["args"]), c["id"]) for c in message.tool_calls]
+    calls += [(c["name"] or "", c["args"] or "", c["id"]) for c in message.invalid_tool_calls]
+    for place, (name, args, id) in enumerate(calls):
+        chunk = tool_call_chunk(name=name, args=args, id=id, index=place)
+        yield AIMessageChunk(content="", tool_call_chunks=[chunk])
+    yield AIMessageChunk(
+        content="",
+        additional_kwargs=message.additional_kwargs,
+        response_metadata=message.response_metadata,
+        usage_metadata=message.usage_metadata,
+    )
+
+
+class OfflineChatModel(LocalChatModel):
     """Answers by fixed rules, with no key and no network; see `asterism.offline`.
 
     It routes when it is made to call a tool that has a `next_agent`, fills in any other tool
@@ -62,16 +113,6 @@ class OfflineChatModel(BaseChatModel):
     def _llm_type(self) -> str:
         return MODEL_NAME
 
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        return {**super()._get_ls_params(stop, **kwargs), "ls_model_name": MODEL_NAME}
-
-    def bind_tools(
-        self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
-    ) -> Runnable[Any, AIMessage]:
-        """Bind tools, as the models of providers do."""
-        formatted = [convert_to_openai_tool(tool) for tool in tools]
-        return self.bind(tools=formatted, tool_choice=tool_choice, **kwargs)
-
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -90,23 +131,13 @@ class OfflineChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        message = self._reply(messages, kwargs)
-        words = re.findall(r"\S+\s*|\s+", message.text)
-        if not words:
-            self._rest()
-        for word in words:
-            self._rest(len(words))
-            chunk = ChatGenerationChunk(message=AIMessageChunk(content=word))
+        parts = [*message_chunks(self._reply(messages, kwargs))]
+        for part in parts:
+            self._rest(len(parts))
+            chunk = ChatGenerationChunk(message=part)
             if run_manager:
-                run_manager.on_llm_new_token(word, chunk=chunk)
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
-        rest = AIMessageChunk(
-            content="",
-            tool_calls=message.tool_calls,
-            response_metadata=message.response_metadata,
-            usage_metadata=message.usage_metadata,
-        )
-        yield ChatGenerationChunk(message=rest)
 
     def _rest(self, parts: int = 1) -> None:
         if self.pace:

@@ -4,30 +4,28 @@ Cassettes: answers of real models, recorded once and played back without a call.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, PrivateAttr
 
 from asterism.core.agent_spec import ModelLike, resolve_model
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
 from asterism.errors import ConfigurationError
+from asterism.offline.model import LocalChatModel, message_chunks
 from asterism.testing.cassette_requests import Request, canonical_request
-from asterism.testing.scripted_model import message_chunks
 from asterism.testing.tape import CassetteFile
 
 _ALONE: RunnableConfig = {"callbacks": [], "metadata": {}, "tags": []}
 """The real call is part of ours: whoever watches is told of it once."""
 
 
-class CassetteChatModel(BaseChatModel):
+class CassetteChatModel(LocalChatModel):
     """A chat model whose answers are recorded on a cassette, or come from it.
 
     Tools, structured output, streams, sync and async work as with any model. Structured output
@@ -51,16 +49,6 @@ class CassetteChatModel(BaseChatModel):
     def name_of_model(self) -> str:
         """The name of the real model, without that of its provider."""
         return model_name(self.model)
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        return {**super()._get_ls_params(stop, **kwargs), "ls_model_name": self.name_of_model}
-
-    def bind_tools(
-        self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
-    ) -> Runnable[Any, AIMessage]:
-        """Bind tools, as the models of providers do."""
-        formatted = [_tool(tool) for tool in tools]
-        return self.bind(tools=formatted, tool_choice=tool_choice, **kwargs)
 
     def _generate(
         self,
@@ -173,16 +161,6 @@ def model_name(model: object) -> str:
 
 def _generation(chunk: AIMessageChunk) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=chunk)
-
-
-def _tool(tool: Any) -> dict[str, Any]:
-    """Format a tool; what is a provider's own stays as it is."""
-    try:
-        return convert_to_openai_tool(tool)
-    except (ValueError, TypeError):
-        if isinstance(tool, dict):
-            return cast(dict[str, Any], tool)
-        raise
 
 
 Mode = Literal["auto", "record", "replay"]

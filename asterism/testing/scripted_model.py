@@ -16,21 +16,17 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.embeddings import Embeddings
-from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.messages import (
     AIMessage,
-    AIMessageChunk,
     BaseMessage,
     ToolCall,
     UsageMetadata,
 )
-from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from asterism.errors import AsterismError
+from asterism.offline.model import LocalChatModel, message_chunks
 from asterism.storage.ranked_store import COMMON
 
 _ENDINGS = re.compile(r"(?:ies|ing|ed|es|s|d|e|y)$")
@@ -124,7 +120,7 @@ class ScriptedCall:
     """What else was bound or passed: `tool_choice`, `response_format`, ..."""
 
 
-class ScriptedChatModel(BaseChatModel):
+class ScriptedChatModel(LocalChatModel):
     """A chat model for tests: it gives the replies of its script, one per call, in order.
 
     Works with `bind_tools`, `with_structured_output`, streaming, sync and async. A structured
@@ -171,16 +167,6 @@ class ScriptedChatModel(BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "scripted"
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        return {**super()._get_ls_params(stop, **kwargs), "ls_model_name": "scripted"}
-
-    def bind_tools(
-        self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
-    ) -> Runnable[Any, AIMessage]:
-        """Bind tools, as the models of providers do."""
-        formatted = [convert_to_openai_tool(tool) for tool in tools]
-        return self.bind(tools=formatted, tool_choice=tool_choice, **kwargs)
 
     def _generate(
         self,
@@ -302,26 +288,6 @@ def _result(reply: ScriptedReply, message: AIMessage) -> ChatResult:
     if reply.error is not None:
         raise reply.error
     return ChatResult(generations=[ChatGeneration(message=message)])
-
-
-def message_chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
-    """Cut a message into what a stream sends: a word each, the tool calls, then what is left."""
-    if isinstance(message.content, str):
-        for word in re.findall(r"\S+\s*|\s+", message.content):
-            yield AIMessageChunk(content=word)
-    else:
-        yield AIMessageChunk(content=message.content)
-    calls = [(c["name"], json.dumps(c["args"]), c["id"]) for c in message.tool_calls]
-    calls += [(c["name"] or "", c["args"] or "", c["id"]) for c in message.invalid_tool_calls]
-    for place, (name, args, id) in enumerate(calls):
-        chunk = tool_call_chunk(name=name, args=args, id=id, index=place)
-        yield AIMessageChunk(content="", tool_call_chunks=[chunk])
-    yield AIMessageChunk(
-        content="",
-        additional_kwargs=message.additional_kwargs,
-        response_metadata=message.response_metadata,
-        usage_metadata=message.usage_metadata,
-    )
 
 
 def _chunks(reply: ScriptedReply, message: AIMessage) -> Iterator[ChatGenerationChunk]:

@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LangSmithParams
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatResult
-from langchain_core.runnables import Runnable
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr
 
 from asterism.core.supervisor_decision import SupervisorDecision
+from asterism.offline.model import LocalChatModel
 from asterism.testing.scripted_model import (
     ScriptedCall,
     ScriptedChatModel,
@@ -21,7 +19,7 @@ from asterism.testing.scripted_model import (
 DECISION = SupervisorDecision.__name__
 
 
-class TeamChatModel(BaseChatModel):
+class TeamChatModel(LocalChatModel):
     """A chat model that knows who of a team asks, and answers by that one's script.
 
     Give it to everybody who is to be scripted; the prompts, tools and structured answers stay
@@ -47,8 +45,10 @@ class TeamChatModel(BaseChatModel):
     def _llm_type(self) -> str:
         return "team"
 
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        return {**super()._get_ls_params(stop, **kwargs), "ls_model_name": "scripted"}
+    @property
+    def name_of_model(self) -> str:
+        """The name under which usage is counted."""
+        return "scripted"
 
     def calls(self, speaker: str) -> list[ScriptedCall]:
         """Return the calls that somebody has made.
@@ -90,13 +90,6 @@ class TeamChatModel(BaseChatModel):
         ]
         if left:
             raise AssertionError("; ".join(left))
-
-    def bind_tools(
-        self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
-    ) -> Runnable[Any, AIMessage]:
-        """Bind tools, as the models of providers do."""
-        formatted = [convert_to_openai_tool(tool) for tool in tools]
-        return self.bind(tools=formatted, tool_choice=tool_choice, **kwargs)
 
     def _generate(
         self,

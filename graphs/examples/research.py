@@ -10,9 +10,9 @@ from typing import Any
 
 from asterism.core.agent_spec import ModelLike
 from asterism.core.defaults import OFFLINE
+from asterism.core.numbers import count_faults
 from asterism.errors import WorkflowBuildError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.graphs.validation import count_faults
 from asterism.nodes.examples.research.search import ResearchPlanner
 from asterism.nodes.examples.research.tools import create_judge_tools, create_reader_tools
 from asterism.nodes.participant_spec import Participant

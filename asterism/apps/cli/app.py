@@ -191,7 +191,13 @@ def graph(
 
     async def work() -> int:
         drawing = engine.open_graph(name, model=OFFLINE).get_graph(xray=xray)
-        print_text(drawing.draw_ascii() if ascii else drawing.draw_mermaid())
+        try:
+            print_text(drawing.draw_ascii() if ascii else drawing.draw_mermaid())
+        except ImportError as error:
+            raise ConfigurationError(
+                "Drawing with characters needs a package: pip install 'asterism[pictures]'. "
+                "Without --ascii the graph is drawn as Mermaid."
+            ) from error
         return 0
 
     exit_with(work())

@@ -17,10 +17,11 @@ from typing_extensions import get_type_hints
 
 from asterism.compat.langgraph_supervisor.handoff import destinations
 from asterism.core.continuation import Graph, is_graph, is_runnable
+from asterism.core.numbers import count_faults
 from asterism.core.state import WorkflowState
 from asterism.core.sync_async import Call, Steps, StepsNode
 from asterism.graphs.star import extend_state_schema
-from asterism.graphs.validation import count_faults, name_faults
+from asterism.graphs.validation import name_faults
 from asterism.limits.failure_policies import Policy
 from asterism.nodes.participant_runtime import (
     Grant,

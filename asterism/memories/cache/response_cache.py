@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 from uuid import uuid4
 
@@ -23,7 +23,13 @@ from langchain_core.messages import AIMessage, messages_from_dict, messages_to_d
 from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables.config import var_child_runnable_config
 
-from asterism.core.values import as_dict, is_number
+from asterism.core.numbers import (
+    count_faults,
+    fraction_faults,
+    raise_number_faults,
+    seconds_faults,
+)
+from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus, WorkflowEventType, emit_from_context
 from asterism.memories.cache.semantic_guard import distinguishing_facts
@@ -335,23 +341,11 @@ def _hash(*parts: str) -> str:
 
 
 def _check(ttl: Any, max_size: Any, embeddings: Any, threshold: Any) -> None:
-    faults: Sequence[str] = [
-        *([] if ttl is None or (is_number(ttl) and ttl > 0) else [f"ttl is {ttl!r}, not above 0"]),
-        *(
-            []
-            if isinstance(max_size, int) and not isinstance(max_size, bool) and max_size > 0
-            else [f"max_size is {max_size!r}, not a whole number from 1"]
-        ),
-        *(
-            []
-            if threshold is None or (is_number(threshold) and 0 < threshold <= 1)
-            else [f"similarity_threshold is {threshold!r}, not above 0 and up to 1"]
-        ),
-        *(
-            ["a similarity_threshold needs embeddings, and embeddings a threshold"]
-            if (threshold is None) != (embeddings is None)
-            else []
-        ),
-    ]
-    if faults:
-        raise ConfigurationError(f"The cache cannot be made: {'; '.join(faults)}.")
+    faults = list(count_faults("max_size", max_size))
+    if ttl is not None:
+        faults += seconds_faults("ttl", ttl, above_zero=True)
+    if threshold is not None:
+        faults += fraction_faults("similarity_threshold", threshold, above_zero=True)
+    if (threshold is None) != (embeddings is None):
+        faults.append("a similarity_threshold needs embeddings, and embeddings a threshold")
+    raise_number_faults(faults, ConfigurationError)

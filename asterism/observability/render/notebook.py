@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 
 from asterism.core.continuation import Graph, is_graph
 from asterism.core.state import Report
-from asterism.core.text_tables import CELL, PLAIN, SVG, Bundle, as_block, as_table, nested_table
+from asterism.core.text_tables import CELL, PLAIN, Bundle, as_block, as_table, nested_table
 from asterism.core.usage import Usage, lines_of
 from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
@@ -19,7 +19,7 @@ from asterism.events import Event, EventBus
 from asterism.events import SupervisionEventType as Child
 from asterism.events import WorkflowEventType as Work
 from asterism.observability import RunRecord, generate_orchestrator_flowchart, read_run
-from asterism.observability.render.svg import draw_svg
+from asterism.observability.render.svg import svg_bundle
 from asterism.observability.text_width import fit_text, usage_text
 
 
@@ -67,7 +67,8 @@ def _ran(run: RunRecord) -> Bundle:
 
 def _draw_graph(graph: Graph, xray: bool) -> Bundle:
     drawing = graph.get_graph(xray=xray)
-    return {PLAIN: drawing.draw_ascii(), SVG: draw_svg(drawing)}
+    picture = svg_bundle(drawing)
+    return {PLAIN: drawing.draw_ascii() if picture else drawing.draw_mermaid(), **picture}
 
 
 def _result(values: Mapping[str, Any]) -> Bundle:

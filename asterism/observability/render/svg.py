@@ -8,6 +8,8 @@ from typing import Any
 
 from langchain_core.runnables.graph import Graph
 
+from asterism.core.text_tables import SVG, Bundle
+
 Point = tuple[float, float]
 
 HEIGHT = 36
@@ -75,6 +77,14 @@ def draw_svg(graph: Graph) -> str:
             "</svg>",
         ]
     )
+
+
+def svg_bundle(graph: Graph) -> Bundle:
+    """Return the picture for a notebook; nothing where the extra `pictures` is not installed."""
+    try:
+        return {SVG: draw_svg(graph)}
+    except ModuleNotFoundError:
+        return {}
 
 
 def _merge_edges(graph: Graph) -> dict[tuple[str, str], SvgLine]:

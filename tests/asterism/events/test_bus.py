@@ -174,7 +174,7 @@ def test_an_unknown_name_is_refused() -> None:
 
 @pytest.mark.parametrize("history", [-1, True, 1.5, None, "9"])
 def test_a_history_that_is_no_length_is_refused(history: Any) -> None:
-    with pytest.raises(ValueError, match=r"history is .*; it must be a whole number from 0"):
+    with pytest.raises(ValueError, match=r"history is .*; it must be a whole number of at least 0"):
         EventBus(history=history)
 
 

@@ -63,16 +63,16 @@ async def test_who_waits_for_room_is_let_in_or_refused_when_there_is_none() -> N
     assert len(refused) == 2
 
 
-WHOLE = "it must be a whole number, 0 or more"
+WHOLE = "it must be a whole number of at least 0"
 BAD: dict[str, tuple[str, list[Any]]] = {
     "max_tokens": (WHOLE, [-1, True, False, 1.5, 2.0, "2", math.nan, 10**400]),
     "max_calls": (WHOLE, [-1, True, False, 1.5, 2.0, "2", math.nan, 10**400]),
     "max_seconds": (
-        "it must be a number, 0 or more",
+        "it must be a number of seconds, 0 or more",
         [-1, -0.5, True, "2", math.nan, math.inf, -math.inf, 10**400],
     ),
     "max_cost_usd": (
-        "it must be a number of US dollars",
+        "it must be a number of US dollars, 0 or more",
         [-1, "-0.01", True, "much", "", math.nan, "Infinity", Decimal("sNaN"), object()],
     ),
     "on_breach": ("allowed: 'end', 'ask'", ["shout", "END", None, True]),

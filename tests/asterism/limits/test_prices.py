@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from datetime import date
 from decimal import Decimal, localcontext
 from pathlib import Path
@@ -15,10 +17,7 @@ from pydantic import ValidationError
 
 from asterism.errors import ConfigurationError
 from asterism.limits.prices import (
-    ANTHROPIC,
     DEFAULT_PRICES,
-    GOOGLE,
-    OPENAI,
     LongRates,
     Price,
     PriceTable,
@@ -327,36 +326,36 @@ def test_every_fault_of_a_file_is_listed_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         PriceTable.load(path)
     head, *faults = str(caught.value).splitlines()
-    assert head == f"The prices in {path} cannot be read:"
+    assert head == f"The file {str(path)!r} cannot be used:"
     assert [re.sub(r"^  \d+\. ", "", fault).split(": ")[0] for fault in faults] == [
         "dated",
         "source",
-        'models."gpt-4.1".input',
-        'models."gpt-4.1".output',
-        'models."gpt-4.1".cached',
+        "models.gpt-4.1.input",
+        "models.gpt-4.1.output",
+        "models.gpt-4.1.cached",
         "models.b.input",
         "models.b.output",
         "models.c.long.above",
         "models.d",
-        'models.""',
+        "models.",
         "more",
     ]
     assert faults[1] == "  2. source: Field required"
     assert faults[2] == (
-        '  3. models."gpt-4.1".input: Input should be greater than or equal to 0 (it is -1)'
+        "  3. models.gpt-4.1.input: Input should be greater than or equal to 0 (it is -1)"
     )
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("p.toml", "dated = ", r"Invalid value \(at end of document\)"),
-        ("p.json", '{"dated": }', r"Expecting value: line 1 column 11 \(char 10\)"),
+        ("p.toml", "dated = ", r"is no TOML: Invalid value \(at end of document\)"),
+        ("p.json", '{"dated": }', r"is no JSON: Expecting value: line 1 column 11 \(char 10\)"),
         ("p.json", "[]", r"1\. the file: Input should be"),
-        ("p.json", '{"models": {"a": {}, "a": {}}}', "it has a more than once"),
-        ("p.json", '{"models": {"a": {"input": NaN}}}', r"models\.a\.input: .*finite"),
-        ("p.yaml", "", r"its name ends neither with \.toml nor with \.json"),
-        ("p.toml", None, "No such file or directory"),
+        ("p.json", '{"models": {"a": {}, "a": {}}}', "a table has two keys 'a'"),
+        ("p.json", '{"models": {"a": {"input": NaN}}}', "NaN is no number of JSON"),
+        ("p.yaml", "models: {a: {input: .nan}}", r"models\.a\.input: .*finite"),
+        ("p.toml", None, "cannot be read: .*No such file or directory"),
     ],
 )
 def test_a_file_that_is_none_is_refused(
@@ -364,7 +363,7 @@ def test_a_file_that_is_none_is_refused(
 ) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)
-    with pytest.raises(ConfigurationError, match=rf"p\.\w+ cannot be read:[\s\S]*{message}"):
+    with pytest.raises(ConfigurationError, match=rf"^The file .*p\.\w+'[\s\S]*{message}"):
         PriceTable.load(tmp_path / name)
 
 
@@ -373,40 +372,66 @@ def test_the_models_that_need_no_network_are_known_to_cost_nothing() -> None:
         assert DEFAULT_PRICES.cost(name, input_tokens=10**9, output_tokens=10**9) == 0
 
 
-def test_the_default_table_is_dated_and_sourced() -> None:
-    parts = (OPENAI, ANTHROPIC, GOOGLE)
-    assert all(part.source.startswith("https://") for part in parts)
-    assert DEFAULT_PRICES.dated == min(part.dated for part in parts)
-    assert DEFAULT_PRICES.source.split(", ") == [part.source for part in parts]
-    assert len(DEFAULT_PRICES.prices) == sum(len(part.prices) for part in parts) + 2
-
-
 @pytest.mark.parametrize(
-    ("model", "expected"),
+    ("model", "tokens", "expected"),
     [
-        ("openai:gpt-5-mini", "0.00225"),
-        ("gpt-4.1-nano-2025-04-14", "0.0005"),
-        ("anthropic:claude-sonnet-4-5-20250929", "0.018"),
-        ("google_genai:gemini-2.5-pro", "0.01125"),
-        ("gpt-5-turbo", None),
+        pytest.param("gpt-5-mini", {}, "0.00225", id="a bare name"),
+        pytest.param("openai:gpt-5-mini", {}, "0.00225", id="with its provider"),
+        pytest.param("openai/gpt-5-mini", {}, "0.00225", id="with a slash"),
+        pytest.param("azure_openai:gpt-5-mini", {}, "0.00225", id="at another provider"),
+        pytest.param("gpt-4.1-nano-2025-04-14", {}, "0.0005", id="with its date"),
+        pytest.param("gpt-4o-2024-05-13", {}, "0.02", id="of a day with its own price"),
+        pytest.param("gpt-4o", {"cached_input_tokens": 400}, "0.012", id="cached"),
+        pytest.param("o3", {}, "0.01", id="o3"),
+        pytest.param(
+            "claude-opus-4-5",
+            {"cached_input_tokens": 400, "cache_write_tokens": 200},
+            "0.02845",
+            id="cached and written",
+        ),
+        pytest.param("anthropic:claude-sonnet-4-5-20250929", {}, "0.018", id="a plain date"),
+        pytest.param("claude-haiku-4-5", {}, "0.006", id="haiku"),
+        pytest.param("google_genai:models/gemini-2.5-pro", {}, "0.01125", id="a path"),
+        pytest.param("gemini-2.5-pro", {"input_tokens": 200_000}, "0.26", id="not long"),
+        pytest.param("gemini-2.5-pro", {"input_tokens": 200_001}, "0.5150025", id="long"),
+        pytest.param("gpt-5-turbo", {}, None, id="no such model"),
+        pytest.param("claude-sonnet-4-5-mine", {}, None, id="a name that only begins alike"),
+        pytest.param("claude", {}, None, id="the beginning of a name"),
+        pytest.param("openai:ft:gpt-4o:me::id", {}, None, id="a fine-tuned model"),
+        pytest.param("ollama:gpt-5", {}, None, id="a provider that sells nothing"),
+        pytest.param("llama3:8b", {}, None, id="a size"),
+        pytest.param("text-embedding-3-small", {}, None, id="not a chat model"),
+        pytest.param("perplexity:sonar", {}, None, id="charged by request, too"),
+        pytest.param("", {}, None, id="no name"),
     ],
 )
-def test_well_known_models_cost(model: str, expected: str | None) -> None:
-    cost = DEFAULT_PRICES.cost(model, input_tokens=1000, output_tokens=1000)
-    assert cost == (None if expected is None else Decimal(expected))
+def test_well_known_models_cost(model: str, tokens: dict[str, int], expected: str | None) -> None:
+    call = {"input_tokens": 1000, "output_tokens": 1000} | tokens
+    assert DEFAULT_PRICES.cost(model, **call) == (None if expected is None else Decimal(expected))
 
 
-@pytest.mark.parametrize("name", DEFAULT_PRICES.prices)
-def test_listed_prices_make_sense(name: str) -> None:
-    """A slip of the pen would show: what is cached is cheaper, and an answer is dearer."""
-    price = DEFAULT_PRICES.prices[name]
-    if price.output:
-        assert price.input < price.output
-        assert price.cached_input is None or price.cached_input <= price.input / 2
-        assert price.cache_write is None or price.cache_write == price.input * Decimal("1.25")
-        if price.long:
-            assert price.long.above >= 100_000
-            assert price.long.input >= 2 * price.input
-            assert price.long.output >= Decimal("1.5") * price.output
-            assert (price.long.cached_input is None) is (price.cached_input is None)
-            assert (price.long.cache_write is None) is (price.cache_write is None)
+def test_own_prices_go_before_those_of_the_package() -> None:
+    for own in (DEFAULT_PRICES.extended, DEFAULT_PRICES.replaced):
+        table = own({"gpt-5": PLAIN})
+        assert table.find("openai:gpt-5-2025-08-07") == PLAIN
+        assert table.find("gpt-5-mini") == DEFAULT_PRICES.find("gpt-5-mini")
+    with pytest.raises(ValueError, match=r"^there are no prices yet: gpt-5-turbo"):
+        DEFAULT_PRICES.replaced({"gpt-5-turbo": PLAIN})
+
+
+def test_every_price_of_the_package_can_be_read() -> None:
+    """Long prompts in one step or two, in any order, and models that are not priced by token."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    for provider in get_snapshot().providers:
+        for model in provider.models:
+            DEFAULT_PRICES.cost(f"{provider.id}:{model.id}", input_tokens=10**6)
+
+
+def test_the_package_is_loaded_by_the_first_model_that_needs_it() -> None:
+    code = (
+        "import sys; from asterism.limits.prices import DEFAULT_PRICES as prices; "
+        "assert prices.cost('offline') == 0; assert 'genai_prices' not in sys.modules; "
+        "assert prices.cost('gpt-5', input_tokens=10**6) > 1"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

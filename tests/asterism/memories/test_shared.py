@@ -76,7 +76,7 @@ def test_notes_are_forgotten_by_key_or_all(store: BaseStore) -> None:
         ("", "x", 0.5, "The key of the memory is ''"),
         ("a", " ", 0.5, "has 0 tokens; allowed: 1 to 20"),
         ("a", "x" * 19, 0.5, "has 21 tokens; allowed: 1 to 20"),
-        ("a", "x", 1.1, "importance is 1.1; allowed: 0 to 1"),
+        ("a", "x", 1.1, "importance is 1.1; it must be from 0 to 1"),
         ("a", "x", float("nan"), "importance is nan"),
         ("a", "x", True, "importance is True"),
     ],

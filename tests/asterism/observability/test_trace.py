@@ -123,10 +123,10 @@ def test_errors_of_programs_are_kept_without_their_decisions() -> None:
     ("options", "said"),
     [
         ({"level": "loud"}, "the trace level is 'loud'; allowed: off, errors, basic, detailed"),
-        ({"max_traces": 0}, "max_traces is 0; allowed: a whole number above 0, or None"),
+        ({"max_traces": 0}, "max_traces is 0; it must be a whole number of at least 1"),
         ({"max_traces": 1.5}, "max_traces is 1.5"),
         ({"max_bytes": True}, "max_bytes is True"),
-        ({"max_age": float("nan")}, "max_age is nan; allowed: a number of seconds"),
+        ({"max_age": float("nan")}, "max_age is nan; it must be a number of seconds"),
         ({"max_age": -1}, "max_age is -1"),
     ],
 )

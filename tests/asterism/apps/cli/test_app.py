@@ -128,6 +128,13 @@ def test_list_and_graph() -> None:
     assert "| supervisor |" in cli("graph", "event_planning", "--ascii").stdout
 
 
+def test_a_graph_in_characters_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langchain_core.runnables.graph_ascii._HAS_GRANDALF", False)
+    result = cli("graph", "event_planning", "--ascii")
+    assert result.exit_code == 1
+    assert "pip install 'asterism[pictures]'" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -99,6 +99,16 @@ def test_the_star_is_drawn_with_everybody_and_both_directions() -> None:
     assert len(lines(drawing)) == 8  # and START, begin, finish, END
 
 
+def test_a_graph_is_shown_as_mermaid_without_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "grandalf.graphs", None)
+    flow = team()
+    show(flow)
+    assert "supervisor -.-> kitchen" in capsys.readouterr().out
+    assert list(flow._repr_mimebundle_()) == ["text/plain"]
+
+
 def test_the_insides_are_drawn_below_the_name_of_whose_they_are() -> None:
     shown = texts(draw_svg(team().get_graph(xray=True)))
     assert "kitchen / cook" in shown
