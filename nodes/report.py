@@ -290,7 +290,10 @@ def new_messages(visit: VisitRequest, values: Mapping[str, Any]) -> Sequence[Bas
 
 def visit_metadata(visit: VisitRequest) -> dict[str, str]:
     """Return the metadata by which the checkpoints of a visit are known."""
-    return {HANDOFF: visit["id"], **({AFTER: first_message_id(visit)} if "given" in visit else {})}
+    return {
+        HANDOFF: visit["id"],
+        **({AFTER: first_message_id(visit)} if "state_input" in visit else {}),
+    }
 
 
 def last_answer_in(visit: VisitRequest, values: Mapping[str, Any]) -> str:
@@ -325,7 +328,7 @@ def _found(new: Sequence[BaseMessage]) -> str:
 
 def first_message_id(visit: VisitRequest) -> str:
     """Return the id of the message after which a visit begins: the request, or what was given."""
-    return str(visit["given"]["messages"][-1].id) if "given" in visit else visit["id"]
+    return str(visit["state_input"]["messages"][-1].id) if "state_input" in visit else visit["id"]
 
 
 def messages_since(messages: Sequence[BaseMessage], request: str) -> Sequence[BaseMessage]:

@@ -30,7 +30,6 @@ from langchain_core.utils.uuid import uuid7
 from langgraph.errors import GraphBubbleUp, GraphDrained
 
 from asterism.core.messages import clean_text
-from asterism.core.state import Report
 from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.core.values import as_dict, describe_error
 from asterism.events import BUS, CALLS, EventBus, EventScope, WorkflowEventType, emit, event_scope
@@ -38,6 +37,7 @@ from asterism.limits.budgets import Budget, BudgetScope, run_scope
 from asterism.limits.call_monitor import CallAdmission
 from asterism.limits.prices import PriceTable
 from asterism.limits.usage_callbacks import MeteredCall, UsageMeter
+from asterism.nodes.policies import VisitResult
 
 STEPS_OF_FAILURE = 2
 """Engine steps that must be left, this one too, to store what failed before it is raised."""
@@ -46,11 +46,11 @@ PATIENCE = 0.01
 """Seconds that a step waits at most for visits that end soon after the first one, so that they
 share it; it waits no longer than that one took."""
 
-Visits = Mapping[str, Callable[[], Steps[Report]]]
+Visits = Mapping[str, Callable[[], Steps[VisitResult]]]
 """Visits to be started, by the name of the task."""
 
-VisitResult = Report | BaseException
-"""What came of a visit: a report, or what stopped it, as an interrupt does."""
+VisitOutcome = VisitResult | BaseException
+"""The result of a visit, or what stopped it, as an interrupt does."""
 
 
 class RunContext:
@@ -65,8 +65,8 @@ class RunContext:
         """The `status`, the `reason` and the `answer` that the run ended with, once it has."""
         self.failure: Exception | None = None
         """What the run ends with, once the step after what was stored of it is reached."""
-        self._threads: dict[str, Future[Report]] = {}
-        self._tasks: dict[str, asyncio.Task[Report]] = {}
+        self._threads: dict[str, Future[VisitResult]] = {}
+        self._tasks: dict[str, asyncio.Task[VisitResult]] = {}
         self._pool: ThreadPoolExecutor | None = None
 
     def __deepcopy__(self, memo: Any) -> "RunContext":
@@ -82,7 +82,7 @@ class RunContext:
         """The tasks whose visits run."""
         return [*self._threads, *self._tasks]
 
-    def start_and_wait(self, visits: Visits, config: RunnableConfig) -> dict[str, VisitResult]:
+    def start_and_wait(self, visits: Visits, config: RunnableConfig) -> dict[str, VisitOutcome]:
         """Start visits in threads, and wait until at least one of all that run is done."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(10_000, thread_name_prefix="visit")
@@ -94,7 +94,7 @@ class RunContext:
         done = [name for name, future in self._threads.items() if future.done()]
         return {name: _outcome(self._threads.pop(name)) for name in done}
 
-    async def aadvance(self, visits: Visits, config: RunnableConfig) -> dict[str, VisitResult]:
+    async def aadvance(self, visits: Visits, config: RunnableConfig) -> dict[str, VisitOutcome]:
         """Start visits as tasks, and wait until at least one of all that run is done."""
         for name, steps in visits.items():
             self._tasks[name] = asyncio.ensure_future(arun_visit(steps, config))
@@ -117,19 +117,21 @@ class RunContext:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def run_visit(steps: Callable[[], Steps[Report]], config: RunnableConfig) -> Report:
+def run_visit(steps: Callable[[], Steps[VisitResult]], config: RunnableConfig) -> VisitResult:
     """Make a visit in this thread, with a config for what it runs."""
     with set_config_context(config) as context:
         return context.run(run_steps, steps())
 
 
-async def arun_visit(steps: Callable[[], Steps[Report]], config: RunnableConfig) -> Report:
+async def arun_visit(
+    steps: Callable[[], Steps[VisitResult]], config: RunnableConfig
+) -> VisitResult:
     """Make a visit, with a config for what it runs."""
     with set_config_context(config) as context:
         return await asyncio.get_running_loop().create_task(arun_steps(steps()), context=context)
 
 
-def _outcome(done: Future[Report] | asyncio.Task[Report]) -> VisitResult:
+def _outcome(done: Future[VisitResult] | asyncio.Task[VisitResult]) -> VisitOutcome:
     if done.cancelled():
         return asyncio.CancelledError()
     return done.exception() or done.result()
@@ -337,13 +339,13 @@ def _request(messages: Sequence[BaseMessage]) -> str:
 
 def visit_span_config(
     config: RunnableConfig, name: str, description: str | None, task: str | None
-) -> dict[str, Any]:
+) -> RunnableConfig:
     """Return the config entries by which traces name the run of a visit.
 
     What they say holds for this run alone: nothing in it inherits them, and nothing is stored.
     """
     callbacks = config.get("callbacks")
-    named: dict[str, Any] = {"run_name": name}
+    named: RunnableConfig = {"run_name": name}
     if not isinstance(callbacks, BaseCallbackManager):
         return named
     if all(handler.ignore_chain for handler in callbacks.handlers):

@@ -11,7 +11,6 @@ from asterism.core.agent_spec import PLANNING, Agent, MemoryConfig, ModelLike
 from asterism.core.plan import SubAgentTask
 from asterism.core.values import as_dict
 from asterism.limits.failure_policies import AGENT_RETRY, Policy, Timeout, merge_policies
-from asterism.nodes.participant import Visitor, create_visitor
 from asterism.nodes.participant_runtime import ParticipantRuntime, create_participant_runtime
 from asterism.nodes.participant_spec import MAX_STEPS, Participant
 
@@ -94,10 +93,15 @@ class Team:
             known = self._created[name] = (spec, member)
         return known[1]
 
-    def visitor(self, name: str, task: SubAgentTask, values: Mapping[str, Any]) -> Visitor | None:
-        """Return who makes the visits for a task, or None where there is nobody any more."""
+    def runtime(
+        self, name: str, task: SubAgentTask, values: Mapping[str, Any]
+    ) -> ParticipantRuntime | None:
+        """Return the participant that does a task, with what the task says of retries and time.
+
+        None: it does not take part any more.
+        """
         member = self.member(name, values)
-        return create_visitor(_for_task(member, task)) if member else None
+        return _for_task(member, task) if member else None
 
 
 def participant_of(agent: Agent, creation: AgentCreationRules) -> Participant:

@@ -32,6 +32,8 @@ from asterism.core.continuation import is_unfinished, proceed
 from asterism.core.sync_async import Steps
 from asterism.nodes import participant as visits_module
 from asterism.nodes import report as reports
+from asterism.nodes.participant import Visit
+from asterism.nodes.policies import AttemptContext
 from asterism.storage.open import open_checkpointer
 from tests.teams import Turns, follow, said, star
 
@@ -81,16 +83,16 @@ def before_second_turn(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[]
     """Runs something in the adapter before a participant's second turn, the first time."""
 
     def install(happens: Callable[[], None]) -> None:
-        real = visits_module._turn
+        real = Visit.run_turn
         visits: list[str] = []
 
-        def turn(member: Any, visit: Any, this: Any) -> Steps[Any]:
-            visits.append(visit["id"])
+        def run_turn(visit: Visit, context: AttemptContext) -> Steps[Any]:
+            visits.append(visit.request["id"])
             if len(set(visits)) == 2:
                 happens()
-            return (yield from real(member, visit, this))
+            return (yield from real(visit, context))
 
-        monkeypatch.setattr(visits_module, "_turn", turn)
+        monkeypatch.setattr(Visit, "run_turn", run_turn)
 
     return install
 
@@ -160,7 +162,7 @@ def test_a_finished_turn_is_not_run_again_when_its_report_was_not_stored(
                 raise failure
         return real(visit, values)
 
-    monkeypatch.setattr(visits_module, "read_report", report)
+    monkeypatch.setattr(visits_module, "report_from_state", report)
     with pytest.raises(KeyboardInterrupt):
         workflow.invoke(REQUEST, thread)
     assert said(proceed(workflow, thread)) == ["venue 1", "venue 2"]
