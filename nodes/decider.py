@@ -1,14 +1,13 @@
-"""What a decider is, and what it may say.
+"""Deciders: what they may return, and how one is asked until its decision is valid.
 
-Reading: a decider is shown the reports that it wants to read whole, and asked again.
-
-How a decision comes about: asking, retrying, repairing, falling back.
+Open it for retries and repairs of decisions, reports that a decider reads whole, fallbacks and
+required participants. Tests: tests/nodes/test_supervisor.py, tests/graphs/test_babble.py,
+tests/graphs/test_reading.py.
 """
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -42,7 +41,7 @@ from asterism.core.supervisor_decision import (
 from asterism.core.sync_async import Call, Steps, sync_async_pair
 from asterism.core.values import describe_error, log_failure, redact, shorten
 from asterism.errors import FALLBACK_WAY, BadDecisionError, BudgetExceededError, RoutingError
-from asterism.nodes.policies import OnRetry, call_with_retry, single_call
+from asterism.nodes.policies import OnRetry, call_with_retry
 from asterism.nodes.routing import latest_reports
 from asterism.nodes.team import AgentCreationRules
 from asterism.nodes.view import (
@@ -106,28 +105,19 @@ def decider_call(decider: AnyDecider) -> Call:
 MAX_REPORT_READS = 5
 """How many reports a decider may read whole for one decision."""
 
-AskDecider = Callable[[SupervisorView], Steps[Any]]
-"""Puts a view to a decider, and returns what it says."""
 
+def add_report_reads(view: SupervisorView, said: Any) -> SupervisorView | None:
+    """Return the view with the reports that a decider wants to read whole.
 
-def ask_with_report_reads(
-    view: SupervisorView, put: AskDecider
-) -> Steps[tuple[SupervisorView, Any]]:
-    """Ask, and ask again as long as reports are wanted that can be read.
-
-    Returns:
-        The view with all that was read, and what the decider said to it.
+    None: it wants none, or none that can be read and is new to it.
     """
-    said = yield from put(view)
-    while wanted := reports_wanted(said)[: MAX_REPORT_READS - len(view.readings)]:
-        reports = report_texts(view.messages)
-        known = {name for name, _ in view.readings}
-        new = [name for name in dict.fromkeys(wanted) if name in reports and name not in known]
-        if not new:
-            break  # nothing that it could learn
-        view = replace(view, readings=(*view.readings, *((name, reports[name]) for name in new)))
-        said = yield from put(view)
-    return view, said
+    wanted = reports_wanted(said)[: MAX_REPORT_READS - len(view.readings)]
+    reports = report_texts(view.messages) if wanted else {}
+    known = {name for name, _ in view.readings}
+    new = [name for name in dict.fromkeys(wanted) if name in reports and name not in known]
+    if not new:
+        return None
+    return replace(view, readings=(*view.readings, *((name, reports[name]) for name in new)))
 
 
 _log = logging.getLogger(__name__)
@@ -182,47 +172,77 @@ def ask_decider(
     *,
     on_retry: OnRetry | None = None,
 ) -> Steps[ValidatedDecision]:
-    """Ask until a decision is valid or the bound is reached, then fall back."""
+    """Ask until a decision is valid or `max_repairs` is reached, then fall back.
+
+    A decider that wants to read whole reports is shown them and asked again.
+    """
     names = tuple(view.participants)
     complaints = list(view.complaints)
     known = len(complaints)
     lacking: list[str] = []
-
-    put = partial(_ask, ask, rules.retry, on_retry)
-    for _ in range(rules.max_repairs + 1):
+    while len(complaints) - known <= rules.max_repairs:
         said: Any = ""
         try:
-            view, said = yield from ask_with_report_reads(view, put)
-            told, said = (
-                (said, said.decision) if isinstance(said, SelfRecordedDecision) else (None, said)
-            )
+            call = Call(ask.sync, ask.asynchronous, (view,))
+            said = yield from call_with_retry(call, rules.retry, on_retry=on_retry)
+            if (longer := add_report_reads(view, said)) is not None:
+                view = longer
+                continue
+            told = said if isinstance(said, SelfRecordedDecision) else None
+            said = said.decision if isinstance(said, SelfRecordedDecision) else said
             if (unread := reports_wanted(said)) and report_texts(view.messages):
                 raise BadDecisionError(f"no more can be read of {', '.join(unread)}")
             decision = _read(said, names, creation, rules)
-        except RoutingError as error:
-            error.faults = (*complaints[known:], *error.faults)
+            lacking = missing_participants(rules.require, view.reports) if decision.complete else []
+            fault = missing_feedback(lacking) if lacking else ""
+        except (GraphBubbleUp, BudgetExceededError):
             raise
         except BadDecisionError as error:
-            lacking = []
-            complaints.append((decider_text(said), str(error)))
-            if complaints[-1] in complaints[-2:-1]:
-                break  # the same answer again: a third one would be no better
-            view = replace(view, complaints=tuple(complaints))
-            continue
-        lacking = missing_participants(rules.require, view.reports) if decision.complete else []
-        if not lacking:
-            followed, agents = decision_from_model(decision), agents_to_create(decision)
-            faults = complaints[known:]
-            if told is None:
-                return ValidatedDecision(followed, agents, faults=faults)
-            update = {**told.update, "messages": told.messages}
-            return ValidatedDecision(told.annotate(followed), agents, update, faults)
-        complaints.append((decider_text(said), missing_feedback(lacking)))
+            lacking, fault = [], str(error)
+        except Exception as error:
+            raise _decider_failure(error, rules.retry, complaints[known:]) from error
+        else:
+            if not lacking:
+                return _validated(decision, told, complaints[known:])
+        complaints.append((decider_text(said), fault))
+        if not lacking and complaints[-1] in complaints[-2:-1]:
+            break  # the same answer again: a third one would be no better
         view = replace(view, complaints=tuple(complaints))
     faults = complaints[known:]
     if lacking:
         return ValidatedDecision(_visit_required(lacking, view), faults=faults)
     return ValidatedDecision(_fall_back(faults, rules.fallback), faults=faults)
+
+
+def _validated(
+    decision: SupervisorDecision,
+    told: SelfRecordedDecision | None,
+    faults: Sequence[tuple[str, str]],
+) -> ValidatedDecision:
+    followed, agents = decision_from_model(decision), agents_to_create(decision)
+    if told is None:
+        return ValidatedDecision(followed, agents, faults=faults)
+    update = {**told.update, "messages": told.messages}
+    return ValidatedDecision(told.annotate(followed), agents, update, faults)
+
+
+def _decider_failure(
+    error: Exception, policy: RetryPolicy, faults: Sequence[tuple[str, str]]
+) -> RoutingError:
+    """Log that the decider failed, and return the error that says so."""
+    said = describe_error(error)
+    log_failure(_log, "the supervisor's decider failed", error=error)
+    outside = error.__traceback__
+    while outside and str(outside.tb_frame.f_globals.get("__name__")).startswith("asterism."):
+        outside = outside.tb_next
+    error.__traceback__ = outside or error.__traceback__  # it begins with the decider's own code
+    return RoutingError(
+        f"The supervisor's decider failed ({said}). Nothing is lost: go on with proceed() "
+        "when the cause is gone.",
+        said=[said],
+        attempts=policy.max_attempts,
+        faults=[*faults, ("", said)],
+    )
 
 
 def _read(
@@ -267,26 +287,6 @@ def agents_to_create(decision: SupervisorDecision) -> dict[str, Any]:
         return {}
     dumped = [agent.model_dump(mode="json", exclude_defaults=True) for agent in decision.subagents]
     return {agent["agent_id"]: agent for agent in dumped}
-
-
-def _ask(
-    ask: Call, policy: RetryPolicy, on_retry: OnRetry | None, view: SupervisorView
-) -> Steps[Any]:
-    call = Call(ask.sync, ask.asynchronous, (view,))
-    try:
-        return (yield from call_with_retry(lambda: single_call(call), policy, on_retry=on_retry))
-    except (GraphBubbleUp, BudgetExceededError, BadDecisionError):
-        raise
-    except Exception as error:
-        said = describe_error(error)
-        log_failure(_log, "the supervisor's decider failed", error=error)
-        raise RoutingError(
-            f"The supervisor's decider failed ({said}). Nothing is lost: go on with proceed() "
-            "when the cause is gone.",
-            said=[said],
-            attempts=policy.max_attempts,
-            faults=[("", said)],
-        ) from error
 
 
 def _visit_required(lacking: Sequence[str], view: SupervisorView) -> Decision:

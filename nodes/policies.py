@@ -57,22 +57,17 @@ Sleep = tuple[Callable[[float], Any], Callable[[float], Awaitable[Any]]]
 SLEEP: Sleep = (time.sleep, asyncio.sleep)
 
 
-def single_call(call: Call) -> Steps[Any]:
-    """Make one call."""
-    return (yield call)
-
-
 def call_with_retry(
-    make: Callable[[], Steps[T]],
+    make: Call | Callable[[], Steps[T]],
     policy: RetryPolicy,
     *,
     sleep: Sleep = SLEEP,
     on_retry: OnRetry | None = None,
 ) -> Steps[T]:
-    """Run steps, and run them again after a wait as long as a policy allows it.
+    """Make a call or run steps, and do it again after a wait as long as a policy allows it.
 
     Args:
-        make: Creates the steps of one attempt.
+        make: The call, or a function that creates the steps of one attempt.
         policy: The number of attempts, the waits, and the errors that are retried.
         sleep: Waits a number of seconds.
         on_retry: Is told before each wait.
@@ -82,7 +77,7 @@ def call_with_retry(
     """
     for attempt in range(1, policy.max_attempts + 1):
         try:
-            return (yield from make())
+            return (yield make) if isinstance(make, Call) else (yield from make())
         except (GraphBubbleUp, AbandonedError, BudgetExceededError, *ENDLESS):
             raise
         except Exception as error:

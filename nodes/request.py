@@ -36,7 +36,7 @@ from asterism.memories.context_policies import Compaction
 from asterism.nodes.compaction import Compactor, PromptWriter
 from asterism.nodes.engine_keys import has_saver
 from asterism.nodes.participant_runtime import ParticipantRuntime
-from asterism.nodes.policies import call_with_retry, single_call
+from asterism.nodes.policies import call_with_retry
 from asterism.nodes.report import answer_report, failure_report, report_message
 from asterism.nodes.routing import BEGIN, FINISH, SUPERVISOR, UNDO
 from asterism.nodes.run_context import (
@@ -418,7 +418,7 @@ def _undo_report(member: ParticipantRuntime, report: Report, round: int) -> Step
         round=round,
     )
     try:
-        said = yield from call_with_retry(lambda: single_call(call), policy)
+        said: Any = yield from call_with_retry(call, policy)
     except GraphBubbleUp:
         raise
     except Exception as error:  # noqa: BLE001 - one that cannot be undone is reported
