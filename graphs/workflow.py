@@ -27,13 +27,11 @@ from asterism.core.interrupts import (
     past_request_ids,
 )
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps, running_loop
-from asterism.core.text_tables import PLAIN, SVG
 from asterism.core.thread_lease import Release, wait_for_lease
 from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus
 from asterism.graphs.clocks import read_latest_state
-from asterism.graphs.forks import rewind
 from asterism.graphs.request_checks import (
     address_answer,
     cancellation_notes,
@@ -45,13 +43,6 @@ from asterism.graphs.request_checks import (
     validate_request,
     with_plan_visits,
 )
-from asterism.graphs.speech import hearing
-from asterism.graphs.workflow_edits import (
-    move_memories,
-    prepare_state_update,
-    reassign_tasks_update,
-    rename_update,
-)
 from asterism.limits.budgets import Budget
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.nodes.engine_keys import parent_checkpointer
@@ -60,7 +51,6 @@ from asterism.nodes.request import read_fields
 from asterism.nodes.run_context import RunContext, RunEvents, create_run_config
 from asterism.nodes.team import Team
 from asterism.prompts import prompts_hash, text_hash
-from asterism.storage.serializers import allow_types, stores_named_types, types_in_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +86,8 @@ class WorkflowConfig:
     @cached_property
     def types(self) -> frozenset[type]:
         """The types that the state schemas of its participants name."""
+        from asterism.storage.serializers import types_in_state
+
         graphs = [member.graph for member in self.team.members.values()]
         below: list[Any] = [dict(cast(Any, graph).get_subgraphs(recurse=True)) for graph in graphs]
         found: set[type] = set()
@@ -145,6 +137,15 @@ CANCELLED = "cancelled: the run was stopped from outside"
 """What is stored in the place of an error of a step that was under way then."""
 
 
+def _message_filter(asked: Mapping[str, Any]) -> Callable[[Any], Any] | None:
+    """Create what shows each message of a stream once; None where no messages are asked for."""
+    if "messages" not in (asked.get("stream_mode") or ()):
+        return None
+    from asterism.graphs.speech import hearing
+
+    return hearing(asked)
+
+
 class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     """A compiled supervisor workflow. Use it as any LangGraph graph.
 
@@ -157,9 +158,12 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def __init__(self, *, facts: WorkflowConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.facts = facts
-        saver = cast(Any, self.checkpointer)
-        if stores_named_types(saver):
-            allow_types(saver, facts.types | types_in_state(self))
+        if isinstance(self.checkpointer, BaseCheckpointSaver):
+            from asterism.storage.serializers import allow_types, stores_named_types, types_in_state
+
+            saver = cast(Any, self.checkpointer)
+            if stores_named_types(saver):
+                allow_types(saver, facts.types | types_in_state(self))
 
     @property
     def checks_answers(self) -> bool:
@@ -195,7 +199,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         try:
             config = run_config(self.facts, config, background, values, held=running_loop())
             parts: Any = super().stream(given, config, durability=durability, **kwargs)
-            hear = hearing(kwargs)
+            hear = _message_filter(kwargs)
             with self._run_events(config, background, given), closing(parts):
                 for part in parts:
                     shown = hear(part) if hear else part
@@ -229,7 +233,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         try:
             config = run_config(self.facts, config, background, values)
             parts: Any = super().astream(given, config, durability=durability, **kwargs)
-            hear = hearing(kwargs)
+            hear = _message_filter(kwargs)
             with self._run_events(config, background, given):
                 async with aclosing(parts):
                     async for part in parts:
@@ -280,11 +284,19 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         release = yield from self.take_thread_lease(check_thread(config))
         try:
             given, values = yield from self._prepare_input(input, cast(RunnableConfig, config))
-            yield from rewind(cast(Any, self.checkpointer), cast(RunnableConfig, config))
+            yield from self._rewind(cast(RunnableConfig, config))
         except BaseException:
             release()
             raise
         return given, durability or "sync", release, values
+
+    def _rewind(self, config: RunnableConfig) -> Steps[None]:
+        """Take participants back to the checkpoint that a config names, if it names one."""
+        is_stored = isinstance(self.checkpointer, BaseCheckpointSaver)
+        if is_stored and as_dict(config.get("configurable")).get("checkpoint_id"):
+            from asterism.graphs.forks import rewind
+
+            yield from rewind(cast(Any, self.checkpointer), config)
 
     def _prepare_input(
         self, given: Any, config: RunnableConfig
@@ -436,11 +448,12 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def _apply_edit(
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Steps[RunnableConfig]:
+        from asterism.graphs.workflow_edits import prepare_state_update
+
         found = yield from read_latest_state(Call(super().get_state, super().aget_state, (config,)))
         names = tuple(self.facts.team.live(as_dict(found.values)))
         edit = prepare_state_update(config, supersteps, found, names, self.nodes)
-        if isinstance(self.checkpointer, BaseCheckpointSaver):
-            yield from rewind(cast(Any, self.checkpointer), config)
+        yield from self._rewind(config)
         update = (super().bulk_update_state, super().abulk_update_state)
         return cast(RunnableConfig, (yield Call(*update, edit)))
 
@@ -460,6 +473,8 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         Raises:
             UnknownParticipantError: A name is missing, or its heir does not take part.
         """
+        from asterism.graphs.workflow_edits import move_memories
+
         run_steps(move_memories(self, check_thread(config), names))
         found = self.get_state(config)
         update = self._renaming(found, names)
@@ -469,6 +484,8 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         self, config: RunnableConfig, names: Mapping[str, str | None]
     ) -> RunnableConfig:
         """Let a stored run go on after participants were renamed or removed; see `rename`."""
+        from asterism.graphs.workflow_edits import move_memories
+
         await arun_steps(move_memories(self, check_thread(config), names))
         found = await self.aget_state(config)
         update = self._renaming(found, names)
@@ -477,6 +494,8 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def _renaming(
         self, found: StateSnapshot, names: Mapping[str, str | None]
     ) -> StateUpdate | None:
+        from asterism.graphs.workflow_edits import reassign_tasks_update, rename_update
+
         live = tuple(self.facts.participants)
         gone = missing_participant(found, self.facts.participants)
         if gone is None:
@@ -490,6 +509,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Draw the star in Jupyter, offline: the engine's own drawing asks a web service."""
-        from asterism.observability.render.svg import draw_svg  # drawings are not needed to run
+        from asterism.core.text_tables import PLAIN, SVG  # drawings are not needed to run
+        from asterism.observability.render.svg import draw_svg
 
         return {PLAIN: repr(self), SVG: draw_svg(self.get_graph())}

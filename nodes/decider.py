@@ -6,7 +6,7 @@ tests/graphs/test_reading.py.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -41,6 +41,7 @@ from asterism.core.supervisor_decision import (
 from asterism.core.sync_async import Call, Steps, sync_async_pair
 from asterism.core.values import describe_error, log_failure, redact, shorten
 from asterism.errors import FALLBACK_WAY, BadDecisionError, BudgetExceededError, RoutingError
+from asterism.limits.failure_policies import Policy
 from asterism.nodes.policies import OnRetry, call_with_retry
 from asterism.nodes.routing import latest_reports
 from asterism.nodes.team import AgentCreationRules
@@ -93,6 +94,19 @@ class Decider(Protocol):
 
 
 AnyDecider = Decider | DeciderFunction | Runnable[Any, Any]
+
+
+@runtime_checkable
+class ConfigurableDecider(Protocol):
+    """A decider with options to be checked, which follows the policies of its workflow."""
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with its options."""
+        ...
+
+    def with_policies(self, policies: Sequence[Policy]) -> AnyDecider:
+        """Return the decider with what the policies do about its failures."""
+        ...
 
 
 def decider_call(decider: AnyDecider) -> Call:

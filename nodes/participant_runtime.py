@@ -9,7 +9,7 @@ The members of a team: participants as their workflow runs them.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NotRequired, cast
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, cast
 
 from langchain_core.messages import (
     AIMessage,
@@ -36,10 +36,7 @@ from asterism.core.state import SNAPSHOT_FREQUENCY, HistoryChannel, Report
 from asterism.core.sync_async import Call, Steps, StepsNode
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import Policy, merge_policies
-from asterism.memories.context_policies import ContextManager
-from asterism.memories.long_term import LongTermMemory
 from asterism.nodes.chains import ways_to_ask
-from asterism.nodes.compaction import Compactor
 from asterism.nodes.engine_keys import chosen_limit, has_graph_inside
 from asterism.nodes.middleware import (
     callable_in_sync,
@@ -51,17 +48,21 @@ from asterism.nodes.middleware import (
 )
 from asterism.nodes.participant_spec import (
     MAX_STEPS,
+    GraphSource,
     Participant,
     context_of,
     max_steps_of,
     public_description,
     service_of,
 )
-from asterism.nodes.remote.langgraph_server import create_remote_graph
-from asterism.nodes.remote.service import Service, create_service_graph
 from asterism.nodes.report import as_messages, report_message, with_unique_ids
 from asterism.nodes.run_context import workflow_path
 from asterism.prompts import render
+
+if TYPE_CHECKING:
+    from asterism.memories.context_policies import ContextManager
+    from asterism.memories.long_term import LongTermMemory
+    from asterism.nodes.compaction import Compactor
 
 HistoryWriter = Callable[[Report, Sequence[BaseMessage]], Sequence[BaseMessage]]
 """Makes the messages of the workflow's history of a report and the messages of the visit."""
@@ -148,13 +149,14 @@ def participant_graph(
         if context is None or is_graph(thing.runs):
             return participant_graph(name, thing.runs, default_model, max_steps)
         model = None if default_model is None else resolve_model(default_model)
-        compactor = Compactor(context, model)
-        return _history_graph(name, ways_to_ask(thing.runs), compactor)
+        return _history_graph(name, ways_to_ask(thing.runs), _create_compactor(context, model))
     if is_graph(thing):
         return _with_checkpointed_history(thing)
-    if isinstance(thing, Service):
-        return create_service_graph(name, thing)
+    if isinstance(thing, GraphSource):
+        return thing.create_graph(name)
     if isinstance(thing, RemoteGraph):
+        from asterism.nodes.remote.langgraph_server import create_remote_graph
+
         return create_remote_graph(name, thing)
     return _history_graph(name, ways_to_ask(thing))
 
@@ -206,7 +208,7 @@ def _model_graph(
                 middleware=middleware,
             )
         )
-    compactor = None if context is None else Compactor(context, model)
+    compactor = _create_compactor(context, model)
     if second is not None:
         model = model.with_fallbacks([second])
     rules = [SystemMessage(text)]
@@ -231,7 +233,15 @@ def _rules(name: str, spec: Participant) -> str:
     return render("personality", rules=rules, traits=" ".join(who.sentences()), style=style).strip()
 
 
-def _middleware(second: Any, context: ContextManager | None, max_steps: int | None) -> list[Any]:
+def _create_compactor(context: "ContextManager | None", model: Any) -> "Compactor | None":
+    if context is None:
+        return None
+    from asterism.nodes.compaction import Compactor
+
+    return Compactor(context, model)
+
+
+def _middleware(second: Any, context: "ContextManager | None", max_steps: int | None) -> list[Any]:
     """Return what sees to a history that grows long, to an end, and to a second model."""
     from langchain.agents import middleware
 
@@ -247,7 +257,7 @@ def _middleware(second: Any, context: ContextManager | None, max_steps: int | No
 def _history_graph(
     name: str,
     ask: tuple[Callable[..., Any], Callable[..., Any]],
-    compactor: Compactor | None = None,
+    compactor: "Compactor | None" = None,
     rules: Sequence[AnyMessage] = (),
 ) -> Graph:
     """Make a graph of one node that answers from the local history, or from what fits of it."""
@@ -339,7 +349,7 @@ class ParticipantRuntime:
     """What this task may take."""
     forgets: bool = False
     """Whether each visit begins with an empty history."""
-    recalls: LongTermMemory | None = None
+    recalls: "LongTermMemory | None" = None
     """What is recalled for each visit."""
     grant: Grant | None = None
     """What it sees of the workflow's state. None: its request alone."""
@@ -392,7 +402,7 @@ def create_participant_runtime(
     default_model: ModelLike | None,
     policies: Sequence[Policy] = (),
     task_budget: Budget | None = None,
-    recalls: LongTermMemory | None = None,
+    recalls: "LongTermMemory | None" = None,
     max_steps: int = MAX_STEPS,
 ) -> ParticipantRuntime:
     """Make a member of a team of anything that may be a participant.

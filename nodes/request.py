@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
@@ -32,8 +32,6 @@ from asterism.core.usage import Usage
 from asterism.core.values import describe_error, log_failure, redact, traceback_of
 from asterism.errors import BudgetExceededError
 from asterism.limits.failure_policies import failure_kind
-from asterism.memories.context_policies import Compaction
-from asterism.nodes.compaction import Compactor, PromptWriter
 from asterism.nodes.engine_keys import has_saver
 from asterism.nodes.participant_runtime import ParticipantRuntime
 from asterism.nodes.policies import call_with_retry
@@ -56,6 +54,10 @@ from asterism.nodes.view import (
     pinned_message_ids,
 )
 from asterism.prompts import load_prompt, render
+
+if TYPE_CHECKING:
+    from asterism.memories.context_policies import Compaction
+    from asterism.nodes.compaction import Compactor, PromptWriter
 
 _EMPTY: dict[str, Any] = {
     "decision": None,
@@ -197,7 +199,7 @@ def writer_of(
     finish: Finish,
     model: Runnable[Any, AIMessage] | None,
     instructions: str = "",
-    compactor: Compactor | None = None,
+    compactor: "Compactor | None" = None,
     decisions: Method | None = None,
 ) -> Writer:
     """Make what writes the answer; without a model, the last report is handed on."""
@@ -209,7 +211,7 @@ def writer_of(
 
 
 def synthesizer(
-    model: Runnable[Any, AIMessage], instructions: str = "", compactor: Compactor | None = None
+    model: Runnable[Any, AIMessage], instructions: str = "", compactor: "Compactor | None" = None
 ) -> Writer:
     """Let the model write the answer from the conversation, with all reports as they are."""
 
@@ -246,7 +248,7 @@ def forward_last_report() -> Writer:
 def structurer(
     model: Runnable[Any, AIMessage],
     schema: type[BaseModel],
-    compactor: Compactor | None = None,
+    compactor: "Compactor | None" = None,
     decisions: Method | None = None,
 ) -> Writer:
     """Let the model fill in `schema`; a bad answer is sent back once, a second one is a failure."""
@@ -299,7 +301,7 @@ def read_fields(schema: type[BaseModel], fields: Mapping[str, Any]) -> BaseModel
 
 
 def _prompt(
-    rules: str, state: WorkflowState, config: RunnableConfig, compactor: Compactor | None
+    rules: str, state: WorkflowState, config: RunnableConfig, compactor: "Compactor | None"
 ) -> list[AnyMessage]:
     """Write what the model is sent: the conversation, with the reports of this request whole.
 
@@ -314,7 +316,7 @@ def _prompt(
     lengths = (None, DIGEST_TOKENS, DIGEST_TOKENS // 8)
     return compactor.fit_without_storing(
         messages,
-        cast(Compaction | None, state.get("compaction")),
+        cast("Compaction | None", state.get("compaction")),
         config,
         path=participant_path(config, FINISH),
         writes=[_writing(first, tokens) for tokens in lengths],
@@ -322,7 +324,7 @@ def _prompt(
     )
 
 
-def _writing(first: AnyMessage, tokens: int | None) -> PromptWriter:
+def _writing(first: AnyMessage, tokens: int | None) -> "PromptWriter":
     def write(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
         shown = conversation(messages, digest_tokens=tokens, reading=False, decisions=False)
         return [first, *shown]

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
@@ -36,8 +36,6 @@ from asterism.core.state import Report, WorkflowState
 from asterism.core.sync_async import Steps, StepsNode
 from asterism.errors import BudgetExceededError, RoutingError
 from asterism.events import WorkflowEventType, emit, has_event_bus
-from asterism.memories.context_policies import Compaction
-from asterism.nodes.compaction import Compactor
 from asterism.nodes.decider import (
     AnyDecider,
     DecisionRules,
@@ -65,6 +63,10 @@ from asterism.nodes.view import (
     message_label,
     pinned_message_ids,
 )
+
+if TYPE_CHECKING:
+    from asterism.memories.context_policies import Compaction
+    from asterism.nodes.compaction import Compactor
 
 STALL_LIMIT = 3
 """How often the same participant may give the same result to the same request."""
@@ -140,7 +142,7 @@ class Supervisor:
     decider: AnyDecider
     team: Team
     rules: DecisionRules
-    compactor: Compactor | None
+    compactor: "Compactor | None"
     """Keeps the decider's prompts short. None: they grow with the conversation."""
     new_id: Callable[[], str]
     """Makes the names of messages and handoffs."""
@@ -216,7 +218,7 @@ class Supervisor:
 
     def _build_view(
         self, state: Mapping[str, Any], config: RunnableConfig
-    ) -> Steps[tuple[SupervisorView, Compaction | None]]:
+    ) -> "Steps[tuple[SupervisorView, Compaction | None]]":
         """Build the decider's view, compacted to the context policy.
 
         Returns:
@@ -300,7 +302,7 @@ def create_supervisor_node(
     decider: AnyDecider,
     team: Team,
     rules: DecisionRules,
-    compactor: Compactor | None = None,
+    compactor: "Compactor | None" = None,
     *,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> StepsNode:

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Any, NotRequired, Self
+from typing import TYPE_CHECKING, Any, NotRequired, Self
 
 from typing_extensions import TypedDict
 
-from asterism.core.text_tables import Bundle, as_table
+if TYPE_CHECKING:
+    from asterism.core.text_tables import Bundle
+
 
 CENTS = Decimal(100)
 """US cents in a dollar."""
@@ -105,7 +107,7 @@ class Usage:
             unknown=frozenset(e.get("model", "") for e in models if e["cost_usd"] is None),
         )
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
+    def _repr_mimebundle_(self, **kwargs: Any) -> "Bundle":
         prices = f"; price unknown: {', '.join(sorted(self.unknown))}" if self.unknown else ""
         rows = [
             ("model calls", f"{self.calls:,}"),
@@ -117,6 +119,8 @@ class Usage:
             ("time in calls", f"{self.seconds:.3f} s"),
             ("cost", f"${self.cost_usd}{prices}"),
         ]
+        from asterism.core.text_tables import as_table  # for notebooks
+
         return as_table(("what", "how much"), rows, "usage")
 
 
