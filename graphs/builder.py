@@ -1,4 +1,7 @@
-"""The builder: any set of participants becomes a bidirectional star."""
+"""The builder: it checks the options of a workflow, and compiles participants into a star.
+
+Start here to read the core. Tests: tests/graphs/test_builder.py.
+"""
 
 import re
 from collections.abc import Sequence

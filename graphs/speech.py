@@ -1,4 +1,7 @@
-"""Streams of messages: what is said, once, with who says it."""
+"""Streams of messages: each text once, with the name of the participant that wrote it.
+
+Tests: tests/graphs/test_streams.py.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, cast

@@ -1,10 +1,11 @@
-"""The topology: a supervisor in the middle, every participant joined to it both ways.
+"""The topology of a workflow: a star of its supervisor and its participants.
 
 ```
 START -> begin -> supervisor -> {participant..., dispatch, human, undo, finish}
 participant -> supervisor ; human -> supervisor ; finish -> END
 dispatch -> {dispatch, supervisor} ; undo -> {undo, supervisor}
 ```
+Tests: tests/graphs/test_builder.py.
 """
 
 from collections.abc import Mapping

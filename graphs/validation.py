@@ -1,4 +1,7 @@
-"""What can be wrong with the parts of a workflow, all of it found at once."""
+"""Validation of a workflow's parts: every fault is found at once, with the way out.
+
+Tests: tests/graphs/test_builder.py.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

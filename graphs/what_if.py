@@ -1,4 +1,7 @@
-"""What if: change one thing of a past run, and run again only what follows."""
+"""What-if runs: change one thing of a past run, and run again only what follows.
+
+Tests: tests/graphs/test_what_if.py.
+"""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence

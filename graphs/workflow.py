@@ -1,6 +1,7 @@
-"""A compiled workflow: a LangGraph graph that keeps a few promises more.
+"""`Workflow`: a compiled LangGraph graph that checks requests, holds its thread, stores each step.
 
-What a workflow knows of itself.
+Open it for the order of things around a run: checks, lease, run config, events, cancellation.
+Tests: tests/graphs/test_workflow.py.
 """
 
 import asyncio

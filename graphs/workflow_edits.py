@@ -1,6 +1,6 @@
-"""Edits of a stored run: a decision in an update is followed, wherever it comes from.
+"""Edits of a stored run: decisions in an update, and participants that were renamed or removed.
 
-Participants that were renamed or removed while a stored run waited for them.
+Tests: tests/graphs/test_workflow_edits.py.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

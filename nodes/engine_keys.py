@@ -1,10 +1,11 @@
-"""The private keys of the engine, in one place: for the guard, and for visits from elsewhere.
+"""LangGraph's private config keys, in the one file that knows them.
 
+Open it when LangGraph changes, or to see how a turn is kept from being resumed by mistake:
 LangGraph hands `RESUMING=True` to every subgraph of a resumed run. A graph compiled with
 `checkpointer=True` always has a checkpoint, so when its turn N was scheduled but not yet
 begun, it takes its finished turn N-1 for the thing to resume: it does not run, and its old
 report is delivered as the new one (langchain-ai/langgraph#3206). A canary test tells when
-LangGraph mends it.
+LangGraph mends it. Tests: tests/graphs/test_steps.py, tests/graphs/test_turns.py.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,4 +1,8 @@
-"""Middleware for agents, and what becomes of the errors of their tools."""
+"""Middleware for agents: prompts, step limits, context policies, and errors of tools.
+
+Open it for which tool errors a model sees and which end the visit.
+Tests: tests/nodes/test_participant.py, tests/graphs/test_context.py.
+"""
 
 import logging
 from bisect import insort

@@ -1,10 +1,8 @@
-"""Grants: what a participant sees of its workflow's state, and what it leaves there.
+"""Participants as their workflow runs them: the graph, its grant, its output, its limits.
 
-Local graphs: whatever may be a participant, made into a graph that keeps a history.
-
-What a run returns, collected with less work than the engine's own `invoke` takes.
-
-The members of a team: participants as their workflow runs them.
+Open it for how a function, a model, an agent or a graph becomes a graph with a history of its
+own, and what of the workflow's state a participant with a grant sees.
+Tests: tests/nodes/test_participant_runtime.py, tests/nodes/test_run_outputs.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,8 @@
-"""Everything that may be a participant: how it is described, and what is wrong with it."""
+"""Descriptions of participants: `Participant`, and the faults of what is given as one.
+
+Open it for what may take part, and for the text that a supervisor is told about it.
+Tests: tests/graphs/test_builder.py.
+"""
 
 import warnings
 from collections.abc import Callable, Sequence

@@ -1,4 +1,8 @@
-"""The node that follows a plan: it visits many participants at once, each when it is due."""
+"""The node that runs a plan: it visits several participants at once, each when it is due.
+
+Open it for how tasks start, stop, are delegated and are rebuilt after a crash; the order of tasks
+is in asterism/core/plan.py. Tests: tests/graphs/test_plans.py.
+"""
 
 import json
 import logging

@@ -1,8 +1,7 @@
-"""What a participant answers: as messages of its history, and as the answer of a visit.
+"""Reports: the answer of a visit or its failure, as state and as a message of the history.
 
+Open it for which message of a participant counts as its answer, and when a report is a failure.
 Tests: tests/nodes/test_report.py, tests/graphs/test_answers.py.
-
-Reports: what a visit leaves on the answer board and in the history.
 """
 
 import hashlib

@@ -1,10 +1,7 @@
-"""The first node of each request: counters start anew, the request is noted.
+"""The nodes at the ends of a request: begin, finish, undo; and the writers of the answer.
 
-The last node: it writes the answer, in one of three ways.
-
-The node that takes back what was done for a request, latest first.
-
-Fills in a schema of any kind at the end of a conversation.
+Open it for how counters start anew, how an answer is written or filled into a schema, and how
+work is undone. Tests: tests/nodes/test_request.py, tests/graphs/test_answers.py.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""Where a decision leads. Pure: state in, targets out."""
+"""Routing: the node that a decision leads to, and the visit that it asks for. Pure functions.
+
+Tests: tests/nodes/test_routing.py.
+"""
 
 import hashlib
 import json

@@ -1,14 +1,10 @@
-"""Visits that run on while the steps of their workflow go by.
+"""The objects that a run carries through its nodes: background visits, usage meter, event bus.
 
 A step of the engine ends when all of its nodes have; so a plan whose tasks were nodes of one
 step would wait for the slowest of each wave. Here they run beside the steps of one run of the
 workflow, and each step takes in those that are done. They end with the run, at the latest.
-
-What a run carries through all of its nodes: its background, its meter, its event bus.
-
-The lifetime of a run: its event bus is told when it begins and how it ends.
-
-How runs are named and placed in traces such as LangSmith's and OpenTelemetry's.
+Open it for run configs, RUN_STARTED and RUN_ENDED, and the names of runs in traces.
+Tests: tests/graphs/test_plans.py, tests/graphs/test_events.py, tests/graphs/test_traces.py.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""A team: who takes part in a workflow, built in or come later."""
+"""The team of a workflow: participants that were built in, and agents that a model created.
+
+Tests: tests/graphs/test_orchestrator.py, tests/graphs/test_plans.py.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,6 +1,7 @@
-"""A decider that reads tool calls: whoever the supervisor's model hands over to works next.
+"""The decider that hands over by tool calls: the supervisor's graph, and its calls as decisions.
 
-A supervisor that thinks in tool calls: a graph of its model, its tools and its hooks.
+Open it for supervisors of `asterism.compat.langgraph_supervisor`.
+Tests: tests/asterism/compat/test_langgraph_supervisor.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence

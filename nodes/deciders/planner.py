@@ -1,4 +1,7 @@
-"""The decider of an orchestrator: a main agent that plans, and a designer of new agents."""
+"""The decider of an orchestrator: a main agent that plans, and a designer of new agents.
+
+Tests: tests/graphs/test_orchestrator.py.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal

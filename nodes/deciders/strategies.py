@@ -1,11 +1,8 @@
-"""Strategies: deciders without a model, which let a team work in a fixed order.
+"""Strategies: deciders without a model, for sequential, parallel, voting or led teams.
 
 A strategy is a pure function of what has been reported so far. Its tasks carry its name, so a
-run that goes on after a stop goes on with the strategy that it began with.
-
-Votes: read from what voters say, counted, announced.
-
-A decider without a model: each participant works once, in order; then their words are told.
+run that goes on after a stop goes on with the strategy that it began with. Open it for how votes
+are read and counted as well. Tests: tests/graphs/test_strategies.py.
 """
 
 import json

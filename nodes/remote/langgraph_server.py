@@ -1,7 +1,8 @@
-"""A participant that is a graph on another LangGraph server.
+"""Participants that are graphs on another LangGraph server.
 
 Each call is one run there, known again by the key in its metadata: a call that is repeated
 after a crash joins its run, or goes on with it, and begins no second one.
+Tests: tests/graphs/test_remote.py.
 """
 
 import asyncio

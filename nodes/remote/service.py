@@ -1,4 +1,7 @@
-"""A participant that is an HTTP service: what it is, and one call of it."""
+"""`Service`: a participant behind HTTP, and the graph that calls it.
+
+Tests: tests/graphs/test_services.py.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
