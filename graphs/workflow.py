@@ -39,7 +39,6 @@ from asterism.graphs.request_checks import (
     check_pending,
     check_thread,
     check_thread_readable,
-    missing_participant,
     resent,
     validate_request,
     with_plan_visits,
@@ -89,12 +88,9 @@ class WorkflowConfig:
         """The types that the state schemas of its participants name."""
         from asterism.storage.serializers import types_in_state
 
-        graphs = [member.graph for member in self.team.members.values()]
-        below: list[Any] = [dict(cast(Any, graph).get_subgraphs(recurse=True)) for graph in graphs]
-        found: set[type] = set()
-        for graph in (*graphs, *(inner for each in below for inner in each.values())):
-            found |= types_in_state(graph)
-        return frozenset(found)
+        graphs: list[Any] = [member.graph for member in self.team.members.values()]
+        below = [inner for each in graphs for _, inner in each.get_subgraphs(recurse=True)]
+        return frozenset(found for graph in (*graphs, *below) for found in types_in_state(graph))
 
     def versions(self) -> dict[str, str]:
         """Return hashes of what the workflow is made of: its prompts and its team."""
@@ -104,34 +100,6 @@ class WorkflowConfig:
             "instructions": text_hash(*self.instructions),
             "team": text_hash(*team),
         }
-
-
-def run_config(
-    facts: WorkflowConfig,
-    config: RunnableConfig | None,
-    background: RunContext,
-    values: Mapping[str, Any],
-    held: asyncio.AbstractEventLoop | None = None,
-) -> RunnableConfig:
-    """Return the config of a run, with all that its nodes need.
-
-    Args:
-        facts: What its workflow knows of itself.
-        config: What the caller gave.
-        background: The run's own background.
-        values: The state that it goes on with.
-        held: The event loop that it holds up, because it is a sync one.
-    """
-    return create_run_config(
-        config,
-        background,
-        prices=facts.prices,
-        budget=facts.budget,
-        gated=facts.budget is not None or facts.team.has_budgets(),
-        events=facts.events,
-        values=values,
-        held=held,
-    )
 
 
 CANCELLED = "cancelled: the run was stopped from outside"
@@ -198,7 +166,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         )
         background = RunContext()
         try:
-            config = run_config(self.facts, config, background, values, held=running_loop())
+            config = self._run_config(config, background, values, held=running_loop())
             parts: Any = super().stream(given, config, durability=durability, **kwargs)
             hear = _message_filter(kwargs)
             with self._run_events(config, background, given), closing(parts):
@@ -232,7 +200,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         )
         background = RunContext()
         try:
-            config = run_config(self.facts, config, background, values)
+            config = self._run_config(config, background, values)
             parts: Any = super().astream(given, config, durability=durability, **kwargs)
             hear = _message_filter(kwargs)
             with self._run_events(config, background, given):
@@ -265,6 +233,26 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             collect_output(await super().ainvoke(input, config, **asked), kwargs)
         )
 
+    def _run_config(
+        self,
+        config: RunnableConfig | None,
+        background: RunContext,
+        values: Mapping[str, Any],
+        held: asyncio.AbstractEventLoop | None = None,
+    ) -> RunnableConfig:
+        """Create the config of a run, with all that its nodes need; see `create_run_config`."""
+        facts = self.facts
+        return create_run_config(
+            config,
+            background,
+            prices=facts.prices,
+            budget=facts.budget,
+            gated=facts.budget is not None or facts.team.has_budgets(),
+            events=facts.events,
+            values=values,
+            held=held,
+        )
+
     def _run_events(self, config: RunnableConfig, background: RunContext, given: Any) -> RunEvents:
         made_of = self.facts.versions
         return RunEvents(config, background, name=self.name, given=given, versions=made_of)
@@ -284,8 +272,8 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             )
         release = yield from self.take_thread_lease(check_thread(config))
         try:
-            given, values = yield from self._prepare_input(input, cast(RunnableConfig, config))
-            yield from self._rewind(cast(RunnableConfig, config))
+            given, values = yield from self._prepare_input(input, config or {})
+            yield from self._rewind(config or {})
         except BaseException:
             release()
             raise
@@ -312,12 +300,13 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
                 Call(super().get_state, super().aget_state, (config,))
             )
         check_state(thread_of(config), as_dict(found.values))
-        if not isinstance(given, dict):
+        request = as_dict(cast(object, given))
+        if not request:
             check_pending(found, self.facts.participants)
             if getattr(given, "resume", None) is not None:
-                given = yield from self._address_answer(cast(Command[Any], given), found, whole)
+                given = yield from self._address_answer(given, found, whole)
             return given, as_dict(found.values)
-        request = resent(cast(dict[str, Any], given), as_dict(found.values))
+        request = resent(request, as_dict(found.values))
         if not is_unfinished(found):
             return request, {}
         found = yield whole
@@ -388,10 +377,10 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         )
 
     def _with_true_status(self, snapshot: StateSnapshot) -> StateSnapshot:
-        values = snapshot.values
-        if not isinstance(values, dict) or "iterations" not in values:
+        values = as_dict(snapshot.values)
+        if "iterations" not in values:
             return snapshot
-        true = self._rebuild_structured_response(cast(dict[str, Any], values))
+        true = self._rebuild_structured_response(values)
         if snapshot.interrupts:
             true["status"] = "waiting"
         elif errors := [task.error for task in snapshot.tasks if task.error]:
@@ -406,7 +395,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             )
         if not isinstance(output, dict):
             return output
-        values = self._rebuild_structured_response(cast(dict[str, Any], output))
+        values = self._rebuild_structured_response(as_dict(cast(object, output)))
         if values.get(INTERRUPT):
             values["status"] = "waiting"
         return values
@@ -456,7 +445,8 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         edit = prepare_state_update(config, supersteps, found, names, self.nodes)
         yield from self._rewind(config)
         update = (super().bulk_update_state, super().abulk_update_state)
-        return cast(RunnableConfig, (yield Call(*update, edit)))
+        updated: RunnableConfig = yield Call(*update, edit)
+        return updated
 
     def rename(self, config: RunnableConfig, names: Mapping[str, str | None]) -> RunnableConfig:
         """Let a stored run go on after participants were renamed or removed.
@@ -474,34 +464,23 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         Raises:
             UnknownParticipantError: A name is missing, or its heir does not take part.
         """
-        from asterism.graphs.workflow_edits import move_memories
+        from asterism.graphs.workflow_edits import move_memories, reassign_participants
 
         run_steps(move_memories(self, check_thread(config), names))
         found = self.get_state(config)
-        update = self._renaming(found, names)
+        update = reassign_participants(found, self.facts.participants, names)
         return self.bulk_update_state(config, [[update]]) if update else found.config
 
     async def arename(
         self, config: RunnableConfig, names: Mapping[str, str | None]
     ) -> RunnableConfig:
         """Let a stored run go on after participants were renamed or removed; see `rename`."""
-        from asterism.graphs.workflow_edits import move_memories
+        from asterism.graphs.workflow_edits import move_memories, reassign_participants
 
         await arun_steps(move_memories(self, check_thread(config), names))
         found = await self.aget_state(config)
-        update = self._renaming(found, names)
+        update = reassign_participants(found, self.facts.participants, names)
         return await self.abulk_update_state(config, [[update]]) if update else found.config
-
-    def _renaming(
-        self, found: StateSnapshot, names: Mapping[str, str | None]
-    ) -> StateUpdate | None:
-        from asterism.graphs.workflow_edits import reassign_tasks_update, rename_update
-
-        live = tuple(self.facts.participants)
-        gone = missing_participant(found, self.facts.participants)
-        if gone is None:
-            return reassign_tasks_update(found, names, live)
-        return rename_update(found, gone, names, live)
 
     # ---- drawing
 

@@ -9,7 +9,7 @@ LangGraph mends it. Tests: tests/graphs/test_steps.py, tests/graphs/test_turns.p
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT as LANGCHAIN_LIMIT
@@ -22,8 +22,9 @@ from asterism.core.continuation import is_runnable
 from asterism.core.sync_async import Call, Steps
 from asterism.core.thread_lease import WriteFence
 
-find_subgraph_pregel = cast(Any, _utils).find_subgraph_pregel
-get_function_nonlocals = cast(Any, _utils).get_function_nonlocals
+_engine_utils: Any = _utils  # its functions are not typed
+find_subgraph_pregel = _engine_utils.find_subgraph_pregel
+get_function_nonlocals = _engine_utils.get_function_nonlocals
 
 _DURABILITY = "__pregel_durability"
 _RESUMING = "__pregel_resuming"

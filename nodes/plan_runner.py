@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp, GraphInterrupt
@@ -140,7 +140,7 @@ def _plan(
     loaded = load_decision(state["decision"])
     decision = loaded if isinstance(loaded, RunPlan) else RunPlan(tasks=[])
     name = decision.handoff_id or handoff_id(decision, ())
-    plan = cast(RunningPlan | None, background.plan)
+    plan: RunningPlan | None = background.plan
     if plan is not None and plan.id == name and plan.decided == decision.tasks:
         return plan, []
     tasks = [SubAgentTask.model_validate(task) for task in decision.tasks]

@@ -15,7 +15,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
@@ -33,7 +33,6 @@ from asterism.limits.failure_policies import (
     AskPerson,
     Compensation,
     Delegate,
-    FailureKind,
     Policy,
     Timeout,
     UndoAll,
@@ -46,8 +45,6 @@ from asterism.nodes.engine_keys import with_write_fence
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 OnRetry = Callable[[Exception, float], None]
 """Is told of what failed, and how many seconds later it is tried again."""
 
@@ -58,12 +55,12 @@ SLEEP: Sleep = (time.sleep, asyncio.sleep)
 
 
 def call_with_retry(
-    make: Call | Callable[[], Steps[T]],
+    make: Call | Callable[[], Steps[Any]],
     policy: RetryPolicy,
     *,
     sleep: Sleep = SLEEP,
     on_retry: OnRetry | None = None,
-) -> Steps[T]:
+) -> Steps[Any]:
     """Make a call or run steps, and do it again after a wait as long as a policy allows it.
 
     Args:
@@ -159,11 +156,11 @@ def apply_policies(
 
 def apply_compensation(report: Report, policies: Sequence[Policy]) -> Report:
     """Make up for a failure, or note in the report what does."""
-    kind = report.get("kind")
+    kind: Any = report.get("kind")
     for policy in policies:
         if not isinstance(policy, Compensation):
             continue
-        action = policy.actions.get(cast(FailureKind, kind))
+        action = policy.actions.get(kind)
         if isinstance(action, UseCached):
             report["status"], report["text"] = "ok", action.text
             report["compensation"] = {"action": "use_cached"}

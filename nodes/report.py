@@ -27,6 +27,7 @@ from asterism.core.messages import clean_text, media_of, with_media, words_of
 from asterism.core.state import Report, ReportStatus, VisitRequest
 from asterism.core.supervisor_decision import answer_fault
 from asterism.core.usage import lines_of
+from asterism.core.values import as_dict
 from asterism.limits.failure_policies import FAILURES, FailureKind
 from asterism.nodes.view import (
     REPORT_ID,
@@ -59,7 +60,7 @@ def answer_of(messages: Sequence[BaseMessage], *, is_workflow: bool = False) -> 
         is_workflow: Whether a workflow wrote them, whose decisions are no answers.
     """
     results = [*takewhile(lambda m: isinstance(m, ToolMessage), reversed(messages))][::-1]
-    if any(cast(ToolMessage, result).status == "error" for result in results):
+    if any(isinstance(m, ToolMessage) and m.status == "error" for m in results):
         said = "\n".join(words_of(result) for result in results)
         return VisitAnswer(kind="agent_failed", fault=f"its last tool call failed: {said}")
     last = results or [m for m in messages[-1:] if isinstance(m, HumanMessage)]
@@ -343,11 +344,9 @@ def _files(messages: Iterable[BaseMessage]) -> list[dict[str, str]]:
     files: list[dict[str, str]] = []
     keys = ("name", "media_type", "text")
     for message in messages:
-        artifact = message.artifact if isinstance(message, ToolMessage) else None
-        if isinstance(artifact, dict):
-            found = cast(dict[str, object], artifact)
-            if all(isinstance(found.get(key), str) for key in keys):
-                files.append({key: clean_text(str(found[key])) for key in keys})
+        artifact = as_dict(message.artifact) if isinstance(message, ToolMessage) else {}
+        if all(isinstance(artifact.get(key), str) for key in keys):
+            files.append({key: clean_text(artifact[key]) for key in keys})
     return files
 
 

@@ -369,7 +369,7 @@ def failure_texts(reports: Iterable[Report]) -> str:
 
 def _join_reports(state: WorkflowState) -> str:
     """Put the reports together where nobody wrote an answer."""
-    reports = cast(Sequence[Report], state.get("reports") or ())
+    reports: Sequence[Report] = state.get("reports") or ()
     parts = [
         f"{report['participant']}: {report['text'] or report.get('error', '')}"
         for report in reports

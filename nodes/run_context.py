@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import partial
 from time import monotonic
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackManager
@@ -141,7 +141,8 @@ METER = "asterism_meter"
 
 def background_of(config: RunnableConfig) -> RunContext:
     """Return the background of the run that a node belongs to."""
-    return cast(RunContext, as_dict(config.get("configurable"))[BACKGROUND])
+    background: RunContext = as_dict(config.get("configurable"))[BACKGROUND]
+    return background
 
 
 def create_run_config(
@@ -172,8 +173,11 @@ def create_run_config(
         BACKGROUND: background,
     }
     background.run_id = (config or {}).get("run_id") or background.run_id
-    own = {"configurable": configurable, "run_id": background.run_id}
-    given = cast(RunnableConfig, {**(config or {}), **own})
+    given: RunnableConfig = {
+        **(config or {}),
+        "configurable": configurable,
+        "run_id": background.run_id,
+    }
     around = var_child_runnable_config.get() or {}
     outer = as_dict(around.get("configurable"))
     shared: UsageMeter | None = configurable.get(METER) or outer.get(METER)
@@ -231,7 +235,8 @@ def _emit_call(config: RunnableConfig, call: MeteredCall) -> None:
 
 def meter_of(config: RunnableConfig) -> UsageMeter:
     """Return the meter of the run that a node belongs to."""
-    return cast(UsageMeter, as_dict(config.get("configurable"))[METER])
+    meter: UsageMeter = as_dict(config.get("configurable"))[METER]
+    return meter
 
 
 def workflow_path(config: RunnableConfig) -> str:

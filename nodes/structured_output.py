@@ -9,7 +9,7 @@ import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
@@ -221,23 +221,25 @@ def bind_method(
     Raises:
         MethodRefusedError: The model's class does not offer the method.
     """
+    bound: Runnable[Any, AIMessage] = model
     if method == "json":
-        return cast(Runnable[Any, AIMessage], model)
+        return bound
     enforced = strict and _is_strict(model)
     if strict and _is_a(model, "ChatOllama"):
         schema = flat_schema(schema)
     if enforced:
         schema = strict_schema(schema)
-    name, options = _name(schema), {"strict": True} if enforced else {}
+    name = _name(schema)
+    options: dict[str, Any] = {"strict": True} if enforced else {}
     try:
         if method == "tool":
             tool = convert_to_openai_tool(schema)
             tool["function"] |= {"name": name, **options}
-            return cast(Runnable[Any, AIMessage], model.bind_tools([tool], tool_choice=name))
-        chain = model.with_structured_output(
-            schema, method="json_schema", include_raw=True, **options
-        )
-        return cast(Runnable[Any, AIMessage], chain | itemgetter("raw"))
+            bound = model.bind_tools([tool], tool_choice=name)
+        else:
+            options |= {"method": "json_schema", "include_raw": True}
+            bound = model.with_structured_output(schema, **options) | itemgetter("raw")
+        return bound
     except (NotImplementedError, AttributeError, ValueError, TypeError) as error:
         raise MethodRefusedError(describe_error(error)) from error
 
@@ -288,6 +290,5 @@ def _name(schema: Any) -> str:
 
 
 def _parameters(schema: Any) -> Mapping[str, Any]:
-    return cast(
-        Mapping[str, Any], convert_to_openai_tool(schema)["function"].get("parameters") or {}
-    )
+    parameters: Mapping[str, Any] = convert_to_openai_tool(schema)["function"].get("parameters", {})
+    return parameters

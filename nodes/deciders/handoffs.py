@@ -236,7 +236,7 @@ class HandoffDecider:
     ) -> None:
         self.graphs = (agent,)
         """Its graph, so that the engine sees into it."""
-        self._agent = cast(Any, agent)
+        self._agent: Any = agent
         self._agents = agents
         self._keys = tuple(keys)
         self._may_wait = may_wait
@@ -279,7 +279,8 @@ class HandoffDecider:
 
     def _call_graph(self, given: Mapping[str, Any]) -> Call:
         """Make the call of its graph. It is stored once, and only where it may wait for people."""
-        config, kwargs = SUPERVISOR_RUN_CONFIG, cast(dict[str, Any] | None, None)
+        config = SUPERVISOR_RUN_CONFIG
+        kwargs: dict[str, Any] | None = None
         if not self._may_wait:
             config = {**SUPERVISOR_RUN_CONFIG, "configurable": without_checkpointer()}
         elif has_saver(get_config()):
