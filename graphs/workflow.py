@@ -6,7 +6,7 @@ Tests: tests/graphs/test_workflow.py.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing, suppress
+from contextlib import AbstractContextManager, aclosing, closing, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self, cast
@@ -48,7 +48,7 @@ from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.nodes.engine_keys import parent_checkpointer
 from asterism.nodes.participant_runtime import INTERRUPT, collect_output, invoke_options
 from asterism.nodes.request import read_fields
-from asterism.nodes.run_context import RunContext, RunEvents, create_run_config
+from asterism.nodes.run_context import RunContext, create_run_config, run_events
 from asterism.nodes.team import Team
 from asterism.prompts import prompts_hash, text_hash
 
@@ -247,15 +247,17 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             background,
             prices=facts.prices,
             budget=facts.budget,
-            gated=facts.budget is not None or facts.team.has_budgets(),
+            gated=facts.budget is not None or facts.team.has_budgets,
             events=facts.events,
             values=values,
             held=held,
         )
 
-    def _run_events(self, config: RunnableConfig, background: RunContext, given: Any) -> RunEvents:
-        made_of = self.facts.versions
-        return RunEvents(config, background, name=self.name, given=given, versions=made_of)
+    def _run_events(
+        self, config: RunnableConfig, background: RunContext, given: Any
+    ) -> AbstractContextManager[None]:
+        versions = self.facts.versions
+        return run_events(config, background, name=self.name, given=given, versions=versions)
 
     def _check_and_lease(
         self, input: Any, config: RunnableConfig | None, durability: Durability | None

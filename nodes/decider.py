@@ -233,7 +233,10 @@ def _validated(
     told: SelfRecordedDecision | None,
     faults: Sequence[tuple[str, str]],
 ) -> ValidatedDecision:
-    followed, agents = decision_from_model(decision), agents_to_create(decision)
+    followed, agents = decision_from_model(decision), dict[str, Any]()
+    if isinstance(decision, PlanDecision):
+        for agent in decision.subagents:
+            agents[agent.agent_id] = agent.model_dump(mode="json", exclude_defaults=True)
     if told is None:
         return ValidatedDecision(followed, agents, faults=faults)
     update = {**told.update, "messages": told.messages}
@@ -293,14 +296,6 @@ def _check_agents(
         faults = ["nobody may create agents here; give the tasks to the team"]
     if faults:
         raise BadDecisionError("the agents cannot be created: " + "; ".join(faults[:20]))
-
-
-def agents_to_create(decision: SupervisorDecision) -> dict[str, Any]:
-    """Return the specs of the agents that a decision creates, by id."""
-    if not isinstance(decision, PlanDecision):
-        return {}
-    dumped = [agent.model_dump(mode="json", exclude_defaults=True) for agent in decision.subagents]
-    return {agent["agent_id"]: agent for agent in dumped}
 
 
 def _visit_required(lacking: Sequence[str], view: SupervisorView) -> Decision:

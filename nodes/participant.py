@@ -159,7 +159,8 @@ class Visit:
                 raise at_breakpoint(self.config, self.runtime.name) from None
             for asked in stop.args[0]:
                 prompt = as_dict(asked.value).get("prompt")
-                self._emit(WorkflowEventType.ASKED, request=asked.id, prompt=prompt)
+                facts = {"request": asked.id, "prompt": prompt, **self._facts}
+                emit(self.config, WorkflowEventType.ASKED, **facts)
             raise
         except (GraphBubbleUp, AbandonedError):
             raise
@@ -243,7 +244,8 @@ class Visit:
             self._meter.gate.add(scope)
         if runtime.is_workflow and not has_saver(self.config):
             self._meter.note_taken(self._path, self._lines)
-        self._emit(WorkflowEventType.TASK_STARTED, request=self.request["request"] or None)
+        asked = self.request["request"] or None
+        emit(self.config, WorkflowEventType.TASK_STARTED, request=asked, **self._facts)
         return [scope.name for scope in scopes]
 
     def _finish(self, result: VisitResult, failure: Exception | None) -> VisitResult:
@@ -256,7 +258,8 @@ class Visit:
             said = report.get("error") or ""
             log_failure(_log, words, self._path, report["attempts"], said, error=failure)
         report = apply_compensation(report, self.runtime.policies)
-        self._emit(
+        emit(
+            self.config,
             WorkflowEventType.TASK_COMPLETED
             if report["status"] == "ok"
             else WorkflowEventType.TASK_FAILED,
@@ -265,6 +268,7 @@ class Visit:
             attempts=report["attempts"],
             text=report["text"] or None,
             error=report.get("error"),
+            **self._facts,
         )
         if grant is None:
             update: Mapping[str, Any] = {"messages": [report_message(report)]}
@@ -421,9 +425,6 @@ class Visit:
         self, kind: FailureKind, error: str, *, text: str = "", attempts: int
     ) -> VisitResult:
         return VisitResult(failure_report(self.request, kind, error, text=text, attempts=attempts))
-
-    def _emit(self, what: WorkflowEventType, **facts: Any) -> None:
-        emit(self.config, what, **facts, **self._facts)
 
     def _emit_retry(self, error: Exception, seconds: float) -> None:
         emit_retry(self.config, error, seconds, attempts=self.attempts, **self._facts)

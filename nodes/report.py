@@ -214,6 +214,7 @@ def failure_report(
 def report_from_state(visit: VisitRequest, values: Mapping[str, Any]) -> Report:
     """Report what a participant's finished turn left in its state."""
     new = new_messages(visit, values)
+    last = next((message for message in reversed(new) if isinstance(message, AIMessage)), None)
     answer = _answer(new, values)
     status = values.get("status", "completed")
     if status != "completed" and "reports" in values:
@@ -224,7 +225,7 @@ def report_from_state(visit: VisitRequest, values: Mapping[str, Any]) -> Report:
         report = failure_report(visit, "limit_reached", NO_ANSWER, text=_found(new[:-1]))
     elif not answer.text.strip():
         report = failure_report(visit, answer.kind, answer.fault)
-    elif "reports" not in values and (fault := _last_fault(new)):
+    elif "reports" not in values and last is not None and (fault := answer_fault(last)):
         report = failure_report(visit, *fault, text=answer.text)
     else:
         report = answer_report(visit, answer.text)
@@ -232,15 +233,12 @@ def report_from_state(visit: VisitRequest, values: Mapping[str, Any]) -> Report:
             report["media"] = [*answer.media]
     if lines := lines_of(values):
         report["usage"] = lines  # of a workflow that is a participant
-    if files := [*_files(new), *_inner_files(values)]:
+    files = _files(new)
+    for inner in values.get("reports") or ():  # of a workflow that is a participant
+        files += inner.get("files") or ()
+    if files:
         report["files"] = files
     return report
-
-
-def _last_fault(new: Sequence[BaseMessage]) -> tuple[FailureKind, str] | None:
-    """Say how the last answer of a model was cut off or refused, or return None."""
-    last = next((m for m in reversed(new) if isinstance(m, AIMessage)), None)
-    return None if last is None else answer_fault(last)
 
 
 def _answer(new: Sequence[BaseMessage], values: Mapping[str, Any]) -> VisitAnswer:
@@ -348,11 +346,6 @@ def _files(messages: Iterable[BaseMessage]) -> list[dict[str, str]]:
         if all(isinstance(artifact.get(key), str) for key in keys):
             files.append({key: clean_text(artifact[key]) for key in keys})
     return files
-
-
-def _inner_files(values: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Collect the files of a workflow that is a participant."""
-    return [file for report in values.get("reports") or () for file in report.get("files") or ()]
 
 
 def fingerprint(request: str, text: str) -> str:

@@ -93,15 +93,13 @@ def create_begin_node() -> StepsNode:
 
 def _latest_words(messages: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
     """Yield what the user said last, newest first: the messages that nobody has answered."""
-    newest = next((i for i in reversed(range(len(messages))) if _is_human(messages[i])), -1)
-    for message in reversed(messages[: newest + 1]):
-        if not _is_human(message):
+    has_begun = False
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            has_begun = True
+            yield message
+        elif has_begun:
             return
-        yield message
-
-
-def _is_human(message: BaseMessage) -> bool:
-    return isinstance(message, HumanMessage)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,13 @@ Tests: tests/graphs/test_plans.py, tests/graphs/test_events.py, tests/graphs/tes
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from contextvars import copy_context
 from decimal import Decimal
 from functools import partial
 from time import monotonic
-from types import TracebackType
 from typing import Any
 from uuid import UUID
 
@@ -253,57 +253,47 @@ def participant_path(config: RunnableConfig, name: str) -> str:
 WAITING_REASON = "it waits for a person, or rests at a breakpoint"
 
 
-class RunEvents:
-    """Tells the event bus of a run when it begins and how it ends: `with Lifetime(...):`.
+@contextmanager
+def run_events(
+    config: RunnableConfig,
+    background: RunContext,
+    *,
+    name: str,
+    given: object,
+    versions: Callable[[], Mapping[str, str]],
+) -> Generator[None]:
+    """Emit when a run begins, which answers it brings, and how it ends.
 
     Args:
         config: The config of the run.
-        background: Its background. A workflow inside another has no lifetime of its own.
+        background: Its background. Of a workflow inside another only answers are emitted.
         name: The name of the workflow.
-        given: The input; answers in it are told.
-        versions: Tells hashes of what the workflow is made of.
+        given: The input.
+        versions: Returns hashes of what the workflow is made of.
     """
-
-    def __init__(
-        self,
-        config: RunnableConfig,
-        background: RunContext,
-        *,
-        name: str,
-        given: object,
-        versions: Callable[[], Mapping[str, str]],
-    ) -> None:
-        line: EventScope | None = as_dict(config.get("configurable")).get(BUS)
-        self._own = line is not None and line.owner is background
-        self._config = config
-        self._background = background
-        self._name = name
-        self._given = given
-        self._versions = versions
-
-    def __enter__(self) -> None:
-        if self._own:
-            emit(
-                self._config,
-                WorkflowEventType.RUN_STARTED,
-                workflow=self._name,
-                resumed=not isinstance(self._given, dict),
-                request=_request(as_dict(self._given).get("messages") or ()) or None,
-                versions=self._versions(),
-            )
-        for request, said in as_dict(getattr(self._given, "resume", None)).items():
-            answer = said if isinstance(said, str) and said else None
-            emit(self._config, WorkflowEventType.ANSWERED, request=request, answer=answer)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._own:
-            end = run_end_event(error, self._background.end)
-            emit(self._config, WorkflowEventType.RUN_ENDED, **end)
+    line: EventScope | None = as_dict(config.get("configurable")).get(BUS)
+    is_outermost = line is not None and line.owner is background
+    if is_outermost:
+        emit(
+            config,
+            WorkflowEventType.RUN_STARTED,
+            workflow=name,
+            resumed=not isinstance(given, dict),
+            request=_request(as_dict(given).get("messages") or ()) or None,
+            versions=versions(),
+        )
+    for request, said in as_dict(getattr(given, "resume", None)).items():
+        answer = said if isinstance(said, str) and said else None
+        emit(config, WorkflowEventType.ANSWERED, request=request, answer=answer)
+    failure: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        if is_outermost:
+            emit(config, WorkflowEventType.RUN_ENDED, **run_end_event(failure, background.end))
 
 
 def note_end(config: RunnableConfig, end: Mapping[str, str]) -> None:

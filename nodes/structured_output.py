@@ -44,6 +44,7 @@ class StructuredOutput:
 
     def __init__(self, model: Runnable[Any, AIMessage], method: Method | None = None) -> None:
         self.model = model
+        self._needs_cache_mark = all(_is_a(one, "ChatAnthropic") for one in _all_inside(model))
         chosen = method or os.environ.get(METHOD_VARIABLE)
         if chosen and chosen not in METHODS:
             raise ConfigurationError(f"decisions is {chosen!r}; allowed: {', '.join(METHODS)}.")
@@ -99,7 +100,21 @@ class StructuredOutput:
         It names the fields of the object where nothing else does, and has a mark where a cache
         asks for one.
         """
-        return with_cache_mark(self._with_shape(messages, schema), self.model)
+        return self.with_cache_mark(self._with_shape(messages, schema))
+
+    def with_cache_mark(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+        """Mark the rules of a prompt for Anthropic's cache, which keeps nothing by itself.
+
+        What stands before the mark is kept: the tools, which come first there, and the rules.
+        """
+        first = messages[0] if messages else None
+        if not self._needs_cache_mark or not isinstance(first, SystemMessage):
+            return list(messages)
+        if not isinstance(first.content, str):
+            return list(messages)
+        block: dict[str, Any] = {"type": "text", "text": first.content}
+        marked = [{**block, "cache_control": {"type": "ephemeral"}}]
+        return [first.model_copy(update={"content": marked}), *messages[1:]]
 
     def _with_shape(self, messages: Sequence[AnyMessage], schema: Any) -> list[AnyMessage]:
         if self.method != "json":
@@ -171,21 +186,6 @@ def call_model(
         fault = f"the answer could not be read ({describe_error(error)})"
         raise BadDecisionError(fault) from error
     return said
-
-
-def with_cache_mark(messages: Sequence[AnyMessage], model: Any) -> list[AnyMessage]:
-    """Mark the rules of a prompt for Anthropic's cache, which keeps nothing by itself.
-
-    What stands before the mark is kept: the tools, which come first there, and the rules.
-    """
-    first = messages[0] if messages else None
-    if not isinstance(first, SystemMessage) or not isinstance(first.content, str):
-        return list(messages)
-    if not all(_is_a(one, "ChatAnthropic") for one in _all_inside(model)):
-        return list(messages)
-    block: dict[str, Any] = {"type": "text", "text": first.content}
-    marked = [{**block, "cache_control": {"type": "ephemeral"}}]
-    return [first.model_copy(update={"content": marked}), *messages[1:]]
 
 
 def _is_a(model: Any, name: str) -> bool:

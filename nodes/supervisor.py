@@ -178,7 +178,9 @@ class Supervisor:
                     breach = error.facts()
                     decided = ValidatedDecision(decide_at_limit(breach, None))
                 else:
-                    decided = _stop_repetition(decided, state)
+                    stall = find_stall(view.reports)
+                    if stall and _insists(decided.decision, state):
+                        decided = ValidatedDecision(finish_early("stalled", stall_reason(stall)))
             update = self._update(state, decided, number)
             if compaction:
                 update["compaction"] = compaction
@@ -191,7 +193,7 @@ class Supervisor:
             background.failure = error  # a node that raises stores nothing
             faults = error.faults or [("", str(error))]
             update = {"tries": tries_of(self.new_id(), faults, failed=True)}
-            return self._command(update, SUPERVISOR, config)
+            return Command(update={**update, **_usage_update(config)}, goto=SUPERVISOR)
 
     def _decide_by_rule(
         self, state: Mapping[str, Any], before: Decision | None
@@ -283,7 +285,8 @@ class Supervisor:
             emit(config, WorkflowEventType.BUDGET_EXCEEDED, path=path, **after["breach"])
         if has_event_bus(config):
             _emit_decision(config, load_decision(update["decision"]), update["iterations"])
-        return self._command(update, route(after, self.team.live(after)), config)
+        goto = route(after, self.team.live(after))
+        return Command(update={**update, **_usage_update(config)}, goto=goto)
 
     def _follow_stopped(self, decision: Decision, state: Mapping[str, Any]) -> Command[Any]:
         """Follow a decision that a budget had stopped."""
@@ -292,10 +295,11 @@ class Supervisor:
         after = {**state, **update}
         return Command(update=update, goto=route(after, self.team.live(after)))
 
-    def _command(self, update: dict[str, Any], goto: Any, config: RunnableConfig) -> Command[Any]:
-        if lines := meter_of(config).take(participant_path(config, SUPERVISOR)):
-            update["usage"] = lines
-        return Command(update=update, goto=goto)
+
+def _usage_update(config: RunnableConfig) -> dict[str, Any]:
+    """Take what the supervisor's own calls have used, as an update of the state."""
+    lines = meter_of(config).take(participant_path(config, SUPERVISOR))
+    return {"usage": lines} if lines else {}
 
 
 def create_supervisor_node(
@@ -339,14 +343,6 @@ def _emit_decision(config: RunnableConfig, decision: Decision | None, number: in
 def _emit_retry(config: RunnableConfig, error: Exception, seconds: float) -> None:
     """Tell the event bus that the decider is asked again."""
     emit_retry(config, error, seconds, path=participant_path(config, SUPERVISOR))
-
-
-def _stop_repetition(decided: ValidatedDecision, state: Mapping[str, Any]) -> ValidatedDecision:
-    """Return what was decided, or an end where it repeats what stands still."""
-    stall = find_stall(state.get("reports") or ())
-    if stall and _insists(decided.decision, state):
-        return ValidatedDecision(finish_early("stalled", stall_reason(stall)))
-    return decided
 
 
 def _insists(decision: Decision, state: Mapping[str, Any]) -> bool:

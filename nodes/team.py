@@ -5,6 +5,7 @@ Tests: tests/graphs/test_orchestrator.py, tests/graphs/test_plans.py.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from langchain_core.tools import BaseTool
@@ -63,17 +64,18 @@ class Team:
         self._policies = policies
         self._created: dict[str, tuple[Mapping[str, Any], ParticipantRuntime]] = {}
 
+    @cached_property
     def has_budgets(self) -> bool:
         """Whether any member, or any task, has a budget."""
         return any(member.budget or member.task_budget for member in self.members.values())
 
     def live(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Return who takes part, id and description, given the state of a workflow."""
-        created = {
-            name: Agent.model_validate(spec).summary()
-            for name, spec in as_dict(values.get("agents")).items()
-        }
-        return {**created, **self.descriptions} if created else self.descriptions
+        specs = as_dict(values.get("agents"))
+        if not specs:
+            return self.descriptions
+        created = {name: Agent.model_validate(spec).summary() for name, spec in specs.items()}
+        return {**created, **self.descriptions}
 
     def member(self, name: str, values: Mapping[str, Any]) -> ParticipantRuntime | None:
         """Return a member by its id, or None where it takes no part."""
