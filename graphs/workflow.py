@@ -55,24 +55,24 @@ from asterism.prompts import prompts_hash, text_hash
 
 @dataclass(frozen=True, kw_only=True)
 class WorkflowConfig:
-    """What a workflow knows of itself."""
+    """The configuration of a workflow."""
 
     id: str
     description: str | None
     team: Team
-    """Who takes part."""
+    """The participants."""
     response_format: type[BaseModel] | None = None
     """The model of `structured_response`, where one was asked for."""
     thread_wait: float = 0.0
     """Seconds that a call waits for a thread that another one drives."""
     budget: Budget | None = None
-    """What one run may take."""
+    """The budget of one run."""
     events: EventBus | None = None
-    """Is told what happens."""
+    """The bus that events are emitted on."""
     prices: PriceTable = DEFAULT_PRICES
-    """What tokens cost."""
+    """The prices of tokens."""
     instructions: tuple[str, ...] = ()
-    """What its own prompts say, for traces to tell one version from another."""
+    """The texts of its own prompts, by which traces tell versions apart."""
     prompts: str = field(default_factory=prompts_hash)
     """The hash of the library's prompts, taken when it is built: a run must not list files."""
     remade: Callable[[str, Any], Any] | None = None
@@ -80,7 +80,7 @@ class WorkflowConfig:
 
     @property
     def participants(self) -> Mapping[str, str]:
-        """Who takes part from the beginning: id and description."""
+        """The participants from the beginning: id and description."""
         return self.team.descriptions
 
     @cached_property
@@ -103,7 +103,7 @@ class WorkflowConfig:
 
 
 CANCELLED = "cancelled: the run was stopped from outside"
-"""What is stored in the place of an error of a step that was under way then."""
+"""The text that is stored as the error of a step that was under way."""
 
 
 def _message_filter(asked: Mapping[str, Any]) -> Callable[[Any], Any] | None:
@@ -147,7 +147,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     @property
     def description(self) -> str | None:
-        """What the workflow is for."""
+        """The description of the workflow."""
         return self.facts.description
 
     # ---- running

@@ -57,9 +57,9 @@ class SelfRecordedDecision:
 
     decision: SupervisorDecision
     messages: Sequence[BaseMessage]
-    """What the history gets, rather than the workflow's own words; the answer is part of it."""
+    """The messages for the history, in place of the workflow's own; the answer is among them."""
     inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
-    """What participants with a grant are sent besides the state, by task or participant."""
+    """The inputs of participants with a grant besides the state, by task or participant."""
     update: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Further keys of the workflow's state, and what they become."""
 
@@ -117,7 +117,7 @@ def decider_call(decider: AnyDecider) -> Call:
 
 
 MAX_REPORT_READS = 5
-"""How many reports a decider may read whole for one decision."""
+"""The most reports that a decider may read whole for one decision."""
 
 
 def add_report_reads(view: SupervisorView, said: Any) -> SupervisorView | None:
@@ -137,31 +137,31 @@ def add_report_reads(view: SupervisorView, said: Any) -> SupervisorView | None:
 _log = logging.getLogger(__name__)
 
 MAX_TRIES, TRY_LIMIT = 20, 500
-"""How many bad answers to one question are kept, and how many characters of each."""
+"""The most bad answers to one question that are stored, and the most characters of each."""
 
 MAX_TASKS = 100
-"""How many tasks a plan of a model has at most, unless something else is said."""
+"""The default of the most tasks in a plan of a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionRules:
-    """What holds for every decision of a workflow."""
+    """The rules of every decision of a workflow."""
 
     max_iterations: int
-    """How many decisions one request may take."""
+    """The most decisions of one request."""
     max_repairs: int
-    """How often a bad decision is asked for again."""
+    """The most repairs of one decision."""
     fallback: str | None = None
     """What happens when no decision is valid: `"ask_user"`, `"finish"`, the id of a
     participant, or None to raise `RoutingError`."""
     require: tuple[str, ...] = ()
-    """Who must have answered before the request can be finished."""
+    """The participants that must have answered before the request can be finished."""
     on_stall: str = "replan"
     """What happens when work stands still: `"replan"`, `"ask_user"` or `"finish"`."""
     max_tasks: int = MAX_TASKS
-    """How many tasks a plan of a model may have; one that code makes may have any number."""
+    """The most tasks in a plan of a model; a plan that code makes may have any number."""
     retry: RetryPolicy
-    """How failures of the decider are retried."""
+    """The retry policy of the decider's failures."""
     answers: bool = False
     """Whether the decision that finishes may carry the answer."""
 
@@ -173,7 +173,7 @@ class ValidatedDecision(NamedTuple):
     agents: Mapping[str, Any] = MappingProxyType({})
     """The specs of the agents that it creates, by id."""
     update: Mapping[str, Any] = MappingProxyType({})
-    """What its decider writes into the state itself."""
+    """The update of the state by the decider itself."""
     faults: Sequence[tuple[str, str]] = ()
     """Each bad answer before it, with what is wrong with it."""
 

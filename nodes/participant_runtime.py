@@ -63,17 +63,17 @@ if TYPE_CHECKING:
     from asterism.nodes.compaction import Compactor
 
 HistoryWriter = Callable[[Report, Sequence[BaseMessage]], Sequence[BaseMessage]]
-"""Makes the messages of the workflow's history of a report and the messages of the visit."""
+"""A function that makes messages of the workflow's history from a report and a visit's messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """Lets a participant see the whole conversation rather than a request of its own."""
+    """Access of a participant to the whole conversation, instead of a request of its own."""
 
     keys: tuple[str, ...] = ()
     """Further keys of the workflow's state that it is given, and may change."""
     shows: HistoryWriter
-    """How its visits stand in the workflow's history."""
+    """The writer of its visits in the workflow's history."""
     speaker: str = ""
     """The name of its own messages in that history."""
 
@@ -115,7 +115,7 @@ class Grant:
 
 
 class ParticipantState(TypedDict):
-    """What a participant without a graph of its own remembers."""
+    """The state of a participant without a graph of its own."""
 
     messages: Annotated[
         list[AnyMessage], HistoryChannel(fold_history, snapshot_frequency=SNAPSHOT_FREQUENCY)
@@ -123,10 +123,10 @@ class ParticipantState(TypedDict):
 
 
 class BoundedState(ParticipantState):
-    """What it remembers where its prompts are kept short."""
+    """The state of a participant with a context policy."""
 
     compaction: NotRequired[dict[str, Any] | None]
-    """What stands for the beginning of its history."""
+    """The replacement for the beginning of its history."""
 
 
 def participant_graph(
@@ -322,7 +322,7 @@ def output_keys(graph: Graph) -> tuple[str, ...]:
 
 
 STRUCTURED = "structured_response"
-"""Where the state of an agent holds its structured answer."""
+"""The key of an agent's state with its structured answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,27 +334,27 @@ class ParticipantRuntime:
     graph: Graph
     """Its graph, compiled with `checkpointer=True` and with a `messages` key."""
     description: str | None = None
-    """What it is for, where that is no part of a prompt."""
+    """The description for traces; None where it is part of a prompt."""
     policies: Sequence[Policy] = ()
-    """What happens when it fails, first = outermost."""
+    """Its failure policies, first = outermost."""
     service: str = ""
-    """What its circuit breaker watches, where that names nothing itself."""
+    """The key of its circuit breaker, where that names no service itself."""
     undo: Callable[..., Any] | None = None
     """Takes back what a report tells of."""
     budget: Budget | None = None
-    """What its visits for one request may take together."""
+    """The budget of its visits for one request together."""
     task_budget: Budget | None = None
-    """What this task may take."""
+    """The budget of this task."""
     forgets: bool = False
     """Whether each visit begins with an empty history."""
     recalls: "LongTermMemory | None" = None
-    """What is recalled for each visit."""
+    """The memory that is searched for each visit."""
     grant: Grant | None = None
-    """What it sees of the workflow's state. None: its request alone."""
+    """Its access to the workflow's state. None: it gets its request alone."""
     stores_steps: bool = True
     """Whether each step of its turns is stored, or a turn once, at its end."""
     max_steps: int | None = None
-    """How many model calls a visit may make. None: nothing here limits them."""
+    """The most model calls of a visit. None: unlimited here."""
     counts_calls: bool = False
     """Whether its graph counts them itself."""
     is_workflow: bool = field(init=False)
@@ -364,7 +364,7 @@ class ParticipantRuntime:
     has_messages: bool = field(init=False)
     """Whether its graph's output has messages; else its other output is the answer."""
     answer_keys: tuple[str, ...] = field(init=False)
-    """What of its state is an answer besides messages."""
+    """The keys of its state that are an answer besides messages."""
 
     def __post_init__(self) -> None:
         """Note what its graph is."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from asterism.memories.long_term import LongTermMemory
 
 MAX_STEPS = 50
-"""How many model calls one visit may make, unless something else is said."""
+"""The default of the most model calls of one visit."""
 
 
 @runtime_checkable
@@ -33,7 +33,7 @@ class GraphSource(Protocol):
 
     @property
     def origin(self) -> str:
-        """What its circuit breaker watches."""
+        """The key of its circuit breaker."""
         ...
 
     def create_graph(self, name: str) -> Graph:

@@ -58,11 +58,11 @@ class RunningPlan:
     tasks: dict[str, SubAgentTask]
     schedule: Schedule
     media: list[dict[str, Any]]
-    """What the user has sent besides text."""
+    """The pictures, recordings and files of the request."""
     agents: dict[str, str]
-    """Who does each task: whom the plan names, or who took over."""
+    """The participant of each task: the one that the plan names, or its successor."""
     tried: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
-    """Who has tried each task."""
+    """The participants that have tried each task."""
     reports: dict[str, Report] = field(default_factory=dict[str, Report])
     begun: frozenset[str] = frozenset()
     """The tasks that may have begun before the run was stopped."""

@@ -46,7 +46,7 @@ from asterism.nodes.engine_keys import with_write_fence
 _log = logging.getLogger(__name__)
 
 OnRetry = Callable[[Exception, float], None]
-"""Is told of what failed, and how many seconds later it is tried again."""
+"""A function that is called with the failure and the seconds until the next attempt."""
 
 Sleep = tuple[Callable[[float], Any], Callable[[float], Awaitable[Any]]]
 """Waits a number of seconds, in sync and in async."""
@@ -104,7 +104,7 @@ CIRCUIT_EVENTS: Mapping[CircuitState, WorkflowEventType] = {
     "half_open": WorkflowEventType.BREAKER_HALF_OPEN,
     "closed": WorkflowEventType.BREAKER_CLOSED,
 }
-"""What is told when a circuit gets into a state."""
+"""The event of each state that a circuit gets into."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ class VisitResult(NamedTuple):
 
 
 Attempt = Callable[[AttemptContext], Steps[VisitResult]]
-"""Makes one attempt, or several, of a visit."""
+"""A function that makes one attempt, or several, of a visit."""
 
 
 def apply_policies(

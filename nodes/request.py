@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.errors import GraphBubbleUp
@@ -443,7 +442,7 @@ def create_structurer(model: Any, schema: Any, prompt: str | None = None) -> Str
     is_model = isinstance(schema, type) and issubclass(schema, BaseModel)
     # The fields of a model are stored as they were given, so that it reads them again.
     options: dict[str, Any] = {"include_raw": True} if is_model else {}
-    bound = cast(BaseChatModel, model).with_structured_output(cast(Any, schema), **options)
+    bound: Runnable[Any, Any] = model.with_structured_output(schema, **options)
     rules = [SystemMessage(prompt)] if prompt else []
 
     def fill(messages: Sequence[BaseMessage]) -> Steps[Answer]:

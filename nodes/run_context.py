@@ -54,13 +54,13 @@ class RunContext:
 
     def __init__(self) -> None:
         self.plan: Any = None
-        """What the node that follows the plan keeps between its steps."""
+        """The `RunningPlan` that the plan runner keeps between its steps."""
         self.run_id: UUID = uuid7()
         """The run of the workflow, which is open for as long as they run."""
         self.end: Mapping[str, str] | None = None
         """The `status`, the `reason` and the `answer` that the run ended with, once it has."""
         self.failure: Exception | None = None
-        """What the run ends with, once the step after what was stored of it is reached."""
+        """The error that ends the run in the step after the one that stored it."""
         self._threads: dict[str, Future[VisitResult]] = {}
         self._tasks: dict[str, asyncio.Task[VisitResult]] = {}
         self._pool: ThreadPoolExecutor | None = None

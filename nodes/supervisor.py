@@ -69,9 +69,9 @@ if TYPE_CHECKING:
     from asterism.nodes.compaction import Compactor
 
 STALL_LIMIT = 3
-"""How often the same participant may give the same result to the same request."""
+"""The number of equal results to equal requests that count as a stall."""
 STALL_WINDOW = 50
-"""How many of the latest reports are looked at."""
+"""The number of latest reports that are searched for a stall."""
 
 
 def find_stall(reports: Sequence[Report]) -> Report | None:
@@ -130,7 +130,7 @@ STEPS_OF_VISIT = 4
 
 
 class SupervisorInput(WorkflowState):
-    """What the node reads."""
+    """The state that the node reads."""
 
     remaining_steps: RemainingSteps
 
@@ -145,7 +145,7 @@ class Supervisor:
     compactor: "Compactor | None"
     """Keeps the decider's prompts short. None: they grow with the conversation."""
     new_id: Callable[[], str]
-    """Makes the names of messages and handoffs."""
+    """The function that makes ids of messages and handoffs."""
 
     def __post_init__(self) -> None:
         """Look up what holds for all decisions."""

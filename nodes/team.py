@@ -19,29 +19,29 @@ from asterism.nodes.participant_runtime import ParticipantRuntime, create_partic
 from asterism.nodes.participant_spec import MAX_STEPS, Participant
 
 MAX_AGENTS = 20
-"""How many agents a team has at most, with those that a model creates."""
+"""The most agents of a team, with those that a model creates."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgentCreationRules:
-    """What agents may be made of that a model creates in the middle of a run."""
+    """The rules for agents that a model creates in the middle of a run."""
 
     tools: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What they may call, by name."""
+    """The tools that they may call, by name."""
     model: ModelLike | None = None
     """Their model, where their spec names none."""
     max_steps: int = MAX_STEPS
-    """How many model calls one of their visits may make."""
+    """The most model calls of one of their visits."""
     limit: int = MAX_AGENTS
-    """How many agents there may be in all."""
+    """The most agents in all."""
     allowed: bool = True
     """Whether any may be created."""
     planner: Callable[[Agent], Any] | None = None
-    """Makes a participant that may create agents itself. None: they may not."""
+    """The function that makes a participant which may create agents itself. None: they may not."""
 
 
 class Team:
-    """Who takes part: those that were built in, and those that a model has created.
+    """The participants of a workflow: built in, or created by a model.
 
     Args:
         descriptions: What the supervisor is told of each.

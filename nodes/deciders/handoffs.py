@@ -174,7 +174,7 @@ def _tools_node(tools: ToolNode) -> StepsNode:
 def _handoff(command: Command[Any], state: Mapping[str, Any]) -> Handoff:
     goto: Any = command.goto
     targets: list[Any] = [goto] if isinstance(goto, str | Send) else list(goto)
-    update = dict(cast(Mapping[str, Any], command.update or {}))
+    update = {**as_dict(command.update)}
     messages = convert_to_messages(update.pop("messages", ()))
     known = {message.id for message in state["messages"]}
     messages = [message for message in messages if message.id is None or message.id not in known]
