@@ -1,11 +1,13 @@
-"""The builder: any set of participants becomes a bidirectional star."""
+"""The builder: it checks the options of a workflow, and compiles participants into a star.
+
+Start here to read the core. Tests: tests/graphs/test_builder.py.
+"""
 
 import re
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
@@ -23,24 +25,19 @@ from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
 from asterism.graphs.workflow import Workflow, WorkflowConfig
 from asterism.limits.budgets import Budget
-from asterism.limits.failure_policies import MODEL_RETRY, Action, Compensation, Policy
+from asterism.limits.failure_policies import MODEL_RETRY, Policy
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
-from asterism.memories.context_policies import ContextManager
-from asterism.memories.long_term import LongTermMemory
-from asterism.nodes.compaction import compactor_of
-from asterism.nodes.decider import MAX_TASKS, AnyDecider, DecisionRules
+from asterism.nodes.decider import MAX_TASKS, AnyDecider, ConfigurableDecider, DecisionRules
 from asterism.nodes.deciders.model_decider import create_supervisor_agent, describe_participants
-from asterism.nodes.deciders.strategies import (
-    Selector,
-    StrategyName,
-    TeamChoice,
-    TeamStrategy,
-    TieRule,
-)
 from asterism.nodes.participant_runtime import create_participant_runtime
 from asterism.nodes.participant_spec import MAX_STEPS, Participant, describe, describe_or_warn
 from asterism.nodes.request import Finish, writer_of
 from asterism.nodes.team import AgentCreationRules, Team, tool_name
+
+if TYPE_CHECKING:
+    from asterism.memories.context_policies import ContextManager
+    from asterism.memories.long_term import LongTermMemory
+    from asterism.nodes.deciders.strategies import Selector, StrategyName, TeamChoice, TieRule
 
 Stall = Literal["replan", "ask_user", "finish"]
 """What happens when work stands still."""
@@ -129,13 +126,13 @@ class SupervisorWorkflowBuilder:
         task_budget: Budget | None = None,
         prices: PriceTable = DEFAULT_PRICES,
         events: EventBus | None = None,
-        recalls: LongTermMemory | None = None,
+        recalls: "LongTermMemory | None" = None,
         max_parallel_tasks: int = 5,
         plans: bool = True,
         decisions: Method | None = None,
         max_tasks: int = MAX_TASKS,
         thread_wait: float = 0.0,
-        context: ContextManager | None = None,
+        context: "ContextManager | None" = None,
         digest_tokens: int | None = DIGEST_TOKENS,
     ) -> None:
         self._name = name
@@ -192,12 +189,12 @@ class SupervisorWorkflowBuilder:
 
     def with_strategy(
         self,
-        strategy: StrategyName | Selector,
+        strategy: "StrategyName | Selector",
         *,
-        create_agents_for_task: TeamChoice | None = None,
+        create_agents_for_task: "TeamChoice | None" = None,
         available_tools: Sequence[Any] = (),
         majority: float = 0.5,
-        tie: TieRule = "revote",
+        tie: "TieRule" = "revote",
     ) -> Self:
         """Let a fixed strategy decide rather than the model.
 
@@ -211,6 +208,8 @@ class SupervisorWorkflowBuilder:
             tie: Consensus without a winner: `"revote"` once and then fail, `"first"` takes
                 the first of those with most votes, `"fail"` fails at once.
         """
+        from asterism.nodes.deciders.strategies import TeamStrategy
+
         self._manager = TeamStrategy(
             name=strategy,
             create_agents_for_task=create_agents_for_task,
@@ -259,7 +258,11 @@ class SupervisorWorkflowBuilder:
         if faults:
             raise WorkflowBuildError(self._name, faults)
         model = None if self._model is None else resolve_model(self._model)
-        team, compactor = self._team(), compactor_of(self._context, model)
+        team, compactor = self._team(), None
+        if self._context is not None:
+            from asterism.nodes.compaction import compactor_of
+
+            compactor = compactor_of(self._context, model)
         star = create_star(
             team,
             decider=self._decider(team, model),
@@ -314,16 +317,12 @@ class SupervisorWorkflowBuilder:
         descriptions = {name: describe_or_warn(name, thing) for name, thing in self._participants}
         return Team(descriptions, members, creation=self._creation, policies=self._policies)
 
-    def _without_consensus(self) -> Action | None:
-        """Return what makes up for a vote of this team that fails."""
-        made_up = (p.actions for p in self._policies if isinstance(p, Compensation))
-        return next((a["consensus_failed"] for a in made_up if "consensus_failed" in a), None)
-
     def _decider(self, team: Team, model: Runnable[Any, AIMessage] | None) -> AnyDecider:
         if self._manager is not None or model is None:
             assert self._manager is not None
-            if isinstance(self._manager, TeamStrategy):
-                return replace(self._manager, without_consensus=self._without_consensus())
+            manager: object = self._manager
+            if isinstance(manager, ConfigurableDecider):
+                return manager.with_policies(self._policies)
             return self._manager
         return create_supervisor_agent(
             model,

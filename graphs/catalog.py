@@ -1,4 +1,7 @@
-"""The graphs that are shipped, by name, and any other as `module:attribute`."""
+"""The catalog: shipped graphs by name, and any other as `module:attribute`.
+
+Tests: tests/graphs/test_machine.py, tests/graphs/examples/.
+"""
 
 import importlib
 import inspect

@@ -1,7 +1,8 @@
-"""Clocks: what is written now has to count as later than what is stored.
+"""Checkpoint ids of a fast clock: what is written now has to count as later than what is stored.
 
 The engine puts checkpoints in order by ids that begin with the time. Where the clock of the
 last writer was ahead of this one, what is written here would count as earlier, and be ignored.
+Tests: tests/graphs/test_clocks.py.
 """
 
 import asyncio

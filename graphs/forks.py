@@ -1,8 +1,9 @@
-"""Forks: what goes on at an earlier checkpoint finds what the participants remembered then.
+"""Forks: a run that goes on at an earlier checkpoint, with its participants as they were then.
 
 A participant goes on with what it stored last, which may belong to a branch that was left
 (langchain-ai/langgraph#7593). So a fork takes what it stored on the way to the fork, and stores
-a copy of that as the latest. Where nothing is forked, nothing of this costs anything.
+a copy of that as the latest. It is loaded only when something is forked.
+Tests: tests/graphs/test_forks.py, tests/graphs/test_time_travel.py.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
-"""An orchestrator: a main agent that splits requests into tasks for agents of its own.
+"""The orchestrator: a main agent that splits requests into tasks for agents of its own.
 
-What an orchestrator answers: the words, how it stands, what it took.
+Open it for `AgentOrchestrator`, its configuration and its answers.
+Tests: tests/graphs/test_orchestrator.py.
 """
 
 import dataclasses

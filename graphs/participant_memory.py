@@ -1,4 +1,7 @@
-"""What a participant remembers on a thread: to read, to edit, to forget, to take along."""
+"""The memory of a participant on a thread: to read, to edit, to delete, to copy.
+
+Tests: tests/graphs/test_participant_memory.py.
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack

@@ -1,8 +1,7 @@
-"""A program: a team from a configuration that works on tasks, tries again, and is traced.
+"""Programs: a team from a configuration that works on tasks, retries them, and is traced.
 
-What came of a run, as plain values: for programs that hand it on.
-
-Agents as a configuration describes them: a model with its prompt.
+Open it for `BaseSupervisor`, and for how the agents and results of a program are made.
+Tests: tests/graphs/test_programs.py.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
-"""Plans under way, as a stored run shows them.
+"""Checks before a run: the thread, the request, the answers, and participants that are missing.
 
-What is refused before a run begins: a thread that is none, a request that says nothing.
+Open it for plans under way as a stored run shows them, too.
+Tests: tests/graphs/test_bad_inputs.py, tests/graphs/test_workflow.py.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Streams of messages: what is said, once, with who says it."""
+"""Streams of messages: each text once, with the name of the participant that wrote it.
+
+Tests: tests/graphs/test_streams.py.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -7,6 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from asterism.core.continuation import HANDOFF
 from asterism.core.messages import clean_text
+from asterism.core.values import as_dict
 from asterism.nodes.view import REPORT_ID, message_facts
 
 MESSAGES = "messages"
@@ -28,10 +32,9 @@ def hearing(asked: Mapping[str, Any]) -> Hear | None:
     speech = _Speech()
 
     def hear(part: Any) -> Any:
-        if isinstance(part, dict):  # the second version of streams
-            if cast(dict[str, Any], part).get("type") != MESSAGES:
-                return cast(Any, part)
-            whole = cast(dict[str, Any], part)
+        if whole := as_dict(part):  # the second version of streams
+            if whole.get("type") != MESSAGES:
+                return part
             shown: Any = speech.show(whole["data"])
             return shown and {**whole, "data": shown}
         if several and part[-2] != MESSAGES:

@@ -1,20 +1,20 @@
-"""The topology: a supervisor in the middle, every participant joined to it both ways.
+"""The topology of a workflow: a star of its supervisor and its participants.
 
 ```
 START -> begin -> supervisor -> {participant..., dispatch, human, undo, finish}
 participant -> supervisor ; human -> supervisor ; finish -> END
 dispatch -> {dispatch, supervisor} ; undo -> {undo, supervisor}
 ```
+Tests: tests/graphs/test_builder.py.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict, get_type_hints
 
 from asterism.core.state import ParticipantNodeInput, WorkflowInput, WorkflowOutput, WorkflowState
-from asterism.nodes.compaction import Compactor
 from asterism.nodes.decider import AnyDecider, DecisionRules
 from asterism.nodes.human import create_human_node
 from asterism.nodes.participant import create_participant_node
@@ -24,6 +24,9 @@ from asterism.nodes.routing import BEGIN, DISPATCH, FINISH, HUMAN, SUPERVISOR, U
 from asterism.nodes.supervisor import SupervisorInput, create_supervisor_node
 from asterism.nodes.team import Team
 
+if TYPE_CHECKING:
+    from asterism.nodes.compaction import Compactor
+
 
 def create_star(
     team: Team,
@@ -32,7 +35,7 @@ def create_star(
     rules: DecisionRules,
     write: Writer,
     max_parallel_tasks: int,
-    compactor: Compactor | None = None,
+    compactor: "Compactor | None" = None,
     keys: Mapping[str, Any] | None = None,
     context_schema: type[Any] | None = None,
 ) -> StateGraph[Any, Any, Any, Any]:

@@ -1,4 +1,7 @@
-"""What can be wrong with the parts of a workflow, all of it found at once."""
+"""Validation of a workflow's parts: every fault is found at once, with the way out.
+
+Tests: tests/graphs/test_builder.py.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,12 +12,10 @@ from pydantic import BaseModel
 from asterism.core.agent_spec import AGENT_ID, ID_RULE, RESERVED, ModelLike, resolve_model
 from asterism.core.defaults import METHODS
 from asterism.core.numbers import count_faults, seconds_faults
-from asterism.core.values import is_number, normal_name
+from asterism.core.values import normal_name
 from asterism.errors import ModelNotFoundError
 from asterism.limits.failure_policies import Compensation, UndoAll, policy_faults
-from asterism.memories.context_policies import context_fault
-from asterism.nodes.decider import DecisionRules
-from asterism.nodes.deciders.strategies import STRATEGIES, TeamStrategy
+from asterism.nodes.decider import ConfigurableDecider, DecisionRules
 from asterism.nodes.participant_spec import Participant, find_participant_fault
 
 
@@ -49,9 +50,9 @@ def find_faults(
         *seconds_faults("thread_wait", thread_wait),
         *_finish_faults(finish, model),  # 6. an end that can be reached
         *_rule_faults(rules, names),  # 7. a fallback that exists, requirements that can be met
-        *_strategy_faults(manager),  # 8. a strategy that exists
+        *(manager.faults() if isinstance(manager, ConfigurableDecider) else ()),  # 8. a strategy
         *_policy_faults(policies, participants),  # 9. policies that can act
-        *filter(None, [context_fault(context, model)]),  # 10. prompts that can be kept short
+        *_context_faults(context, model),  # 10. prompts that can be kept short
         *(() if digest_tokens is None else count_faults("digest_tokens", digest_tokens, least=1)),
         *decisions_faults(decisions),  # 11. a way to decide that exists
     ]
@@ -124,15 +125,12 @@ def decisions_faults(decisions: object) -> Iterator[str]:
         yield f"decisions is {decisions!r}; allowed: None, {', '.join(map(repr, METHODS))}"
 
 
-def _strategy_faults(manager: object) -> Iterator[str]:
-    if not isinstance(manager, TeamStrategy):
-        return
-    if isinstance(manager.name, str) and manager.name not in STRATEGIES:
-        yield f"the strategy is {manager.name!r}; allowed: {', '.join(STRATEGIES)}, or a function"
-    if not is_number(manager.majority) or not 0 <= manager.majority < 1:
-        yield f"majority is {manager.majority!r}; it must be a share, from 0 to less than 1"
-    if manager.tie not in ("revote", "first", "fail"):
-        yield f"tie is {manager.tie!r}; allowed: 'revote', 'first', 'fail'"
+def _context_faults(context: object, model: ModelLike | None) -> Iterator[str]:
+    if context is not None:
+        from asterism.memories.context_policies import context_fault
+
+        if fault := context_fault(context, model):
+            yield fault
 
 
 def _policy_faults(

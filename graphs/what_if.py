@@ -1,9 +1,12 @@
-"""What if: change one thing of a past run, and run again only what follows."""
+"""What-if runs: change one thing of a past run, and run again only what follows.
+
+Tests: tests/graphs/test_what_if.py.
+"""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
@@ -191,7 +194,8 @@ def _replace_participant(graph: Workflow, name: str, instead: Any) -> Workflow:
             f"{', '.join(graph.facts.participants) or 'nobody'} from the beginning. Build a "
             "workflow with the new one, on the same checkpointer, and give that."
         )
-    return cast(Workflow, graph.facts.remade(name, instead))
+    remade: Workflow = graph.facts.remade(name, instead)
+    return remade
 
 
 def _request(run: RunRecord, number: int | None) -> RequestRecord:
@@ -295,4 +299,4 @@ def _config_at(config: RunnableConfig, thread: str) -> RunnableConfig:
         for key, value in (config.get("configurable") or {}).items()
         if not key.startswith("checkpoint_")
     }
-    return cast(RunnableConfig, {**config, "configurable": {**configurable, "thread_id": thread}})
+    return {**config, "configurable": {**configurable, "thread_id": thread}}

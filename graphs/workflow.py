@@ -1,11 +1,12 @@
-"""A compiled workflow: a LangGraph graph that keeps a few promises more.
+"""`Workflow`: a compiled LangGraph graph that checks requests, holds its thread, stores each step.
 
-What a workflow knows of itself.
+Open it for the order of things around a run: checks, lease, run config, events, cancellation.
+Tests: tests/graphs/test_workflow.py.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing, suppress
+from contextlib import AbstractContextManager, aclosing, closing, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self, cast
@@ -32,56 +33,46 @@ from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus
 from asterism.graphs.clocks import read_latest_state
-from asterism.graphs.forks import rewind
 from asterism.graphs.request_checks import (
     address_answer,
     cancellation_notes,
     check_pending,
     check_thread,
     check_thread_readable,
-    missing_participant,
     resent,
     validate_request,
     with_plan_visits,
-)
-from asterism.graphs.speech import hearing
-from asterism.graphs.workflow_edits import (
-    move_memories,
-    prepare_state_update,
-    reassign_tasks_update,
-    rename_update,
 )
 from asterism.limits.budgets import Budget
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.nodes.engine_keys import parent_checkpointer
 from asterism.nodes.participant_runtime import INTERRUPT, collect_output, invoke_options
 from asterism.nodes.request import read_fields
-from asterism.nodes.run_context import RunContext, RunEvents, create_run_config
+from asterism.nodes.run_context import RunContext, create_run_config, run_events
 from asterism.nodes.team import Team
 from asterism.prompts import prompts_hash, text_hash
-from asterism.storage.serializers import allow_types, stores_named_types, types_in_state
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkflowConfig:
-    """What a workflow knows of itself."""
+    """The configuration of a workflow."""
 
     id: str
     description: str | None
     team: Team
-    """Who takes part."""
+    """The participants."""
     response_format: type[BaseModel] | None = None
     """The model of `structured_response`, where one was asked for."""
     thread_wait: float = 0.0
     """Seconds that a call waits for a thread that another one drives."""
     budget: Budget | None = None
-    """What one run may take."""
+    """The budget of one run."""
     events: EventBus | None = None
-    """Is told what happens."""
+    """The bus that events are emitted on."""
     prices: PriceTable = DEFAULT_PRICES
-    """What tokens cost."""
+    """The prices of tokens."""
     instructions: tuple[str, ...] = ()
-    """What its own prompts say, for traces to tell one version from another."""
+    """The texts of its own prompts, by which traces tell versions apart."""
     prompts: str = field(default_factory=prompts_hash)
     """The hash of the library's prompts, taken when it is built: a run must not list files."""
     remade: Callable[[str, Any], Any] | None = None
@@ -89,18 +80,17 @@ class WorkflowConfig:
 
     @property
     def participants(self) -> Mapping[str, str]:
-        """Who takes part from the beginning: id and description."""
+        """The participants from the beginning: id and description."""
         return self.team.descriptions
 
     @cached_property
     def types(self) -> frozenset[type]:
         """The types that the state schemas of its participants name."""
-        graphs = [member.graph for member in self.team.members.values()]
-        below: list[Any] = [dict(cast(Any, graph).get_subgraphs(recurse=True)) for graph in graphs]
-        found: set[type] = set()
-        for graph in (*graphs, *(inner for each in below for inner in each.values())):
-            found |= types_in_state(graph)
-        return frozenset(found)
+        from asterism.storage.serializers import types_in_state
+
+        graphs: list[Any] = [member.graph for member in self.team.members.values()]
+        below = [inner for each in graphs for _, inner in each.get_subgraphs(recurse=True)]
+        return frozenset(found for graph in (*graphs, *below) for found in types_in_state(graph))
 
     def versions(self) -> dict[str, str]:
         """Return hashes of what the workflow is made of: its prompts and its team."""
@@ -112,36 +102,17 @@ class WorkflowConfig:
         }
 
 
-def run_config(
-    facts: WorkflowConfig,
-    config: RunnableConfig | None,
-    background: RunContext,
-    values: Mapping[str, Any],
-    held: asyncio.AbstractEventLoop | None = None,
-) -> RunnableConfig:
-    """Return the config of a run, with all that its nodes need.
-
-    Args:
-        facts: What its workflow knows of itself.
-        config: What the caller gave.
-        background: The run's own background.
-        values: The state that it goes on with.
-        held: The event loop that it holds up, because it is a sync one.
-    """
-    return create_run_config(
-        config,
-        background,
-        prices=facts.prices,
-        budget=facts.budget,
-        gated=facts.budget is not None or facts.team.has_budgets(),
-        events=facts.events,
-        values=values,
-        held=held,
-    )
-
-
 CANCELLED = "cancelled: the run was stopped from outside"
-"""What is stored in the place of an error of a step that was under way then."""
+"""The text that is stored as the error of a step that was under way."""
+
+
+def _message_filter(asked: Mapping[str, Any]) -> Callable[[Any], Any] | None:
+    """Create what shows each message of a stream once; None where no messages are asked for."""
+    if "messages" not in (asked.get("stream_mode") or ()):
+        return None
+    from asterism.graphs.speech import hearing
+
+    return hearing(asked)
 
 
 class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
@@ -156,9 +127,12 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def __init__(self, *, facts: WorkflowConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.facts = facts
-        saver = cast(Any, self.checkpointer)
-        if stores_named_types(saver):
-            allow_types(saver, facts.types | types_in_state(self))
+        if isinstance(self.checkpointer, BaseCheckpointSaver):
+            from asterism.storage.serializers import allow_types, stores_named_types, types_in_state
+
+            saver = cast(Any, self.checkpointer)
+            if stores_named_types(saver):
+                allow_types(saver, facts.types | types_in_state(self))
 
     @property
     def checks_answers(self) -> bool:
@@ -173,7 +147,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     @property
     def description(self) -> str | None:
-        """What the workflow is for."""
+        """The description of the workflow."""
         return self.facts.description
 
     # ---- running
@@ -192,9 +166,9 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         )
         background = RunContext()
         try:
-            config = run_config(self.facts, config, background, values, held=running_loop())
+            config = self._run_config(config, background, values, held=running_loop())
             parts: Any = super().stream(given, config, durability=durability, **kwargs)
-            hear = hearing(kwargs)
+            hear = _message_filter(kwargs)
             with self._run_events(config, background, given), closing(parts):
                 for part in parts:
                     shown = hear(part) if hear else part
@@ -226,9 +200,9 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         )
         background = RunContext()
         try:
-            config = run_config(self.facts, config, background, values)
+            config = self._run_config(config, background, values)
             parts: Any = super().astream(given, config, durability=durability, **kwargs)
-            hear = hearing(kwargs)
+            hear = _message_filter(kwargs)
             with self._run_events(config, background, given):
                 async with aclosing(parts):
                     async for part in parts:
@@ -259,9 +233,31 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             collect_output(await super().ainvoke(input, config, **asked), kwargs)
         )
 
-    def _run_events(self, config: RunnableConfig, background: RunContext, given: Any) -> RunEvents:
-        made_of = self.facts.versions
-        return RunEvents(config, background, name=self.name, given=given, versions=made_of)
+    def _run_config(
+        self,
+        config: RunnableConfig | None,
+        background: RunContext,
+        values: Mapping[str, Any],
+        held: asyncio.AbstractEventLoop | None = None,
+    ) -> RunnableConfig:
+        """Create the config of a run, with all that its nodes need; see `create_run_config`."""
+        facts = self.facts
+        return create_run_config(
+            config,
+            background,
+            prices=facts.prices,
+            budget=facts.budget,
+            gated=facts.budget is not None or facts.team.has_budgets,
+            events=facts.events,
+            values=values,
+            held=held,
+        )
+
+    def _run_events(
+        self, config: RunnableConfig, background: RunContext, given: Any
+    ) -> AbstractContextManager[None]:
+        versions = self.facts.versions
+        return run_events(config, background, name=self.name, given=given, versions=versions)
 
     def _check_and_lease(
         self, input: Any, config: RunnableConfig | None, durability: Durability | None
@@ -278,12 +274,20 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             )
         release = yield from self.take_thread_lease(check_thread(config))
         try:
-            given, values = yield from self._prepare_input(input, cast(RunnableConfig, config))
-            yield from rewind(cast(Any, self.checkpointer), cast(RunnableConfig, config))
+            given, values = yield from self._prepare_input(input, config or {})
+            yield from self._rewind(config or {})
         except BaseException:
             release()
             raise
         return given, durability or "sync", release, values
+
+    def _rewind(self, config: RunnableConfig) -> Steps[None]:
+        """Take participants back to the checkpoint that a config names, if it names one."""
+        is_stored = isinstance(self.checkpointer, BaseCheckpointSaver)
+        if is_stored and as_dict(config.get("configurable")).get("checkpoint_id"):
+            from asterism.graphs.forks import rewind
+
+            yield from rewind(cast(Any, self.checkpointer), config)
 
     def _prepare_input(
         self, given: Any, config: RunnableConfig
@@ -298,12 +302,13 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
                 Call(super().get_state, super().aget_state, (config,))
             )
         check_state(thread_of(config), as_dict(found.values))
-        if not isinstance(given, dict):
+        request = as_dict(cast(object, given))
+        if not request:
             check_pending(found, self.facts.participants)
             if getattr(given, "resume", None) is not None:
-                given = yield from self._address_answer(cast(Command[Any], given), found, whole)
+                given = yield from self._address_answer(given, found, whole)
             return given, as_dict(found.values)
-        request = resent(cast(dict[str, Any], given), as_dict(found.values))
+        request = resent(request, as_dict(found.values))
         if not is_unfinished(found):
             return request, {}
         found = yield whole
@@ -374,10 +379,10 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             return (yield from with_plan_visits(found, self.facts.team, saver))
 
     def _with_true_status(self, snapshot: StateSnapshot) -> StateSnapshot:
-        values = snapshot.values
-        if not isinstance(values, dict) or "iterations" not in values:
+        values = as_dict(snapshot.values)
+        if "iterations" not in values:
             return snapshot
-        true = self._rebuild_structured_response(cast(dict[str, Any], values))
+        true = self._rebuild_structured_response(values)
         if snapshot.interrupts:
             true["status"] = "waiting"
         elif errors := [task.error for task in snapshot.tasks if task.error]:
@@ -392,7 +397,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             )
         if not isinstance(output, dict):
             return output
-        values = self._rebuild_structured_response(cast(dict[str, Any], output))
+        values = self._rebuild_structured_response(as_dict(cast(object, output)))
         if values.get(INTERRUPT):
             values["status"] = "waiting"
         return values
@@ -435,13 +440,15 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
     def _apply_edit(
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Steps[RunnableConfig]:
+        from asterism.graphs.workflow_edits import prepare_state_update
+
         found = yield from read_latest_state(Call(super().get_state, super().aget_state, (config,)))
         names = tuple(self.facts.team.live(as_dict(found.values)))
         edit = prepare_state_update(config, supersteps, found, names, self.nodes)
-        if isinstance(self.checkpointer, BaseCheckpointSaver):
-            yield from rewind(cast(Any, self.checkpointer), config)
+        yield from self._rewind(config)
         update = (super().bulk_update_state, super().abulk_update_state)
-        return cast(RunnableConfig, (yield Call(*update, edit)))
+        updated: RunnableConfig = yield Call(*update, edit)
+        return updated
 
     def rename(self, config: RunnableConfig, names: Mapping[str, str | None]) -> RunnableConfig:
         """Let a stored run go on after participants were renamed or removed.
@@ -459,28 +466,23 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         Raises:
             UnknownParticipantError: A name is missing, or its heir does not take part.
         """
+        from asterism.graphs.workflow_edits import move_memories, reassign_participants
+
         run_steps(move_memories(self, check_thread(config), names))
         found = self.get_state(config)
-        update = self._renaming(found, names)
+        update = reassign_participants(found, self.facts.participants, names)
         return self.bulk_update_state(config, [[update]]) if update else found.config
 
     async def arename(
         self, config: RunnableConfig, names: Mapping[str, str | None]
     ) -> RunnableConfig:
         """Let a stored run go on after participants were renamed or removed; see `rename`."""
+        from asterism.graphs.workflow_edits import move_memories, reassign_participants
+
         await arun_steps(move_memories(self, check_thread(config), names))
         found = await self.aget_state(config)
-        update = self._renaming(found, names)
+        update = reassign_participants(found, self.facts.participants, names)
         return await self.abulk_update_state(config, [[update]]) if update else found.config
-
-    def _renaming(
-        self, found: StateSnapshot, names: Mapping[str, str | None]
-    ) -> StateUpdate | None:
-        live = tuple(self.facts.participants)
-        gone = missing_participant(found, self.facts.participants)
-        if gone is None:
-            return reassign_tasks_update(found, names, live)
-        return rename_update(found, gone, names, live)
 
     # ---- drawing
 

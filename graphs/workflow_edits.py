@@ -1,6 +1,6 @@
-"""Edits of a stored run: a decision in an update is followed, wherever it comes from.
+"""Edits of a stored run: decisions in an update, and participants that were renamed or removed.
 
-Participants that were renamed or removed while a stored run waited for them.
+Tests: tests/graphs/test_workflow_edits.py.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from asterism.core.decision import (
 from asterism.core.sync_async import Call, Steps
 from asterism.core.values import as_dict
 from asterism.errors import UnknownParticipantError
-from asterism.graphs.request_checks import unfinished_tasks
+from asterism.graphs.request_checks import missing_participant, unfinished_tasks
 from asterism.nodes.engine_keys import parent_checkpointer
 from asterism.nodes.routing import BEGIN, HUMAN, SUPERVISOR, route
 
@@ -110,6 +110,22 @@ def rename_update(
     if isinstance(decision, VisitNext):
         decision = replace(decision, next_agent=heir)
     return StateUpdate({"decision": decision and dump_decision(decision)}, SUPERVISOR)
+
+
+def reassign_participants(
+    snapshot: StateSnapshot, live: Mapping[str, str], new_names: Mapping[str, str | None]
+) -> StateUpdate | None:
+    """Write the update that lets a stored run go on after participants were renamed or removed.
+
+    None: nothing in it depends on them.
+
+    Raises:
+        UnknownParticipantError: It is not said who takes over, or that one is not there.
+    """
+    gone = missing_participant(snapshot, live)
+    if gone is None:
+        return reassign_tasks_update(snapshot, new_names, tuple(live))
+    return rename_update(snapshot, gone, new_names, tuple(live))
 
 
 def reassign_tasks_update(

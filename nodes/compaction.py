@@ -1,8 +1,8 @@
-"""What stands in a prompt for the messages that are left out of it.
+"""Compaction: prompts that are too long are cut, with a note or a summary for what is left out.
 
-Cutting: what of a history is left out, so that the prompt written of it fits.
-
-Compacting: prompts that are too long are cut, with words in the place of what is gone.
+Open it for which messages stay, how a cut prompt is written and who writes its summary; the
+policies are in asterism/memories/context_policies.py.
+Tests: tests/asterism/memories/test_context_policies.py, tests/graphs/test_context.py.
 """
 
 from collections import Counter

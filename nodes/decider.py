@@ -1,14 +1,13 @@
-"""What a decider is, and what it may say.
+"""Deciders: what they may return, and how one is asked until its decision is valid.
 
-Reading: a decider is shown the reports that it wants to read whole, and asked again.
-
-How a decision comes about: asking, retrying, repairing, falling back.
+Open it for retries and repairs of decisions, reports that a decider reads whole, fallbacks and
+required participants. Tests: tests/nodes/test_supervisor.py, tests/graphs/test_babble.py,
+tests/graphs/test_reading.py.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -42,7 +41,8 @@ from asterism.core.supervisor_decision import (
 from asterism.core.sync_async import Call, Steps, sync_async_pair
 from asterism.core.values import describe_error, log_failure, redact, shorten
 from asterism.errors import FALLBACK_WAY, BadDecisionError, BudgetExceededError, RoutingError
-from asterism.nodes.policies import OnRetry, call_with_retry, single_call
+from asterism.limits.failure_policies import Policy
+from asterism.nodes.policies import OnRetry, call_with_retry
 from asterism.nodes.routing import latest_reports
 from asterism.nodes.team import AgentCreationRules
 from asterism.nodes.view import (
@@ -57,9 +57,9 @@ class SelfRecordedDecision:
 
     decision: SupervisorDecision
     messages: Sequence[BaseMessage]
-    """What the history gets, rather than the workflow's own words; the answer is part of it."""
+    """The messages for the history, in place of the workflow's own; the answer is among them."""
     inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
-    """What participants with a grant are sent besides the state, by task or participant."""
+    """The inputs of participants with a grant besides the state, by task or participant."""
     update: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Further keys of the workflow's state, and what they become."""
 
@@ -96,6 +96,19 @@ class Decider(Protocol):
 AnyDecider = Decider | DeciderFunction | Runnable[Any, Any]
 
 
+@runtime_checkable
+class ConfigurableDecider(Protocol):
+    """A decider with options to be checked, which follows the policies of its workflow."""
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with its options."""
+        ...
+
+    def with_policies(self, policies: Sequence[Policy]) -> AnyDecider:
+        """Return the decider with what the policies do about its failures."""
+        ...
+
+
 def decider_call(decider: AnyDecider) -> Call:
     """Make the call that asks a decider."""
     if isinstance(decider, Decider):
@@ -104,60 +117,51 @@ def decider_call(decider: AnyDecider) -> Call:
 
 
 MAX_REPORT_READS = 5
-"""How many reports a decider may read whole for one decision."""
-
-AskDecider = Callable[[SupervisorView], Steps[Any]]
-"""Puts a view to a decider, and returns what it says."""
+"""The most reports that a decider may read whole for one decision."""
 
 
-def ask_with_report_reads(
-    view: SupervisorView, put: AskDecider
-) -> Steps[tuple[SupervisorView, Any]]:
-    """Ask, and ask again as long as reports are wanted that can be read.
+def add_report_reads(view: SupervisorView, said: Any) -> SupervisorView | None:
+    """Return the view with the reports that a decider wants to read whole.
 
-    Returns:
-        The view with all that was read, and what the decider said to it.
+    None: it wants none, or none that can be read and is new to it.
     """
-    said = yield from put(view)
-    while wanted := reports_wanted(said)[: MAX_REPORT_READS - len(view.readings)]:
-        reports = report_texts(view.messages)
-        known = {name for name, _ in view.readings}
-        new = [name for name in dict.fromkeys(wanted) if name in reports and name not in known]
-        if not new:
-            break  # nothing that it could learn
-        view = replace(view, readings=(*view.readings, *((name, reports[name]) for name in new)))
-        said = yield from put(view)
-    return view, said
+    wanted = reports_wanted(said)[: MAX_REPORT_READS - len(view.readings)]
+    reports = report_texts(view.messages) if wanted else {}
+    known = {name for name, _ in view.readings}
+    new = [name for name in dict.fromkeys(wanted) if name in reports and name not in known]
+    if not new:
+        return None
+    return replace(view, readings=(*view.readings, *((name, reports[name]) for name in new)))
 
 
 _log = logging.getLogger(__name__)
 
 MAX_TRIES, TRY_LIMIT = 20, 500
-"""How many bad answers to one question are kept, and how many characters of each."""
+"""The most bad answers to one question that are stored, and the most characters of each."""
 
 MAX_TASKS = 100
-"""How many tasks a plan of a model has at most, unless something else is said."""
+"""The default of the most tasks in a plan of a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionRules:
-    """What holds for every decision of a workflow."""
+    """The rules of every decision of a workflow."""
 
     max_iterations: int
-    """How many decisions one request may take."""
+    """The most decisions of one request."""
     max_repairs: int
-    """How often a bad decision is asked for again."""
+    """The most repairs of one decision."""
     fallback: str | None = None
     """What happens when no decision is valid: `"ask_user"`, `"finish"`, the id of a
     participant, or None to raise `RoutingError`."""
     require: tuple[str, ...] = ()
-    """Who must have answered before the request can be finished."""
+    """The participants that must have answered before the request can be finished."""
     on_stall: str = "replan"
     """What happens when work stands still: `"replan"`, `"ask_user"` or `"finish"`."""
     max_tasks: int = MAX_TASKS
-    """How many tasks a plan of a model may have; one that code makes may have any number."""
+    """The most tasks in a plan of a model; a plan that code makes may have any number."""
     retry: RetryPolicy
-    """How failures of the decider are retried."""
+    """The retry policy of the decider's failures."""
     answers: bool = False
     """Whether the decision that finishes may carry the answer."""
 
@@ -169,7 +173,7 @@ class ValidatedDecision(NamedTuple):
     agents: Mapping[str, Any] = MappingProxyType({})
     """The specs of the agents that it creates, by id."""
     update: Mapping[str, Any] = MappingProxyType({})
-    """What its decider writes into the state itself."""
+    """The update of the state by the decider itself."""
     faults: Sequence[tuple[str, str]] = ()
     """Each bad answer before it, with what is wrong with it."""
 
@@ -182,47 +186,80 @@ def ask_decider(
     *,
     on_retry: OnRetry | None = None,
 ) -> Steps[ValidatedDecision]:
-    """Ask until a decision is valid or the bound is reached, then fall back."""
+    """Ask until a decision is valid or `max_repairs` is reached, then fall back.
+
+    A decider that wants to read whole reports is shown them and asked again.
+    """
     names = tuple(view.participants)
     complaints = list(view.complaints)
     known = len(complaints)
     lacking: list[str] = []
-
-    put = partial(_ask, ask, rules.retry, on_retry)
-    for _ in range(rules.max_repairs + 1):
+    while len(complaints) - known <= rules.max_repairs:
         said: Any = ""
         try:
-            view, said = yield from ask_with_report_reads(view, put)
-            told, said = (
-                (said, said.decision) if isinstance(said, SelfRecordedDecision) else (None, said)
-            )
+            call = Call(ask.sync, ask.asynchronous, (view,))
+            said = yield from call_with_retry(call, rules.retry, on_retry=on_retry)
+            if (longer := add_report_reads(view, said)) is not None:
+                view = longer
+                continue
+            told = said if isinstance(said, SelfRecordedDecision) else None
+            said = said.decision if isinstance(said, SelfRecordedDecision) else said
             if (unread := reports_wanted(said)) and report_texts(view.messages):
                 raise BadDecisionError(f"no more can be read of {', '.join(unread)}")
             decision = _read(said, names, creation, rules)
-        except RoutingError as error:
-            error.faults = (*complaints[known:], *error.faults)
+            lacking = missing_participants(rules.require, view.reports) if decision.complete else []
+            fault = missing_feedback(lacking) if lacking else ""
+        except (GraphBubbleUp, BudgetExceededError):
             raise
         except BadDecisionError as error:
-            lacking = []
-            complaints.append((decider_text(said), str(error)))
-            if complaints[-1] in complaints[-2:-1]:
-                break  # the same answer again: a third one would be no better
-            view = replace(view, complaints=tuple(complaints))
-            continue
-        lacking = missing_participants(rules.require, view.reports) if decision.complete else []
-        if not lacking:
-            followed, agents = decision_from_model(decision), agents_to_create(decision)
-            faults = complaints[known:]
-            if told is None:
-                return ValidatedDecision(followed, agents, faults=faults)
-            update = {**told.update, "messages": told.messages}
-            return ValidatedDecision(told.annotate(followed), agents, update, faults)
-        complaints.append((decider_text(said), missing_feedback(lacking)))
+            lacking, fault = [], str(error)
+        except Exception as error:
+            raise _decider_failure(error, rules.retry, complaints[known:]) from error
+        else:
+            if not lacking:
+                return _validated(decision, told, complaints[known:])
+        complaints.append((decider_text(said), fault))
+        if not lacking and complaints[-1] in complaints[-2:-1]:
+            break  # the same answer again: a third one would be no better
         view = replace(view, complaints=tuple(complaints))
     faults = complaints[known:]
     if lacking:
         return ValidatedDecision(_visit_required(lacking, view), faults=faults)
     return ValidatedDecision(_fall_back(faults, rules.fallback), faults=faults)
+
+
+def _validated(
+    decision: SupervisorDecision,
+    told: SelfRecordedDecision | None,
+    faults: Sequence[tuple[str, str]],
+) -> ValidatedDecision:
+    followed, agents = decision_from_model(decision), dict[str, Any]()
+    if isinstance(decision, PlanDecision):
+        for agent in decision.subagents:
+            agents[agent.agent_id] = agent.model_dump(mode="json", exclude_defaults=True)
+    if told is None:
+        return ValidatedDecision(followed, agents, faults=faults)
+    update = {**told.update, "messages": told.messages}
+    return ValidatedDecision(told.annotate(followed), agents, update, faults)
+
+
+def _decider_failure(
+    error: Exception, policy: RetryPolicy, faults: Sequence[tuple[str, str]]
+) -> RoutingError:
+    """Log that the decider failed, and return the error that says so."""
+    said = describe_error(error)
+    log_failure(_log, "the supervisor's decider failed", error=error)
+    outside = error.__traceback__
+    while outside and str(outside.tb_frame.f_globals.get("__name__")).startswith("asterism."):
+        outside = outside.tb_next
+    error.__traceback__ = outside or error.__traceback__  # it begins with the decider's own code
+    return RoutingError(
+        f"The supervisor's decider failed ({said}). Nothing is lost: go on with proceed() "
+        "when the cause is gone.",
+        said=[said],
+        attempts=policy.max_attempts,
+        faults=[*faults, ("", said)],
+    )
 
 
 def _read(
@@ -259,34 +296,6 @@ def _check_agents(
         faults = ["nobody may create agents here; give the tasks to the team"]
     if faults:
         raise BadDecisionError("the agents cannot be created: " + "; ".join(faults[:20]))
-
-
-def agents_to_create(decision: SupervisorDecision) -> dict[str, Any]:
-    """Return the specs of the agents that a decision creates, by id."""
-    if not isinstance(decision, PlanDecision):
-        return {}
-    dumped = [agent.model_dump(mode="json", exclude_defaults=True) for agent in decision.subagents]
-    return {agent["agent_id"]: agent for agent in dumped}
-
-
-def _ask(
-    ask: Call, policy: RetryPolicy, on_retry: OnRetry | None, view: SupervisorView
-) -> Steps[Any]:
-    call = Call(ask.sync, ask.asynchronous, (view,))
-    try:
-        return (yield from call_with_retry(lambda: single_call(call), policy, on_retry=on_retry))
-    except (GraphBubbleUp, BudgetExceededError, BadDecisionError):
-        raise
-    except Exception as error:
-        said = describe_error(error)
-        log_failure(_log, "the supervisor's decider failed", error=error)
-        raise RoutingError(
-            f"The supervisor's decider failed ({said}). Nothing is lost: go on with proceed() "
-            "when the cause is gone.",
-            said=[said],
-            attempts=policy.max_attempts,
-            faults=[("", said)],
-        ) from error
 
 
 def _visit_required(lacking: Sequence[str], view: SupervisorView) -> Decision:

@@ -1,14 +1,15 @@
-"""The private keys of the engine, in one place: for the guard, and for visits from elsewhere.
+"""LangGraph's private config keys, in the one file that knows them.
 
+Open it when LangGraph changes, or to see how a turn is kept from being resumed by mistake:
 LangGraph hands `RESUMING=True` to every subgraph of a resumed run. A graph compiled with
 `checkpointer=True` always has a checkpoint, so when its turn N was scheduled but not yet
 begun, it takes its finished turn N-1 for the thing to resume: it does not run, and its old
 report is delivered as the new one (langchain-ai/langgraph#3206). A canary test tells when
-LangGraph mends it.
+LangGraph mends it. Tests: tests/graphs/test_steps.py, tests/graphs/test_turns.py.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT as LANGCHAIN_LIMIT
@@ -21,8 +22,9 @@ from asterism.core.continuation import is_runnable
 from asterism.core.sync_async import Call, Steps
 from asterism.core.thread_lease import WriteFence
 
-find_subgraph_pregel = cast(Any, _utils).find_subgraph_pregel
-get_function_nonlocals = cast(Any, _utils).get_function_nonlocals
+_engine_utils: Any = _utils  # its functions are not typed
+find_subgraph_pregel = _engine_utils.find_subgraph_pregel
+get_function_nonlocals = _engine_utils.get_function_nonlocals
 
 _DURABILITY = "__pregel_durability"
 _RESUMING = "__pregel_resuming"

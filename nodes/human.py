@@ -1,4 +1,7 @@
-"""The node that waits for a person. It holds the interrupt, alone."""
+"""The node that waits for a person; the one interrupt of a workflow's own stands in it.
+
+Tests: tests/graphs/test_people.py.
+"""
 
 from collections.abc import Mapping
 from decimal import Decimal

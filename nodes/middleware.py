@@ -1,4 +1,8 @@
-"""Middleware for agents, and what becomes of the errors of their tools."""
+"""Middleware for agents: prompts, step limits, context policies, and errors of tools.
+
+Open it for which tool errors a model sees and which end the visit.
+Tests: tests/nodes/test_participant.py, tests/graphs/test_context.py.
+"""
 
 import logging
 from bisect import insort
@@ -28,8 +32,6 @@ from asterism.errors import (
     StalledError,
     StorageError,
 )
-from asterism.memories.context_policies import Compaction, ContextManager
-from asterism.nodes.compaction import Compactor
 from asterism.nodes.report import json_text
 from asterism.nodes.run_context import workflow_path
 from asterism.nodes.structured_output import bind_inside
@@ -37,6 +39,8 @@ from asterism.prompts import render
 
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
+
+    from asterism.memories.context_policies import Compaction, ContextManager
 
 _log = logging.getLogger(__name__)
 
@@ -256,7 +260,7 @@ def callable_in_sync(tool: Any) -> Any:
 
 
 def context_middleware(
-    manager: ContextManager, model: Any = None
+    manager: "ContextManager", model: Any = None
 ) -> "AgentMiddleware[Any, Any, Any]":
     """Keep the prompts of an agent of your own to a policy; its history stays whole.
 
@@ -276,6 +280,8 @@ def context_middleware(
     from langchain.agents.middleware import AgentMiddleware, AgentState, ExtendedModelResponse
     from langchain.agents.middleware.types import PrivateStateAttr
 
+    from asterism.nodes.compaction import Compactor
+
     policy = manager.with_model_made()
 
     class ContextState(AgentState[Any]):
@@ -294,7 +300,7 @@ def context_middleware(
             shorter, compaction = await arun_steps(fitted(request))
             return extended(await handler(shorter), compaction)
 
-    def fitted(request: Any) -> Steps[tuple[Any, Compaction | None]]:
+    def fitted(request: Any) -> "Steps[tuple[Any, Compaction | None]]":
         config = get_config()
         compactor = Compactor(policy, model if model is not None else request.model)
         rules = [] if request.system_message is None else [request.system_message]
@@ -307,7 +313,7 @@ def context_middleware(
         )
         return request.override(messages=messages), compaction
 
-    def extended(response: Any, compaction: Compaction | None) -> Any:
+    def extended(response: Any, compaction: "Compaction | None") -> Any:
         if compaction is None:
             return response
         update: Command[Any] = Command(update={"compaction": compaction})

@@ -1,15 +1,13 @@
-"""Grants: what a participant sees of its workflow's state, and what it leaves there.
+"""Participants as their workflow runs them: the graph, its grant, its output, its limits.
 
-Local graphs: whatever may be a participant, made into a graph that keeps a history.
-
-What a run returns, collected with less work than the engine's own `invoke` takes.
-
-The members of a team: participants as their workflow runs them.
+Open it for how a function, a model, an agent or a graph becomes a graph with a history of its
+own, and what of the workflow's state a participant with a grant sees.
+Tests: tests/nodes/test_participant_runtime.py, tests/nodes/test_run_outputs.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NotRequired, cast
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, cast
 
 from langchain_core.messages import (
     AIMessage,
@@ -36,10 +34,7 @@ from asterism.core.state import SNAPSHOT_FREQUENCY, HistoryChannel, Report
 from asterism.core.sync_async import Call, Steps, StepsNode
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import Policy, merge_policies
-from asterism.memories.context_policies import ContextManager
-from asterism.memories.long_term import LongTermMemory
 from asterism.nodes.chains import ways_to_ask
-from asterism.nodes.compaction import Compactor
 from asterism.nodes.engine_keys import chosen_limit, has_graph_inside
 from asterism.nodes.middleware import (
     callable_in_sync,
@@ -51,30 +46,34 @@ from asterism.nodes.middleware import (
 )
 from asterism.nodes.participant_spec import (
     MAX_STEPS,
+    GraphSource,
     Participant,
     context_of,
     max_steps_of,
     public_description,
     service_of,
 )
-from asterism.nodes.remote.langgraph_server import create_remote_graph
-from asterism.nodes.remote.service import Service, create_service_graph
 from asterism.nodes.report import as_messages, report_message, with_unique_ids
 from asterism.nodes.run_context import workflow_path
 from asterism.prompts import render
 
+if TYPE_CHECKING:
+    from asterism.memories.context_policies import ContextManager
+    from asterism.memories.long_term import LongTermMemory
+    from asterism.nodes.compaction import Compactor
+
 HistoryWriter = Callable[[Report, Sequence[BaseMessage]], Sequence[BaseMessage]]
-"""Makes the messages of the workflow's history of a report and the messages of the visit."""
+"""A function that makes messages of the workflow's history from a report and a visit's messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """Lets a participant see the whole conversation rather than a request of its own."""
+    """Access of a participant to the whole conversation, instead of a request of its own."""
 
     keys: tuple[str, ...] = ()
     """Further keys of the workflow's state that it is given, and may change."""
     shows: HistoryWriter
-    """How its visits stand in the workflow's history."""
+    """The writer of its visits in the workflow's history."""
     speaker: str = ""
     """The name of its own messages in that history."""
 
@@ -116,7 +115,7 @@ class Grant:
 
 
 class ParticipantState(TypedDict):
-    """What a participant without a graph of its own remembers."""
+    """The state of a participant without a graph of its own."""
 
     messages: Annotated[
         list[AnyMessage], HistoryChannel(fold_history, snapshot_frequency=SNAPSHOT_FREQUENCY)
@@ -124,10 +123,10 @@ class ParticipantState(TypedDict):
 
 
 class BoundedState(ParticipantState):
-    """What it remembers where its prompts are kept short."""
+    """The state of a participant with a context policy."""
 
     compaction: NotRequired[dict[str, Any] | None]
-    """What stands for the beginning of its history."""
+    """The replacement for the beginning of its history."""
 
 
 def participant_graph(
@@ -148,13 +147,14 @@ def participant_graph(
         if context is None or is_graph(thing.runs):
             return participant_graph(name, thing.runs, default_model, max_steps)
         model = None if default_model is None else resolve_model(default_model)
-        compactor = Compactor(context, model)
-        return _history_graph(name, ways_to_ask(thing.runs), compactor)
+        return _history_graph(name, ways_to_ask(thing.runs), _create_compactor(context, model))
     if is_graph(thing):
         return _with_checkpointed_history(thing)
-    if isinstance(thing, Service):
-        return create_service_graph(name, thing)
+    if isinstance(thing, GraphSource):
+        return thing.create_graph(name)
     if isinstance(thing, RemoteGraph):
+        from asterism.nodes.remote.langgraph_server import create_remote_graph
+
         return create_remote_graph(name, thing)
     return _history_graph(name, ways_to_ask(thing))
 
@@ -206,7 +206,7 @@ def _model_graph(
                 middleware=middleware,
             )
         )
-    compactor = None if context is None else Compactor(context, model)
+    compactor = _create_compactor(context, model)
     if second is not None:
         model = model.with_fallbacks([second])
     rules = [SystemMessage(text)]
@@ -231,7 +231,15 @@ def _rules(name: str, spec: Participant) -> str:
     return render("personality", rules=rules, traits=" ".join(who.sentences()), style=style).strip()
 
 
-def _middleware(second: Any, context: ContextManager | None, max_steps: int | None) -> list[Any]:
+def _create_compactor(context: "ContextManager | None", model: Any) -> "Compactor | None":
+    if context is None:
+        return None
+    from asterism.nodes.compaction import Compactor
+
+    return Compactor(context, model)
+
+
+def _middleware(second: Any, context: "ContextManager | None", max_steps: int | None) -> list[Any]:
     """Return what sees to a history that grows long, to an end, and to a second model."""
     from langchain.agents import middleware
 
@@ -247,7 +255,7 @@ def _middleware(second: Any, context: ContextManager | None, max_steps: int | No
 def _history_graph(
     name: str,
     ask: tuple[Callable[..., Any], Callable[..., Any]],
-    compactor: Compactor | None = None,
+    compactor: "Compactor | None" = None,
     rules: Sequence[AnyMessage] = (),
 ) -> Graph:
     """Make a graph of one node that answers from the local history, or from what fits of it."""
@@ -314,7 +322,7 @@ def output_keys(graph: Graph) -> tuple[str, ...]:
 
 
 STRUCTURED = "structured_response"
-"""Where the state of an agent holds its structured answer."""
+"""The key of an agent's state with its structured answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,27 +334,27 @@ class ParticipantRuntime:
     graph: Graph
     """Its graph, compiled with `checkpointer=True` and with a `messages` key."""
     description: str | None = None
-    """What it is for, where that is no part of a prompt."""
+    """The description for traces; None where it is part of a prompt."""
     policies: Sequence[Policy] = ()
-    """What happens when it fails, first = outermost."""
+    """Its failure policies, first = outermost."""
     service: str = ""
-    """What its circuit breaker watches, where that names nothing itself."""
+    """The key of its circuit breaker, where that names no service itself."""
     undo: Callable[..., Any] | None = None
     """Takes back what a report tells of."""
     budget: Budget | None = None
-    """What its visits for one request may take together."""
+    """The budget of its visits for one request together."""
     task_budget: Budget | None = None
-    """What this task may take."""
+    """The budget of this task."""
     forgets: bool = False
     """Whether each visit begins with an empty history."""
-    recalls: LongTermMemory | None = None
-    """What is recalled for each visit."""
+    recalls: "LongTermMemory | None" = None
+    """The memory that is searched for each visit."""
     grant: Grant | None = None
-    """What it sees of the workflow's state. None: its request alone."""
+    """Its access to the workflow's state. None: it gets its request alone."""
     stores_steps: bool = True
     """Whether each step of its turns is stored, or a turn once, at its end."""
     max_steps: int | None = None
-    """How many model calls a visit may make. None: nothing here limits them."""
+    """The most model calls of a visit. None: unlimited here."""
     counts_calls: bool = False
     """Whether its graph counts them itself."""
     is_workflow: bool = field(init=False)
@@ -356,7 +364,7 @@ class ParticipantRuntime:
     has_messages: bool = field(init=False)
     """Whether its graph's output has messages; else its other output is the answer."""
     answer_keys: tuple[str, ...] = field(init=False)
-    """What of its state is an answer besides messages."""
+    """The keys of its state that are an answer besides messages."""
 
     def __post_init__(self) -> None:
         """Note what its graph is."""
@@ -392,7 +400,7 @@ def create_participant_runtime(
     default_model: ModelLike | None,
     policies: Sequence[Policy] = (),
     task_budget: Budget | None = None,
-    recalls: LongTermMemory | None = None,
+    recalls: "LongTermMemory | None" = None,
     max_steps: int = MAX_STEPS,
 ) -> ParticipantRuntime:
     """Make a member of a team of anything that may be a participant.

@@ -1,9 +1,13 @@
-"""Everything that may be a participant: how it is described, and what is wrong with it."""
+"""Descriptions of participants: `Participant`, and the faults of what is given as one.
+
+Open it for what may take part, and for the text that a supervisor is told about it.
+Tests: tests/graphs/test_builder.py.
+"""
 
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from langgraph.graph import END
 from langgraph.pregel.remote import RemoteGraph
@@ -13,14 +17,28 @@ from asterism.core.continuation import Graph, is_graph, is_runnable
 from asterism.core.state import Report
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import Policy
-from asterism.memories.context_policies import ContextManager, context_fault
-from asterism.memories.long_term import LongTermMemory
 from asterism.nodes.chains import chain_fault
-from asterism.nodes.remote.langgraph_server import server_and_graph
-from asterism.nodes.remote.service import Service
+
+if TYPE_CHECKING:
+    from asterism.memories.context_policies import ContextManager
+    from asterism.memories.long_term import LongTermMemory
 
 MAX_STEPS = 50
-"""How many model calls one visit may make, unless something else is said."""
+"""The default of the most model calls of one visit."""
+
+
+@runtime_checkable
+class GraphSource(Protocol):
+    """A participant that works elsewhere and creates the graph that reaches it: a `Service`."""
+
+    @property
+    def origin(self) -> str:
+        """The key of its circuit breaker."""
+        ...
+
+    def create_graph(self, name: str) -> Graph:
+        """Create the graph of the participant `name`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +65,9 @@ class Participant:
     `CircuitBreaker`, `Compensation`. They take the place of the workflow's of their kind."""
     memory: MemoryConfig | None = None
     """What it remembers from visit to visit. None: everything."""
-    context: ContextManager | None = None
+    context: "ContextManager | None" = None
     """What of a long history its model, or its function, is still sent. None: all of it."""
-    recalls: LongTermMemory | None = None
+    recalls: "LongTermMemory | None" = None
     """What is recalled for each visit, besides its own history."""
     budget: Budget | None = None
     """What its visits for one request may take together, with everything below it."""
@@ -78,7 +96,7 @@ def find_participant_fault(thing: object, default_model: ModelLike | None) -> st
     if isinstance(thing, RemoteGraph):
         return None if thing.client or thing.sync_client else "has no server; give it a url"
     a_function = callable(thing) and not isinstance(thing, type)
-    if isinstance(thing, Service) or a_function:
+    if isinstance(thing, GraphSource) or a_function:
         return None
     if is_runnable(thing):
         return chain_fault(thing)
@@ -111,9 +129,13 @@ def _steps_fault(spec: Participant) -> str | None:
     return None
 
 
-def context_of(spec: Participant) -> ContextManager | None:
+def context_of(spec: Participant) -> "ContextManager | None":
     """Return the policy for its prompts: its `context`, or what its `memory` stands for."""
-    return ContextManager.of(spec.memory) if spec.context is None else spec.context
+    if spec.context is not None or spec.memory is None:
+        return spec.context
+    from asterism.memories.context_policies import ContextManager
+
+    return ContextManager.of(spec.memory)
 
 
 def _context_fault(spec: Participant, default_model: ModelLike | None) -> str | None:
@@ -126,13 +148,15 @@ def _context_fault(spec: Participant, default_model: ModelLike | None) -> str | 
             "`token_threshold` has a hold on it; give its agent "
             "middleware=[context_middleware(...)], or a workflow its own `context`"
         )
-    if isinstance(spec.runs, Service | RemoteGraph):
+    if isinstance(spec.runs, GraphSource | RemoteGraph):
         return (
             "works elsewhere, where it keeps its prompts short by itself, so neither `context` nor "
             "a `token_threshold` has a hold on it; leave them out"
         )
     if spec.context is not None and memory is not None and memory.token_threshold is not None:
         return "has a `context` and also a `token_threshold` in its memory; give one or the other"
+    from asterism.memories.context_policies import context_fault
+
     fault = context_fault(context, spec.model if spec.model is not None else default_model)
     return fault and f"has a context that cannot be kept: {fault}"
 
@@ -164,9 +188,11 @@ def _keys(graph: Graph) -> list[str]:
 def service_of(thing: object, default_model: ModelLike | None) -> str | None:
     """Name the model with its provider, or the server, that a participant stands on, or None."""
     runs = thing.runs if isinstance(thing, Participant) else thing
-    if isinstance(runs, Service):
+    if isinstance(runs, GraphSource):
         return runs.origin
     if isinstance(runs, RemoteGraph):
+        from asterism.nodes.remote.langgraph_server import server_and_graph
+
         return server_and_graph(runs)
     if not isinstance(thing, Participant) or thing.runs is not None:
         return None
@@ -189,7 +215,7 @@ def describe(thing: object) -> str | None:
         if thing.runs is not None:
             return describe(thing.runs)
         return _first_line(thing.prompt)
-    if is_graph(thing) or isinstance(thing, Service):
+    if is_graph(thing) or isinstance(thing, GraphSource):
         return _first_line(getattr(thing, "description", None))
     if is_runnable(thing):
         function = getattr(thing, "func", None) or getattr(thing, "afunc", None)

@@ -1,11 +1,15 @@
-"""The node that follows a plan: it visits many participants at once, each when it is due."""
+"""The node that runs a plan: it visits several participants at once, each when it is due.
+
+Open it for how tasks start, stop, are delegated and are rebuilt after a crash; the order of tasks
+is in asterism/core/plan.py. Tests: tests/graphs/test_plans.py.
+"""
 
 import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp, GraphInterrupt
@@ -19,7 +23,8 @@ from asterism.core.sync_async import Call, Steps, StepsNode
 from asterism.core.values import describe_error, log_failure
 from asterism.errors import BudgetExceededError
 from asterism.nodes.engine_keys import is_resuming, participant_place
-from asterism.nodes.policies import AttemptContext
+from asterism.nodes.participant import Visit
+from asterism.nodes.policies import VisitResult
 from asterism.nodes.report import failure_report, report_message
 from asterism.nodes.routing import (
     DISPATCH,
@@ -31,7 +36,7 @@ from asterism.nodes.routing import (
 )
 from asterism.nodes.run_context import (
     RunContext,
-    VisitResult,
+    VisitOutcome,
     background_of,
     outside_step_span,
     workflow_path,
@@ -53,18 +58,16 @@ class RunningPlan:
     tasks: dict[str, SubAgentTask]
     schedule: Schedule
     media: list[dict[str, Any]]
-    """What the user has sent besides text."""
+    """The pictures, recordings and files of the request."""
     agents: dict[str, str]
-    """Who does each task: whom the plan names, or who took over."""
+    """The participant of each task: the one that the plan names, or its successor."""
     tried: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
-    """Who has tried each task."""
+    """The participants that have tried each task."""
     reports: dict[str, Report] = field(default_factory=dict[str, Report])
     begun: frozenset[str] = frozenset()
     """The tasks that may have begun before the run was stopped."""
     passed_on: set[str] = field(default_factory=set[str])
     """The tasks that somebody took over, who has not begun with them."""
-    left: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
-    """What visits leave in the workflow's state, by the id of the report."""
     stopped: dict[str, BaseException] = field(default_factory=dict[str, BaseException])
     """The tasks that wait for a person, or were stopped from outside."""
     breach: dict[str, Any] | None = None
@@ -85,16 +88,16 @@ def create_plan_runner_node(team: Team, *, max_parallel_tasks: int) -> StepsNode
     def dispatch(state: Any, config: RunnableConfig) -> Steps[Command[Any] | list[Command[Any]]]:
         background = background_of(config)
         plan, due = _plan(state, background, max_parallel_tasks, config)
-        reports: list[Report] = []
+        results: list[VisitResult] = []
         beside = outside_step_span(config)
-        while not reports or (is_draining() and background.names):
+        while not results or (is_draining() and background.names):
             due += [] if is_draining() or plan.breach else plan.schedule.start()
             visits = {name: partial(_visit, plan, name, state, beside, team) for name in due}
             if not visits and not background.names:
                 break
             done = yield Call(background.start_and_wait, background.aadvance, (visits, beside))
             due = []
-            reports += _record_results(plan, done, state)
+            results += _record_results(plan, done, state)
         begun = [
             name
             for name in state.get("running") or ()
@@ -102,23 +105,23 @@ def create_plan_runner_node(team: Team, *, max_parallel_tasks: int) -> StepsNode
         ]
         running = list(dict.fromkeys([*begun, *background.names, *plan.stopped]))
         update: dict[str, Any] = {
-            "reports": reports,
+            "reports": [result.report for result in results],
             "messages": [],
             "running": running,
         }
         last: Command[Any]
         further: list[Command[Any]] = []  # one write each, so that reducers and conflicts count
-        for report in reports:
-            left = plan.left.pop(report["id"], {"messages": [report_message(report)]})
+        for result in results:
+            left = {**result.update} or {"messages": [report_message(result.report)]}
             update["messages"] += left.pop("messages")
             further += [Command(update=left)] if left else []
         if (plan.stopped or plan.breach) and not background.names:
             if breach := plan.breach or _own_exceeded_budget(plan.stopped, workflow_path(config)):
                 last = Command(update={**update, "breach": breach}, goto=SUPERVISOR)
                 return [*further, last] if further else last
-            if not reports and set(running) == set(state.get("running") or ()):
+            if not results and set(running) == set(state.get("running") or ()):
                 _raise(plan.stopped)
-        over = plan.schedule.done or not (running or reports or is_draining())
+        over = plan.schedule.done or not (running or results or is_draining())
         last = Command(update=update, goto=SUPERVISOR if over else DISPATCH)
         return [*further, last] if further else last
 
@@ -137,7 +140,7 @@ def _plan(
     loaded = load_decision(state["decision"])
     decision = loaded if isinstance(loaded, RunPlan) else RunPlan(tasks=[])
     name = decision.handoff_id or handoff_id(decision, ())
-    plan = cast(RunningPlan | None, background.plan)
+    plan: RunningPlan | None = background.plan
     if plan is not None and plan.id == name and plan.decided == decision.tasks:
         return plan, []
     tasks = [SubAgentTask.model_validate(task) for task in decision.tasks]
@@ -184,56 +187,54 @@ def _record_report(plan: RunningPlan, report: Report) -> list[Skipped]:
 
 
 def _record_results(
-    plan: RunningPlan, done: Mapping[str, VisitResult], state: Mapping[str, Any]
-) -> list[Report]:
-    """Note what is done, and return the reports of it and of what it makes impossible."""
-    reports: list[Report] = []
+    plan: RunningPlan, done: Mapping[str, VisitOutcome], state: Mapping[str, Any]
+) -> list[VisitResult]:
+    """Record what is done in the plan; return the results, and those of skipped tasks."""
+    results: list[VisitResult] = []
     for name, outcome in done.items():
         if isinstance(outcome, BaseException):
             plan.stopped[name] = outcome
             plan.schedule.park(name)
             continue
-        reports.append(outcome)
-        for skipped in _record_report(plan, outcome):
+        results.append(outcome)
+        plan.breach = plan.breach or outcome.breach
+        for skipped in _record_report(plan, outcome.report):
             visit = _request(plan, skipped.task_id, state)
             why = f"skipped, because the task {skipped.because!r} has no result"
             report = failure_report(visit, "dependency_failed", why, attempts=0)
             plan.reports[skipped.task_id] = report
-            reports.append(report)
-    return reports
+            results.append(VisitResult(report))
+    return results
 
 
 def _visit(
     plan: RunningPlan, name: str, state: Mapping[str, Any], config: RunnableConfig, team: Team
-) -> Steps[Report]:
+) -> Steps[VisitResult]:
     """Make the visit that a task asks for."""
     agent = plan.agents[name]
-    visit = _request(plan, name, state)
+    request = _request(plan, name, state)
     try:
-        visitor = team.visitor(agent, plan.tasks[name], state)
+        runtime = team.runtime(agent, plan.tasks[name], state)
     except GraphBubbleUp:
         raise
     except Exception as error:  # noqa: BLE001 - a created agent may be impossible to make
         log_failure(_log, "the agent %s cannot be made", agent, error=error)
-        return failure_report(visit, "agent_failed", describe_error(error), attempts=0)
-    if visitor is None:
-        return failure_report(
-            visit, "agent_removed", f"{agent!r} does not take part any more", attempts=0
-        )
+        fault = describe_error(error)
+        return VisitResult(failure_report(request, "agent_failed", fault, attempts=0))
+    if runtime is None:
+        fault = f"{agent!r} does not take part any more"
+        return VisitResult(failure_report(request, "agent_removed", fault, attempts=0))
+    if runtime.grant is not None:
+        request["state_input"] = runtime.grant.state_input(name, request["id"], state)
     overrides = participant_place(config, agent)
-    place: RunnableConfig = {**config, "configurable": overrides}
-    this = AttemptContext(config=place, overrides=overrides, resumes=name in plan.begun)
-    member = team.members.get(agent)
-    grant = None if member is None else member.grant
-    given: dict[str, Any] = {}
-    if grant is not None:
-        given = visit["given"] = grant.state_input(name, visit["id"], state)
-    report = yield from visitor(visit, this)
-    plan.breach = plan.breach or this.attempts.breach
-    if grant is None:
-        return report
-    plan.left[report["id"]] = grant.state_update(report, this.turn, given)
-    return report
+    visit = Visit(
+        runtime=runtime,
+        request=request,
+        config={**config, "configurable": overrides},
+        overrides=overrides,
+        resumes=name in plan.begun,
+    )
+    return (yield from visit.run())
 
 
 def _request(plan: RunningPlan, name: str, state: Mapping[str, Any]) -> VisitRequest:

@@ -1,6 +1,7 @@
-"""The fold of policies around a visit: the one place where they act.
+"""Failure policies around an attempt of a visit: retries, timeout, circuit breaker, compensation.
 
-Calls that are tried again when their failure can pass.
+Open it to see what happens between a failure and the next attempt; the policies themselves are
+in asterism/limits/failure_policies.py. Tests: tests/graphs/test_failures.py.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar, cast
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
@@ -22,7 +24,6 @@ from langgraph.types import RetryPolicy
 from asterism.core.state import Report
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
 from asterism.core.thread_lease import WriteFence
-from asterism.core.usage import UsageEntry
 from asterism.core.values import describe_error
 from asterism.errors import AbandonedError, AgentTimeoutError, BudgetExceededError
 from asterism.events import WorkflowEventType, emit
@@ -32,7 +33,6 @@ from asterism.limits.failure_policies import (
     AskPerson,
     Compensation,
     Delegate,
-    FailureKind,
     Policy,
     Timeout,
     UndoAll,
@@ -45,10 +45,8 @@ from asterism.nodes.engine_keys import with_write_fence
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 OnRetry = Callable[[Exception, float], None]
-"""Is told of what failed, and how many seconds later it is tried again."""
+"""A function that is called with the failure and the seconds until the next attempt."""
 
 Sleep = tuple[Callable[[float], Any], Callable[[float], Awaitable[Any]]]
 """Waits a number of seconds, in sync and in async."""
@@ -56,24 +54,19 @@ Sleep = tuple[Callable[[float], Any], Callable[[float], Awaitable[Any]]]
 SLEEP: Sleep = (time.sleep, asyncio.sleep)
 
 
-def single_call(call: Call) -> Steps[Any]:
-    """Make one call."""
-    return (yield call)
-
-
 def call_with_retry(
-    make: Callable[[], Steps[T]],
+    make: Call | Callable[[], Steps[Any]],
     policy: RetryPolicy,
     *,
     sleep: Sleep = SLEEP,
     on_retry: OnRetry | None = None,
-) -> Steps[T]:
-    """Take steps, and again after a wait as long as a policy allows it.
+) -> Steps[Any]:
+    """Make a call or run steps, and do it again after a wait as long as a policy allows it.
 
     Args:
-        make: Begins to take them.
-        policy: How often, how long to wait, and after which errors.
-        sleep: Waits.
+        make: The call, or a function that creates the steps of one attempt.
+        policy: The number of attempts, the waits, and the errors that are retried.
+        sleep: Waits a number of seconds.
         on_retry: Is told before each wait.
 
     Raises:
@@ -81,7 +74,7 @@ def call_with_retry(
     """
     for attempt in range(1, policy.max_attempts + 1):
         try:
-            return (yield from make())
+            return (yield make) if isinstance(make, Call) else (yield from make())
         except (GraphBubbleUp, AbandonedError, BudgetExceededError, *ENDLESS):
             raise
         except Exception as error:
@@ -111,71 +104,63 @@ CIRCUIT_EVENTS: Mapping[CircuitState, WorkflowEventType] = {
     "half_open": WorkflowEventType.BREAKER_HALF_OPEN,
     "closed": WorkflowEventType.BREAKER_CLOSED,
 }
-"""What is told when a circuit gets into a state."""
-
-
-@dataclass
-class AttemptCounter:
-    """Counts the attempts of a visit."""
-
-    taken: int = 0
-    state: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What the latest one has come to, where nothing is stored."""
-    lines: list[UsageEntry] = field(default_factory=list[UsageEntry])
-    """What the latest one of a workflow has counted for itself, where nothing is stored."""
-    breach: dict[str, Any] | None = None
-    """The facts of the budget of the workflow that the latest one has used up."""
+"""The event of each state that a circuit gets into."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptContext:
-    """What an attempt of a visit is given."""
+    """The input of an attempt; a timeout passes a fenced copy on."""
 
     config: RunnableConfig
     """The config of the node that makes the visit."""
     overrides: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Entries of `configurable` that the participant's run gets besides or instead."""
-    resumes: bool = False
-    """Whether the visit may have begun before."""
-    attempts: AttemptCounter = field(default_factory=AttemptCounter)
-    about: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What events say of the visit."""
-    turn: dict[str, Any] = field(default_factory=dict[str, Any])
-    """How the turn of a participant with a grant has ended: its state, `messages` the new ones."""
 
 
-AttemptFunction = Callable[[AttemptContext], Steps[Report]]
-"""Makes one attempt, or several, of a visit."""
+class VisitResult(NamedTuple):
+    """The result of a visit, or of an attempt of it."""
+
+    report: Report
+    state: Mapping[str, Any] = MappingProxyType({})
+    """The state at the end of the turn, for a participant with a grant: `messages` the new ones."""
+    update: Mapping[str, Any] = MappingProxyType({})
+    """The update of the workflow's state besides the report, once the visit is over."""
+    breach: dict[str, Any] | None = None
+    """The facts of the workflow's budget that the visit has used up."""
+
+
+Attempt = Callable[[AttemptContext], Steps[VisitResult]]
+"""A function that makes one attempt, or several, of a visit."""
 
 
 def apply_policies(
-    policies: Sequence[Policy], attempt: AttemptFunction, service: str, *, sleep: Sleep = SLEEP
-) -> AttemptFunction:
+    policies: Sequence[Policy], attempt: Attempt, service: str, on_retry: OnRetry
+) -> Attempt:
     """Put policies around an attempt, the first one outermost.
 
     Args:
-        policies: What acts on failures that are raised.
-        attempt: What they act on.
+        policies: The policies of the participant.
+        attempt: The attempt.
         service: The key of circuit breakers that name no service themselves.
-        sleep: Waits between attempts.
+        on_retry: Is told before each wait for another attempt.
     """
     for policy in reversed(policies):
         if isinstance(policy, RetryPolicy):
-            attempt = _attempt_with_retries(policy, attempt, sleep)
+            attempt = RetryingAttempt(policy, attempt, on_retry)
         elif isinstance(policy, Timeout):
-            attempt = _attempt_with_timeout(policy, attempt)
+            attempt = TimedAttempt(policy, attempt)
         elif isinstance(policy, CircuitBreaker):
-            attempt = _attempt_with_breaker(policy, attempt, service)
+            attempt = GuardedAttempt(policy, attempt, service)
     return attempt
 
 
 def apply_compensation(report: Report, policies: Sequence[Policy]) -> Report:
     """Make up for a failure, or note in the report what does."""
-    kind = report.get("kind")
+    kind: Any = report.get("kind")
     for policy in policies:
         if not isinstance(policy, Compensation):
             continue
-        action = policy.actions.get(cast(FailureKind, kind))
+        action = policy.actions.get(kind)
         if isinstance(action, UseCached):
             report["status"], report["text"] = "ok", action.text
             report["compensation"] = {"action": "use_cached"}
@@ -188,71 +173,88 @@ def apply_compensation(report: Report, policies: Sequence[Policy]) -> Report:
     return report
 
 
-def _attempt_with_retries(
-    policy: RetryPolicy, attempt: AttemptFunction, sleep: Sleep
-) -> AttemptFunction:
-    def retrying(this: AttemptContext) -> Steps[Report]:
-        def failed(error: Exception, seconds: float) -> None:
-            emit_retry(this.config, error, seconds, attempts=this.attempts.taken, **this.about)
+@dataclass(frozen=True)
+class RetryingAttempt:
+    """An attempt that is made again as long as a retry policy allows it."""
 
-        return call_with_retry(lambda: attempt(this), policy, sleep=sleep, on_retry=failed)
+    policy: RetryPolicy
+    attempt: Attempt
+    on_retry: OnRetry
 
-    return retrying
+    def __call__(self, context: AttemptContext) -> Steps[VisitResult]:
+        """Make the attempt, and further ones after failures."""
+        make = partial(self.attempt, context)
+        return call_with_retry(make, self.policy, on_retry=self.on_retry)
 
 
-def _attempt_with_breaker(
-    breaker: CircuitBreaker, attempt: AttemptFunction, service: str
-) -> AttemptFunction:
-    def guarded(this: AttemptContext) -> Steps[Report]:
-        permit = breaker.admit(service)
+@dataclass(frozen=True)
+class GuardedAttempt:
+    """An attempt that a circuit breaker admits, and whose end it counts."""
+
+    breaker: CircuitBreaker
+    attempt: Attempt
+    service: str
+
+    def __call__(self, context: AttemptContext) -> Steps[VisitResult]:
+        """Make the attempt if the circuit is closed, or half open and this is its trial."""
+        permit = self.breaker.admit(self.service)
         try:
-            _emit_circuit_state(this, permit, breaker.service or service)
-            report = yield from attempt(this)
+            self._emit_change(context, permit)
+            result = yield from self.attempt(context)
         except (GraphBubbleUp, BudgetExceededError, *ENDLESS):
             raise
         except Exception as error:
             permit.record_failure(error)
-            _emit_circuit_state(this, permit, breaker.service or service)
+            self._emit_change(context, permit)
             raise
         else:
             permit.record_success()
-            _emit_circuit_state(this, permit, breaker.service or service)
-            return report
+            self._emit_change(context, permit)
+            return result
         finally:
             permit.release()  # interrupts and cancellations; settled permits ignore it
 
-    return guarded
+    def _emit_change(self, context: AttemptContext, permit: Permit) -> None:
+        """Emit the state that a call has brought the circuit into."""
+        if permit.turned is not None:
+            service = self.breaker.service or self.service
+            emit(context.config, CIRCUIT_EVENTS[permit.turned], service=service)
 
 
-def _emit_circuit_state(this: AttemptContext, permit: Permit, service: str) -> None:
-    """Tell of the state that a call has brought a circuit into."""
-    if permit.turned is not None:
-        emit(this.config, CIRCUIT_EVENTS[permit.turned], service=service)
+@dataclass(frozen=True)
+class TimedAttempt:
+    """An attempt that is cancelled or abandoned after a timeout; its later writes are rejected."""
 
+    limit: Timeout
+    attempt: Attempt
 
-def _attempt_with_timeout(limit: Timeout, attempt: AttemptFunction) -> AttemptFunction:
-    def limited(this: AttemptContext) -> Steps[Report]:
+    def __call__(self, context: AttemptContext) -> Steps[VisitResult]:
+        """Make the attempt in a thread or task of its own."""
         fence = WriteFence()
-        inside = replace(this, **with_write_fence(this.config, this.overrides, fence))
-        steps = partial(attempt, inside)
-        report: Report = yield Call(
-            _run_with_deadline_in_thread, _run_with_deadline_in_task, (steps, limit.seconds, fence)
+        fenced = replace(context, **with_write_fence(context.config, context.overrides, fence))
+        steps = partial(self.attempt, fenced)
+        result: VisitResult = yield Call(
+            _run_with_deadline_in_thread,
+            _run_with_deadline_in_task,
+            (steps, self.limit.seconds, fence),
         )
-        return report
-
-    return limited
+        return result
 
 
-def _retrieve_task_error(task: asyncio.Task[Report]) -> bool:
-    """Whether a task that was cancelled has ended; what it raised is of no use any more."""
-    return task.done() and (task.cancelled() or task.exception() is not None or True)
+def _has_ended(task: asyncio.Task[VisitResult]) -> bool:
+    """Whether a task that was cancelled has ended; its error is retrieved and dropped."""
+    if not task.done():
+        return False
+    if not task.cancelled():
+        task.exception()  # marks it as retrieved, so asyncio does not log it
+    return True
 
 
 def _run_with_deadline_in_thread(
-    steps: Callable[[], Steps[Report]], seconds: float, fence: WriteFence
-) -> Report:
+    steps: Callable[[], Steps[VisitResult]], seconds: float, fence: WriteFence
+) -> VisitResult:
     """Run steps in a thread of their own, and leave them alone when their time is over."""
-    done: Future[Report] = Future()
+    done: Future[VisitResult] = Future()
 
     def drive() -> None:
         try:
@@ -279,8 +281,8 @@ def _run_with_deadline_in_thread(
 
 
 async def _run_with_deadline_in_task(
-    steps: Callable[[], Steps[Report]], seconds: float, fence: WriteFence
-) -> Report:
+    steps: Callable[[], Steps[VisitResult]], seconds: float, fence: WriteFence
+) -> VisitResult:
     """Run steps in a task of their own, and cancel them when their time is over."""
     task = asyncio.ensure_future(arun_steps(steps()))
     try:
@@ -288,7 +290,7 @@ async def _run_with_deadline_in_task(
     except asyncio.CancelledError:
         task.cancel()
         await asyncio.wait({task}, timeout=CANCEL_GRACE_SECONDS)
-        _retrieve_task_error(task)
+        _has_ended(task)
         fence.close()
         raise
     if task.done():
@@ -298,7 +300,7 @@ async def _run_with_deadline_in_task(
     fence.close()
     how = (
         "cancelled"
-        if _retrieve_task_error(task)
+        if _has_ended(task)
         else "abandoned, because it does not let itself be cancelled"
     )
     raise AgentTimeoutError(f"it gave no answer within {seconds:g} s and was {how}")

@@ -1,8 +1,7 @@
-"""What a participant answers: as messages of its history, and as the answer of a visit.
+"""Reports: the answer of a visit or its failure, as state and as a message of the history.
 
+Open it for which message of a participant counts as its answer, and when a report is a failure.
 Tests: tests/nodes/test_report.py, tests/graphs/test_answers.py.
-
-Reports: what a visit leaves on the answer board and in the history.
 """
 
 import hashlib
@@ -28,6 +27,7 @@ from asterism.core.messages import clean_text, media_of, with_media, words_of
 from asterism.core.state import Report, ReportStatus, VisitRequest
 from asterism.core.supervisor_decision import answer_fault
 from asterism.core.usage import lines_of
+from asterism.core.values import as_dict
 from asterism.limits.failure_policies import FAILURES, FailureKind
 from asterism.nodes.view import (
     REPORT_ID,
@@ -60,7 +60,7 @@ def answer_of(messages: Sequence[BaseMessage], *, is_workflow: bool = False) -> 
         is_workflow: Whether a workflow wrote them, whose decisions are no answers.
     """
     results = [*takewhile(lambda m: isinstance(m, ToolMessage), reversed(messages))][::-1]
-    if any(cast(ToolMessage, result).status == "error" for result in results):
+    if any(isinstance(m, ToolMessage) and m.status == "error" for m in results):
         said = "\n".join(words_of(result) for result in results)
         return VisitAnswer(kind="agent_failed", fault=f"its last tool call failed: {said}")
     last = results or [m for m in messages[-1:] if isinstance(m, HumanMessage)]
@@ -214,6 +214,7 @@ def failure_report(
 def report_from_state(visit: VisitRequest, values: Mapping[str, Any]) -> Report:
     """Report what a participant's finished turn left in its state."""
     new = new_messages(visit, values)
+    last = next((message for message in reversed(new) if isinstance(message, AIMessage)), None)
     answer = _answer(new, values)
     status = values.get("status", "completed")
     if status != "completed" and "reports" in values:
@@ -224,7 +225,7 @@ def report_from_state(visit: VisitRequest, values: Mapping[str, Any]) -> Report:
         report = failure_report(visit, "limit_reached", NO_ANSWER, text=_found(new[:-1]))
     elif not answer.text.strip():
         report = failure_report(visit, answer.kind, answer.fault)
-    elif "reports" not in values and (fault := _last_fault(new)):
+    elif "reports" not in values and last is not None and (fault := answer_fault(last)):
         report = failure_report(visit, *fault, text=answer.text)
     else:
         report = answer_report(visit, answer.text)
@@ -232,15 +233,12 @@ def report_from_state(visit: VisitRequest, values: Mapping[str, Any]) -> Report:
             report["media"] = [*answer.media]
     if lines := lines_of(values):
         report["usage"] = lines  # of a workflow that is a participant
-    if files := [*_files(new), *_inner_files(values)]:
+    files = _files(new)
+    for inner in values.get("reports") or ():  # of a workflow that is a participant
+        files += inner.get("files") or ()
+    if files:
         report["files"] = files
     return report
-
-
-def _last_fault(new: Sequence[BaseMessage]) -> tuple[FailureKind, str] | None:
-    """Say how the last answer of a model was cut off or refused, or return None."""
-    last = next((m for m in reversed(new) if isinstance(m, AIMessage)), None)
-    return None if last is None else answer_fault(last)
 
 
 def _answer(new: Sequence[BaseMessage], values: Mapping[str, Any]) -> VisitAnswer:
@@ -290,7 +288,10 @@ def new_messages(visit: VisitRequest, values: Mapping[str, Any]) -> Sequence[Bas
 
 def visit_metadata(visit: VisitRequest) -> dict[str, str]:
     """Return the metadata by which the checkpoints of a visit are known."""
-    return {HANDOFF: visit["id"], **({AFTER: first_message_id(visit)} if "given" in visit else {})}
+    return {
+        HANDOFF: visit["id"],
+        **({AFTER: first_message_id(visit)} if "state_input" in visit else {}),
+    }
 
 
 def last_answer_in(visit: VisitRequest, values: Mapping[str, Any]) -> str:
@@ -325,7 +326,7 @@ def _found(new: Sequence[BaseMessage]) -> str:
 
 def first_message_id(visit: VisitRequest) -> str:
     """Return the id of the message after which a visit begins: the request, or what was given."""
-    return str(visit["given"]["messages"][-1].id) if "given" in visit else visit["id"]
+    return str(visit["state_input"]["messages"][-1].id) if "state_input" in visit else visit["id"]
 
 
 def messages_since(messages: Sequence[BaseMessage], request: str) -> Sequence[BaseMessage]:
@@ -341,17 +342,10 @@ def _files(messages: Iterable[BaseMessage]) -> list[dict[str, str]]:
     files: list[dict[str, str]] = []
     keys = ("name", "media_type", "text")
     for message in messages:
-        artifact = message.artifact if isinstance(message, ToolMessage) else None
-        if isinstance(artifact, dict):
-            found = cast(dict[str, object], artifact)
-            if all(isinstance(found.get(key), str) for key in keys):
-                files.append({key: clean_text(str(found[key])) for key in keys})
+        artifact = as_dict(message.artifact) if isinstance(message, ToolMessage) else {}
+        if all(isinstance(artifact.get(key), str) for key in keys):
+            files.append({key: clean_text(artifact[key]) for key in keys})
     return files
-
-
-def _inner_files(values: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Collect the files of a workflow that is a participant."""
-    return [file for report in values.get("reports") or () for file in report.get("files") or ()]
 
 
 def fingerprint(request: str, text: str) -> str:

@@ -1,19 +1,15 @@
-"""The first node of each request: counters start anew, the request is noted.
+"""The nodes at the ends of a request: begin, finish, undo; and the writers of the answer.
 
-The last node: it writes the answer, in one of three ways.
-
-The node that takes back what was done for a request, latest first.
-
-Fills in a schema of any kind at the end of a conversation.
+Open it for how counters start anew, how an answer is written or filled into a schema, and how
+work is undone. Tests: tests/nodes/test_request.py, tests/graphs/test_answers.py.
 """
 
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.errors import GraphBubbleUp
@@ -32,11 +28,9 @@ from asterism.core.usage import Usage
 from asterism.core.values import describe_error, log_failure, redact, traceback_of
 from asterism.errors import BudgetExceededError
 from asterism.limits.failure_policies import failure_kind
-from asterism.memories.context_policies import Compaction
-from asterism.nodes.compaction import Compactor, PromptWriter
 from asterism.nodes.engine_keys import has_saver
 from asterism.nodes.participant_runtime import ParticipantRuntime
-from asterism.nodes.policies import call_with_retry, single_call
+from asterism.nodes.policies import call_with_retry
 from asterism.nodes.report import answer_report, failure_report, report_message
 from asterism.nodes.routing import BEGIN, FINISH, SUPERVISOR, UNDO
 from asterism.nodes.run_context import (
@@ -56,6 +50,10 @@ from asterism.nodes.view import (
     pinned_message_ids,
 )
 from asterism.prompts import load_prompt, render
+
+if TYPE_CHECKING:
+    from asterism.memories.context_policies import Compaction
+    from asterism.nodes.compaction import Compactor, PromptWriter
 
 _EMPTY: dict[str, Any] = {
     "decision": None,
@@ -94,15 +92,13 @@ def create_begin_node() -> StepsNode:
 
 def _latest_words(messages: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
     """Yield what the user said last, newest first: the messages that nobody has answered."""
-    newest = next((i for i in reversed(range(len(messages))) if _is_human(messages[i])), -1)
-    for message in reversed(messages[: newest + 1]):
-        if not _is_human(message):
+    has_begun = False
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            has_begun = True
+            yield message
+        elif has_begun:
             return
-        yield message
-
-
-def _is_human(message: BaseMessage) -> bool:
-    return isinstance(message, HumanMessage)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +193,7 @@ def writer_of(
     finish: Finish,
     model: Runnable[Any, AIMessage] | None,
     instructions: str = "",
-    compactor: Compactor | None = None,
+    compactor: "Compactor | None" = None,
     decisions: Method | None = None,
 ) -> Writer:
     """Make what writes the answer; without a model, the last report is handed on."""
@@ -209,7 +205,7 @@ def writer_of(
 
 
 def synthesizer(
-    model: Runnable[Any, AIMessage], instructions: str = "", compactor: Compactor | None = None
+    model: Runnable[Any, AIMessage], instructions: str = "", compactor: "Compactor | None" = None
 ) -> Writer:
     """Let the model write the answer from the conversation, with all reports as they are."""
 
@@ -246,7 +242,7 @@ def forward_last_report() -> Writer:
 def structurer(
     model: Runnable[Any, AIMessage],
     schema: type[BaseModel],
-    compactor: Compactor | None = None,
+    compactor: "Compactor | None" = None,
     decisions: Method | None = None,
 ) -> Writer:
     """Let the model fill in `schema`; a bad answer is sent back once, a second one is a failure."""
@@ -299,7 +295,7 @@ def read_fields(schema: type[BaseModel], fields: Mapping[str, Any]) -> BaseModel
 
 
 def _prompt(
-    rules: str, state: WorkflowState, config: RunnableConfig, compactor: Compactor | None
+    rules: str, state: WorkflowState, config: RunnableConfig, compactor: "Compactor | None"
 ) -> list[AnyMessage]:
     """Write what the model is sent: the conversation, with the reports of this request whole.
 
@@ -314,7 +310,7 @@ def _prompt(
     lengths = (None, DIGEST_TOKENS, DIGEST_TOKENS // 8)
     return compactor.fit_without_storing(
         messages,
-        cast(Compaction | None, state.get("compaction")),
+        cast("Compaction | None", state.get("compaction")),
         config,
         path=participant_path(config, FINISH),
         writes=[_writing(first, tokens) for tokens in lengths],
@@ -322,7 +318,7 @@ def _prompt(
     )
 
 
-def _writing(first: AnyMessage, tokens: int | None) -> PromptWriter:
+def _writing(first: AnyMessage, tokens: int | None) -> "PromptWriter":
     def write(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
         shown = conversation(messages, digest_tokens=tokens, reading=False, decisions=False)
         return [first, *shown]
@@ -370,7 +366,7 @@ def failure_texts(reports: Iterable[Report]) -> str:
 
 def _join_reports(state: WorkflowState) -> str:
     """Put the reports together where nobody wrote an answer."""
-    reports = cast(Sequence[Report], state.get("reports") or ())
+    reports: Sequence[Report] = state.get("reports") or ()
     parts = [
         f"{report['participant']}: {report['text'] or report.get('error', '')}"
         for report in reports
@@ -418,7 +414,7 @@ def _undo_report(member: ParticipantRuntime, report: Report, round: int) -> Step
         round=round,
     )
     try:
-        said = yield from call_with_retry(lambda: single_call(call), policy)
+        said: Any = yield from call_with_retry(call, policy)
     except GraphBubbleUp:
         raise
     except Exception as error:  # noqa: BLE001 - one that cannot be undone is reported
@@ -446,7 +442,7 @@ def create_structurer(model: Any, schema: Any, prompt: str | None = None) -> Str
     is_model = isinstance(schema, type) and issubclass(schema, BaseModel)
     # The fields of a model are stored as they were given, so that it reads them again.
     options: dict[str, Any] = {"include_raw": True} if is_model else {}
-    bound = cast(BaseChatModel, model).with_structured_output(cast(Any, schema), **options)
+    bound: Runnable[Any, Any] = model.with_structured_output(schema, **options)
     rules = [SystemMessage(prompt)] if prompt else []
 
     def fill(messages: Sequence[BaseMessage]) -> Steps[Answer]:

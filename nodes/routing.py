@@ -1,4 +1,7 @@
-"""Where a decision leads. Pure: state in, targets out."""
+"""Routing: the node that a decision leads to, and the visit that it asks for. Pure functions.
+
+Tests: tests/nodes/test_routing.py.
+"""
 
 import hashlib
 import json
@@ -122,7 +125,7 @@ def handoff_id(decision: VisitNext | RunPlan, reports: Sequence[Report]) -> str:
         words = json.dumps(decision.tasks, sort_keys=True)
     else:
         words = f"{decision.next_agent}\n{decision.instruction}"
-    name = _parse_names(f"{decision.handoff_id or ''}\n{words}")
+    name = _short_hash(f"{decision.handoff_id or ''}\n{words}")
     if any(report["id"] == name for report in reports):
         return f"{name}-{len(reports)}"
     return name
@@ -130,10 +133,10 @@ def handoff_id(decision: VisitNext | RunPlan, reports: Sequence[Report]) -> str:
 
 def task_handoff(plan: str, task: SubAgentTask, agent: str) -> str:
     """Name the visit that a task of a plan asks for."""
-    return _parse_names(f"{plan}\n{task.model_dump_json(exclude_defaults=True)}\n{agent}")
+    return _short_hash(f"{plan}\n{task.model_dump_json(exclude_defaults=True)}\n{agent}")
 
 
-def _parse_names(words: str) -> str:
+def _short_hash(words: str) -> str:
     return hashlib.blake2b(words.encode(), digest_size=8).hexdigest()
 
 

@@ -1,25 +1,21 @@
-"""Visits that run on while the steps of their workflow go by.
+"""The objects that a run carries through its nodes: background visits, usage meter, event bus.
 
 A step of the engine ends when all of its nodes have; so a plan whose tasks were nodes of one
 step would wait for the slowest of each wave. Here they run beside the steps of one run of the
 workflow, and each step takes in those that are done. They end with the run, at the latest.
-
-What a run carries through all of its nodes: its background, its meter, its event bus.
-
-The lifetime of a run: its event bus is told when it begins and how it ends.
-
-How runs are named and placed in traces such as LangSmith's and OpenTelemetry's.
+Open it for run configs, RUN_STARTED and RUN_ENDED, and the names of runs in traces.
+Tests: tests/graphs/test_plans.py, tests/graphs/test_events.py, tests/graphs/test_traces.py.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from contextvars import copy_context
 from decimal import Decimal
 from functools import partial
 from time import monotonic
-from types import TracebackType
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackManager
@@ -30,7 +26,6 @@ from langchain_core.utils.uuid import uuid7
 from langgraph.errors import GraphBubbleUp, GraphDrained
 
 from asterism.core.messages import clean_text
-from asterism.core.state import Report
 from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.core.values import as_dict, describe_error
 from asterism.events import BUS, CALLS, EventBus, EventScope, WorkflowEventType, emit, event_scope
@@ -38,6 +33,7 @@ from asterism.limits.budgets import Budget, BudgetScope, run_scope
 from asterism.limits.call_monitor import CallAdmission
 from asterism.limits.prices import PriceTable
 from asterism.limits.usage_callbacks import MeteredCall, UsageMeter
+from asterism.nodes.policies import VisitResult
 
 STEPS_OF_FAILURE = 2
 """Engine steps that must be left, this one too, to store what failed before it is raised."""
@@ -46,11 +42,11 @@ PATIENCE = 0.01
 """Seconds that a step waits at most for visits that end soon after the first one, so that they
 share it; it waits no longer than that one took."""
 
-Visits = Mapping[str, Callable[[], Steps[Report]]]
+Visits = Mapping[str, Callable[[], Steps[VisitResult]]]
 """Visits to be started, by the name of the task."""
 
-VisitResult = Report | BaseException
-"""What came of a visit: a report, or what stopped it, as an interrupt does."""
+VisitOutcome = VisitResult | BaseException
+"""The result of a visit, or what stopped it, as an interrupt does."""
 
 
 class RunContext:
@@ -58,15 +54,15 @@ class RunContext:
 
     def __init__(self) -> None:
         self.plan: Any = None
-        """What the node that follows the plan keeps between its steps."""
+        """The `RunningPlan` that the plan runner keeps between its steps."""
         self.run_id: UUID = uuid7()
         """The run of the workflow, which is open for as long as they run."""
         self.end: Mapping[str, str] | None = None
         """The `status`, the `reason` and the `answer` that the run ended with, once it has."""
         self.failure: Exception | None = None
-        """What the run ends with, once the step after what was stored of it is reached."""
-        self._threads: dict[str, Future[Report]] = {}
-        self._tasks: dict[str, asyncio.Task[Report]] = {}
+        """The error that ends the run in the step after the one that stored it."""
+        self._threads: dict[str, Future[VisitResult]] = {}
+        self._tasks: dict[str, asyncio.Task[VisitResult]] = {}
         self._pool: ThreadPoolExecutor | None = None
 
     def __deepcopy__(self, memo: Any) -> "RunContext":
@@ -82,7 +78,7 @@ class RunContext:
         """The tasks whose visits run."""
         return [*self._threads, *self._tasks]
 
-    def start_and_wait(self, visits: Visits, config: RunnableConfig) -> dict[str, VisitResult]:
+    def start_and_wait(self, visits: Visits, config: RunnableConfig) -> dict[str, VisitOutcome]:
         """Start visits in threads, and wait until at least one of all that run is done."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(10_000, thread_name_prefix="visit")
@@ -94,7 +90,7 @@ class RunContext:
         done = [name for name, future in self._threads.items() if future.done()]
         return {name: _outcome(self._threads.pop(name)) for name in done}
 
-    async def aadvance(self, visits: Visits, config: RunnableConfig) -> dict[str, VisitResult]:
+    async def aadvance(self, visits: Visits, config: RunnableConfig) -> dict[str, VisitOutcome]:
         """Start visits as tasks, and wait until at least one of all that run is done."""
         for name, steps in visits.items():
             self._tasks[name] = asyncio.ensure_future(arun_visit(steps, config))
@@ -117,19 +113,21 @@ class RunContext:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def run_visit(steps: Callable[[], Steps[Report]], config: RunnableConfig) -> Report:
+def run_visit(steps: Callable[[], Steps[VisitResult]], config: RunnableConfig) -> VisitResult:
     """Make a visit in this thread, with a config for what it runs."""
     with set_config_context(config) as context:
         return context.run(run_steps, steps())
 
 
-async def arun_visit(steps: Callable[[], Steps[Report]], config: RunnableConfig) -> Report:
+async def arun_visit(
+    steps: Callable[[], Steps[VisitResult]], config: RunnableConfig
+) -> VisitResult:
     """Make a visit, with a config for what it runs."""
     with set_config_context(config) as context:
         return await asyncio.get_running_loop().create_task(arun_steps(steps()), context=context)
 
 
-def _outcome(done: Future[Report] | asyncio.Task[Report]) -> VisitResult:
+def _outcome(done: Future[VisitResult] | asyncio.Task[VisitResult]) -> VisitOutcome:
     if done.cancelled():
         return asyncio.CancelledError()
     return done.exception() or done.result()
@@ -143,7 +141,8 @@ METER = "asterism_meter"
 
 def background_of(config: RunnableConfig) -> RunContext:
     """Return the background of the run that a node belongs to."""
-    return cast(RunContext, as_dict(config.get("configurable"))[BACKGROUND])
+    background: RunContext = as_dict(config.get("configurable"))[BACKGROUND]
+    return background
 
 
 def create_run_config(
@@ -174,8 +173,11 @@ def create_run_config(
         BACKGROUND: background,
     }
     background.run_id = (config or {}).get("run_id") or background.run_id
-    own = {"configurable": configurable, "run_id": background.run_id}
-    given = cast(RunnableConfig, {**(config or {}), **own})
+    given: RunnableConfig = {
+        **(config or {}),
+        "configurable": configurable,
+        "run_id": background.run_id,
+    }
     around = var_child_runnable_config.get() or {}
     outer = as_dict(around.get("configurable"))
     shared: UsageMeter | None = configurable.get(METER) or outer.get(METER)
@@ -233,7 +235,8 @@ def _emit_call(config: RunnableConfig, call: MeteredCall) -> None:
 
 def meter_of(config: RunnableConfig) -> UsageMeter:
     """Return the meter of the run that a node belongs to."""
-    return cast(UsageMeter, as_dict(config.get("configurable"))[METER])
+    meter: UsageMeter = as_dict(config.get("configurable"))[METER]
+    return meter
 
 
 def workflow_path(config: RunnableConfig) -> str:
@@ -250,57 +253,47 @@ def participant_path(config: RunnableConfig, name: str) -> str:
 WAITING_REASON = "it waits for a person, or rests at a breakpoint"
 
 
-class RunEvents:
-    """Tells the event bus of a run when it begins and how it ends: `with Lifetime(...):`.
+@contextmanager
+def run_events(
+    config: RunnableConfig,
+    background: RunContext,
+    *,
+    name: str,
+    given: object,
+    versions: Callable[[], Mapping[str, str]],
+) -> Generator[None]:
+    """Emit when a run begins, which answers it brings, and how it ends.
 
     Args:
         config: The config of the run.
-        background: Its background. A workflow inside another has no lifetime of its own.
+        background: Its background. Of a workflow inside another only answers are emitted.
         name: The name of the workflow.
-        given: The input; answers in it are told.
-        versions: Tells hashes of what the workflow is made of.
+        given: The input.
+        versions: Returns hashes of what the workflow is made of.
     """
-
-    def __init__(
-        self,
-        config: RunnableConfig,
-        background: RunContext,
-        *,
-        name: str,
-        given: object,
-        versions: Callable[[], Mapping[str, str]],
-    ) -> None:
-        line: EventScope | None = as_dict(config.get("configurable")).get(BUS)
-        self._own = line is not None and line.owner is background
-        self._config = config
-        self._background = background
-        self._name = name
-        self._given = given
-        self._versions = versions
-
-    def __enter__(self) -> None:
-        if self._own:
-            emit(
-                self._config,
-                WorkflowEventType.RUN_STARTED,
-                workflow=self._name,
-                resumed=not isinstance(self._given, dict),
-                request=_request(as_dict(self._given).get("messages") or ()) or None,
-                versions=self._versions(),
-            )
-        for request, said in as_dict(getattr(self._given, "resume", None)).items():
-            answer = said if isinstance(said, str) and said else None
-            emit(self._config, WorkflowEventType.ANSWERED, request=request, answer=answer)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._own:
-            end = run_end_event(error, self._background.end)
-            emit(self._config, WorkflowEventType.RUN_ENDED, **end)
+    line: EventScope | None = as_dict(config.get("configurable")).get(BUS)
+    is_outermost = line is not None and line.owner is background
+    if is_outermost:
+        emit(
+            config,
+            WorkflowEventType.RUN_STARTED,
+            workflow=name,
+            resumed=not isinstance(given, dict),
+            request=_request(as_dict(given).get("messages") or ()) or None,
+            versions=versions(),
+        )
+    for request, said in as_dict(getattr(given, "resume", None)).items():
+        answer = said if isinstance(said, str) and said else None
+        emit(config, WorkflowEventType.ANSWERED, request=request, answer=answer)
+    failure: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        if is_outermost:
+            emit(config, WorkflowEventType.RUN_ENDED, **run_end_event(failure, background.end))
 
 
 def note_end(config: RunnableConfig, end: Mapping[str, str]) -> None:
@@ -337,13 +330,13 @@ def _request(messages: Sequence[BaseMessage]) -> str:
 
 def visit_span_config(
     config: RunnableConfig, name: str, description: str | None, task: str | None
-) -> dict[str, Any]:
+) -> RunnableConfig:
     """Return the config entries by which traces name the run of a visit.
 
     What they say holds for this run alone: nothing in it inherits them, and nothing is stored.
     """
     callbacks = config.get("callbacks")
-    named: dict[str, Any] = {"run_name": name}
+    named: RunnableConfig = {"run_name": name}
     if not isinstance(callbacks, BaseCallbackManager):
         return named
     if all(handler.ignore_chain for handler in callbacks.handlers):

@@ -9,7 +9,7 @@ import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
@@ -44,6 +44,7 @@ class StructuredOutput:
 
     def __init__(self, model: Runnable[Any, AIMessage], method: Method | None = None) -> None:
         self.model = model
+        self._needs_cache_mark = all(_is_a(one, "ChatAnthropic") for one in _all_inside(model))
         chosen = method or os.environ.get(METHOD_VARIABLE)
         if chosen and chosen not in METHODS:
             raise ConfigurationError(f"decisions is {chosen!r}; allowed: {', '.join(METHODS)}.")
@@ -99,7 +100,21 @@ class StructuredOutput:
         It names the fields of the object where nothing else does, and has a mark where a cache
         asks for one.
         """
-        return with_cache_mark(self._with_shape(messages, schema), self.model)
+        return self.with_cache_mark(self._with_shape(messages, schema))
+
+    def with_cache_mark(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+        """Mark the rules of a prompt for Anthropic's cache, which keeps nothing by itself.
+
+        What stands before the mark is kept: the tools, which come first there, and the rules.
+        """
+        first = messages[0] if messages else None
+        if not self._needs_cache_mark or not isinstance(first, SystemMessage):
+            return list(messages)
+        if not isinstance(first.content, str):
+            return list(messages)
+        block: dict[str, Any] = {"type": "text", "text": first.content}
+        marked = [{**block, "cache_control": {"type": "ephemeral"}}]
+        return [first.model_copy(update={"content": marked}), *messages[1:]]
 
     def _with_shape(self, messages: Sequence[AnyMessage], schema: Any) -> list[AnyMessage]:
         if self.method != "json":
@@ -173,21 +188,6 @@ def call_model(
     return said
 
 
-def with_cache_mark(messages: Sequence[AnyMessage], model: Any) -> list[AnyMessage]:
-    """Mark the rules of a prompt for Anthropic's cache, which keeps nothing by itself.
-
-    What stands before the mark is kept: the tools, which come first there, and the rules.
-    """
-    first = messages[0] if messages else None
-    if not isinstance(first, SystemMessage) or not isinstance(first.content, str):
-        return list(messages)
-    if not all(_is_a(one, "ChatAnthropic") for one in _all_inside(model)):
-        return list(messages)
-    block: dict[str, Any] = {"type": "text", "text": first.content}
-    marked = [{**block, "cache_control": {"type": "ephemeral"}}]
-    return [first.model_copy(update={"content": marked}), *messages[1:]]
-
-
 def _is_a(model: Any, name: str) -> bool:
     """Whether a model is of a class that need not be installed."""
     return any(kind.__name__ == name for kind in type(model).__mro__)
@@ -221,23 +221,25 @@ def bind_method(
     Raises:
         MethodRefusedError: The model's class does not offer the method.
     """
+    bound: Runnable[Any, AIMessage] = model
     if method == "json":
-        return cast(Runnable[Any, AIMessage], model)
+        return bound
     enforced = strict and _is_strict(model)
     if strict and _is_a(model, "ChatOllama"):
         schema = flat_schema(schema)
     if enforced:
         schema = strict_schema(schema)
-    name, options = _name(schema), {"strict": True} if enforced else {}
+    name = _name(schema)
+    options: dict[str, Any] = {"strict": True} if enforced else {}
     try:
         if method == "tool":
             tool = convert_to_openai_tool(schema)
             tool["function"] |= {"name": name, **options}
-            return cast(Runnable[Any, AIMessage], model.bind_tools([tool], tool_choice=name))
-        chain = model.with_structured_output(
-            schema, method="json_schema", include_raw=True, **options
-        )
-        return cast(Runnable[Any, AIMessage], chain | itemgetter("raw"))
+            bound = model.bind_tools([tool], tool_choice=name)
+        else:
+            options |= {"method": "json_schema", "include_raw": True}
+            bound = model.with_structured_output(schema, **options) | itemgetter("raw")
+        return bound
     except (NotImplementedError, AttributeError, ValueError, TypeError) as error:
         raise MethodRefusedError(describe_error(error)) from error
 
@@ -288,6 +290,5 @@ def _name(schema: Any) -> str:
 
 
 def _parameters(schema: Any) -> Mapping[str, Any]:
-    return cast(
-        Mapping[str, Any], convert_to_openai_tool(schema)["function"].get("parameters") or {}
-    )
+    parameters: Mapping[str, Any] = convert_to_openai_tool(schema)["function"].get("parameters", {})
+    return parameters

@@ -1,15 +1,15 @@
-"""The supervisor: asks its decider who works next, and follows the answer.
+"""The node of the supervisor: it asks the decider who works next, and follows the decision.
 
-Guards of the supervisor, without a model: work that stands still, ends that come too early.
-
-Looking: what a decider is shown of the state, kept to the policy there is.
+Open it for the order of the rules around a decision: limits, compensation, stalled work, budgets.
+How the decider is asked is in nodes/decider.py. Tests: tests/nodes/test_supervisor.py,
+tests/graphs/test_statuses.py.
 """
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
@@ -33,11 +33,9 @@ from asterism.core.decision import (
     work_of,
 )
 from asterism.core.state import Report, WorkflowState
-from asterism.core.sync_async import Call, Steps, StepsNode
+from asterism.core.sync_async import Steps, StepsNode
 from asterism.errors import BudgetExceededError, RoutingError
 from asterism.events import WorkflowEventType, emit, has_event_bus
-from asterism.memories.context_policies import Compaction
-from asterism.nodes.compaction import Compactor
 from asterism.nodes.decider import (
     AnyDecider,
     DecisionRules,
@@ -48,7 +46,7 @@ from asterism.nodes.decider import (
     tries_of,
 )
 from asterism.nodes.engine_keys import has_saver
-from asterism.nodes.policies import OnRetry, emit_retry
+from asterism.nodes.policies import emit_retry
 from asterism.nodes.routing import SUPERVISOR, route
 from asterism.nodes.run_context import (
     STEPS_OF_FAILURE,
@@ -66,10 +64,14 @@ from asterism.nodes.view import (
     pinned_message_ids,
 )
 
+if TYPE_CHECKING:
+    from asterism.memories.context_policies import Compaction
+    from asterism.nodes.compaction import Compactor
+
 STALL_LIMIT = 3
-"""How often the same participant may give the same result to the same request."""
+"""The number of equal results to equal requests that count as a stall."""
 STALL_WINDOW = 50
-"""How many of the latest reports are looked at."""
+"""The number of latest reports that are searched for a stall."""
 
 
 def find_stall(reports: Sequence[Report]) -> Report | None:
@@ -86,11 +88,18 @@ def find_stall(reports: Sequence[Report]) -> Report | None:
     return last if len(same) >= STALL_LIMIT else None
 
 
-def stall_feedback(report: Report) -> str:
-    """Say to a decider what stands still."""
+def stall_reason(report: Report) -> str:
+    """Write what stands still."""
     return (
         f"{report['participant']} has given the same answer to the same instruction "
-        f"{STALL_LIMIT} times. Choose somebody else, give another instruction, ask the user, or "
+        f"{STALL_LIMIT} times"
+    )
+
+
+def stall_feedback(report: Report) -> str:
+    """Write what a decider is told of work that stands still."""
+    return (
+        f"{stall_reason(report)}. Choose somebody else, give another instruction, ask the user, or "
         "finish."
     )
 
@@ -116,171 +125,213 @@ def goes_round(
     return agents <= {who for (who, _), same in rounds.items() if len(same) >= STALL_LIMIT}
 
 
-ViewAndCompaction = tuple[SupervisorView, Compaction | None]
-"""What a decider is shown, and what stands for the rest if that is new."""
-
-ViewBuilder = Callable[[Mapping[str, Any], RunnableConfig], Steps[ViewAndCompaction]]
-"""Looks at the state for a decider."""
-
-
-def create_view_builder(
-    decider: AnyDecider, team: Team, compactor: Compactor | None
-) -> ViewBuilder:
-    """Make what shows a decider the state.
-
-    Args:
-        decider: Who decides. Where it has a method `prompt`, that is what must fit.
-        team: Who takes part.
-        compactor: Keeps its prompts short, if anything does.
-    """
-    prompt: Any = getattr(decider, "prompt", None)
-
-    def look(state: Mapping[str, Any], config: RunnableConfig) -> Steps[ViewAndCompaction]:
-        view = _view(state, team)
-        if compactor is None:
-            return view, None
-
-        def write(messages: list[AnyMessage]) -> list[AnyMessage]:
-            return prompt(replace(view, messages=messages)) if prompt else conversation(messages)
-
-        messages, compaction = yield from compactor.fit(
-            cast(Sequence[AnyMessage], view.messages),
-            state.get("compaction"),
-            config,
-            path=participant_path(config, SUPERVISOR),
-            write=write,
-            pinned=pinned_message_ids,
-        )
-        return replace(view, messages=messages), compaction
-
-    return look
-
-
-def _view(state: Mapping[str, Any], team: Team) -> SupervisorView:
-    """Show a decider the state."""
-    return SupervisorView(
-        messages=state["messages"],
-        participants=team.live(state),
-        reports=state.get("reports") or (),
-        iterations=state.get("iterations") or 0,
-        request="\n\n".join(state.get("brief") or ()),
-        state=state,
-    )
-
-
 STEPS_OF_VISIT = 4
 """Engine steps that a visit, the decision after it, the answer and the end need."""
 
 
 class SupervisorInput(WorkflowState):
-    """What the node reads."""
+    """The state that the node reads."""
 
     remaining_steps: RemainingSteps
+
+
+@dataclass(kw_only=True)
+class Supervisor:
+    """The logic of the node that decides who works next."""
+
+    decider: AnyDecider
+    team: Team
+    rules: DecisionRules
+    compactor: "Compactor | None"
+    """Keeps the decider's prompts short. None: they grow with the conversation."""
+    new_id: Callable[[], str]
+    """The function that makes ids of messages and handoffs."""
+
+    def __post_init__(self) -> None:
+        """Look up what holds for all decisions."""
+        self._ask = decider_call(self.decider)
+        self._nodes = frozenset(self.team.members)
+
+    def supervise(self, state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
+        """Decide, and return the command that follows the decision."""
+        background = background_of(config)
+        if background.failure is not None:
+            raise background.failure.with_traceback(None)  # this step is the one that raises it
+        compaction: Compaction | None = None
+        breach: dict[str, Any] | None = None
+        try:
+            before = load_decision(state.get("decision"))
+            if isinstance(before, ContinueStopped) and (stopped := resume_stopped(before)):
+                return self._follow_stopped(stopped, state)
+            decision, number = self._decide_by_rule(state, before)
+            decided = ValidatedDecision(decision) if decision is not None else None
+            if decided is None:
+                try:
+                    view, compaction = yield from self._build_view(state, config)
+                    on_retry = partial(_emit_retry, config)
+                    decided = yield from ask_decider(
+                        view, self._ask, self.rules, self.team.creation, on_retry=on_retry
+                    )
+                except BudgetExceededError as error:
+                    if error.owner != workflow_path(config):
+                        raise
+                    breach = error.facts()
+                    decided = ValidatedDecision(decide_at_limit(breach, None))
+                else:
+                    stall = find_stall(view.reports)
+                    if stall and _insists(decided.decision, state):
+                        decided = ValidatedDecision(finish_early("stalled", stall_reason(stall)))
+            update = self._update(state, decided, number)
+            if compaction:
+                update["compaction"] = compaction
+            if breach:
+                update["breach"] = breach
+            return self._follow(state, update, config)
+        except RoutingError as error:
+            if not has_saver(config) or state["remaining_steps"] < STEPS_OF_FAILURE:
+                raise
+            background.failure = error  # a node that raises stores nothing
+            faults = error.faults or [("", str(error))]
+            update = {"tries": tries_of(self.new_id(), faults, failed=True)}
+            return Command(update={**update, **_usage_update(config)}, goto=SUPERVISOR)
+
+    def _decide_by_rule(
+        self, state: Mapping[str, Any], before: Decision | None
+    ) -> tuple[Decision | None, int]:
+        """Decide without the decider, where a rule says what follows; count the decision.
+
+        Returns:
+            The decision, or None for the decider to be asked; and its number in the request.
+        """
+        taken: int = state.get("iterations") or 0
+        made_up = decide_compensation(state)
+        if state.get("breach"):
+            return decide_at_limit(state["breach"], before), taken
+        if taken >= self.rules.max_iterations and not isinstance(made_up, UndoWork):
+            reason = f"max_iterations={self.rules.max_iterations} decisions were taken"
+            return finish_early("limit", reason), taken
+        stall = find_stall(state.get("reports") or ()) if made_up is None else None
+        if stall and self.rules.on_stall == "finish":
+            return finish_early("stalled", stall_reason(stall)), taken + 1
+        if stall and self.rules.on_stall == "ask_user":
+            prompt = f"The work stands still: {stall_reason(stall)}. What should be done next?"
+            return AskUser(user_prompt=prompt), taken + 1
+        return made_up, taken + 1
+
+    def _build_view(
+        self, state: Mapping[str, Any], config: RunnableConfig
+    ) -> "Steps[tuple[SupervisorView, Compaction | None]]":
+        """Build the decider's view, compacted to the context policy.
+
+        Returns:
+            The view, and what stands for the rest of the history if that is new.
+        """
+        view = SupervisorView(
+            messages=state["messages"],
+            participants=self.team.live(state),
+            reports=state.get("reports") or (),
+            iterations=state.get("iterations") or 0,
+            request="\n\n".join(state.get("brief") or ()),
+            state=state,
+        )
+        compaction: Compaction | None = None
+        if self.compactor is not None:
+            prompt: Any = getattr(self.decider, "prompt", None)
+            whole = view
+
+            def write(messages: list[AnyMessage]) -> list[AnyMessage]:
+                shown = replace(whole, messages=messages)
+                return prompt(shown) if prompt else conversation(messages)
+
+            messages, compaction = yield from self.compactor.fit(
+                cast(Sequence[AnyMessage], view.messages),
+                state.get("compaction"),
+                config,
+                path=participant_path(config, SUPERVISOR),
+                write=write,
+                pinned=pinned_message_ids,
+            )
+            view = replace(view, messages=messages)
+        if stall := find_stall(view.reports):
+            view = replace(view, complaints=(("", stall_feedback(stall)),))
+        return view, compaction
+
+    def _update(
+        self, state: Mapping[str, Any], decided: ValidatedDecision, number: int
+    ) -> dict[str, Any]:
+        """Write the update of the state that takes a decision."""
+        decision = decided.decision
+        steps = STEPS_OF_VISIT + len(decision.tasks if isinstance(decision, RunPlan) else ())
+        if work_of(decision) and state["remaining_steps"] < steps:
+            decision = finish_early("limit", "the recursion_limit of the run is reached")
+        decision = replace(visit_as_plan(decision, self._nodes), handoff_id=self.new_id())
+        update = {**decision_update(decision, number), **decided.update}
+        if decided.faults or state.get("tries"):
+            faults = decided.faults
+            update["tries"] = tries_of(self.new_id(), faults, failed=False) if faults else None
+        if update["status"] == state.get("status"):
+            del update["status"]  # nothing is stored that stays as it is
+        if decided.agents:
+            update["agents"] = {**(state.get("agents") or {}), **decided.agents}
+        return update
+
+    def _follow(
+        self, state: Mapping[str, Any], update: dict[str, Any], config: RunnableConfig
+    ) -> Command[Any]:
+        """Emit a decision, and go where it says."""
+        after = {**state, **update}
+        if after.get("breach"):
+            path = workflow_path(config)
+            emit(config, WorkflowEventType.BUDGET_EXCEEDED, path=path, **after["breach"])
+        if has_event_bus(config):
+            _emit_decision(config, load_decision(update["decision"]), update["iterations"])
+        goto = route(after, self.team.live(after))
+        return Command(update={**update, **_usage_update(config)}, goto=goto)
+
+    def _follow_stopped(self, decision: Decision, state: Mapping[str, Any]) -> Command[Any]:
+        """Follow a decision that a budget had stopped."""
+        decision = visit_as_plan(decision, self._nodes)
+        update = {"decision": dump_decision(decision), "status": "running"}
+        after = {**state, **update}
+        return Command(update=update, goto=route(after, self.team.live(after)))
+
+
+def _usage_update(config: RunnableConfig) -> dict[str, Any]:
+    """Take what the supervisor's own calls have used, as an update of the state."""
+    lines = meter_of(config).take(participant_path(config, SUPERVISOR))
+    return {"usage": lines} if lines else {}
 
 
 def create_supervisor_node(
     decider: AnyDecider,
     team: Team,
     rules: DecisionRules,
-    compactor: Compactor | None = None,
+    compactor: "Compactor | None" = None,
     *,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> StepsNode:
     """Create the node that decides.
 
     Args:
-        decider: Who decides.
-        team: Who takes part.
-        rules: What holds for every decision.
+        decider: The decider. Where it has a method `prompt`, its messages are what must fit.
+        team: The participants.
+        rules: The rules of every decision.
         compactor: Keeps its prompts short. None: they grow with the conversation.
         new_id: Makes the names of messages and handoffs.
     """
-    ask = decider_call(decider)
-    look = create_view_builder(decider, team, compactor)
-    nodes = frozenset(team.members)
-
-    def supervise(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
-        background = background_of(config)
-        if background.failure is not None:
-            raise background.failure
-        try:
-            return (yield from follow(state, config))
-        except RoutingError as error:
-            if not has_saver(config) or state["remaining_steps"] < STEPS_OF_FAILURE:
-                raise
-            background.failure = error  # a node that raises stores nothing
-            faults = error.faults or [("", str(error))]
-            update: dict[str, Any] = {"tries": tries_of(new_id(), faults, failed=True)}
-            if lines := meter_of(config).take(participant_path(config, SUPERVISOR)):
-                update["usage"] = lines
-            return Command(update=update, goto=SUPERVISOR)
-
-    def follow(state: Any, config: RunnableConfig) -> Steps[Command[Any]]:
-        taken: int = state.get("iterations") or 0
-        decided: ValidatedDecision | None = None
-        compaction: Compaction | None = None
-        breach: dict[str, Any] | None = None
-        before = load_decision(state.get("decision"))
-        if isinstance(before, ContinueStopped) and (stopped := resume_stopped(before)):
-            return _follow_on(visit_as_plan(stopped, nodes), state, team)
-        made_up = decide_compensation(state)
-        if state.get("breach"):
-            decision = decide_at_limit(state["breach"], before)
-        elif taken >= rules.max_iterations and not isinstance(made_up, UndoWork):
-            reason = f"max_iterations={rules.max_iterations} decisions were taken"
-            decision = finish_early("limit", reason)
-        else:
-            taken += 1
-            try:
-                if made_up is None:
-                    view, compaction = yield from look(state, config)
-                    again = partial(_emit_retry, config)
-                    decided = yield from _decide_or_stall(state, view, team, ask, rules, again)
-                    decision = decided.decision
-                else:
-                    decision = made_up
-            except BudgetExceededError as error:
-                if error.owner != workflow_path(config):
-                    raise
-                breach = error.facts()
-                decision = decide_at_limit(breach, None)
-            steps = STEPS_OF_VISIT + len(decision.tasks if isinstance(decision, RunPlan) else ())
-            if work_of(decision) and state["remaining_steps"] < steps:
-                decision = finish_early("limit", "the recursion_limit of the run is reached")
-        decision = replace(visit_as_plan(decision, nodes), handoff_id=new_id())
-        update = decision_update(decision, taken)
-        if decided is not None:
-            update |= decided.update
-        faults = decided.faults if decided is not None else ()
-        if faults or state.get("tries"):
-            update["tries"] = tries_of(new_id(), faults, failed=False) if faults else None
-        if compaction:
-            update["compaction"] = compaction
-        if update["status"] == state.get("status"):
-            del update["status"]  # nothing is stored that stays as it is
-        if breach:
-            update["breach"] = breach
-        if found := breach or state.get("breach"):
-            emit(config, WorkflowEventType.BUDGET_EXCEEDED, path=workflow_path(config), **found)
-        if has_event_bus(config):
-            _emit_decision(config, decision, taken)
-        if decided is not None and decided.agents:
-            update["agents"] = {**(state.get("agents") or {}), **decided.agents}
-        after = {**state, **update}
-        goto = route(after, team.live(after))
-        if lines := meter_of(config).take(participant_path(config, SUPERVISOR)):
-            update["usage"] = lines
-        return Command(update=update, goto=goto)
-
-    return StepsNode(supervise, name=SUPERVISOR, graphs=tuple(getattr(decider, "graphs", ())))
+    supervisor = Supervisor(
+        decider=decider, team=team, rules=rules, compactor=compactor, new_id=new_id
+    )
+    graphs = tuple(getattr(decider, "graphs", ()))
+    return StepsNode(supervisor.supervise, name=SUPERVISOR, graphs=graphs)
 
 
-def _emit_decision(config: RunnableConfig, decision: Decision, number: int) -> None:
+def _emit_decision(config: RunnableConfig, decision: Decision | None, number: int) -> None:
     """Tell the event bus of a decision."""
     where = {"path": workflow_path(config), "iteration": number}
     if isinstance(decision, AskUser | RaiseLimit):
         emit(config, WorkflowEventType.ASKED, prompt=decision.user_prompt, **where)
-    elif work := work_of(decision):
+    elif decision is not None and (work := work_of(decision)):
         facts = {
             "next_agent": work.get("next_agent"),
             "instruction": work.get("instruction") or None,
@@ -289,40 +340,9 @@ def _emit_decision(config: RunnableConfig, decision: Decision, number: int) -> N
         emit(config, WorkflowEventType.ROUTED, **facts, **where)
 
 
-def _follow_on(decision: Decision, state: Mapping[str, Any], team: Team) -> Command[Any]:
-    """Follow on a decision that a budget had stopped."""
-    update = {"decision": dump_decision(decision), "status": "running"}
-    after = {**state, **update}
-    return Command(update=update, goto=route(after, team.live(after)))
-
-
 def _emit_retry(config: RunnableConfig, error: Exception, seconds: float) -> None:
     """Tell the event bus that the decider is asked again."""
     emit_retry(config, error, seconds, path=participant_path(config, SUPERVISOR))
-
-
-def _decide_or_stall(
-    state: Mapping[str, Any],
-    view: SupervisorView,
-    team: Team,
-    ask: Call,
-    rules: DecisionRules,
-    on_retry: OnRetry,
-) -> Steps[ValidatedDecision]:
-    """Decide, unless the work stands still and the rules say what happens then."""
-    stall = find_stall(state.get("reports") or ())
-    reason = stall and stall_feedback(stall).split(". ")[0]
-    if reason and rules.on_stall == "finish":
-        return ValidatedDecision(finish_early("stalled", reason))
-    if reason and rules.on_stall == "ask_user":
-        prompt = f"The work stands still: {reason}. What should be done next?"
-        return ValidatedDecision(AskUser(user_prompt=prompt))
-    if stall:
-        view = replace(view, complaints=(("", stall_feedback(stall)),))
-    decided = yield from ask_decider(view, ask, rules, team.creation, on_retry=on_retry)
-    if reason and _insists(decided.decision, state):
-        return ValidatedDecision(finish_early("stalled", reason))
-    return decided
 
 
 def _insists(decision: Decision, state: Mapping[str, Any]) -> bool:

@@ -1,7 +1,11 @@
-"""A team: who takes part in a workflow, built in or come later."""
+"""The team of a workflow: participants that were built in, and agents that a model created.
+
+Tests: tests/graphs/test_orchestrator.py, tests/graphs/test_plans.py.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from langchain_core.tools import BaseTool
@@ -11,34 +15,33 @@ from asterism.core.agent_spec import PLANNING, Agent, MemoryConfig, ModelLike
 from asterism.core.plan import SubAgentTask
 from asterism.core.values import as_dict
 from asterism.limits.failure_policies import AGENT_RETRY, Policy, Timeout, merge_policies
-from asterism.nodes.participant import Visitor, create_visitor
 from asterism.nodes.participant_runtime import ParticipantRuntime, create_participant_runtime
 from asterism.nodes.participant_spec import MAX_STEPS, Participant
 
 MAX_AGENTS = 20
-"""How many agents a team has at most, with those that a model creates."""
+"""The most agents of a team, with those that a model creates."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgentCreationRules:
-    """What agents may be made of that a model creates in the middle of a run."""
+    """The rules for agents that a model creates in the middle of a run."""
 
     tools: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What they may call, by name."""
+    """The tools that they may call, by name."""
     model: ModelLike | None = None
     """Their model, where their spec names none."""
     max_steps: int = MAX_STEPS
-    """How many model calls one of their visits may make."""
+    """The most model calls of one of their visits."""
     limit: int = MAX_AGENTS
-    """How many agents there may be in all."""
+    """The most agents in all."""
     allowed: bool = True
     """Whether any may be created."""
     planner: Callable[[Agent], Any] | None = None
-    """Makes a participant that may create agents itself. None: they may not."""
+    """The function that makes a participant which may create agents itself. None: they may not."""
 
 
 class Team:
-    """Who takes part: those that were built in, and those that a model has created.
+    """The participants of a workflow: built in, or created by a model.
 
     Args:
         descriptions: What the supervisor is told of each.
@@ -61,17 +64,18 @@ class Team:
         self._policies = policies
         self._created: dict[str, tuple[Mapping[str, Any], ParticipantRuntime]] = {}
 
+    @cached_property
     def has_budgets(self) -> bool:
         """Whether any member, or any task, has a budget."""
         return any(member.budget or member.task_budget for member in self.members.values())
 
     def live(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Return who takes part, id and description, given the state of a workflow."""
-        created = {
-            name: Agent.model_validate(spec).summary()
-            for name, spec in as_dict(values.get("agents")).items()
-        }
-        return {**created, **self.descriptions} if created else self.descriptions
+        specs = as_dict(values.get("agents"))
+        if not specs:
+            return self.descriptions
+        created = {name: Agent.model_validate(spec).summary() for name, spec in specs.items()}
+        return {**created, **self.descriptions}
 
     def member(self, name: str, values: Mapping[str, Any]) -> ParticipantRuntime | None:
         """Return a member by its id, or None where it takes no part."""
@@ -94,10 +98,15 @@ class Team:
             known = self._created[name] = (spec, member)
         return known[1]
 
-    def visitor(self, name: str, task: SubAgentTask, values: Mapping[str, Any]) -> Visitor | None:
-        """Return who makes the visits for a task, or None where there is nobody any more."""
+    def runtime(
+        self, name: str, task: SubAgentTask, values: Mapping[str, Any]
+    ) -> ParticipantRuntime | None:
+        """Return the participant that does a task, with what the task says of retries and time.
+
+        None: it does not take part any more.
+        """
         member = self.member(name, values)
-        return create_visitor(_for_task(member, task)) if member else None
+        return _for_task(member, task) if member else None
 
 
 def participant_of(agent: Agent, creation: AgentCreationRules) -> Participant:

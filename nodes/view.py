@@ -1,4 +1,8 @@
-"""What deciders and writers are shown of a workflow: the conversation, fenced."""
+"""The view of a decider: the conversation with fenced reports, digests and one-time notes.
+
+Open it for what of a workflow's history a supervisor's model is shown, and how it is labelled.
+Tests: tests/nodes/test_view.py.
+"""
 
 import json
 import operator

@@ -233,7 +233,7 @@ def test_the_builder_loads_few_modules() -> None:
         "print(*(m for m in sys.modules if m.split('.')[0] == 'asterism'))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert len(run.stdout.split()) <= 81, run.stdout
+    assert len(run.stdout.split()) <= 63, run.stdout
 
 
 def test_the_public_names_are_these() -> None:

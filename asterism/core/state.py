@@ -264,5 +264,5 @@ class VisitRequest(TypedDict):
     """Whether it may have begun before a budget stopped it."""
     media: NotRequired[list[dict[str, Any]]]
     """What the user has sent besides text, and the media of the results that a task needs."""
-    given: NotRequired[dict[str, Any]]
+    state_input: NotRequired[dict[str, Any]]
     """What a participant with a grant is sent in place of the request. It is not stored."""

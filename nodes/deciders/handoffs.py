@@ -1,6 +1,7 @@
-"""A decider that reads tool calls: whoever the supervisor's model hands over to works next.
+"""The decider that hands over by tool calls: the supervisor's graph, and its calls as decisions.
 
-A supervisor that thinks in tool calls: a graph of its model, its tools and its hooks.
+Open it for supervisors of `asterism.compat.langgraph_supervisor`.
+Tests: tests/asterism/compat/test_langgraph_supervisor.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -173,7 +174,7 @@ def _tools_node(tools: ToolNode) -> StepsNode:
 def _handoff(command: Command[Any], state: Mapping[str, Any]) -> Handoff:
     goto: Any = command.goto
     targets: list[Any] = [goto] if isinstance(goto, str | Send) else list(goto)
-    update = dict(cast(Mapping[str, Any], command.update or {}))
+    update = {**as_dict(command.update)}
     messages = convert_to_messages(update.pop("messages", ()))
     known = {message.id for message in state["messages"]}
     messages = [message for message in messages if message.id is None or message.id not in known]
@@ -235,7 +236,7 @@ class HandoffDecider:
     ) -> None:
         self.graphs = (agent,)
         """Its graph, so that the engine sees into it."""
-        self._agent = cast(Any, agent)
+        self._agent: Any = agent
         self._agents = agents
         self._keys = tuple(keys)
         self._may_wait = may_wait
@@ -278,7 +279,8 @@ class HandoffDecider:
 
     def _call_graph(self, given: Mapping[str, Any]) -> Call:
         """Make the call of its graph. It is stored once, and only where it may wait for people."""
-        config, kwargs = SUPERVISOR_RUN_CONFIG, cast(dict[str, Any] | None, None)
+        config = SUPERVISOR_RUN_CONFIG
+        kwargs: dict[str, Any] | None = None
         if not self._may_wait:
             config = {**SUPERVISOR_RUN_CONFIG, "configurable": without_checkpointer()}
         elif has_saver(get_config()):

@@ -1,4 +1,7 @@
-"""The default decider: a chat model that answers with a `SupervisorDecision`."""
+"""The default decider: a chat model that answers with a `SupervisorDecision`.
+
+Open it for the supervisor's prompt and schema. Tests: tests/nodes/test_supervisor.py.
+"""
 
 from collections.abc import Mapping
 from typing import Any

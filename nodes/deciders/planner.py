@@ -1,4 +1,7 @@
-"""The decider of an orchestrator: a main agent that plans, and a designer of new agents."""
+"""The decider of an orchestrator: a main agent that plans, and a designer of new agents.
+
+Tests: tests/graphs/test_orchestrator.py.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -25,7 +28,6 @@ from asterism.nodes.structured_output import (
     StructuredOutput,
     bind_inside,
     call_model,
-    with_cache_mark,
 )
 from asterism.nodes.view import Renderer, SupervisorView, one_time_notes
 from asterism.prompts import render
@@ -121,7 +123,7 @@ class PlanningDecider:
         """Write what the main agent is sent: the rules, the conversation, what was said to it."""
         messages = self._messages(view)
         if self._way == "tools":
-            return with_cache_mark(messages, self._output.model)
+            return self._output.with_cache_mark(messages)
         return self._output.prompt_for(messages, self._schema(view))
 
     def _messages(self, view: SupervisorView) -> list[AnyMessage]:

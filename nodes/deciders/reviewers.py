@@ -1,4 +1,7 @@
-"""Reviewers: criteria in; one score and one reason for each of them out."""
+"""Reviewers: models that give each criterion a score and a reason.
+
+Tests: tests/nodes/deciders/test_reviewers.py.
+"""
 
 import json
 from collections.abc import Mapping, Sequence

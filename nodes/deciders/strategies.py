@@ -1,18 +1,15 @@
-"""Strategies: deciders without a model, which let a team work in a fixed order.
+"""Strategies: deciders without a model, for sequential, parallel, voting or led teams.
 
 A strategy is a pure function of what has been reported so far. Its tasks carry its name, so a
-run that goes on after a stop goes on with the strategy that it began with.
-
-Votes: read from what voters say, counted, announced.
-
-A decider without a model: each participant works once, in order; then their words are told.
+run that goes on after a stop goes on with the strategy that it began with. Open it for how votes
+are read and counted as well. Tests: tests/graphs/test_strategies.py.
 """
 
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from asterism.core.agent_spec import Agent
@@ -24,8 +21,15 @@ from asterism.core.supervisor_decision import (
     SupervisorDecision,
     match_name,
 )
-from asterism.core.values import as_dict
-from asterism.limits.failure_policies import Action, AskPerson, Delegate, UseCached
+from asterism.core.values import as_dict, is_number
+from asterism.limits.failure_policies import (
+    Action,
+    AskPerson,
+    Compensation,
+    Delegate,
+    Policy,
+    UseCached,
+)
 from asterism.nodes.view import SupervisorView, fenced_report
 from asterism.prompts import render
 
@@ -206,6 +210,21 @@ class TeamStrategy:
     async def adecide(self, view: SupervisorView) -> SupervisorDecision:
         """Give the next plan, or finish."""
         return self.decide(view)
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with the options of the strategy."""
+        if isinstance(self.name, str) and self.name not in STRATEGIES:
+            yield f"the strategy is {self.name!r}; allowed: {', '.join(STRATEGIES)}, or a function"
+        if not is_number(self.majority) or not 0 <= self.majority < 1:
+            yield f"majority is {self.majority!r}; it must be a share, from 0 to less than 1"
+        if self.tie not in ("revote", "first", "fail"):
+            yield f"tie is {self.tie!r}; allowed: 'revote', 'first', 'fail'"
+
+    def with_policies(self, policies: Sequence[Policy]) -> "TeamStrategy":
+        """Return this strategy with what the policies of its workflow do about a failed vote."""
+        made_up = (p.actions for p in policies if isinstance(p, Compensation))
+        actions = (a["consensus_failed"] for a in made_up if "consensus_failed" in a)
+        return replace(self, without_consensus=next(actions, None))
 
     def _team(self, view: SupervisorView) -> Sequence[str | Agent]:
         if self.create_agents_for_task is None:

@@ -1,7 +1,8 @@
-"""The contract of a service that is a participant: what is sent to it, what it answers.
+"""The wire contract of a service that is a participant: `ServiceRequest` and `ServiceReply`.
 
 One visit is one `POST` of a `ServiceRequest`; the answer is a `ServiceReply` with status 200.
 Fields that a side does not know are ignored, so either may be newer than the other.
+Tests: tests/graphs/test_wire.py.
 """
 
 from decimal import Decimal

@@ -1,4 +1,7 @@
-"""One POST of JSON to an allowed host, and what can go wrong with it by name."""
+"""The HTTP client of services: one POST of JSON to an allowed host, and its errors by name.
+
+Tests: tests/graphs/test_services.py, tests/graphs/test_attacks.py.
+"""
 
 import asyncio
 import re

@@ -1,7 +1,8 @@
-"""A participant that is a graph on another LangGraph server.
+"""Participants that are graphs on another LangGraph server.
 
 Each call is one run there, known again by the key in its metadata: a call that is repeated
 after a crash joins its run, or goes on with it, and begins no second one.
+Tests: tests/graphs/test_remote.py.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from asterism.core.continuation import Graph
 from asterism.core.messages import with_media
 from asterism.core.sync_async import Call, Steps
 from asterism.core.usage import UsageEntry, lines_of
-from asterism.core.values import as_dict, redact
+from asterism.core.values import as_dict, as_list, redact
 from asterism.errors import (
     ConfigurationError,
     RemoteFailedError,
@@ -213,7 +214,7 @@ def _brought(errand: RemoteTask, state: Mapping[str, Any]) -> RemoteReply:
             questions=[(q["id"], q["value"], q.get("response_schema")) for q in asked]
         )
     if state.get("next"):
-        rests = ", ".join(map(str, cast(Sequence[Any], state["next"])))
+        rests = ", ".join(map(str, as_list(state["next"])))
         raise RemoteFailedError(f"the run there rests before {rests}, at a breakpoint")
     answer = answer_of(new, is_workflow="reports" in values)
     text, structured = answer.text, values.get("structured_response")

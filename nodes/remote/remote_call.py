@@ -2,6 +2,7 @@
 
 A question from elsewhere is asked here, in a node of its own, so that its answer repeats no
 call. What was asked and answered stands in the participant's own state.
+Tests: tests/graphs/test_services.py, tests/graphs/test_remote.py.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""A participant that is an HTTP service: what it is, and one call of it."""
+"""`Service`: a participant behind HTTP, and the graph that calls it.
+
+Tests: tests/graphs/test_services.py.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -111,6 +114,10 @@ class Service:
         """The hosts that may be called."""
         return frozenset(map(read_host, self.hosts or [httpx.URL(self.url).netloc.decode()]))
 
+    def create_graph(self, name: str) -> Graph:
+        """Create the graph of the participant `name`, which calls the service."""
+        return _create_graph(name, self)
+
     async def call(self, asked: ServiceRequest) -> ServiceReply:
         """Make one call.
 
@@ -139,7 +146,7 @@ class Service:
             ) from None
 
 
-def create_service_graph(name: str, service: Service) -> Graph:
+def _create_graph(name: str, service: Service) -> Graph:
     """Create the graph of a participant that is a service.
 
     Args:

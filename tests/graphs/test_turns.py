@@ -32,6 +32,8 @@ from asterism.core.continuation import is_unfinished, proceed
 from asterism.core.sync_async import Steps
 from asterism.nodes import participant as visits_module
 from asterism.nodes import report as reports
+from asterism.nodes.participant import Visit
+from asterism.nodes.policies import AttemptContext
 from asterism.storage.open import open_checkpointer
 from tests.teams import Turns, follow, said, star
 
@@ -81,16 +83,16 @@ def before_second_turn(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[]
     """Runs something in the adapter before a participant's second turn, the first time."""
 
     def install(happens: Callable[[], None]) -> None:
-        real = visits_module._turn
+        real = Visit.run_turn
         visits: list[str] = []
 
-        def turn(member: Any, visit: Any, this: Any) -> Steps[Any]:
-            visits.append(visit["id"])
+        def run_turn(visit: Visit, context: AttemptContext) -> Steps[Any]:
+            visits.append(visit.request["id"])
             if len(set(visits)) == 2:
                 happens()
-            return (yield from real(member, visit, this))
+            return (yield from real(visit, context))
 
-        monkeypatch.setattr(visits_module, "_turn", turn)
+        monkeypatch.setattr(Visit, "run_turn", run_turn)
 
     return install
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +21,10 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.types import Command
+from langgraph.types import Command, RetryPolicy
 
-from asterism import Participant, SupervisorWorkflowBuilder
+from asterism import Participant, SupervisorWorkflowBuilder, Timeout
+from asterism.errors import AgentTimeoutError
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.teams import Turns, follow, said, star
 
@@ -241,6 +243,38 @@ async def test_a_failure_is_a_report(
     assert error in report["error"]
     assert result["status"] == ("completed" if status == "limit" else "failed")
     assert f"({report['error']})" in result["messages"][-2].text
+
+
+def test_an_abandoned_attempt_leaves_the_report_of_the_next_one_alone() -> None:
+    attempts = itertools.count(1)
+    second_began, first_said = threading.Event(), threading.Event()
+
+    def say(state: MessagesState) -> dict[str, Any]:
+        if next(attempts) == 1:
+            second_began.wait(60)  # its timeout passes here, and its thread goes on
+            return {"messages": [AIMessage("first")]}
+        return {"messages": [AIMessage("second")]}
+
+    def fail(state: MessagesState) -> dict[str, Any]:
+        if state["messages"][-1].text == "first":
+            first_said.set()
+        else:
+            second_began.set()
+            first_said.wait(60)
+        raise ValueError("it fails")
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("say", say)
+    graph.add_node("fail", fail)
+    graph.add_edge(START, "say")
+    graph.add_edge("say", "fail")
+    retry = RetryPolicy(initial_interval=0, max_attempts=2, retry_on=AgentTimeoutError)
+    spec = Participant(runs=graph.compile(), description="Works.", policies=[retry, Timeout(1)])
+    builder = SupervisorWorkflowBuilder("Test", finish="forward").participants(p=spec)
+    workflow = builder.with_manager(follow(["p"])).build()
+    [report] = workflow.invoke(REQUEST)["reports"]
+    assert (report["status"], report["attempts"]) == ("failed", 2)
+    assert report["text"] == "second"
 
 
 def test_a_failed_participant_works_again_at_its_next_visit(thread: RunnableConfig) -> None:

@@ -1,7 +1,9 @@
 """The supervisor: decisions, repairs, fallbacks, limits."""
 
+import traceback
 from collections.abc import Sequence
 from itertools import pairwise
+from traceback import walk_tb
 from typing import Any
 
 import pytest
@@ -178,6 +180,43 @@ def test_a_decider_that_returns_nothing_does_not_finish_in_silence(bad: Any) -> 
     workflow = builder.participants(venue=Turns().participant("venue")).build()
     with pytest.raises(RoutingError, match="To finish, return"):
         workflow.invoke(REQUEST)
+
+
+def _frames_of_ours(error: BaseException | None) -> list[str]:
+    """The functions of the library in a traceback, with the causes that are printed above it."""
+    found: list[str] = []
+    while error is not None:
+        for frame, _ in walk_tb(error.__traceback__):
+            if str(frame.f_globals["__name__"]).startswith("asterism."):
+                found.append(frame.f_code.co_qualname)
+        error = error.__cause__
+    return found
+
+
+def buggy(view: SupervisorView) -> SupervisorDecision:
+    raise KeyError("a bug")
+
+
+async def abuggy(view: SupervisorView) -> SupervisorDecision:
+    raise KeyError("a bug")
+
+
+@pytest.mark.parametrize("decider", [buggy, abuggy], ids=["sync decider", "async decider"])
+@pytest.mark.parametrize("is_stored", [False, True], ids=["without saver", "with saver"])
+async def test_the_traceback_of_a_bug_in_a_decider_has_few_frames_of_ours(
+    decider: Any, is_stored: bool, thread: RunnableConfig
+) -> None:
+    saver = InMemorySaver() if is_stored else None
+    workflow = star(Turns(), ["venue"]).with_manager(decider).build(checkpointer=saver)
+    with pytest.raises(RoutingError) as caught:
+        workflow.invoke(REQUEST, thread)
+    with pytest.raises(RoutingError) as acaught:
+        await workflow.ainvoke(REQUEST, thread)
+    for error in (caught.value, acaught.value):
+        frames = _frames_of_ours(error)
+        assert 0 < len(frames) <= 8, frames
+        assert isinstance(error.__cause__, KeyError)
+        assert traceback.format_exception(error.__cause__)[-2].count("a bug") == 1
 
 
 def test_the_decisions_show_in_the_history(thread: RunnableConfig) -> None:

@@ -9,9 +9,9 @@ import pytest
 from langgraph.errors import GraphInterrupt
 from langgraph.types import RetryPolicy
 
-from asterism.core.sync_async import Call, arun_steps, run_steps
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
 from asterism.limits.failure_policies import can_pass, next_delay, retry_after, should_retry
-from asterism.nodes.policies import call_with_retry, single_call
+from asterism.nodes.policies import call_with_retry
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1")
 
@@ -91,9 +91,7 @@ async def test_a_call_is_made_again_until_it_succeeds(asynchronous: bool) -> Non
         waited.append(seconds)
 
     policy = RetryPolicy(initial_interval=1, jitter=False, retry_on=can_pass)
-    steps = call_with_retry(
-        lambda: single_call(Call(call, acall)), policy, sleep=(waited.append, asleep)
-    )
+    steps: Steps[Any] = call_with_retry(Call(call, acall), policy, sleep=(waited.append, asleep))
     assert (await arun_steps(steps) if asynchronous else run_steps(steps)) == "done"
     assert waited == [1, 2]
 
@@ -112,8 +110,8 @@ def test_the_last_error_is_raised(error: Exception, attempts: int) -> None:
         raise AssertionError("this runs in sync")
 
     policy = RetryPolicy(jitter=False, retry_on=can_pass)
-    steps = call_with_retry(
-        lambda: single_call(Call(call, never)), policy, sleep=(lambda seconds: None, never)
+    steps: Steps[Any] = call_with_retry(
+        Call(call, never), policy, sleep=(lambda seconds: None, never)
     )
     with pytest.raises(type(error)):
         run_steps(steps)
