@@ -188,8 +188,7 @@ class BaseSupervisor:
         self._changing = asyncio.Lock()
         self._underway: InflightTasks[TaskResult] = InflightTasks()
         self._graph: Workflow | None = None
-        self.agents: Mapping[str, Any] = {}
-        """What `_create_agent` returned, by name; none before it was started."""
+        self._created: Mapping[str, Any] = {}
 
     @property
     def state(self) -> ProgramState:
@@ -230,7 +229,7 @@ class BaseSupervisor:
                 raise_faults(f"The program {self.config.name!r}", faults)
             except ConfigurationError as error:
                 raise error from cause
-            self.agents = agents = {name: _participant(name, a) for name, a in agents.items()}
+            self._created = agents = {name: _participant(name, a) for name, a in agents.items()}
             self._graph = self._create_builder(agents).build(checkpointer=self._saver)
             self._life.state = "running"
         return self
@@ -328,6 +327,11 @@ class BaseSupervisor:
             decision=decision,
             attempts=attempt,
         ) from error
+
+    @property
+    def agents(self) -> Mapping[str, Any]:
+        """What `_create_agent` returned, by name; none before it was started."""
+        return self._created
 
     @property
     def group_chat_manager(self) -> "GroupChat":

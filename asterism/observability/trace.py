@@ -185,6 +185,7 @@ _ENDS_AND_ERRORS: frozenset[EventType] = frozenset(
         SupervisionEventType.COMPLETED,
         SupervisionEventType.FAILED,
         SupervisionEventType.KILLED,
+        SupervisionEventType.CANCELLED,
     }
 )
 _ALL = frozenset(TYPES.values())
@@ -192,7 +193,7 @@ _ALL = frozenset(TYPES.values())
 HEARD: Mapping[TraceLevel, frozenset[EventType]] = {
     "off": frozenset(),
     "errors": _ENDS_AND_ERRORS,
-    "basic": _ALL - CALLS - {SupervisionEventType.HEARTBEAT},
+    "basic": _ALL - CALLS - {SupervisionEventType.HEARTBEAT, SupervisionEventType.PROGRESS},
     "detailed": _ALL,
 }
 """The events that each level listens to."""
