@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from asterism import SupervisorWorkflowBuilder
+import asterism
+from asterism import SupervisorWorkflowBuilder, create_supervisor_agent
+from asterism.errors import ConfigurationError
 from asterism.graphs.examples.event_planning import (
     build_event_planning_workflow,
     create_event_planning,
@@ -40,3 +42,16 @@ def test_the_event_planning_takes_a_client_and_tools_for_everybody() -> None:
     assert {report["participant"] for report in result["reports"]} >= {"venue", "catering"}
     with pytest.raises(ValueError, match="tools names 'nobody', who does not take part"):
         create_event_planning("offline", tools={"nobody": [look]})
+
+
+def test_the_default_manager_takes_a_client_and_is_what_an_executor_was() -> None:
+    script = [{"next_agent": "venue"}, {"next_agent": None}]
+    manager = create_supervisor_agent(
+        client=ScriptedChatModel(script=script), participants_description_block="- venue: Halls."
+    )
+    built = SupervisorWorkflowBuilder("Trip").participants(venue=venue).with_manager(manager)
+    assert built.build().invoke(REQUEST)["messages"][-1].text == "Hall A"
+    with pytest.raises(ConfigurationError, match="was given no model"):
+        create_supervisor_agent()
+    with pytest.raises(AttributeError, match=r"with_manager\(create_supervisor_agent"):
+        _ = asterism.SupervisorOrchestratorExecutor
