@@ -300,10 +300,17 @@ _HOMES = {
 }
 
 
+_HINTS = {
+    "SupervisorOrchestratorExecutor": "; with_manager(create_supervisor_agent(...)) takes its place"
+}
+"""The way out for names that are known from elsewhere."""
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import asterism` stays cheap."""
     if name not in _HOMES:
-        raise AttributeError(f"module 'asterism' has no attribute {name!r}")
+        hint = _HINTS.get(name, "")
+        raise AttributeError(f"module 'asterism' has no attribute {name!r}{hint}")
     value = getattr(import_module(f"asterism.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -118,10 +118,11 @@ class SpawnRefusedError(AsterismError, RuntimeError):
     code = "spawn_refused"
 
 
-class UnknownChildError(AsterismError, LookupError):
+class UnknownChildError(AsterismError, KeyError):
     """A supervisor has no such child, or a thread holds nothing to adopt."""
 
     code = "unknown_child"
+    __str__ = Exception.__str__  # a KeyError shows its message as a key, in quotes
 
 
 class ProgramStateError(AsterismError, RuntimeError):

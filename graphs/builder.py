@@ -4,7 +4,7 @@ Start here to read the core. Tests: tests/graphs/test_builder.py.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -57,6 +57,7 @@ class SupervisorWorkflowBuilder:
             limit of its own; then the visit ends with what it has found.
         model: A chat model, a `"provider:model"` name, or `"offline"`. It decides, writes
             the answer, and serves the participants that have no model of their own.
+        client: Another name for `model`.
         prompt: Further instructions for the supervisor.
         finish: `"synthesize"` lets the model write the answer (without a model: as
             `"forward"`), `"forward"` hands on the last report byte for byte, `"inline"` takes
@@ -114,6 +115,7 @@ class SupervisorWorkflowBuilder:
         max_repairs: int = 2,
         max_steps: int = MAX_STEPS,
         model: ModelLike | None = None,
+        client: ModelLike | None = None,
         prompt: str | None = None,
         finish: Finish = "synthesize",
         answer_prompt: str = "",
@@ -135,6 +137,7 @@ class SupervisorWorkflowBuilder:
         context: "ContextManager | None" = None,
         digest_tokens: int | None = DIGEST_TOKENS,
     ) -> None:
+        model = client if model is None else model
         self._name = name
         self._id = id or re.sub(r"[^\w]+", "-", name.strip().lower()).strip("-")
         self._description = description
@@ -169,18 +172,18 @@ class SupervisorWorkflowBuilder:
         self._manager: AnyDecider | None = None
         self._participants: list[tuple[str, Any]] = []
 
-    def participants(self, **by_id: Any) -> Self:
-        """Add participants, each under its id.
+    def participants(self, team: Mapping[str, Any] | None = None, /, **by_id: Any) -> Self:
+        """Add participants, each under its id, as a mapping or by name.
 
         A participant is a compiled graph, an agent, a Runnable, a chat model, a sync or async
         function of messages, another workflow, or a `Participant`.
         """
-        self._participants.extend(by_id.items())
+        self._participants.extend([*(team or {}).items(), *by_id.items()])
         return self
 
-    def with_participants(self, **by_id: Any) -> Self:
+    def with_participants(self, team: Mapping[str, Any] | None = None, /, **by_id: Any) -> Self:
         """Add participants: another name for `participants`."""
-        return self.participants(**by_id)
+        return self.participants(team, **by_id)
 
     def with_manager(self, decider: AnyDecider) -> Self:
         """Let `decider` decide rather than the model: a rule, a classifier, a person."""

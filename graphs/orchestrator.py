@@ -6,29 +6,31 @@ Tests: tests/graphs/test_orchestrator.py.
 
 import dataclasses
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Self
 
-from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import StateSnapshot
 
-from asterism.core.agent_spec import Agent, ModelLike, resolve_model
+from asterism.core.agent_spec import HOMES, Agent, ModelLike, resolve_model
 from asterism.core.defaults import Method
-from asterism.core.interrupts import PendingRequest, apending_requests
+from asterism.core.interrupts import apending_requests
 from asterism.core.numbers import count_faults, seconds_faults
-from asterism.core.state import Report, Status
-from asterism.core.sync_async import Call, Steps, arun_steps
-from asterism.core.usage import Usage, lines_of, total_cost_breakdown
+from asterism.core.plan import SubAgentTask, name_dependencies, plan_faults
+from asterism.core.supervisor_decision import SupervisorDecision
+from asterism.core.sync_async import Started, arun_steps
 from asterism.core.values import as_dict, as_list
-from asterism.errors import UnknownParticipantError, WorkflowBuildError
+from asterism.errors import InvalidRequestError, UnknownParticipantError, WorkflowBuildError
 from asterism.events import EventBus
 from asterism.graphs.participant_memory import memory
+from asterism.graphs.responses import (
+    OrchestratorResponse,
+    ToolOutputs,
+    build_response,
+    tool_outputs,
+)
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import decisions_faults, name_faults
 from asterism.graphs.workflow import Workflow, WorkflowConfig
@@ -45,105 +47,13 @@ from asterism.limits.failure_policies import (
 )
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.nodes.compaction import compactor_of
-from asterism.nodes.decider import MAX_TASKS, DecisionRules
+from asterism.nodes.decider import MAX_TASKS, AnyDecider, DecisionRules
 from asterism.nodes.deciders.planner import PlanningDecider, Way
-from asterism.nodes.engine_keys import participant_config
 from asterism.nodes.participant_runtime import create_participant_runtime
 from asterism.nodes.participant_spec import MAX_STEPS
-from asterism.nodes.report import messages_since
-from asterism.nodes.request import synthesizer
+from asterism.nodes.request import Writer, forward_last_report, synthesizer
 from asterism.nodes.team import AgentCreationRules, Team, participant_of, tool_name
-
-
-@dataclass(frozen=True, kw_only=True)
-class ToolOutput:
-    """What a tool returned to an agent."""
-
-    agent_id: str
-    tool: str
-    output: str
-    ok: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrchestratorResponse:
-    """What came of a request."""
-
-    content: str
-    """The answer to the user, or the question that is open."""
-    status: Status
-    """How the run stands."""
-    reports: Sequence[Report]
-    """What came of each task."""
-    pending: Sequence[PendingRequest]
-    """What waits for a person: answer with `aresume(orchestrator.graph, config, answers)`."""
-    tool_outputs: Sequence[ToolOutput]
-    """What the agents' tools returned, in the order of the reports."""
-    usage: Usage
-    """What the request took so far."""
-    total_cost_breakdown: Mapping[str, Decimal]
-    """What it has cost in US cents, by part; see `asterism.total_cost_breakdown`."""
-    config: RunnableConfig
-    """The thread."""
-
-    @property
-    def total_tokens(self) -> int:
-        """Input and output tokens of all model calls."""
-        return self.usage.tokens
-
-    @property
-    def cost_in_cents(self) -> Decimal:
-        """US cents, of what has a known price."""
-        return self.usage.cost_in_cents
-
-
-def build_response(
-    values: Mapping[str, Any],
-    pending: Sequence[PendingRequest],
-    outputs: Sequence[ToolOutput],
-    config: RunnableConfig,
-) -> OrchestratorResponse:
-    """Make the response of a result."""
-    return OrchestratorResponse(
-        content=pending[0].prompt if pending else values["messages"][-1].text,
-        status=values["status"],
-        reports=values["reports"],
-        pending=pending,
-        tool_outputs=outputs,
-        usage=Usage.of(lines_of(values)),
-        total_cost_breakdown=total_cost_breakdown(values),
-        config=config,
-    )
-
-
-def tool_outputs(
-    values: Mapping[str, Any], team: Team, config: RunnableConfig, saver: Any
-) -> Steps[list[ToolOutput]]:
-    """Read what tools returned from the histories of the agents."""
-    outputs: list[ToolOutput] = []
-    histories: dict[str, Sequence[Any]] = {}
-    for report in values["reports"]:
-        name = report["participant"]
-        member = team.member(name, values)
-        if member is None:
-            continue
-        if name not in histories:
-            read = (member.graph.get_state, member.graph.aget_state)
-            found: StateSnapshot = yield Call(*read, (participant_config(config, saver, name),))
-            histories[name] = found.values.get("messages") or ()
-        for message in messages_since(histories[name], report["id"]):
-            if message.type == "human":
-                break  # the next visit
-            if isinstance(message, ToolMessage):
-                outputs.append(
-                    ToolOutput(
-                        agent_id=name,
-                        tool=message.name or "",
-                        output=message.text,
-                        ok=message.status != "error",
-                    )
-                )
-    return outputs
+from asterism.nodes.view import SupervisorView
 
 
 class AgentOrchestrator:
@@ -273,6 +183,8 @@ class AgentOrchestrator:
         self._creation = creation
         self._budget, self._prices, self._events = budget, prices, events
         self._team = Team({}, {}, creation=creation, policies=self._policies)
+        self._specs: dict[str, Agent] = {}
+        HOMES.add(self)
         self._saver: BaseCheckpointSaver[Any] | None = checkpointer or InMemorySaver()
         self._graph: Workflow | None = None
         self.thread_id = uuid.uuid4().hex
@@ -322,6 +234,7 @@ class AgentOrchestrator:
             max_steps=self._creation.max_steps,
         )
         self._team.descriptions[agent.agent_id] = agent.summary()
+        self._specs[agent.agent_id] = agent
         self._graph = None
         return self
 
@@ -335,6 +248,7 @@ class AgentOrchestrator:
             listed = ", ".join(self._team.members) or "nobody"
             raise UnknownParticipantError(f"{agent_id!r} is not registered; there is {listed}")
         del self._team.members[agent_id], self._team.descriptions[agent_id]
+        self._specs.pop(agent_id, None)
         self._graph = None
         return self
 
@@ -351,31 +265,78 @@ class AgentOrchestrator:
         given = [("user", messages)] if isinstance(messages, str) else as_list(messages)
         return await self._response(await self.graph.ainvoke({"messages": given}, place), place)
 
-    async def clear_memory(self, agent_id: str, *, thread_id: str | None = None) -> None:
-        """Let an agent forget everything of a conversation.
+    async def process_tasks(
+        self,
+        tasks: Sequence[SubAgentTask | Mapping[str, Any]],
+        *,
+        thread_id: str | None = None,
+    ) -> OrchestratorResponse:
+        """Work on a plan of one's own: no model plans, and the last report is the answer.
+
+        Args:
+            tasks: The plan. Its dependencies are tasks, or agents that have one task in it.
+            thread_id: The conversation that it belongs to. None: that of this orchestrator.
+
+        Raises:
+            InvalidRequestError: It is no plan; the message lists every fault.
+        """
+        read = [SubAgentTask.model_validate(task) for task in tasks]
+        plan = name_dependencies(read)
+        faults = plan_faults(plan, list(self._team.members)) or (
+            [] if plan else ["there is no task in it; give at least one"]
+        )
+        if faults:
+            raise InvalidRequestError(f"The tasks make no plan: {'; '.join(faults)}.")
+
+        def decide(view: SupervisorView) -> SupervisorDecision:
+            return SupervisorDecision(next_agent=None, tasks=[] if view.reports else plan)
+
+        graph = self._compile(decide, forward_last_report())
+        place = self._place(thread_id)
+        asked = "\n".join(task.task_description for task in plan)
+        return await self._response(
+            await graph.ainvoke({"messages": [("user", asked)]}, place), place
+        )
+
+    def clear_memory(self, agent_id: str, *, thread_id: str | None = None) -> Awaitable[None]:
+        """Let an agent forget everything of a conversation, whether this is awaited or not.
 
         Raises:
             UnknownParticipantError: There is no such agent in it.
             InvalidMemoryError: It is at work, or waits for a person.
             ThreadBusyError: Somebody drives the thread.
         """
+        return Started([self.forget(agent_id, thread_id)])
+
+    def clear_all_memory(self, *, thread_id: str | None = None) -> Awaitable[None]:
+        """Let all agents forget everything of a conversation, whether this is awaited or not."""
+        return Started([self._clear_all(thread_id)])
+
+    def has_spec(self, agent: Agent) -> bool:
+        """Whether this very agent is registered."""
+        return self._specs.get(agent.agent_id) is agent
+
+    async def forget(self, agent_id: str, thread_id: str | None = None) -> None:
+        """Let an agent forget a conversation; see `clear_memory`."""
         await memory(self.graph, self._place(thread_id), agent_id).aforget()
 
-    async def clear_all_memory(self, *, thread_id: str | None = None) -> None:
-        """Let all agents forget everything of a conversation."""
+    async def _clear_all(self, thread_id: str | None) -> None:
         found = await self.graph.aget_state(self._place(thread_id))
         for agent_id in self._team.live(as_dict(found.values)):
-            await self.clear_memory(agent_id, thread_id=thread_id)
+            await self.forget(agent_id, thread_id)
 
     def _place(self, thread_id: str | None) -> RunnableConfig:
         return {"configurable": {"thread_id": thread_id or self.thread_id}}
 
     async def _response(self, values: Any, place: RunnableConfig) -> OrchestratorResponse:
         pending = await apending_requests(self.graph, place) if "__interrupt__" in values else []
-        outputs = await arun_steps(tool_outputs(values, self._team, place, self._saver))
-        return build_response(values, pending, outputs, place)
+        stored = await self.graph.aget_state(place)
+        known = {**values, "agents": stored.values.get("agents")}
+        main = self._main.agent_id
+        outputs = await arun_steps(tool_outputs(known, self._team, place, self._saver, main))
+        return build_response(values, pending, ToolOutputs(outputs, self.graph, place))
 
-    def _compile(self) -> Workflow:
+    def _compile(self, manager: AnyDecider | None = None, write: Writer | None = None) -> Workflow:
         creation = self._creation
         decider = PlanningDecider(
             self._model,
@@ -388,9 +349,9 @@ class AgentOrchestrator:
         compactor = compactor_of(self._main.memory_config, self._model)
         star = create_star(
             self._team,
-            decider=decider,
+            decider=manager or decider,
             rules=self._rules,
-            write=synthesizer(self._model, compactor=compactor),
+            write=write or synthesizer(self._model, compactor=compactor),
             max_parallel_tasks=self._max_parallel_tasks,
             compactor=compactor,
         )

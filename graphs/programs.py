@@ -6,39 +6,42 @@ Tests: tests/graphs/test_programs.py.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Self, cast
+from contextvars import ContextVar
+from inspect import getdoc, isawaitable
+from typing import Any, Self, TypedDict, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
-from pydantic import BaseModel
 
 from asterism.core.agent_spec import resolve_model
 from asterism.core.config_files import raise_faults
 from asterism.core.continuation import is_unfinished
-from asterism.core.decision import RunPlan, VisitNext, load_decision
-from asterism.core.interrupts import PendingRequest, answer_command, open_requests
-from asterism.core.state import Report
-from asterism.core.values import as_dict, as_list, describe_error
+from asterism.core.interrupts import answer_command, open_requests
+from asterism.core.values import describe_error
 from asterism.errors import (
     AsterismError,
     ConfigurationError,
-    InvalidRequestError,
+    ProgramStateError,
     TaskFailedError,
-    WorkflowBuildError,
 )
 from asterism.events import EventBus
 from asterism.graphs.builder import SupervisorWorkflowBuilder
+from asterism.graphs.task_values import (
+    failure_of,
+    is_mistake,
+    is_worth_retrying,
+    iter_interactions,
+    task_values,
+)
 from asterism.graphs.workflow import Workflow
-from asterism.limits.failure_policies import can_pass, is_api_error
 from asterism.nodes.participant_spec import Participant
-from asterism.nodes.request import failure_texts
-from asterism.nodes.routing import SUPERVISOR
-from asterism.observability import SupervisorTrace
+from asterism.observability import SupervisorTrace, Trace, TraceMetrics
 from asterism.programs.config import AgentSettings, ModelSettings, ProgramConfig, read_config
 from asterism.programs.tasks import (
     InflightTasks,
@@ -51,86 +54,6 @@ from asterism.programs.tasks import (
     result_of,
     run_with_retries,
 )
-
-
-def task_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the state of a workflow into plain values.
-
-    Args:
-        values: The state, and under `pending` its open requests.
-    """
-    pending: Sequence[PendingRequest] = values.get("pending") or ()
-    structured = values.get("structured_response")
-    content: Any = values["messages"][-1].text
-    if pending:
-        content = pending[0].prompt
-    elif structured is not None:
-        content = structured.model_dump(mode="json") if _is_model(structured) else structured
-    reports: Sequence[Report] = values.get("reports") or ()
-    return {
-        "content": content,
-        "status": values["status"],
-        "reason": values.get("reason"),
-        "metadata": {
-            "iterations": values.get("iterations"),
-            "agents": list(dict.fromkeys(report["participant"] for report in reports)),
-            "failed": {
-                report["participant"]: report.get("error", report["status"])
-                for report in reports
-                if report["status"] != "ok"
-            },
-        },
-        "pending": [
-            {
-                "id": request.id,
-                "participant": request.participant,
-                "prompt": request.prompt,
-                "schema": request.schema,
-            }
-            for request in pending
-        ],
-    }
-
-
-def failure_of(values: Mapping[str, Any]) -> str | None:
-    """Say why a run came to no result, or return None.
-
-    It failed where it says so, and where everybody who was sent to work has failed.
-    """
-    if values.get("status") == "failed":
-        return str(values.get("reason") or "it failed")
-    reports: Sequence[Report] = values.get("reports") or ()
-    if values.get("pending") or not reports or any(r["status"] == "ok" for r in reports):
-        return None
-    return failure_texts(reports)
-
-
-def is_worth_retrying(error: Exception) -> bool:
-    """Whether another attempt may succeed after an error."""
-    if isinstance(error, ConfigurationError | InvalidRequestError | WorkflowBuildError):
-        return False
-    return can_pass(error) or not is_api_error(error)
-
-
-def iter_interactions(update: object) -> Iterator[tuple[str, str, str]]:
-    """Yield who says what to whom in an update of a run: sender, recipient, words."""
-    for node, change in as_dict(update).items():
-        found = as_dict(change)
-        match load_decision(found.get("decision")) if node == SUPERVISOR else None:
-            case VisitNext(next_agent=name, instruction=instruction):
-                yield SUPERVISOR, name, instruction or ""
-            case RunPlan(tasks=tasks):
-                for task in tasks:
-                    yield SUPERVISOR, task["agent_id"], task["task_description"]
-            case _:
-                pass
-        reports = as_list(found.get("reports"))
-        for report in filter(None, map(as_dict, reports)):  # no report: an Overwrite, or None
-            yield report["participant"], SUPERVISOR, report["text"] or report.get("error", "")
-
-
-def _is_model(value: object) -> bool:
-    return isinstance(value, BaseModel)
 
 
 def create_model(settings: ModelSettings) -> Runnable[object, AIMessage]:
@@ -171,6 +94,57 @@ def create_agent_from_settings(
     )
 
 
+class ErrorContext(TypedDict):
+    """Where an attempt failed."""
+
+    task: ProgramTask
+    attempt: int
+    """Which attempt it was, from 1."""
+
+
+_CONTEXT: ContextVar[ErrorContext | None] = ContextVar("attempt", default=None)
+
+
+def _read_program(values: Mapping[str, Any]) -> ProgramConfig:
+    """Read a program from plain values, with its name around them or without."""
+    return read_config({"program": values} if "agents" in values else values)
+
+
+def _participant(name: str, agent: Any) -> Any:
+    """Return an agent as a participant: one that has only a `run` is called by it."""
+    run = getattr(agent, "run", None)
+    allowed: tuple[type, ...] = (Participant, Runnable)
+    if callable(agent) or not callable(run) or isinstance(agent, allowed):
+        return cast(object, agent)
+
+    async def answer(messages: Sequence[BaseMessage]) -> Any:
+        found = run(messages[-1].text)
+        return await found if isawaitable(found) else found
+
+    return Participant(runs=answer, description=getdoc(agent) or name)
+
+
+class GroupChat:
+    """The workflow of a program: a message goes in, the state after its run comes out."""
+
+    def __init__(self, run_graph: Callable[..., Awaitable[dict[str, Any]]]) -> None:
+        self._run_graph = run_graph
+
+    async def run(self, message: str | BaseMessage) -> dict[str, Any]:
+        """Send a message on the thread of the task that is worked on here.
+
+        Raises:
+            ProgramStateError: No task is worked on here.
+        """
+        if (found := _CONTEXT.get()) is None:
+            raise ProgramStateError(
+                "The group chat works on no task here; call run() inside _process_task_internal, "
+                "or process_task(task)."
+            )
+        sent = HumanMessage(message) if isinstance(message, str) else message
+        return await self._run_graph(found["task"], {"messages": [sent]})
+
+
 class BaseSupervisor:
     """A program: the agents of a configuration, joined to a supervisor, which work on tasks.
 
@@ -180,7 +154,8 @@ class BaseSupervisor:
     something else than the model decide.
 
     Args:
-        config: What `load_config` returned, or the same as plain values.
+        config: What `load_config` returned, or the same as plain values; `{agents, supervisor,
+            tracing}` without a name around is the program `program`.
         checkpointer: Where threads are stored. None: in memory. With one that lasts, a task
             that a dead process left is gone on with when it is given again.
         trace: Records what happens in tasks. None: as the configuration says.
@@ -204,7 +179,7 @@ class BaseSupervisor:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         name_it: Callable[[], str] = new_task_id,
     ) -> None:
-        self.config = config if isinstance(config, ProgramConfig) else read_config(config)
+        self.config = config if isinstance(config, ProgramConfig) else _read_program(config)
         self.trace = self.config.tracing.open() if trace is None else trace
         """What was recorded of its tasks, each under its id."""
         self.events = events
@@ -214,6 +189,7 @@ class BaseSupervisor:
         self._changing = asyncio.Lock()
         self._underway: InflightTasks[TaskResult] = InflightTasks()
         self._graph: Workflow | None = None
+        self._created: Mapping[str, Any] = {}
 
     @property
     def state(self) -> ProgramState:
@@ -240,12 +216,21 @@ class BaseSupervisor:
             self._life.require(False, "be started")
             agents: dict[str, Any] = {}
             faults: list[str] = []
+            cause: Exception | None = None
             for name, settings in self.config.agents.items():
                 try:
                     agents[name] = await self._create_agent(name, settings)
-                except AsterismError as error:
-                    faults.append(f"{self.config.name}.agents.{name}: {error}")
-            raise_faults(f"The program {self.config.name!r}", faults)
+                except GraphBubbleUp:
+                    raise
+                except Exception as error:  # noqa: BLE001 - named with its agent
+                    said = str(error) if isinstance(error, AsterismError) else describe_error(error)
+                    faults.append(f"{self.config.name}.agents.{name}: {said}")
+                    cause = cause or error
+            try:
+                raise_faults(f"The program {self.config.name!r}", faults)
+            except ConfigurationError as error:
+                raise error from cause
+            self._created = agents = {name: _participant(name, a) for name, a in agents.items()}
             self._graph = self._create_builder(agents).build(checkpointer=self._saver)
             self._life.state = "running"
         return self
@@ -318,17 +303,21 @@ class BaseSupervisor:
 
         return await self._underway.do(task_id, self._run_attempts(read, answered))
 
-    async def handle_error(self, error: Exception, task: ProgramTask, attempt: int) -> None:
+    async def handle_error(self, error: Exception, context: ErrorContext) -> None:
         """Decide what follows a failed attempt: wait and return to try again, or raise.
+
+        Args:
+            error: What it raised.
+            context: The `task`, and which `attempt` failed, from 1.
 
         Raises:
             TaskFailedError: It was tried `max_retries` times more, or trying is of no use.
         """
-        rules = self.config.supervisor
+        rules, task, attempt = self.config.supervisor, context["task"], context["attempt"]
         said = describe_error(error)
         if is_worth_retrying(error) and attempt <= rules.max_retries:
             self.trace.trace_decision(task.id, "retry", reason=said)
-            await self._sleep(rules.retry_delay)
+            await self._retry_operation(context)
             return
         decision = "max_retries_exceeded" if is_worth_retrying(error) else "not_retried"
         self.trace.trace_decision(task.id, decision, reason=said)
@@ -340,10 +329,56 @@ class BaseSupervisor:
             attempts=attempt,
         ) from error
 
+    @property
+    def agents(self) -> Mapping[str, Any]:
+        """What `_create_agent` returned, by name; none before it was started."""
+        return self._created
+
+    @property
+    def group_chat_manager(self) -> "GroupChat":
+        """The agents and their supervisor: `await group_chat_manager.run(message)`."""
+        return GroupChat(self._run_graph)
+
+    @property
+    def max_retries(self) -> int:
+        """How often a task that failed is tried again."""
+        return self.config.supervisor.max_retries
+
+    @property
+    def error_count(self) -> int:
+        """How many attempts of the task that is worked on here have failed."""
+        found = _CONTEXT.get()
+        return 0 if found is None else found["attempt"]
+
+    async def _retry_operation(self, context: ErrorContext) -> None:
+        """Wait as long as the configuration says before the next attempt."""
+        await self._sleep(self.config.supervisor.retry_delay)
+
+    # ---- reading
+
+    def get_trace(self, trace_id: str) -> Trace | None:
+        """Return the trace of a task; see `SupervisorTrace`, also for the next three."""
+        return self.trace.get_trace(trace_id)
+
+    def get_all_traces(self) -> list[Trace]:
+        """Return the traces of all tasks that are kept."""
+        return self.trace.get_all_traces()
+
+    def get_trace_metrics(self) -> TraceMetrics:
+        """Return what the traces have in common, and what they take."""
+        return self.trace.get_trace_metrics()
+
+    def clear_traces(self) -> None:
+        """Forget all traces."""
+        self.trace.clear_traces()
+
     # ---- to override
 
     async def _create_agent(self, name: str, config: AgentSettings) -> Any:
-        """Create an agent: anything that can be a participant. Here: a model with its prompt."""
+        """Create an agent: anything that can be a participant, or has a `run` of a text.
+
+        Here: a model with its prompt.
+        """
         return create_agent_from_settings(name, config, self.config.model_settings())
 
     def _create_builder(self, agents: Mapping[str, Any]) -> SupervisorWorkflowBuilder:
@@ -357,7 +392,7 @@ class BaseSupervisor:
 
     def _task_to_message(self, task: ProgramTask) -> str | BaseMessage:
         """Say what the agents are sent for a task. Here: its content."""
-        return task.text()
+        return self._read(task).text()
 
     def _message_to_task(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """Make the result of a task from the workflow's state: parts of a `TaskResult`."""
@@ -365,6 +400,7 @@ class BaseSupervisor:
 
     async def _process_task_internal(self, task: ProgramTask) -> dict[str, Any]:
         """Make one attempt. A run that was broken off for the same message is gone on with."""
+        task = self._read(task)
         said = self._task_to_message(task)
         message = HumanMessage(said) if isinstance(said, str) else said
         found = await self.graph.aget_state(self._place(task))
@@ -377,7 +413,13 @@ class BaseSupervisor:
     async def _run(
         self, task: ProgramTask, given: dict[str, Any] | Command[Any] | None
     ) -> dict[str, Any]:
-        """Run the workflow on a task's thread, and record who says what to whom."""
+        """Run the workflow on a task's thread, and make the result of the task."""
+        return self._message_to_task(await self._run_graph(task, given))
+
+    async def _run_graph(
+        self, task: ProgramTask, given: dict[str, Any] | Command[Any] | None
+    ) -> dict[str, Any]:
+        """Return the state after a run on a task's thread; record who says what to whom."""
         place = self._place(task)
         updates: Any = self.graph.astream(given, place, stream_mode="updates")
         async with aclosing(updates):
@@ -387,14 +429,16 @@ class BaseSupervisor:
         snapshot = await self.graph.aget_state(place, subgraphs=True)
         values = {**snapshot.values, "pending": open_requests(snapshot)}
         if failure := failure_of(values):
-            raise TaskFailedError(failure, task=task.id)
-        return self._message_to_task(values)
+            decision = "not_retried" if is_mistake(values) else ""
+            raise TaskFailedError(failure, task=task.id, decision=decision)
+        return values
 
     async def _run_attempts(
         self, task: ProgramTask, attempt: Callable[[], Awaitable[Mapping[str, Any]]]
     ) -> TaskResult:
         """Try until there is a result; record the beginning, the errors and the end."""
         begun = self._clock()
+        _CONTEXT.set(ErrorContext(task=task, attempt=0))
         facts = {"thread_id": task.id, "task_type": task.type, "team": self.config.content_hash}
         self.trace.start_trace(task.id, name=self.config.name, **facts)
         self.trace.trace_agent_interaction(task.id, "user", "supervisor", task.text())
@@ -416,7 +460,13 @@ class BaseSupervisor:
 
     async def _create_failure(self, error: Exception, task: ProgramTask, attempt: int) -> None:
         self.trace.trace_error(task.id, error)
-        await self.handle_error(error, task, attempt)
+        context = ErrorContext(task=task, attempt=attempt)
+        _CONTEXT.set(context)
+        await self.handle_error(error, context)
+
+    def _read(self, task: ProgramTask | Mapping[str, Any]) -> ProgramTask:
+        """Read a task, which without an id is that of the trace that was begun here."""
+        return read_task(task, lambda: self.trace.current or self._name_it())
 
     def _place(self, task: ProgramTask) -> RunnableConfig:
         made_by = {"program": self.config.name, "version": self.config.version}

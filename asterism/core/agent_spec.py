@@ -8,8 +8,9 @@ Specs of agents: plain values, which a program, a file or a model can write.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, cast
+from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence
+from typing import Annotated, Any, Protocol, cast
+from weakref import WeakSet
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
@@ -18,6 +19,7 @@ from langchain_core.runnables.base import RunnableBindingBase
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 from asterism.core.defaults import OFFLINE, Method
+from asterism.core.sync_async import Started
 from asterism.core.values import as_dict, is_number, normal_name
 from asterism.errors import ModelNotFoundError
 
@@ -183,6 +185,22 @@ class MemoryConfig(BaseModel):
     """How many tokens a summary is made of, at most."""
 
 
+class Home(Protocol):
+    """An orchestrator, as its agents know it."""
+
+    def has_spec(self, agent: "Agent") -> bool:
+        """Whether this very agent is registered."""
+        ...
+
+    def forget(self, agent_id: str) -> Coroutine[Any, Any, None]:
+        """Let an agent forget its conversation."""
+        ...
+
+
+HOMES: "WeakSet[Home]" = WeakSet()
+"""The orchestrators that there are."""
+
+
 class Agent(BaseModel):
     """An agent as it is specified: a model, a prompt and tools. It can be written as JSON."""
 
@@ -212,6 +230,14 @@ class Agent(BaseModel):
         if not isinstance(self.model, str) or not self.provider or self.provider == self.model:
             return cast(str | BaseChatModel | None, self.model)
         return f"{self.provider}:{self.model}"
+
+    def clear_memory(self) -> Awaitable[None]:
+        """Let it forget the conversations of the orchestrators that it is registered with.
+
+        It need not be awaited. An agent that is registered nowhere remembers nothing.
+        """
+        homes = [home for home in HOMES if home.has_spec(self)]
+        return Started([home.forget(self.agent_id) for home in homes])
 
     def summary(self) -> str:
         """Describe it in one line."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice, pairwise
+from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer, model_validator
 
 LISTED = 10
 """How many names a message lists, at most."""
@@ -46,9 +47,36 @@ class SubAgentTask(BaseModel):
     retry_timeout: float | None = Field(default=None, gt=0, le=86400, strict=True)
     """Seconds that one attempt may take."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_it(cls, given: Any) -> Any:
+        """Name a task that has no name after its agent."""
+        if isinstance(given, dict) and "agent_id" in given and "task_id" not in given:
+            fields = cast(dict[str, Any], given)
+            return {"task_id": fields["agent_id"], **fields}
+        return cast(object, given)
+
     @field_serializer("execution_mode")
     def _plain(self, mode: ExecutionMode) -> str:
         return mode.value  # what is dumped goes into state, which holds plain JSON
+
+
+def name_dependencies(tasks: Sequence[SubAgentTask]) -> list[SubAgentTask]:
+    """Return a plan whose dependencies name tasks: an agent with one task stands for that."""
+    named = {task.task_id for task in tasks}
+    of_agent: dict[str, list[str]] = {}
+    for task in tasks:
+        of_agent.setdefault(task.agent_id, []).append(task.task_id)
+
+    def task_of(name: str) -> str:
+        theirs = of_agent.get(name, [])
+        return theirs[0] if name not in named and len(theirs) == 1 else name
+
+    found = [[task_of(name) for name in task.dependencies] for task in tasks]
+    return [
+        task if names == task.dependencies else task.model_copy(update={"dependencies": names})
+        for task, names in zip(tasks, found, strict=True)
+    ]
 
 
 def plan_faults(tasks: Sequence[SubAgentTask], agents: Collection[str]) -> list[str]:

@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from asterism.core.agent_spec import Agent
 from asterism.core.messages import clean, clean_text
-from asterism.core.plan import SubAgentTask, plan_faults
+from asterism.core.plan import SubAgentTask, name_dependencies, plan_faults
 from asterism.core.values import as_dict, as_list, normal_name
 from asterism.errors import BadDecisionError
 
@@ -265,6 +265,7 @@ def _plan(tasks: Sequence[SubAgentTask], names: Sequence[str]) -> list[SubAgentT
         )
         for task in tasks
     ]
+    matched = name_dependencies(matched)
     faults = plan_faults(matched, names)
     faults += [
         f"the context of the task {task.task_id!r} holds a number of more than 64 bits"

@@ -4,7 +4,15 @@ import asyncio
 import inspect
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Sequence,
+)
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
@@ -280,3 +288,26 @@ class StepsNode(RunnableLambda[Any, Any]):
     ) -> AsyncIterator[Any]:
         """Run the steps, awaiting their calls, and yield the one result."""
         yield await self.ainvoke(input, config)
+
+
+class Started:
+    """Work that is done, or under way in the event loop; it may be awaited, and need not be.
+
+    Args:
+        work: What is done: at once where no event loop runs, else by tasks of it.
+    """
+
+    def __init__(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+        for coroutine in work:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                asyncio.run(coroutine)
+            else:
+                self._tasks.append(loop.create_task(coroutine))
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Wait until it is done."""
+        for task in self._tasks:
+            yield from task.__await__()

@@ -148,20 +148,20 @@ def lines_of(values: Mapping[str, Any]) -> list[UsageEntry]:
     return [*(values.get("usage") or ()), *visits]
 
 
-def total_cost_breakdown(values: Mapping[str, Any]) -> dict[str, Decimal]:
+def total_cost_breakdown(values: Mapping[str, Any]) -> dict[str, float]:
     """Return what a run has cost in US cents, given its result or its state.
 
     Returns:
-        `planning_cost_in_cents`, `subagent_cost_in_cents` and `tool_cost_in_cents`, and their
-        sum `total_cost_in_cents`.
+        `planning_cost_in_cents`, `subagent_costs_in_cents` and `tool_costs_in_cents`, and their
+        sum `total_cost_in_cents`, as JSON numbers; `Usage.cost_in_cents` is exact.
     """
     lines = lines_of(values)
     planning = Usage.of(line for line in lines if line["by"] == "supervisor").cost_in_cents
     tools = Usage.of(entry for entry in lines if "tool" in entry).cost_in_cents
     total = Usage.of(lines).cost_in_cents
     return {
-        "planning_cost_in_cents": planning,
-        "subagent_cost_in_cents": total - planning - tools,
-        "tool_cost_in_cents": tools,
-        "total_cost_in_cents": total,
+        "planning_cost_in_cents": float(planning),
+        "subagent_costs_in_cents": float(total - planning - tools),
+        "tool_costs_in_cents": float(tools),
+        "total_cost_in_cents": float(total),
     }

@@ -18,6 +18,8 @@ class SupervisionEventType(StrEnum):
     """It made progress; told once per `heartbeat_interval` at most."""
     HEARTBEAT_LOST = "heartbeat_lost"
     """It was silent for as long as it may be."""
+    PROGRESS = "progress"
+    """A step of its own graph, or a round of its loop, is done."""
     QUOTA_WARNING = "quota_warning"
     """It has used 90 % of a quota; told once."""
     QUOTA_EXCEEDED = "quota_exceeded"
@@ -32,6 +34,8 @@ class SupervisionEventType(StrEnum):
     """It failed, and is not restarted any more."""
     KILLED = "killed"
     """It was stopped for good."""
+    CANCELLED = "cancelled"
+    """It was stopped with what it belongs to: its event loop, or the child around it."""
 
 
 class WorkflowEventType(StrEnum):
@@ -125,6 +129,47 @@ class SupervisionEvent(Event):
     """Something that happened to a child."""
 
     type: SupervisionEventType
+
+    @property
+    def child_id(self) -> str:
+        """The child."""
+        return self.source
+
+    @property
+    def child_name(self) -> str:
+        """What the child is called."""
+        return str(self.facts.get("name", ""))
+
+    @property
+    def timestamp(self) -> float:
+        """When, in seconds since 1970."""
+        return self.at.timestamp()
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What else there is to know: the facts."""
+        return self.facts
+
+    @property
+    def message(self) -> str:
+        """What there is to say of it, in a text; empty where the type says it all."""
+        facts = self.facts
+        if "quota" in facts:
+            return f"{facts['quota']}: {facts['used']} of {facts['limit']} are used"
+        if "silent_seconds" in facts:
+            return f"no sign of life for {facts['silent_seconds']} s"
+        return str(facts.get("reason") or facts.get("doing") or "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as plain values, by the names of a supervision tree."""
+        return {
+            "type": self.type.value,
+            "child_id": self.child_id,
+            "child_name": self.child_name,
+            "timestamp": self.timestamp,
+            "data": dict(self.facts),
+            "message": self.message,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,7 @@ _STATUS = {
     "completed": "completed",
     "failed": "failed",
     "killed": "cancelled",
+    "cancelled": "cancelled",
 }
 
 

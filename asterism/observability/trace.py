@@ -7,19 +7,18 @@ What many traces have in common. Pure.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic_core import to_jsonable_python
-
+from asterism.core.mappings import JsonRecord
 from asterism.core.text_tables import CELL, Bundle, as_table, nested_table
 from asterism.events import CALLS, TYPES, EventType, SupervisionEventType, WorkflowEventType
 from asterism.observability.text_width import fit_text
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceEvent:
+class TraceEvent(JsonRecord):
     """Something that happened."""
 
     at: datetime
@@ -27,9 +26,17 @@ class TraceEvent:
     """A type of event of the bus; or `decision`, `interaction` or `error`, told by a program."""
     facts: Mapping[str, Any]
 
+    ALSO: ClassVar = ("error_type",)
+
+    @property
+    def error_type(self) -> str | None:
+        """The kind of the error, or of the failure, where it is one."""
+        kind = self.facts.get("kind")
+        return str(kind) if kind else None
+
 
 @dataclass(frozen=True, kw_only=True)
-class TraceDecision:
+class TraceDecision(JsonRecord):
     """Somebody decided what happens next."""
 
     at: datetime
@@ -43,7 +50,7 @@ class TraceDecision:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceInteraction:
+class TraceInteraction(JsonRecord):
     """Somebody sent something to somebody."""
 
     at: datetime
@@ -54,7 +61,7 @@ class TraceInteraction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceError:
+class TraceError(JsonRecord):
     """Something failed."""
 
     at: datetime
@@ -66,7 +73,7 @@ class TraceError:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceCall:
+class TraceCall(JsonRecord):
     """A call of a model or a tool; recorded at the level `detailed`."""
 
     at: datetime
@@ -89,7 +96,7 @@ class TraceCall:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trace:
+class Trace(JsonRecord):
     """What is known of one run, of one supervised child, or of one task of a program."""
 
     id: str
@@ -118,15 +125,27 @@ class Trace:
     dropped: int
     """How many events are missing, for want of room."""
 
+    ALSO: ClassVar = ("start_time", "end_time", "agent_interactions")
+
+    @property
+    def start_time(self) -> datetime:
+        """When it began."""
+        return self.started_at
+
+    @property
+    def end_time(self) -> datetime | None:
+        """When it ended. None: it has not."""
+        return self.ended_at
+
+    @property
+    def agent_interactions(self) -> tuple[TraceInteraction, ...]:
+        """Who sent what to whom."""
+        return self.interactions
+
     @property
     def finished(self) -> bool:
         """Whether it has ended."""
         return self.ended_at is not None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the trace as plain JSON values."""
-        plain: dict[str, Any] = to_jsonable_python(asdict(self))
-        return plain
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
         took = "" if self.duration is None else f" in {self.duration:.3f} s"
@@ -146,6 +165,14 @@ class Trace:
 TraceLevel = Literal["off", "errors", "basic", "detailed"]
 """Nothing; beginnings, ends and errors; what happened; also the calls and the longer texts."""
 
+_LOGGING: Mapping[str, TraceLevel] = {"debug": "detailed", "info": "basic", "error": "errors"}
+
+
+def read_level(level: object) -> object:
+    """Return a level; `DEBUG`, `INFO` and `ERROR` are words for three of them."""
+    return _LOGGING.get(level.lower(), level) if isinstance(level, str) else level
+
+
 _ENDS_AND_ERRORS: frozenset[EventType] = frozenset(
     {
         WorkflowEventType.RUN_STARTED,
@@ -158,6 +185,7 @@ _ENDS_AND_ERRORS: frozenset[EventType] = frozenset(
         SupervisionEventType.COMPLETED,
         SupervisionEventType.FAILED,
         SupervisionEventType.KILLED,
+        SupervisionEventType.CANCELLED,
     }
 )
 _ALL = frozenset(TYPES.values())
@@ -165,7 +193,7 @@ _ALL = frozenset(TYPES.values())
 HEARD: Mapping[TraceLevel, frozenset[EventType]] = {
     "off": frozenset(),
     "errors": _ENDS_AND_ERRORS,
-    "basic": _ALL - CALLS - {SupervisionEventType.HEARTBEAT},
+    "basic": _ALL - CALLS - {SupervisionEventType.HEARTBEAT, SupervisionEventType.PROGRESS},
     "detailed": _ALL,
 }
 """The events that each level listens to."""
@@ -175,7 +203,7 @@ TEXT: Mapping[TraceLevel, int] = {"off": 0, "errors": 200, "basic": 200, "detail
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceMetrics:
+class TraceMetrics(JsonRecord):
     """What many traces have in common."""
 
     total: int
@@ -192,10 +220,20 @@ class TraceMetrics:
     """How many errors there are of each type, in all traces."""
     interactions: Mapping[str, int]
     """How many things were sent, by `"sender -> recipient"`."""
+    stored_bytes: int | None = None
+    """What the traces take where they are kept, about. None: they are not from there."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the metrics as plain JSON values."""
-        return asdict(self)
+    ALSO: ClassVar = ("total_tasks", "agent_interactions")
+
+    @property
+    def total_tasks(self) -> int:
+        """How many traces there are: a task has one."""
+        return self.total
+
+    @property
+    def agent_interactions(self) -> Mapping[str, int]:
+        """How many things were sent, by `"sender->recipient"`."""
+        return {sent.replace(" -> ", "->"): n for sent, n in self.interactions.items()}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
         took = self.average_duration
@@ -210,24 +248,51 @@ class TraceMetrics:
         return as_table(("what", "how many"), rows, "traces")
 
 
-def analyze_traces(traces: Iterable[Trace]) -> TraceMetrics:
-    """Count what happened in traces; those that are not finished are in no average."""
+def analyze_traces(
+    traces: Iterable[Mapping[str, Any]], *, stored_bytes: int | None = None
+) -> TraceMetrics:
+    """Count what happened in traces; those that are not finished are in no average.
+
+    Args:
+        traces: Traces, or the plain values of some: with `status`, `start_time`, `end_time`,
+            `events` and `agent_interactions`, as `as_json` writes them.
+        stored_bytes: What they take where they are kept, about.
+    """
     everything = list(traces)
-    finished = [trace for trace in everything if trace.finished]
-    successes = sum(trace.status == "completed" for trace in finished)
-    seconds = sum(trace.duration or 0.0 for trace in finished)
-    errors = (error.type for trace in everything for error in trace.errors)
-    sent = (f"{i.sender} -> {i.recipient}" for trace in everything for i in trace.interactions)
+    finished = [trace for trace in everything if trace.get("end_time")]
+    successes = sum(trace["status"] == "completed" for trace in finished)
+    errors = (error for trace in everything for error in _error_types(trace))
+    sent = (
+        f"{i['sender']} -> {i['recipient']}"
+        for trace in everything
+        for i in trace.get("agent_interactions", ())
+    )
     return TraceMetrics(
         total=len(everything),
         finished=len(finished),
         unfinished=len(everything) - len(finished),
         success_rate=successes / len(finished) if finished else None,
-        average_duration=seconds / len(finished) if finished else None,
-        statuses=_count_names(trace.status for trace in everything),
+        average_duration=sum(map(_seconds, finished)) / len(finished) if finished else None,
+        statuses=_count_names(trace["status"] for trace in everything),
         error_types=_count_names(errors),
         interactions=_count_names(sent),
+        stored_bytes=stored_bytes,
     )
+
+
+def _seconds(trace: Mapping[str, Any]) -> float:
+    """Return how long a finished trace was at work, as far as it says."""
+    if (told := trace.get("duration")) is not None:
+        return float(told)
+    begun, ended = (datetime.fromisoformat(trace[key]) for key in ("start_time", "end_time"))
+    return (ended - begun).total_seconds()
+
+
+def _error_types(trace: Mapping[str, Any]) -> list[str]:
+    if "errors" in trace:
+        return [error["type"] for error in trace["errors"]]
+    events: Iterable[Mapping[str, Any]] = trace.get("events", ())
+    return [str(event["error_type"]) for event in events if event["type"] == "error"]
 
 
 def _count_names(names: Iterable[str]) -> dict[str, int]:

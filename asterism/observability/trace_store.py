@@ -1,9 +1,4 @@
-"""How many traces are kept, and to which trace a run belongs.
-
-Traces in a sqlite file, written by a thread of its own.
-
-Traces in memory.
-"""
+"""Where traces are kept: in memory, or in a sqlite file, written by a thread of its own."""
 
 import json
 import logging
@@ -90,7 +85,6 @@ class TraceRuns:
 
 
 T = TypeVar("T")
-
 _log = logging.getLogger(__name__)
 
 BACKLOG = 20_000
@@ -121,6 +115,7 @@ _ONE = (
     "ORDER BY id = ? DESC, touched DESC LIMIT 1"
 )
 _EVERY = "SELECT id, thread, dropped FROM asterism_traces"
+_SIZE = "SELECT count(*), coalesce(sum(bytes), 0) FROM asterism_traces"
 _NOTES = "SELECT at, type, facts FROM asterism_trace_notes WHERE trace = ? ORDER BY number"
 _LATEST = "SELECT id, status FROM asterism_traces WHERE thread = ? ORDER BY touched DESC LIMIT 1"
 _LEAST = (
@@ -185,6 +180,10 @@ class SqliteTraceStore:
     def read_all(self) -> list[Stored]:
         """Return all traces, the one that was begun first first."""
         return self._call(lambda connection: _read(connection, _EVERY, ()))
+
+    def size(self) -> int:
+        """Return how many bytes the traces take, about."""
+        return int(self._call(lambda connection: connection.execute(_SIZE).fetchone())[1])
 
     def clear(self) -> None:
         """Forget all traces."""
@@ -260,9 +259,7 @@ class SqliteTraceStore:
             oldest = self._clock().timestamp() - limits.max_age
             _drop(connection, "touched < ?", oldest)
         while True:
-            count, size = connection.execute(
-                "SELECT count(*), coalesce(sum(bytes), 0) FROM asterism_traces"
-            ).fetchone()
+            count, size = connection.execute(_SIZE).fetchone()
             many = limits.max_traces is not None and count > limits.max_traces
             if not many and (limits.max_bytes is None or size <= limits.max_bytes):
                 return
@@ -424,6 +421,11 @@ class InMemoryTraceStore:
             self._expire(self._clock())
             found = [self._store(name) for name in self._traces]
         return sorted(found, key=lambda stored: stored.notes[0].at)
+
+    def size(self) -> int:
+        """Return how many bytes the traces take, about."""
+        with self._lock:
+            return self._bytes
 
     def clear(self) -> None:
         """Forget all traces."""

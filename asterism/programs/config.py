@@ -27,20 +27,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from asterism.core.agent_spec import AGENT_ID, ID_RULE, RESERVED
 from asterism.core.config_files import raise_faults, read_values, table_at
+from asterism.core.mappings import MappingModel
 from asterism.core.values import as_dict, normal_name
 from asterism.errors import StorageError
 from asterism.observability import SupervisorTrace
-from asterism.observability.trace import TraceLevel
+from asterism.observability.trace import TraceLevel, read_level
 from asterism.storage.open import MEMORY, sqlite_path
 
 SECTIONS = ("agents", "supervisor", "tracing", "version")
 
 
-class _Section(BaseModel):
+class _Section(MappingModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
@@ -81,13 +82,18 @@ class TracingSettings(_Section):
     """What is kept of each task."""
 
     level: TraceLevel = "basic"
-    """`off`, `errors`, `basic` or `detailed`; see `SupervisorTrace`."""
+    """`off`, `errors`, `basic` or `detailed`, or a level of `logging`; see `SupervisorTrace`."""
     url: str = MEMORY
     """Where traces are kept: `sqlite:///path`, or `memory:`."""
     max_traces: int | None = Field(default=1_000, gt=0)
     max_age: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Seconds."""
     max_bytes: int | None = Field(default=50_000_000, gt=0)
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _is_a_level(cls, level: object) -> object:
+        return read_level(level)
 
     @field_validator("url")
     @classmethod
@@ -114,6 +120,10 @@ class ProgramConfig(_Section):
     """Whatever the team calls this version of itself."""
     name: str = "program"
     """The name of the program; in a file, the key that it stands under."""
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a section, or by its name the program itself, as a file of programs would."""
+        return self if key == self.name else super().__getitem__(key)
 
     @property
     def content_hash(self) -> str:
@@ -212,7 +222,11 @@ def _choice_faults(programs: Mapping[str, Any], program: str | None) -> Iterator
     elif program is not None and program not in programs:
         yield f"there is no program {program!r}; there are: {', '.join(programs)}"
     elif program is None and len(programs) > 1:
-        yield f"there are {len(programs)} programs; say which: {', '.join(programs)}"
+        names = ", ".join(programs)
+        yield (
+            f"there are {len(programs)} programs; say which: {names}, as in "
+            f"load_config(path, {next(iter(programs))!r})"
+        )
 
 
 def _keys(loc: Sequence[int | str]) -> Sequence[str]:

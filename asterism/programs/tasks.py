@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, field_validator
 
+from asterism.core.mappings import MappingModel
 from asterism.core.values import number_lines
 from asterism.errors import AgentTimeoutError, InvalidRequestError, ProgramStateError
 from asterism.programs.config import validation_faults
@@ -21,7 +22,7 @@ ID_LIMIT = 200
 """The longest id of a task."""
 
 
-class ProgramTask(BaseModel):
+class ProgramTask(MappingModel):
     """What a program is asked to do."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

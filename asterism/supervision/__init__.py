@@ -14,13 +14,15 @@ What the events tell, beside the `name` of the child:
 spawned         thread_id, quotas, metadata
 started         attempt; for a restart the reason, and abandoned
 heartbeat       doing, and what is used: elapsed_seconds, cost_usd, tokens, iterations, ...
+progress        doing: the step or the round that is done, and what is used
 heartbeat_lost  silent_seconds, doing
 quota_warning   quota, used, limit, percent
 quota_exceeded  quota, used, limit, percent, action: killed or asked
 paused          reason, asks (a quota to be raised), questions (for a person), what is used
 resumed         attempt
 completed       attempt, what is used
-failed, killed  attempt, reason, what is used; abandoned, where something could not be stopped
+failed, killed, cancelled
+                attempt, reason, what is used; abandoned, where something could not be stopped
 ```
 """
 

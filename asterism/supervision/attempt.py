@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
@@ -101,6 +102,10 @@ class Watcher(Protocol):
 
     def beat(self) -> None:
         """It made progress; told from any thread."""
+        ...
+
+    def advance(self, step: str) -> None:
+        """A step of its own graph is done; told from any thread."""
         ...
 
     def waits(self, begins: bool) -> None:
@@ -213,6 +218,20 @@ class ChildAttempt:
             raise GraphDrained("the attempt was given up")
         self.beat()
 
+    def iterates(self, iteration: int) -> None:
+        """Note a round of a loop, unless it is to stop here."""
+        self._gauge.report(iteration=iteration)
+        self._watcher.advance(f"round {iteration}")
+        self._watcher.look_soon()
+        if self._over or self._control.drain_requested or self._gauge.usage().exceeded():
+            raise GraphDrained(self._control.drain_reason or "the attempt was given up")
+        self.beat()
+
+    def reports(self, tokens: int, cost_usd: Decimal) -> None:
+        """Note what a loop says that it took."""
+        self._gauge.report(tokens=tokens, cost_usd=cost_usd)
+        self._watcher.look_soon()
+
     def streams(self, call: UUID) -> None:
         """Count a piece of an answer."""
         self._gauge.streams(call)
@@ -293,7 +312,8 @@ class ChildAttempt:
             return
         self.begun = True
         if mode == "tasks":
-            self._gauge.step(path, payload)
+            if self._gauge.step(path, payload):
+                self._watcher.advance(str(payload.get("name")))
             if self._gauge.quota.max_iterations is not None:
                 self._watcher.look_soon()
         self.beat()

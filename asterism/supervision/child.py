@@ -5,16 +5,17 @@ A member of a family: what is known of a child, and how that changes.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism.core.continuation import Graph
 from asterism.core.thread_lease import Release
-from asterism.core.values import describe_error
+from asterism.core.values import describe_error, log_failure
 from asterism.events import SupervisionEventType as Type
 from asterism.supervision.attempt import ChildAttempt, detached_context
 from asterism.supervision.child_records import Recorder
@@ -86,6 +87,8 @@ class ChildState:
     error: BaseException | None = None
     result: Any = None
     abandoned: bool = False
+    started_at: float = 0.0
+    finished_at: float = 0.0
     release: Release | None = None
     """Gives its thread back."""
     _changed: "asyncio.Future[None] | None" = None
@@ -107,6 +110,9 @@ class ChildState:
             error=self.error,
             abandoned=self.abandoned,
             metadata=self.metadata,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            result=self.result if self.status is ChildStatus.COMPLETED else None,
         )
 
     def adoption_facts(self) -> dict[str, Any]:
@@ -138,8 +144,11 @@ class ChildState:
         self.status = next_status(self.status, verdict.event, self.id)
         if self.status is ChildStatus.RUNNING:
             self.gauge.start()
+            self.started_at = self.started_at or time.time()
         else:
             self.gauge.stop()
+        if self.status in ENDED:
+            self.finished_at = time.time()
         self.reason, self.asks, self.questions = verdict.reason, verdict.asks, verdict.questions
         self.house.tell(verdict.event, self, self._change_facts(verdict))
         self.wake()
@@ -167,6 +176,8 @@ class Child(ChildState):
     """A member that is kept alive."""
 
     watch: QuotaWatchdog = field(init=False)
+    on_heartbeat: Callable[[], Awaitable[object]] | None = None
+    """Is awaited every `heartbeat_interval`; unless it fails, that is a sign of life."""
     _recorder: Recorder = field(init=False)
     _attempt: ChildAttempt | None = None
     _life: "asyncio.Task[None] | None" = None
@@ -175,7 +186,8 @@ class Child(ChildState):
 
     def __post_init__(self) -> None:
         """Let it be watched, and what it uses be stored."""
-        self.watch = QuotaWatchdog(self.gauge, self, self._action)
+        every = self.house.config.monitor_interval
+        self.watch = QuotaWatchdog(self.gauge, self, self._action, every)
         self._recorder = Recorder(self.saver, self.thread_id, self.adoption_facts)
         self.gauge.meter.watch(lambda _: self.watch.look_soon())
 
@@ -267,11 +279,12 @@ class Child(ChildState):
     async def _live(self, given: Any) -> None:
         """Make attempts until it rests or ends."""
         verdict = NextState(event=Type.STARTED)
+        pulse = None if self.on_heartbeat is None else asyncio.create_task(self._pulse())
         starts = self.status is ChildStatus.PENDING
         try:
             while not self._obeys():
                 if starts:
-                    self.gauge.restarts += verdict.restarts
+                    self.gauge.restart(verdict.restarts)
                     self.move(verdict)
                 outcome = await self._try(given)
                 verdict = decide_next_state(outcome, self._take_command())
@@ -283,7 +296,7 @@ class Child(ChildState):
                     break
                 await self._cool_down(verdict)
         except asyncio.CancelledError:
-            self._give_up("its event loop was shut down", Type.KILLED)
+            self._give_up("its event loop was shut down", Type.CANCELLED)
             raise
         except BaseException as error:
             _log.exception("The supervisor could not keep the child %s.", self.id)
@@ -291,18 +304,32 @@ class Child(ChildState):
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise  # it did not come from the child, whose own end with it
         finally:
+            if pulse is not None:
+                pulse.cancel()
             self.watch.end()
             try:
                 await self._recorder.last()
             finally:
                 self._leave()
 
+    async def _pulse(self) -> None:
+        """Ask every `heartbeat_interval` whether it is alive."""
+        ask = cast(Callable[[], Awaitable[object]], self.on_heartbeat)
+        while True:
+            await asyncio.sleep(self.gauge.quota.heartbeat_interval)
+            try:
+                await ask()
+            except Exception as error:  # noqa: BLE001 - no sign of life, which is the watch's affair
+                log_failure(_log, "on_heartbeat of the child %s failed.", self.id, error=error)
+            else:
+                self.watch.beat()
+
     def _obeys(self) -> bool:
         """Rest or end, where that was ordered while no attempt was under way."""
         order = self._take_command()
         if order is None or order.kind in ("go_on", "restart"):
             return False
-        event = Type.KILLED if order.kind == "kill" else Type.PAUSED
+        event = order.event if order.kind == "kill" else Type.PAUSED
         self.move(NextState(event=event, reason=order.reason, asks=order.asks))
         return True
 

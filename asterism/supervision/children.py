@@ -102,7 +102,7 @@ class ChildRegistry:
         """Add up how far all children are, and all below."""
         total = AgentProgress() + self._forgotten
         for facts in self.facts():
-            total += AgentProgress.of(facts.status, facts.usage)
+            total += AgentProgress.of(facts)
         for family in self.below.values():
             total += family.progress()
         return total
@@ -149,7 +149,7 @@ class ChildRegistry:
         self._past[child.id] = EndedChild(facts=child.facts(), result=child.result)
         while len(self._past) > self.config.max_remembered:
             facts = self._past.pop(next(iter(self._past))).facts
-            self._forgotten += AgentProgress.of(facts.status, facts.usage)
+            self._forgotten += AgentProgress.of(facts, forgotten=True)
 
     # ---- what a child asks of it
 

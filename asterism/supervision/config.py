@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
+from inspect import iscoroutinefunction
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -85,6 +86,19 @@ def validate_quota(quotas: object, default: AgentQuota) -> AgentQuota:
     return quotas
 
 
+def validate_heartbeat(given: Any) -> Any:
+    """Return an async function without arguments, or None.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    if given is not None and not iscoroutinefunction(given):
+        raise ConfigurationError(
+            f"on_heartbeat is {repr(given)[:100]}. Allowed: an async function without arguments."
+        )
+    return given
+
+
 def quota_from(record: Mapping[str, Any], default: AgentQuota) -> AgentQuota:
     """Return the quota in the record of a child; of another version's, what is known here."""
     known = {part.name for part in fields(AgentQuota)}
@@ -106,7 +120,7 @@ OnHang = Literal["restart", "stop"]
 Isolation = Literal["task", "thread"]
 """Where children run."""
 
-_COUNTS = {"max_children": 1, "max_restarts": 0, "max_remembered": 1}
+_COUNTS = {"max_children": 1, "max_restarts": 0, "max_remembered": 1, "event_history_size": 0}
 _SECONDS = {"restart_window": False, "cooldown_period": True, "grace": True}
 """The times, and whether they may be 0."""
 _WORDS = {"restart_strategy": RestartStrategy, "on_hang": OnHang, "isolation": Isolation}
@@ -142,6 +156,12 @@ class SupervisorConfig:
     tools, must be fit for several loops, as those of Asterism are."""
     max_remembered: int = 1000
     """How many children that have ended can still be asked for; earlier ones are only counted."""
+    monitor_interval: float | None = None
+    """Seconds between two looks at a child, at most. None: only when something is due."""
+    event_history_size: int = 1000
+    """How many events the supervisor's own bus keeps."""
+    log_events: bool = True
+    """Whether the supervisor's own bus keeps events at all."""
     quotas: AgentQuota = field(default_factory=AgentQuota)
     """What a child may use that is spawned without quotas."""
 
@@ -165,9 +185,12 @@ class SupervisorConfig:
             if (value := getattr(self, name)) not in get_args(words):
                 allowed = ", ".join(get_args(words))
                 faults.append(f"{name} is {value!r}; allowed: {allowed}")
-        auto: Any = self.auto_kill_on_quota
-        if not isinstance(auto, bool):
-            faults.append(f"auto_kill_on_quota is {auto!r}; it must be True or False")
+        for name in ("auto_kill_on_quota", "log_events"):
+            if not isinstance(value := getattr(self, name), bool):
+                faults.append(f"{name} is {value!r}; it must be True or False")
+        every: Any = self.monitor_interval
+        if every is not None and not (is_number(every) and every > 0):
+            faults.append(f"monitor_interval is {every!r}; it must be a number above 0, or None")
         quotas: Any = self.quotas
         if not isinstance(quotas, AgentQuota):
             faults.append(f"quotas is {quotas!r}; it must be an AgentQuota")

@@ -42,9 +42,17 @@ class QuotaWatchdog:
         gauge: Measures what the child uses.
         child: Is told what is found.
         action: What is done to a child that uses up a quota, for the event.
+        every: Seconds between two looks, at most. None: only when something is due.
     """
 
-    def __init__(self, gauge: ChildUsage, child: WatchdogTarget, action: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        gauge: ChildUsage,
+        child: WatchdogTarget,
+        action: Callable[[], str],
+        every: float | None = None,
+    ) -> None:
+        self._every = every
         self._gauge = gauge
         self._child = child
         self._action = action
@@ -53,6 +61,7 @@ class QuotaWatchdog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context = copy_context()  # not that of the run, which tells it things
         self._timer: asyncio.TimerHandle | None = None
+        self._due = float("inf")
         self._looks = False
         self._refused = False
         self._listens = False
@@ -134,7 +143,7 @@ class QuotaWatchdog:
         """Set the timer to when time alone brings something."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._due = None, float("inf")
         quota, due = self._gauge.quota, list[float]()
         if (limit := quota.max_duration_seconds) is not None:
             left = limit - self._gauge.elapsed_seconds()
@@ -144,15 +153,17 @@ class QuotaWatchdog:
                 due.append(left - limit * (1 - WARN_AT / 100))
         if self._hearing() and quota.heartbeat_timeout is not None:
             due.append(quota.heartbeat_timeout - self._gauge.silence())
+        if self._every is not None:
+            due.append(self._every)
         if due and self._loop is not None:
             delay = max(SOON, min(due))
-            at = self._gauge.now() + delay
-            self._timer = self._loop.call_later(delay, self._look_at, at, context=self._context)
+            self._due = self._gauge.now() + delay
+            self._timer = self._loop.call_later(delay, self._look_late, context=self._context)
 
-    def _look_at(self, due: float) -> None:
-        """Look at the time that was set; what held up the loop is no silence of the child."""
-        if (late := self._gauge.now() - due) > LATE:
-            self._gauge.heard = min(self._gauge.heard + late, self._gauge.now())
+    def _look_late(self) -> None:
+        """Look at the time that was set, or before; what held up the loop is no silence."""
+        if (late := self._gauge.now() - self._due) > LATE:
+            self._gauge.heard = min(self._gauge.heard + late + LATE, self._gauge.now())
         self.check_quotas()
 
     # ---- from any thread
@@ -163,6 +174,10 @@ class QuotaWatchdog:
         if self._gauge.heard - self._told >= self._gauge.quota.heartbeat_interval:
             self._told = self._gauge.heard
             self._soon(self._tell_beat)
+
+    def advance(self, step: str) -> None:
+        """Tell that a step is done."""
+        self._soon(lambda: self._tell_step(step))
 
     def waits(self, begins: bool) -> None:
         """Note that a call begins to wait for its turn, or does so no more."""
@@ -190,7 +205,11 @@ class QuotaWatchdog:
 
     def _look_now(self) -> None:
         self._looks = False
-        self.check_quotas()
+        self._look_late()
+
+    def _tell_step(self, step: str) -> None:
+        if self._listens:
+            self._child.tell(Type.PROGRESS, doing=step, **self._gauge.usage().as_json())
 
     def _tell_beat(self) -> None:
         if self._listens:

@@ -1,7 +1,7 @@
 """What a child may use, and what it has used."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal, cast
 
@@ -33,17 +33,21 @@ _MAY_BE_ZERO = ("retry_delay", "cooldown_period")
 _NEVER_NONE = ("heartbeat_interval", "max_retries", "retry_delay")
 
 
+_COST = Decimal(10)
+"""The dollars of a quota that says none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AgentQuota:
     """What a child may use. None: as much as it likes."""
 
-    max_duration_seconds: float | None = None
+    max_duration_seconds: float | None = 3_600.0
     """How long it may run; pauses do not count, rests before a restart do."""
-    max_cost_usd: Decimal | float | None = None
-    """US dollars for its model and tool calls. A model without a known price breaks it."""
-    max_tokens: int | None = None
+    max_cost_usd: Decimal | float | None = _COST
+    """US dollars for its model and tool calls."""
+    max_tokens: int | None = 1_000_000
     """Input and output tokens."""
-    max_iterations: int | None = None
+    max_iterations: int | None = 500
     """How often it may go round: model calls, or turns of the busiest node of its own graph,
     whichever is more."""
     heartbeat_interval: float = 5.0
@@ -57,6 +61,8 @@ class AgentQuota:
     """Seconds until it is restarted."""
     cooldown_period: float | None = None
     """Seconds between two of its starts, at least. None: as the supervisor has it."""
+    needs_prices: bool | None = None
+    """Whether a model without a known price breaks `max_cost_usd`. None: where you set that."""
 
     def __post_init__(self) -> None:
         """Refuse what is no limit.
@@ -64,6 +70,8 @@ class AgentQuota:
         Raises:
             ConfigurationError: A value is not allowed; the message lists all of them.
         """
+        if self.needs_prices is None:
+            object.__setattr__(self, "needs_prices", self.max_cost_usd is not _COST)
         if faults := [fault for name in _FIELDS if (fault := self._fault(name))]:
             raise ConfigurationError("; ".join(faults))
         for name in _FIELDS:
@@ -99,13 +107,15 @@ class AgentQuota:
                 raise ConfigurationError(
                     f"{name!r} is no limit that can be raised; allowed: {', '.join(LIMITS)}"
                 )
-        return replace(self, **limits)
+        needed = None if "max_cost_usd" in limits else self.needs_prices
+        return replace(self, needs_prices=needed, **limits)
 
     def as_json(self) -> dict[str, Any]:
         """Return the quota as plain JSON values."""
         cost = self.max_cost_usd
         values = {name: getattr(self, name) for name in _FIELDS}
-        return {**values, "max_cost_usd": None if cost is None else str(cost)}
+        spent = None if cost is None else str(cost)
+        return {**values, "max_cost_usd": spent, "needs_prices": self.needs_prices}
 
 
 _FIELDS = ("max_cost_usd", *_COUNTS, *_SECONDS)
@@ -127,6 +137,45 @@ class AgentQuotaUsage:
     """The models whose price is not known."""
     quota: AgentQuota
     """What it may use."""
+    last_heartbeat: float = field(default=0.0, compare=False)
+    """When it gave its last sign of life, in seconds since 1970; 0: never."""
+    last_restart: float = field(default=0.0, compare=False)
+    """When it was restarted last, in seconds since 1970; 0: never."""
+
+    @property
+    def tokens_used(self) -> int:
+        """How many tokens are used."""
+        return self.tokens
+
+    @property
+    def heartbeats_received(self) -> int:
+        """How many signs of life it has given."""
+        return self.heartbeats
+
+    @property
+    def duration_percent(self) -> float:
+        """How much of its time is used, in percent; 0 where there is no limit."""
+        return self._percent("max_duration_seconds") or 0.0
+
+    @property
+    def cost_percent(self) -> float:
+        """How much of its money is used, in percent; 0 where there is no limit."""
+        return self._percent("max_cost_usd") or 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the usage as plain values, by the names of a supervision tree."""
+        return {
+            "elapsed_seconds": self.elapsed_seconds,
+            "cost_usd": float(self.cost_usd),
+            "tokens_used": self.tokens,
+            "iterations": self.iterations,
+            "heartbeats_received": self.heartbeats,
+            "last_heartbeat": self.last_heartbeat,
+            "restarts": self.restarts,
+            "last_restart": self.last_restart,
+            "duration_percent": self.duration_percent,
+            "cost_percent": self.cost_percent,
+        }
 
     def used(self, limit: Limit) -> float | Decimal | int:
         """Return how much is used of what a quota limits."""
@@ -154,7 +203,8 @@ class AgentQuotaUsage:
 
     def spent(self) -> list[Limit]:
         """Return the quotas that leave no room for another model call."""
-        unknown = self.quota.max_cost_usd is not None and self.unknown_models
+        priced = self.quota.max_cost_usd is not None and self.quota.needs_prices
+        unknown = priced and self.unknown_models
         return [
             name
             for name, percent in self.percentages.items()

@@ -112,6 +112,8 @@ class ChildCommand:
     """For a pause: the quota that is to be raised."""
     at_once: bool = False
     """For a pause: whether the step at work is cut off, to be made again."""
+    event: Type = Type.KILLED
+    """For a kill: what is told."""
 
 
 _RANKS = ("go_on", "restart", "pause", "kill")
@@ -152,7 +154,7 @@ def decide_next_state(outcome: AttemptOutcome, order: ChildCommand | None) -> Ne
         order: What it was to do.
     """
     if order is not None and order.kind == "kill":
-        return NextState(event=Type.KILLED, reason=order.reason)
+        return NextState(event=order.event, reason=order.reason)
     if outcome.kind == "completed":
         return NextState(event=Type.COMPLETED)
     if outcome.kind == "asks":

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from asterism.errors import (
     ThreadBusyError,
     UnknownChildError,
 )
+from asterism.events import SupervisionEventType as Type
 from asterism.limits.prices import PriceTable
 from asterism.limits.usage_callbacks import UsageMeter
 from asterism.supervision.attempt import CURRENT, detached_context, run_detached
@@ -30,6 +31,7 @@ from asterism.supervision.config import (
     validate_child_graph,
     validate_child_name,
     validate_child_thread,
+    validate_heartbeat,
     validate_quota,
 )
 from asterism.supervision.quotas import AgentQuota
@@ -179,6 +181,7 @@ class Spawner:
             ),
             house=self._family,
             retries=int(known.get("retries") or 0),
+            on_heartbeat=validate_heartbeat(spec.beat),
         )
 
     def _take_on(self, child: Child) -> None:
@@ -196,6 +199,8 @@ class Spec:
     graph: Any
     quotas: AgentQuota | None
     metadata: Mapping[str, Any] | None
+    beat: Callable[[], Awaitable[object]] | None = None
+    """Is awaited every `heartbeat_interval`."""
 
 
 def take_child_lease(child: Child) -> Release:
@@ -217,7 +222,8 @@ def take_child_lease(child: Child) -> Release:
 def _killer(child: Child) -> Callable[[], None]:
     """Return what kills a child when the attempt in which it was spawned is stopped."""
     loop = asyncio.get_running_loop()
-    order = ChildCommand(kind="kill", reason="the child around it was stopped")
+    reason = "the child around it was stopped"
+    order = ChildCommand(kind="kill", reason=reason, event=Type.CANCELLED)
 
     def kill() -> None:
         if not loop.is_closed():

@@ -6,25 +6,27 @@ Signals: the process is told to end, and has a moment for it.
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
 
-from asterism.core.continuation import Graph
+from asterism.core.continuation import Graph, is_graph
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus, Handler
 from asterism.events import SupervisionEventType as Type
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.supervision import commands
+from asterism.supervision.agent_loops import create_loop_graph
 from asterism.supervision.child import Child
 from asterism.supervision.children import ChildRegistry
 from asterism.supervision.config import SupervisorConfig, validate_child_name
 from asterism.supervision.quotas import AgentQuota, AgentQuotaUsage
 from asterism.supervision.spawn import Spawner, Spec
-from asterism.supervision.status import AgentProgress, ChildStatus, SupervisedAgent
+from asterism.supervision.status import ENDED, AgentProgress, ChildStatus, SupervisedAgent
 
 
 def on_signal(
@@ -92,10 +94,11 @@ class AgentSupervisor:
         clock: Callable[[], float] = time.monotonic,
         prices: PriceTable = DEFAULT_PRICES,
     ) -> None:
-        self.bus = bus or EventBus()
-        """Where events are told."""
         self.config = config or SupervisorConfig()
         """How children are kept."""
+        kept = self.config.event_history_size if self.config.log_events else 0
+        self.bus = bus or EventBus(history=kept)
+        """Where events are told."""
         self._clock = clock
         self._family = ChildRegistry(self.config, self.bus, clock)
         self._spawner = Spawner(self._family, prices)
@@ -122,22 +125,35 @@ class AgentSupervisor:
     async def spawn(
         self,
         name: str,
-        task: str | Mapping[str, Any],
-        graph: Graph,
+        task: str | Mapping[str, Any] = "",
+        graph: Graph | None = None,
         quotas: AgentQuota | None = None,
         metadata: Mapping[str, Any] | None = None,
         *,
+        loop_factory: Callable[[], Any] | None = None,
+        agent_loop: Any = None,
+        on_heartbeat: Callable[[], Awaitable[object]] | None = None,
         thread_id: str | None = None,
         config: RunnableConfig | None = None,
     ) -> str:
-        """Spawn a child: a run of a graph on a thread.
+        """Spawn a child: a run of a graph on a thread, or of a loop of one's own.
+
+        A loop is an object with `run(task)`, or `run(task, session_id)`. What it returns, or the
+        `output` of that, is the result; its `cost_usd` and `tokens_used` count. It is given an
+        `on_iteration(number, tool_results)`: where it awaits that, it can be paused, and begins
+        again with the same session when it goes on.
 
         Args:
             name: What it is called; several may have the same name.
             task: What it is to do: a text, or the input of the graph.
-            graph: A workflow, or any LangGraph graph, with a checkpointer.
+            graph: A workflow, or any LangGraph graph; without a checkpointer, its thread is kept
+                in memory.
             quotas: What it may use. None: as the config has it.
             metadata: What else is to be known of it, as plain JSON values.
+            loop_factory: Makes a loop for each attempt, instead of a graph.
+            agent_loop: A loop, instead of a graph.
+            on_heartbeat: Is awaited every `heartbeat_interval`; unless it fails, that is a sign
+                of life.
             thread_id: The thread that it runs on. None: one that is called as the child.
             config: What else its runs are given: callbacks, tags, `configurable`.
 
@@ -150,8 +166,13 @@ class AgentSupervisor:
             InvalidRequestError: The task is none.
             ThreadBusyError: A child is at work on the thread already.
         """
-        spec = Spec(name=name, graph=graph, quotas=quotas, metadata=metadata)
-        return (await self._spawner.spawn(task, spec, thread_id, config)).id
+        given: object = task
+        if graph is None or loop_factory is not None or agent_loop is not None:
+            graph, given = create_loop_graph(name, graph, loop_factory, agent_loop), {"task": task}
+        elif is_graph(graph) and graph.checkpointer is None:
+            graph = graph.copy({"checkpointer": InMemorySaver()})
+        spec = Spec(name=name, graph=graph, quotas=quotas, metadata=metadata, beat=on_heartbeat)
+        return (await self._spawner.spawn(given, spec, thread_id, config)).id
 
     async def adopt(
         self,
@@ -232,9 +253,17 @@ class AgentSupervisor:
         """
         await commands.resume_child(self._family, self._able(child_id, Type.RESUMED), answers)
 
-    async def kill_child(self, child_id: str, reason: str = "it was told to stop") -> None:
-        """Stop a child at once and for good; what it has stored stays."""
-        await commands.kill_child(self._able(child_id, Type.KILLED), reason)
+    async def kill_child(self, child_id: str, reason: str = "it was told to stop") -> bool:
+        """Stop a child at once and for good; what it has stored stays.
+
+        Returns:
+            Whether it was stopped by this; one that has ended before stays as it is.
+        """
+        found = self._family.child(child_id)
+        if not isinstance(found, Child) or found.status in ENDED:
+            return False
+        await commands.kill_child(found, reason)
+        return self.status(child_id) is ChildStatus.KILLED
 
     async def raise_quota(self, child_id: str, **limits: Any) -> AgentQuota:
         """Raise limits of a child; one that asks for it goes on, and repeats nothing.
@@ -272,6 +301,14 @@ class AgentSupervisor:
 
     # ---- reading
 
+    async def get_child(self, child_id: str) -> SupervisedAgent | None:
+        """Return what is known of a child now; None: there is none of this id."""
+        return self.child(child_id) if self._family.knows(child_id) else None
+
+    async def list_children(self) -> list[SupervisedAgent]:
+        """Return what is known of every child, those that have ended first."""
+        return self.children()
+
     def child(self, child_id: str) -> SupervisedAgent:
         """Return what is known of a child now."""
         return self._family.facts_of(child_id)
@@ -289,7 +326,11 @@ class AgentSupervisor:
         return self._family.facts()
 
     def aggregate_progress(self) -> AgentProgress:
-        """Add up how far all children are, with those of the supervisors below."""
+        """Add up how far all children are, with those of the supervisors below.
+
+        Returns:
+            The sum, which is a mapping too, and may be awaited.
+        """
         return self._family.progress()
 
     # ---- the end

@@ -6,6 +6,7 @@ A guard: hears of every model and tool call of an attempt, and may refuse it.
 import asyncio
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +20,8 @@ from langchain_core.outputs import LLMResult
 
 from asterism.limits.usage_callbacks import UsageMeter
 from asterism.supervision.quotas import AgentQuota, AgentQuotaUsage, Limit
+
+_NOTHING = Decimal(0)
 
 
 class ChildUsage:
@@ -49,6 +52,8 @@ class ChildUsage:
         self._earlier = dict(earlier or {})
         self._lock = threading.RLock()
         self._beats = 0
+        self._last_beat = self._last_restart = 0.0
+        self._told_tokens, self._told_cost = 0, Decimal(0)
         self._calls = 0
         self._streamed: Counter[UUID] = Counter()
         self._cut_off = 0
@@ -90,22 +95,41 @@ class ChildUsage:
         """Note a sign of life."""
         with self._lock:
             self._beats += 1
+            self._last_beat = time.time()
         self.heard = self._clock()
 
-    def step(self, path: tuple[str, ...], task: Mapping[str, Any]) -> None:
-        """Note a task of the graph that begins or ends, as `stream_mode="tasks"` tells of it."""
+    def restart(self, times: int) -> None:
+        """Note that it is started again."""
+        self.restarts += times
+        if times:
+            self._last_restart = time.time()
+
+    def report(self, *, iteration: int = 0, tokens: int = 0, cost_usd: Decimal = _NOTHING) -> None:
+        """Note what a loop says of itself: which round it is in, and at its end what it took."""
+        with self._lock:
+            self._rounds["loop"] = max(self._rounds["loop"], iteration)
+            self._told_tokens += tokens
+            self._told_cost += cost_usd
+
+    def step(self, path: tuple[str, ...], task: Mapping[str, Any]) -> bool:
+        """Note a task of the graph that begins or ends, as `stream_mode="tasks"` tells of it.
+
+        Returns:
+            Whether a step of the child's own graph is done.
+        """
         name = str(task.get("name"))
         begins = "input" in task
         if begins:
             self.doing = "/".join([*(part.split(":")[0] for part in path), name])
         if path:
-            return
+            return False
         if not begins:
             self._step.clear()  # what begins after this belongs to the next step
         elif name not in self._step:
             self._step.add(name)
             with self._lock:
                 self._rounds[name] += 1
+        return not begins
 
     def enters(self) -> list[Limit]:
         """Count a model call that begins, unless quotas leave no room; return those."""
@@ -145,15 +169,19 @@ class ChildUsage:
             rounds = max(self._rounds.values(), default=0)
             pieces = self._streamed.total() + self._cut_off
             calls, beats = self._calls, self._beats
+            told_tokens, told_cost = self._told_tokens, self._told_cost
         return AgentQuotaUsage(
             elapsed_seconds=self.elapsed_seconds(),
-            cost_usd=Decimal(str(self._earlier.get("cost_usd", 0))) + total.cost_usd,
-            tokens=earlier("tokens") + total.tokens + pieces,
+            cost_usd=Decimal(str(self._earlier.get("cost_usd", 0)))
+            + max(total.cost_usd, told_cost),
+            tokens=earlier("tokens") + max(total.tokens + pieces, told_tokens),
             iterations=earlier("iterations") + max(calls, rounds),
             heartbeats=earlier("heartbeats") + beats,
             restarts=earlier("restarts") + self.restarts,
             unknown_models=tuple(sorted(total.unknown)),
             quota=self.quota,
+            last_heartbeat=self._last_beat,
+            last_restart=self._last_restart,
         )
 
     def _earlier_of(self, name: str) -> int:

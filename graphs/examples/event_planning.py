@@ -6,6 +6,7 @@ from typing import Any
 from asterism.core.agent_spec import ModelLike
 from asterism.core.defaults import OFFLINE
 from asterism.graphs.builder import SupervisorWorkflowBuilder
+from asterism.graphs.workflow import Workflow
 from asterism.nodes.examples.event_planning import DESCRIPTIONS, TOOLS
 from asterism.nodes.participant_spec import Participant
 from asterism.prompts import load_prompt
@@ -17,20 +18,20 @@ ORDER = ("venue", "catering", "budget", "logistics")
 def create_event_planning(
     model: ModelLike = OFFLINE,
     *,
-    tools: Mapping[str, Sequence[Any]] | None = None,
+    tools: Mapping[str, Sequence[Any]] | Sequence[Any] | None = None,
     **options: Any,
 ) -> SupervisorWorkflowBuilder:
     """Create the builder of the event planning workflow.
 
     Args:
         model: Decides, plans and writes: a chat model, its name, or `"offline"`.
-        tools: Further tools by participant, as those of an MCP server.
+        tools: Further tools by participant, as those of an MCP server; or a list, for everybody.
         **options: What `SupervisorWorkflowBuilder` takes besides.
 
     Raises:
         ValueError: `tools` names somebody who does not take part.
     """
-    more = tools or {}
+    more = tools if isinstance(tools, Mapping) else dict.fromkeys(ORDER, tools or ())
     if strangers := [name for name in more if name not in ORDER]:
         raise ValueError(
             f"tools names {strangers[0]!r}, who does not take part; allowed: {', '.join(ORDER)}"
@@ -51,3 +52,15 @@ def create_event_planning(
         model=model,
         **settings,
     ).participants(**team)
+
+
+def build_event_planning_workflow(
+    client: ModelLike = OFFLINE, tools: Sequence[Any] | None = None
+) -> Workflow:
+    """Build the event planning workflow; `create_event_planning` has more to choose from.
+
+    Args:
+        client: Decides, plans and writes: a chat model, its name, or `"offline"`.
+        tools: Further tools of everybody.
+    """
+    return create_event_planning(client, tools=tools).build()

@@ -16,6 +16,7 @@ from asterism.core.defaults import Method
 from asterism.core.digests import DIGEST_TOKENS
 from asterism.core.supervisor_decision import SupervisorDecision
 from asterism.core.sync_async import Steps, arun_steps, run_steps
+from asterism.errors import ConfigurationError
 from asterism.nodes.structured_output import StructuredOutput
 from asterism.nodes.view import Renderer, SupervisorView, one_time_notes
 from asterism.prompts import render
@@ -117,9 +118,10 @@ class ModelDecider:
 
 
 def create_supervisor_agent(
-    model: ModelLike,
-    participants_description_block: str,
+    model: ModelLike | None = None,
+    participants_description_block: str = "",
     *,
+    client: ModelLike | None = None,
     prompt: str | None = None,
     digest_tokens: int | None = DIGEST_TOKENS,
     once: bool = False,
@@ -133,6 +135,7 @@ def create_supervisor_agent(
         model: A chat model, a `"provider:model"` name, or `"offline"`.
         participants_description_block: What the model is told about the team, one line each;
             `describe_participants` writes it.
+        client: Another name for `model`.
         prompt: Further instructions for the supervisor.
         digest_tokens: Above how many tokens a report is shown as a digest. None: never.
         once: Whether the model decides once for a request, and is asked again only where
@@ -145,9 +148,16 @@ def create_supervisor_agent(
 
     Raises:
         ModelNotFoundError: The model cannot be used; the message says why.
+        ConfigurationError: There is none.
     """
+    given = client if model is None else model
+    if given is None:
+        raise ConfigurationError(
+            "create_supervisor_agent was given no model; give it one: "
+            "create_supervisor_agent(model, participants_description_block)."
+        )
     return ModelDecider(
-        resolve_model(model),
+        resolve_model(given),
         participants_description_block,
         prompt=prompt,
         digest_tokens=digest_tokens,

@@ -20,6 +20,7 @@ from asterism.errors import (
     TaskFailedError,
 )
 from asterism.graphs.builder import SupervisorWorkflowBuilder
+from asterism.graphs.programs import ErrorContext
 from asterism.nodes.deciders.strategies import sequential_decider
 from asterism.programs.config import AgentSettings
 from asterism.storage.open import aopen_checkpointer
@@ -450,8 +451,8 @@ async def test_a_task_that_always_hangs_ends_with_the_error_of_its_time() -> Non
 
 async def test_handle_error_can_be_overridden() -> None:
     class Patient(Shop):
-        async def handle_error(self, error: Exception, task: ProgramTask, attempt: int) -> None:
-            if attempt > 5:
+        async def handle_error(self, error: Exception, context: ErrorContext) -> None:
+            if context["attempt"] > 5:
                 raise error
 
     work, turns = failing(99, ValueError("no"))

@@ -235,7 +235,9 @@ def _print(saver: Any, progress: "engine.AgentProgress", *, as_json: bool) -> No
     counts = ", ".join(f"{count} {name}" for name, count in found.counts.items())
     print_text(f"queue: {counts or 'empty'}; {len(found.workers)} workers")
     if progress.children:
-        print_text(f"runs: {engine.supervision_summary(progress)}; {progress.percent:.0f} % ended")
+        print_text(
+            f"runs: {engine.supervision_summary(progress)}; {progress.percent:.0f} % completed"
+        )
     for title, jobs in (
         ("waiting", found.waiting),
         ("running", found.running),

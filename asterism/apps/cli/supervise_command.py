@@ -189,7 +189,7 @@ class _Show:
             self._live.stop()
 
     def _print_line(self, event: SupervisionEvent) -> None:
-        if event.type is Type.HEARTBEAT:
+        if event.type in (Type.HEARTBEAT, Type.PROGRESS):
             return
         facts = event.facts
         said = facts.get("reason") or facts.get("quota") or ""

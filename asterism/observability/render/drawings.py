@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 
-from asterism.core.continuation import Graph
+from asterism.core.continuation import Graph, is_graph
 from asterism.errors import ConfigurationError
 from asterism.observability.from_checkpoints import read_run
 from asterism.observability.record import RunRecord
@@ -21,13 +21,24 @@ Format = Literal["ascii", "mermaid", "json"]
 _Drawers = Mapping[str, Callable[[RunRecord], str]]
 
 
+class Drawable:
+    """What knows the workflow and the thread that it came of."""
+
+    graph: Graph
+    config: RunnableConfig
+
+
 def generate_orchestrator_flowchart(
-    run: RunRecord | Graph, config: RunnableConfig | None = None, *, format: Format = "ascii"
+    run: RunRecord | Graph | Drawable,
+    config: RunnableConfig | None = None,
+    *,
+    format: Format = "ascii",
 ) -> str:
     """Draw boxes and arrows of what really ran, with tools and a summary.
 
     Args:
-        run: A record from `read_run`; or a workflow, whose thread is then read.
+        run: A record from `read_run`; or a workflow, whose thread is then read; or the response
+            of an orchestrator, or its `tool_outputs`.
         config: The thread, where a workflow is given.
         format: `"ascii"`, `"mermaid"`, or `"json"`: the record itself.
 
@@ -39,12 +50,16 @@ def generate_orchestrator_flowchart(
 
 
 def generate_detailed_tool_trace(
-    run: RunRecord | Graph, config: RunnableConfig | None = None, *, format: Format = "ascii"
+    run: RunRecord | Graph | Drawable,
+    config: RunnableConfig | None = None,
+    *,
+    format: Format = "ascii",
 ) -> str:
     """Draw the tree of decisions, visits and tools: ok or failed, tokens and money.
 
     Args:
-        run: A record from `read_run`; or a workflow, whose thread is then read.
+        run: A record from `read_run`; or a workflow, whose thread is then read; or the response
+            of an orchestrator, or its `tool_outputs`.
         config: The thread, where a workflow is given.
         format: `"ascii"`, `"mermaid"`, or `"json"`: the record itself.
 
@@ -56,12 +71,16 @@ def generate_detailed_tool_trace(
 
 
 def generate_timeline(
-    run: RunRecord | Graph, config: RunnableConfig | None = None, *, format: Format = "ascii"
+    run: RunRecord | Graph | Drawable,
+    config: RunnableConfig | None = None,
+    *,
+    format: Format = "ascii",
 ) -> str:
     """Draw what ran when, and what ran at the same time.
 
     Args:
-        run: A record from `read_run`; or a workflow, whose thread is then read.
+        run: A record from `read_run`; or a workflow, whose thread is then read; or the response
+            of an orchestrator, or its `tool_outputs`.
         config: The thread, where a workflow is given.
         format: `"ascii"`, `"mermaid"` (a Gantt chart), or `"json"`: the bars of each request.
 
@@ -77,13 +96,22 @@ def generate_timeline(
 
 
 def _draw(
-    run: RunRecord | Graph, config: RunnableConfig | None, format: str, drawers: _Drawers
+    run: RunRecord | Graph | Drawable, config: RunnableConfig | None, format: str, drawers: _Drawers
 ) -> str:
     if format not in drawers:
         raise ConfigurationError(
             f"There is no format {format!r} of this picture; allowed: {', '.join(drawers)}."
         )
-    return drawers[format](run if isinstance(run, RunRecord) else read_run(run, config or {}))
+    if isinstance(run, RunRecord):
+        return drawers[format](run)
+    if isinstance(run, Drawable):
+        run, config = run.graph, run.config
+    if not is_graph(run):
+        raise ConfigurationError(
+            f"A picture is drawn of a {type(run).__name__}; allowed: a record of read_run, a "
+            "workflow with a config, or the response of an orchestrator or its tool_outputs."
+        )
+    return drawers[format](read_run(run, config or {}))
 
 
 def _record(run: RunRecord) -> str:

@@ -105,12 +105,14 @@ _MARKS: Mapping[object, str] = {
     Child.SPAWNED: "○ waits",
     Child.STARTED: "● runs",
     Child.HEARTBEAT: "● runs",
+    Child.PROGRESS: "● goes on",
     Child.QUOTA_WARNING: "! 90 % used",
     Child.PAUSED: "‖ paused",
     Child.RESUMED: "● runs",
     Child.COMPLETED: "✓ done",
     Child.FAILED: "✗ failed",
     Child.KILLED: "✗ killed",
+    Child.CANCELLED: "✗ cancelled",
 }
 _SAID = ("error", "text", "prompt", "request", "reason", "quota", "doing")
 """The facts that say what somebody does or did, the most telling first."""

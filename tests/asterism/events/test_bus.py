@@ -31,12 +31,13 @@ def sequences(events: list[Event]) -> list[int]:
     return [event.sequence for event in events]
 
 
-def test_there_are_eleven_types_for_supervision() -> None:
+def test_there_are_thirteen_types_for_supervision() -> None:
     assert [kind.value for kind in SupervisionEventType] == [
         "spawned",
         "started",
         "heartbeat",
         "heartbeat_lost",
+        "progress",
         "quota_warning",
         "quota_exceeded",
         "paused",
@@ -44,12 +45,13 @@ def test_there_are_eleven_types_for_supervision() -> None:
         "completed",
         "failed",
         "killed",
+        "cancelled",
     ]
 
 
 def test_no_two_types_have_the_same_name() -> None:
     names = [kind.value for enum in (SupervisionEventType, WorkflowEventType) for kind in enum]
-    assert len(names) == len(set(names)) == 31
+    assert len(names) == len(set(names)) == 33
 
 
 def test_an_event_is_told_with_its_place_time_and_facts() -> None:

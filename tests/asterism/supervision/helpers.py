@@ -95,11 +95,12 @@ class Told:
             assert self.status[event.source] not in ENDED
 
     def types(self, child_id: str | None = None, *, beats: bool = False) -> list[str]:
-        """The types of the events, in order."""
+        """The types of the events, in order; with `beats` also the signs that it goes on."""
         return [
             event.type.value
             for event in self.events
-            if child_id in (None, event.source) and (beats or event.type.value != "heartbeat")
+            if child_id in (None, event.source)
+            and (beats or event.type.value not in ("heartbeat", "progress"))
         ]
 
     def count(self, kind: str) -> int:

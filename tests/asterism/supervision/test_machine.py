@@ -148,8 +148,10 @@ class Lives(RuleBasedStateMachine):
 
     @rule(child=children)
     def kill(self, child: str) -> None:
-        if child and self.ordered(child, Type.KILLED, self.parent.kill_child(child)):
-            assert self.told.status[child] is ChildStatus.KILLED
+        if child:
+            lived = self.told.status[child] not in ENDED
+            assert self.run(self.parent.kill_child(child)) is lived
+            assert not lived or self.told.status[child] is ChildStatus.KILLED
 
     @rule(child=children)
     def pause(self, child: str) -> None:

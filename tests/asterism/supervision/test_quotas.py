@@ -80,7 +80,7 @@ def usage(quota: AgentQuota, **used: Any) -> AgentQuotaUsage:
 
 
 def test_percentages_are_true_and_none_without_a_limit() -> None:
-    quota = AgentQuota(max_duration_seconds=8, max_cost_usd=0.3, max_tokens=3)
+    quota = AgentQuota(max_duration_seconds=8, max_cost_usd=0.3, max_tokens=3, max_iterations=None)
     used = usage(quota, elapsed_seconds=2, cost_usd=Decimal("0.1"), tokens=4, iterations=9)
     assert used.percentages == {
         "max_duration_seconds": 25.0,
@@ -114,6 +114,10 @@ def test_limits_may_be_used_to_the_full_but_no_further(
 
 def test_an_unknown_price_breaks_only_a_quota_of_money() -> None:
     assert usage(AgentQuota(), unknown_models=("new",)).spent() == []
+    assert usage(AgentQuota(max_cost_usd=10), unknown_models=("new",)).spent() == ["max_cost_usd"]
+    raised = AgentQuota().raised(max_cost_usd=20)
+    assert usage(raised, unknown_models=("new",)).spent() == ["max_cost_usd"]
+    assert usage(AgentQuota().raised(max_tokens=5), unknown_models=("new",)).spent() == []
 
 
 def test_limits_can_be_raised_and_nothing_else() -> None:

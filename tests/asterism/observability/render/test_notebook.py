@@ -246,7 +246,7 @@ def test_quotas_show_how_much_of_them_is_used() -> None:
     assert [line.split() for line in shown if "max_tokens" in line] == [
         ["max_tokens", "45", "50", "90", "%"]
     ]
-    assert "0 children, 100 % ended" in AgentProgress()._repr_mimebundle_()[PLAIN]
+    assert "0 children, 0 % completed" in AgentProgress()._repr_mimebundle_()[PLAIN]
 
 
 # ---- progress
