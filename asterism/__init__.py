@@ -301,7 +301,19 @@ _HOMES = {
 
 
 _HINTS = {
-    "SupervisorOrchestratorExecutor": "; with_manager(create_supervisor_agent(...)) takes its place"
+    "AdaptiveOrchestrator": "; with_strategy(function of the request) takes its place",
+    "CompensatingOrchestrator": "; policies=[Compensation({...})] takes its place",
+    "DynamicOrchestrator": "; with_strategy(..., create_agents_for_task=...) takes its place",
+    "IntelligentCache": "; ResponseCache takes its place",
+    "MetricsCollector": "; instrument(bus, ...) and SupervisorTrace take its place",
+    "MicroserviceAgent": "; Service(url, ...) takes its place",
+    "MockBackend": "; asterism.testing.ScriptedChatModel takes its place",
+    "Orchestrator": "; SupervisorWorkflowBuilder or AgentOrchestrator takes its place",
+    "ParallelOrchestrator": "; with_strategy('parallel') and batch_process take its place",
+    "PersonalityAgent": "; Participant(personality=Personality(...)) takes its place",
+    "SpecializedAgent": "; Participant(prompt=..., tools=...) takes its place",
+    "SupervisorOrchestratorExecutor": "; with_manager(create_supervisor_agent()) takes its place",
+    "Tracer": "; instrument(bus, ...) and SupervisorTrace take its place",
 }
 """The way out for names that are known from elsewhere."""
 

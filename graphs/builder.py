@@ -192,8 +192,9 @@ class SupervisorWorkflowBuilder:
 
     def with_strategy(
         self,
-        strategy: "StrategyName | Selector",
+        strategy: "StrategyName | Selector | None" = None,
         *,
+        strategy_selector: "Selector | None" = None,
         create_agents_for_task: "TeamChoice | None" = None,
         available_tools: Sequence[Any] = (),
         majority: float = 0.5,
@@ -204,6 +205,7 @@ class SupervisorWorkflowBuilder:
         Args:
             strategy: `"sequential"`, `"parallel"`, `"consensus"` or `"hierarchical"` (the
                 first participant leads), or a function that picks one for a request.
+            strategy_selector: Another name for `strategy`, for a function.
             create_agents_for_task: Chooses for a request who works on it: participants by
                 id, or specs of agents, which are created on the workflow's model.
             available_tools: What agents may call that are created.
@@ -213,8 +215,9 @@ class SupervisorWorkflowBuilder:
         """
         from asterism.nodes.deciders.strategies import TeamStrategy
 
+        chosen: Any = strategy_selector if strategy is None else strategy
         self._manager = TeamStrategy(
-            name=strategy,
+            name=chosen,
             create_agents_for_task=create_agents_for_task,
             majority=majority,
             tie=tie,

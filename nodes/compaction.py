@@ -290,7 +290,8 @@ class Compactor:
         Returns:
             What stands for the beginning from now on, and why there is no summary.
         """
-        strategy, failure = self.manager.strategy, None
+        strategy: Any = self.manager.strategy
+        failure = None
         cut = prompt.cut(self.manager, strategy)
         if cut is not None and isinstance(strategy, Summary):
             try:

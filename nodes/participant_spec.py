@@ -6,7 +6,7 @@ Tests: tests/graphs/test_builder.py.
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from langgraph.graph import END
@@ -16,6 +16,7 @@ from asterism.core.agent_spec import MemoryConfig, ModelLike, Personality, resol
 from asterism.core.continuation import Graph, is_graph, is_runnable
 from asterism.core.state import Report
 from asterism.limits.budgets import Budget
+from asterism.limits.circuit_breaker import CircuitBreaker
 from asterism.limits.failure_policies import Policy
 from asterism.nodes.chains import chain_fault
 
@@ -63,6 +64,8 @@ class Participant:
     policies: Sequence[Policy] = field(default=())
     """What happens when it fails, first = outermost: `RetryPolicy`, `Timeout`,
     `CircuitBreaker`, `Compensation`. They take the place of the workflow's of their kind."""
+    circuit_breaker: InitVar["CircuitBreaker | None"] = None
+    """One more of the policies, the innermost."""
     memory: MemoryConfig | None = None
     """What it remembers from visit to visit. None: everything."""
     context: "ContextManager | None" = None
@@ -76,6 +79,10 @@ class Participant:
     says. At the limit the visit ends with what it has found."""
     undo: Callable[[Report], Any] | None = None
     """Takes back what a report tells of, where a `Compensation` says `UndoAll`."""
+
+    def __post_init__(self, circuit_breaker: "CircuitBreaker | None") -> None:
+        if circuit_breaker is not None:
+            object.__setattr__(self, "policies", (*self.policies, circuit_breaker))
 
 
 def find_participant_fault(thing: object, default_model: ModelLike | None) -> str | None:

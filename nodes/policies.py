@@ -24,7 +24,7 @@ from langgraph.types import RetryPolicy
 from asterism.core.state import Report
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
 from asterism.core.thread_lease import WriteFence
-from asterism.core.values import describe_error
+from asterism.core.values import describe_error, log_failure
 from asterism.errors import AbandonedError, AgentTimeoutError, BudgetExceededError
 from asterism.events import WorkflowEventType, emit
 from asterism.limits.circuit_breaker import CircuitBreaker, CircuitState, Permit
@@ -162,8 +162,12 @@ def apply_compensation(report: Report, policies: Sequence[Policy]) -> Report:
             continue
         action = policy.actions.get(kind)
         if isinstance(action, UseCached):
-            report["status"], report["text"] = "ok", action.text
-            report["compensation"] = {"action": "use_cached"}
+            try:
+                report["text"] = action.read()
+            except Exception as error:  # noqa: BLE001 - the failure that it was to make up for stays
+                log_failure(_log, "the compensation of %s failed", kind, error=error)
+                return report
+            report["status"], report["compensation"] = "ok", {"action": "use_cached"}
         elif isinstance(action, Delegate):
             report["compensation"] = {"action": "delegate", "to": action.to}
         elif isinstance(action, AskPerson):

@@ -16,7 +16,15 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableWithFallbacks
 from langchain_core.runnables.base import RunnableBindingBase
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+)
 
 from asterism.core.defaults import OFFLINE, Method
 from asterism.core.sync_async import Started
@@ -48,12 +56,16 @@ class Personality(BaseModel):
             `ValueError`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     traits: dict[str, float] = Field(default_factory=dict[str, float])
     """How strongly each trait is shown, from 0 to 1, under an adjective: `"patient"`."""
-    style: str = Field(default="", max_length=500)
-    """How they communicate."""
+    style: str = Field(
+        default="",
+        max_length=500,
+        validation_alias=AliasChoices("style", "communication_style"),
+    )
+    """How they communicate; `communication_style` is another name for it."""
 
     @field_validator("traits", mode="before")
     @classmethod

@@ -112,6 +112,11 @@ class Event:
     run: str = ""
     """The run of a workflow that it belongs to; empty for what happens to children."""
 
+    @property
+    def task_id(self) -> str | None:
+        """The task or the visit that it belongs to, where it belongs to one."""
+        return self.facts.get("task") or self.facts.get("handoff")
+
     def as_json(self) -> dict[str, Any]:
         """Return the event as plain JSON values."""
         return {

@@ -222,7 +222,12 @@ class Timeout:
 class UseCached:
     """Answer with a text that is known already."""
 
-    text: str
+    text: str | Callable[[], str]
+    """The text, or a function that is called when the text is needed."""
+
+    def read(self) -> str:
+        """Return the text."""
+        return self.text if isinstance(self.text, str) else str(self.text())
 
 
 @dataclass(frozen=True)
@@ -253,8 +258,9 @@ Action = UseCached | Delegate | AskPerson | UndoAll
 class Compensation:
     """What makes up for each kind of failure, once its retries are used up."""
 
-    actions: Mapping[FailureKind, Action]
-    """By the kind of failure, as `FAILURES` lists them."""
+    actions: Mapping[FailureKind, Action | Callable[[], str]]
+    """By the kind of failure, as `FAILURES` lists them. A function stands for `UseCached` of it:
+    it is called when the failure is there, and its value becomes the report."""
 
     def __post_init__(self) -> None:
         """Refuse kinds and actions that do not exist.
@@ -262,7 +268,12 @@ class Compensation:
         Raises:
             ValueError: A key is no kind of failure, or a value no action.
         """
-        for kind, action in self.actions.items():
+        named = {
+            kind: UseCached(action) if callable(action) else action
+            for kind, action in self.actions.items()
+        }
+        object.__setattr__(self, "actions", named)
+        for kind, action in named.items():
             if kind not in FAILURES:
                 raise ValueError(f"{kind!r} is no kind of failure; allowed: {', '.join(FAILURES)}")
             if kind in ("dependency_failed", "agent_removed"):
@@ -270,14 +281,12 @@ class Compensation:
             if not isinstance(action, UseCached | Delegate | AskPerson | UndoAll):  # pyright: ignore[reportUnnecessaryIsInstance]  # given by a user
                 raise ValueError(
                     f"the action for {kind} is {action!r}; allowed: UseCached(text), "
-                    "Delegate(participant), AskPerson(prompt), UndoAll()"
+                    "Delegate(participant), AskPerson(prompt), UndoAll(), or a function "
+                    "without arguments"
                 )
             said: list[object] = [*vars(action).values()]
-            if not all(isinstance(text, str) for text in said):
-                raise ValueError(
-                    f"the action for {kind} is {action!r}; it takes a text. What is known only "
-                    "when it is needed comes from a participant: Delegate(participant)"
-                )
+            if not all(isinstance(text, str) or callable(text) for text in said):
+                raise ValueError(f"the action for {kind} is {action!r}; it takes a text.")
 
 
 Policy = RetryPolicy | Timeout | CircuitBreaker | Compensation

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from queue import SimpleQueue
 from typing import Any, Literal, TypeVar, cast
 
@@ -98,14 +98,36 @@ class ResourceManager:
         default_factory=lambda: TURNSTILES, repr=False, compare=False
     )
     """Where the capacities are kept. Managers with different registries share nothing."""
+    max_tokens_per_minute: InitVar[int | None] = None
+    """Another name for `tokens_per_minute`."""
+    max_concurrent_requests: InitVar[int | None] = None
+    """Another name for `requests_at_once`."""
+    priority_queue: InitVar[bool] = True
+    """Calls always pass by their priority; there is no queue without."""
     _turnstile: AdmissionQueue = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(
+        self,
+        max_tokens_per_minute: int | None,
+        max_concurrent_requests: int | None,
+        priority_queue: bool,
+    ) -> None:
         """Refuse what is no limit.
 
         Raises:
             ValueError: A value is not allowed, or the name has other limits already.
         """
+        if priority_queue is not True:
+            raise ValueError(
+                f"priority_queue is {priority_queue!r}; calls always pass by their priority. "
+                "Give them all the same one, and they pass as they came."
+            )
+        for limit, value in (
+            ("tokens_per_minute", max_tokens_per_minute),
+            ("requests_at_once", max_concurrent_requests),
+        ):
+            if value is not None:
+                object.__setattr__(self, limit, value)
         name: Any = self.name
         if name is not None and not (isinstance(name, str) and name.strip()):
             raise ValueError(f"name is {name!r}; it must be a name, or None")

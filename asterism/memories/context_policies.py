@@ -3,9 +3,9 @@
 Context policies: what of a long history a model is still sent. The history stays whole.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from langchain_core.messages import (
     AIMessage,
@@ -245,6 +245,16 @@ class Importance:
         return kept
 
 
+StrategyName = Literal["sliding_window", "summary", "importance"]
+
+_STRATEGIES: Mapping[str, Callable[[], ContextStrategy]] = {
+    "sliding_window": SlidingWindow,
+    "summary": Summary,
+    "importance": Importance,
+}
+"""The strategies that a name stands for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ContextManager:
     """Keeps prompts short: beyond `max_tokens` they are cut, and the history stays whole.
@@ -257,8 +267,9 @@ class ContextManager:
     """How many tokens of messages a prompt may be, with the system prompt."""
     compression_ratio: float = 0.5
     """To which part of `max_tokens` a prompt is cut, so that it need not be cut at each turn."""
-    strategy: ContextStrategy = field(default_factory=SlidingWindow)
-    """What stays: `SlidingWindow()`, `Summary()`, `Importance()` or one of your own."""
+    strategy: "ContextStrategy | StrategyName" = field(default_factory=SlidingWindow)
+    """What stays: `SlidingWindow()`, `Summary()`, `Importance()`, the name of one with its
+    defaults, or one of your own."""
     token_counter: TokenCounter | None = None
     """Counts. None: the model's `custom_get_token_ids`, else LangChain's approximate count;
     what else models offer may ask a network, so it is used where it is given only."""
@@ -275,11 +286,14 @@ class ContextManager:
                 *fraction_faults("compression_ratio", self.compression_ratio, above_zero=True),
             ]
         )
-        strategy = cast(Any, self.strategy)
+        strategy: Any = self.strategy
+        if isinstance(strategy, str) and strategy in _STRATEGIES:
+            strategy = _STRATEGIES[strategy]()
+            object.__setattr__(self, "strategy", strategy)
         if isinstance(strategy, type) or not isinstance(strategy, ContextStrategy):
             raise ValueError(
-                f"strategy is {strategy!r}; allowed: SlidingWindow(), Summary(), "
-                "Importance(), or an object with a method `keep`"
+                f"strategy is {strategy!r}; allowed: SlidingWindow(), Summary(), Importance(), "
+                f"one of {', '.join(_STRATEGIES)}, or an object with a method `keep`"
             )
 
     @classmethod

@@ -6,13 +6,14 @@ from typing import Any, Self, cast
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from asterism.core.agent_spec import ModelLike
+from asterism.core.agent_spec import Agent, ModelLike
 from asterism.core.interrupts import PendingRequest
 from asterism.core.state import Report
 from asterism.core.supervisor_decision import SupervisorDecision
 from asterism.core.values import as_dict
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.nodes.participant_spec import Participant, describe
+from asterism.nodes.team import AgentCreationRules, participant_of
 from asterism.nodes.view import SupervisorView
 from asterism.testing.orchestrator_tester import OrchestratorTester
 from asterism.testing.scripted_model import ScriptedChatModel
@@ -47,7 +48,9 @@ class AgentTester:
         def visit_once(view: SupervisorView) -> SupervisorDecision:
             return SupervisorDecision(next_agent=None if view.reports else self.NAME)
 
-        if not isinstance(participant, Participant):
+        if isinstance(participant, Agent):
+            participant = participant_of(participant, AgentCreationRules(tools={}, model=None))
+        elif not isinstance(participant, Participant):
             participant = Participant(runs=participant)
         participant = replace(participant, description=describe(participant) or "It is tested.")
         given: ModelLike = self.scripted if model is None else model
@@ -66,6 +69,17 @@ class AgentTester:
             AssertionError: It failed, or asked for more replies than its script has.
         """
         return self._report(self.team.run(request))
+
+    def test_response(self, request: str) -> str:
+        """Visit the participant, and return the text of its report; see `ask`.
+
+        Raises:
+            AssertionError: It failed, or it waits for a person.
+        """
+        report = self.ask(request)
+        if report is None:
+            raise AssertionError("The participant waits for a person; see `pending` and `answer`.")
+        return report["text"]
 
     async def aask(self, request: str) -> Report | None:
         """Visit the participant; see `ask`."""

@@ -223,7 +223,7 @@ class TeamStrategy:
     def with_policies(self, policies: Sequence[Policy]) -> "TeamStrategy":
         """Return this strategy with what the policies of its workflow do about a failed vote."""
         made_up = (p.actions for p in policies if isinstance(p, Compensation))
-        actions = (a["consensus_failed"] for a in made_up if "consensus_failed" in a)
+        actions: Iterator[Any] = (a["consensus_failed"] for a in made_up if "consensus_failed" in a)
         return replace(self, without_consensus=next(actions, None))
 
     def _team(self, view: SupervisorView) -> Sequence[str | Agent]:
@@ -375,8 +375,8 @@ def _done() -> PlanDecision:
 def _without(strategy: TeamStrategy, reason: str) -> SupervisorDecision:
     """Decide what follows where there is no consensus."""
     match strategy.without_consensus:
-        case UseCached(text):
-            return AnswerDecision(next_agent=None, answer=text)
+        case UseCached() as action:
+            return AnswerDecision(next_agent=None, answer=action.read())
         case Delegate(name):
             return SupervisorDecision(
                 next_agent=name, instruction=f"There is no consensus: {reason}"

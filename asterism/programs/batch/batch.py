@@ -1,6 +1,7 @@
 """The tasks of a batch, a bounded number at once."""
 
 import asyncio
+import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def batch_process(
     graph: Graph,
     tasks: Sequence[Task],
     *,
-    batch_id: str,
+    batch_id: str | None = None,
     max_concurrent: int = 10,
     batch_size: int | None = None,
     on_progress: Callable[[BatchProgress], None] | None = None,
@@ -50,7 +51,8 @@ def batch_process(
         graph: A workflow, or any LangGraph graph, with a checkpointer.
         tasks: The requests. Called again, they must be the same, in the same order; more may
             follow at the end.
-        batch_id: Names the batch in the graph's storage: 1 to 200 printable characters.
+        batch_id: Names the batch in the graph's storage: 1 to 200 printable characters. None: a
+            new name, so that the batch is not gone on with by a second call.
         max_concurrent: How many tasks run at once, at most.
         batch_size: How many tasks make a group; a group starts when the one before is over.
             None: all are one group.
@@ -65,7 +67,14 @@ def batch_process(
         ConfigurationError: An argument cannot be used; nothing has run.
         ThreadBusyError: Somebody else is processing this batch.
     """
-    batch = _Batch(graph, tasks, batch_id, config, (max_concurrent, batch_size), on_progress)
+    batch = _Batch(
+        graph,
+        tasks,
+        uuid.uuid4().hex if batch_id is None else batch_id,
+        config,
+        (max_concurrent, batch_size),
+        on_progress,
+    )
     with batch.hold_lease():
         for group in batch.groups():
             _work(batch, group)
@@ -76,7 +85,7 @@ async def abatch_process(
     graph: Graph,
     tasks: Sequence[Task],
     *,
-    batch_id: str,
+    batch_id: str | None = None,
     max_concurrent: int = 10,
     batch_size: int | None = None,
     on_progress: Callable[[BatchProgress], None] | None = None,
@@ -86,7 +95,14 @@ async def abatch_process(
 
     When it is cancelled, so are the tasks that run.
     """
-    batch = _Batch(graph, tasks, batch_id, config, (max_concurrent, batch_size), on_progress)
+    batch = _Batch(
+        graph,
+        tasks,
+        uuid.uuid4().hex if batch_id is None else batch_id,
+        config,
+        (max_concurrent, batch_size),
+        on_progress,
+    )
     with batch.hold_lease():
         for group in batch.groups():
             await _awork(batch, group)
