@@ -151,7 +151,10 @@ def tool_outputs(
         if report["round"] not in rounds:
             rounds.add(report["round"])
             outputs.append(plan_output(values, report["round"], main))
-        member = team.member(name, values)
+        try:
+            member = team.member(name, values)
+        except LookupError:  # a created agent wants a tool that is not available any more
+            member = None
         if member is None:
             continue
         if name not in histories:

@@ -429,7 +429,7 @@ def test_bad_policies_are_refused_when_the_workflow_is_built(policies: Any, faul
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True, "1"])
 def test_a_timeout_needs_a_time(seconds: Any) -> None:
-    with pytest.raises(ValueError, match="it must be a number above 0"):
+    with pytest.raises(ValueError, match="it must be a number of seconds, above 0"):
         Timeout(seconds)
 
 

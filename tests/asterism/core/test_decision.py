@@ -39,8 +39,10 @@ BUDGET = {"scope": "", "owner": "", "measure": "calls", "limit": "2", "spent": "
 VISIT = VisitNext(next_agent="venue", instruction="Find a hall", handoff_id="1")
 RAISE = RaiseLimit(user_prompt="More?", budget=BUDGET, then=VISIT, handoff_id="2")
 
-WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=9).map(
-    lambda text: text.strip() or "x"
+WORDS = (
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=9)
+    .map(lambda text: text.strip() or "x")
+    .filter(lambda text: text.casefold() not in ("null", "none"))  # no text, as models write it
 )
 MAYBE = st.none() | WORDS
 INPUTS = st.none() | st.dictionaries(WORDS, st.dictionaries(WORDS, WORDS), min_size=1, max_size=2)
