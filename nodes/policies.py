@@ -164,6 +164,8 @@ def apply_compensation(report: Report, policies: Sequence[Policy]) -> Report:
         if isinstance(action, UseCached):
             try:
                 report["text"] = action.read()
+            except GraphBubbleUp:
+                raise
             except Exception as error:  # noqa: BLE001 - the failure that it was to make up for stays
                 log_failure(_log, "the compensation of %s failed", kind, error=error)
                 return report

@@ -310,7 +310,7 @@ def test_a_models_own_token_ids_count() -> None:
         ({"max_tokens": 9, "compression_ratio": 0}, "compression_ratio is 0; it must be above 0"),
         ({"max_tokens": 9, "compression_ratio": math.nan}, "compression_ratio is nan"),
         ({"max_tokens": 9, "compression_ratio": 1.1}, "compression_ratio is 1.1"),
-        ({"max_tokens": 9, "strategy": "summary"}, "strategy is 'summary'; allowed: Sliding"),
+        ({"max_tokens": 9, "strategy": "newest"}, "strategy is 'newest'; allowed: Sliding"),
         ({"max_tokens": 9, "strategy": Summary}, "strategy is <class"),
     ],
 )
