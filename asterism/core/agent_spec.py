@@ -1,11 +1,4 @@
-"""What is taken where nothing is said, and what the command line allows to say.
-
-Personalities: traits and a way of speaking, as plain values.
-
-Chat models by name.
-
-Specs of agents: plain values, which a program, a file or a model can write.
-"""
+"""Specs of agents: personality, chat model by name, memory, tools; each can be written as JSON."""
 
 import re
 from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence

@@ -1,7 +1,4 @@
-"""A key by which an effect is known again when the turn that makes it runs twice.
-
-Going on with what was stopped.
-"""
+"""Continue an unfinished run (`proceed`); know a turn again that runs twice (`idempotency_key`)."""
 
 from collections.abc import Mapping
 from typing import Any, TypeGuard, cast

@@ -1,7 +1,4 @@
-"""Tool approvals, as `HumanInTheLoopMiddleware` asks for them.
-
-Questions to people: what is open on a thread, and the checked way to answer.
-"""
+"""Open questions and tool approvals of a thread, and the checked way to answer them (`resume`)."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence

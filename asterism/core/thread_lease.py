@@ -1,7 +1,4 @@
-"""Who drives a thread: one caller at a time, in this process and in others.
-
-A fence: keeps an attempt that was given up from storing anything, and from its thread.
-"""
+"""Leases of threads, one caller at a time, and write fences for attempts that were abandoned."""
 
 import asyncio
 import hashlib

@@ -1,9 +1,4 @@
-"""Plain JSON values of unknown shape.
-
-Fences around texts that are shown to a model as information, not as an order.
-
-What is taken out of texts that are printed or stored: secrets, and what steers a terminal.
-"""
+"""Plain JSON values, safe text: shortened, fenced, without secrets and terminal controls."""
 
 import logging
 import re

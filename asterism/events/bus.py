@@ -1,9 +1,4 @@
-"""The bus: tells events to whoever listens.
-
-A listener: a handler with the events that it wants and those that wait for it.
-
-Telling the event bus that a run carries, from wherever its code is.
-"""
+"""The event bus, its handlers, and the functions that emit events from within a run."""
 
 import asyncio
 import logging

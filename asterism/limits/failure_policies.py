@@ -1,10 +1,7 @@
-"""Which failures of a call can pass, and how long to wait for that.
+"""Policies for failures: retry, timeout, compensation; and which failures are worth a retry.
 
-What happens when a participant fails: policies, as values that are handed in.
-
-A participant, a team or a whole workflow takes a list of them, first = outermost: LangGraph's
-`RetryPolicy`, a `Timeout`, a `CircuitBreaker`, a `Compensation`. A policy of a participant
-takes the place of the workflow's policy of the same kind.
+A participant, a team or a workflow takes a list of them, first = outermost. A policy of a
+participant takes the place of the workflow's policy of the same kind.
 """
 
 import json

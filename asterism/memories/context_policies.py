@@ -1,7 +1,4 @@
-"""Compaction: what of a history is left out of prompts, as a small plain value beside it.
-
-Context policies: what of a long history a model is still sent. The history stays whole.
-"""
+"""Context policies: the part of a long history that a model is sent. The history stays whole."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,4 @@
-"""Times that people name in passing: "yesterday", "last week", "three days ago".
-
-Long-term memory: what a team remembers of its users, across threads and processes.
-"""
+"""Long-term memory of a team about its users, across threads and processes."""
 
 import hashlib
 import re

@@ -1,7 +1,4 @@
-"""How memory reaches its store.
-
-Whose memory it is: the user of a run, and how names become places in a store.
-"""
+"""Namespaces of memories in a store, and the user of a run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast

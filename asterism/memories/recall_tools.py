@@ -1,7 +1,4 @@
-"""What long-term memory finds again.
-
-The tools by which participants remember and recall.
-"""
+"""Tools by which participants remember and recall, and the values that they return."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""A round while it is read: a decision, and what comes of it.
-
-Reads one request: the rounds of its supervisor, the visits, the end.
-"""
+"""Reads one request of a thread from its checkpoints: rounds, visits, end."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,9 +1,4 @@
-"""What a trace is.
-
-How much a trace keeps.
-
-What many traces have in common. Pure.
-"""
+"""The trace of a run, its levels, and the metrics of many traces."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

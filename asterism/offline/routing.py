@@ -1,7 +1,4 @@
-"""How the offline model routes: each participant that the request concerns, once, in order.
-
-How the offline model votes: for the answer that has most of the words it is asked about.
-"""
+"""Routes and votes of the offline model."""
 
 import re
 from collections.abc import Sequence

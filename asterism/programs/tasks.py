@@ -1,7 +1,4 @@
-"""The tasks of programs: what is asked of one, and what comes back.
-
-Work that is under way, by name: each once, and all of it can be waited for.
-"""
+"""Tasks of programs, their results, and the tasks that are in flight."""
 
 import asyncio
 import json

@@ -1,7 +1,4 @@
-"""Vectors of embeddings, stored as bytes and compared without a library.
-
-A LangGraph store whose searches are ranked: by meaning, or by words.
-"""
+"""A LangGraph store with ranked searches: by meaning (vectors) or by words."""
 
 import re
 from abc import abstractmethod

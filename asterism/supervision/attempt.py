@@ -1,7 +1,4 @@
-"""Where the run of an attempt is driven: in the loop of its supervisor, or in one of its own.
-
-An attempt: one run of a child's graph, which may be stopped, and left alone if it must.
-"""
+"""An attempt: one run of a child's graph that can be stopped, and abandoned if it must be."""
 
 import asyncio
 import threading

@@ -1,7 +1,4 @@
-"""A child: a run of a graph on a thread, kept alive through its attempts until it ends.
-
-A member of a family: what is known of a child, and how that changes.
-"""
+"""A child: a run of a graph on a thread, with its state through all attempts."""
 
 import asyncio
 import logging

@@ -1,7 +1,4 @@
-"""How a supervisor keeps its children.
-
-What a child may be made of.
-"""
+"""`SupervisorConfig`, and the checks of what a child is made of."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence

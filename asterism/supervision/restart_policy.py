@@ -1,7 +1,4 @@
-"""How a run is taken up, and how it stands when it stops.
-
-What becomes of a child when an attempt has stopped: decided from what is known, no more.
-"""
+"""How an attempt begins and ended, and the next state of its child."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""The supervisor: spawns children, watches over them, and lets none take others along.
-
-Signals: the process is told to end, and has a moment for it.
-"""
+"""`AgentSupervisor`: spawns children, watches them, and ends them on SIGTERM."""
 
 import asyncio
 import signal

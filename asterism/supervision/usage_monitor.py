@@ -1,7 +1,4 @@
-"""A gauge: measures what a child uses, while it is used and from any thread.
-
-A guard: hears of every model and tool call of an attempt, and may refuse it.
-"""
+"""Measures what a child uses, and refuses calls beyond its quotas."""
 
 import asyncio
 import logging

@@ -1,7 +1,4 @@
-"""A chat model that is recorded on a cassette, or played back from one.
-
-Cassettes: answers of real models, recorded once and played back without a call.
-"""
+"""Cassettes: answers of real models, recorded once and replayed without a call."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping

@@ -1,7 +1,4 @@
-"""Embeddings for tests: without a model, always the same.
-
-A chat model that says what its script says, and keeps count.
-"""
+"""A chat model that follows a script, and embeddings that need no model."""
 
 import asyncio
 import hashlib

@@ -1,9 +1,4 @@
-"""All of the engine that commands use.
-
-What is drawn of a thread of a database.
-
-The page, served from the command line.
-"""
+"""What commands need of the engine: graphs, threads, drawings, the page. Loads LangGraph."""
 
 import json
 import secrets

@@ -1,7 +1,4 @@
-"""What the commands share: options, the database, and how a command ends.
-
-Where the command line writes, and how it exits. Nothing here loads an engine.
-"""
+"""Options, consoles and exit codes that commands share. Nothing here loads LangGraph."""
 
 import asyncio
 import json

@@ -1,5 +1,5 @@
 """The page: watch runs in a browser and answer their questions.
 
-`app` has the routes, `guard` keeps strangers out, `hub` drives the runs, `live` is what they
-do right now, `views` what is stored of them, `server` serves it all, `static` is the page.
+`app` has the routes and serves them, `origin_guard` refuses strangers, `run_manager` drives runs,
+`thread_watch` reads stored runs, `static` is the page itself.
 """

@@ -1,7 +1,4 @@
-"""The routes: the page, and what it asks for.
-
-Serving the page on this machine.
-"""
+"""Routes of the page, and the server that answers them on this machine."""
 
 import asyncio
 import socket

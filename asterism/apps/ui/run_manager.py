@@ -1,7 +1,4 @@
-"""What a run does right now: who works, on what, and what is being said.
-
-The runs of this server, one to a thread; they go on when nobody watches.
-"""
+"""The runs of a page's server, one per thread, and what each of them does right now."""
 
 import asyncio
 import logging

@@ -1,7 +1,4 @@
-"""What the page is shown of a stored run, as plain JSON. Pure.
-
-Watching threads: as they are stored, and as they change.
-"""
+"""Views of stored runs as plain JSON, and the stream of their changes."""
 
 import asyncio
 import time

@@ -1,7 +1,4 @@
-"""A run in a worker is a child of the worker: watched, with quotas, told from anywhere to stop.
-
-What becomes of a job that did not come to its end.
-"""
+"""The run of a job as a child of its worker, and the next state of a job that did not complete."""
 
 import asyncio
 import time

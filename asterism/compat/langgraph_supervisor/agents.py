@@ -1,7 +1,4 @@
-"""What langgraph-supervisor takes for an agent, as a member of a team.
-
-What cannot be honoured is refused by name, all of it at once.
-"""
+"""Agents of langgraph-supervisor as participants; arguments that cannot be honoured are refused."""
 
 import re
 from collections import Counter

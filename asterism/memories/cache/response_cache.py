@@ -1,7 +1,4 @@
-"""A call of a model and its answer, written down so that they can be known again.
-
-A cache of what models answered: exact, and by meaning where that is asked for.
-"""
+"""A cache of answers of models: exact, and by meaning where that is asked for."""
 
 import hashlib
 import json

@@ -1,7 +1,4 @@
-"""The flowchart of a run: boxes and arrows of what really ran.
-
-The visits of a round in waves: what could run at the same time stands together.
-"""
+"""The flowchart of a run: what ran, and which visits ran side by side."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,4 @@
-"""One task of a batch: begun, continued, or taken as it is stored.
-
-What comes of the tasks of a batch.
-"""
+"""One task of a batch: begun, continued, or taken as stored; and its outcome."""
 
 import hashlib
 import json

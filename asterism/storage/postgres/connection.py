@@ -1,7 +1,4 @@
-"""Connections to Postgres, and what is said when they fail: never a password.
-
-Notices: what other processes tell over the database (LISTEN and NOTIFY).
-"""
+"""Connections to Postgres, their errors without passwords, and LISTEN/NOTIFY."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator

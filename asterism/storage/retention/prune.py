@@ -1,7 +1,4 @@
-"""Pruning: old threads go, long ones are shortened; whatever is alive or open stays.
-
-Forgetting a user: every thread that names them goes.
-"""
+"""Delete old threads, shorten long ones (`prune`), forget a user (`forget_user`)."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

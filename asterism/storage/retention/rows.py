@@ -1,7 +1,4 @@
-"""The rows of whatever database a saver has.
-
-The rows of a sqlite file.
-"""
+"""The rows of a saver's database; those of sqlite stand here."""
 
 from collections.abc import Collection, Sequence
 from typing import Any

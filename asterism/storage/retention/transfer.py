@@ -1,7 +1,4 @@
-"""Threads as JSON: exported whole, with all participants, and imported into any database.
-
-Stored values as plain JSON, exactly: messages to be read, the rest in a form that is data.
-"""
+"""Export threads as JSON with all participants, and import them into any database."""
 
 import base64
 import binascii
