@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from procrastinate import App
 
 PARKED = datetime(2999, 1, 1, tzinfo=UTC)
-"""When work is due that waits for somebody to say so."""
+"""When work is due that waits for somebody to say so. It is a date and no status of its own, so
+that later requests of the thread wait behind it."""
 PATIENCE = 90.0
 """Seconds for which the end of a job is kept where the database is gone."""
 

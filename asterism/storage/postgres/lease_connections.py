@@ -20,7 +20,8 @@ from asterism.storage.postgres.connection import Address, is_gone
 T = TypeVar("T")
 
 LANES = 4
-"""How many connections of a process write; the threads that it drives are spread over them."""
+"""How many connections of a process write; the threads that it drives are spread over them. One
+for each run would fence as well, and cost Postgres a process of some megabytes each."""
 LEASE = 30.0
 """Seconds of silence after which a process has lost its leases."""
 PATIENCE = 90.0

@@ -7,6 +7,7 @@ from types import TracebackType
 from asterism.errors import StorageError
 
 _PRAGMAS = (
+    # a checkpoint is about 1 KB, a report often more: smaller pages stay a third empty
     "page_size=16384",
     "auto_vacuum=INCREMENTAL",
     "journal_mode=WAL",
