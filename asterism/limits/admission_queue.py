@@ -49,12 +49,12 @@ class Reservation:
     `with` and `async with` give the place back at the end; so does a slot that is dropped.
     """
 
-    def __init__(self, turnstile: "AdmissionQueue", charge: _Charge) -> None:
+    def __init__(self, admission: "AdmissionQueue", charge: _Charge) -> None:
         self.tokens = charge.tokens
         """What was reserved."""
         self.admitted_at = charge.until - WINDOW
         """When the call was admitted, in seconds of the manager's clock."""
-        self.turnstile = turnstile
+        self.admission = admission
         self._charge = charge
 
     def settle(self, actual_tokens: int) -> None:
@@ -65,16 +65,16 @@ class Reservation:
         count calls that fail, too.
         """
         raise_number_faults(count_faults("actual_tokens", actual_tokens, least=0))
-        settle = partial(self.turnstile.settle, self._charge, self.tokens, actual_tokens)
-        self.turnstile.post(settle)
+        settle = partial(self.admission.settle, self._charge, self.tokens, actual_tokens)
+        self.admission.post(settle)
 
     def release(self) -> None:
         """Give the place back: the call has ended. The tokens are the matter of `settle`."""
-        self.turnstile.post(partial(self.turnstile.release, self._charge))
+        self.admission.post(partial(self.admission.release, self._charge))
 
     def withdraw(self) -> None:
         """Give everything back: the call was not made."""
-        self.turnstile.post(partial(self.turnstile.withdraw, self._charge))
+        self.admission.post(partial(self.admission.withdraw, self._charge))
 
     def is_held(self) -> bool:
         """Whether it still takes a place."""

@@ -46,7 +46,7 @@ _held: ContextVar[tuple[Reservation, ...]] = ContextVar("asterism_slots", defaul
 class ModelAdmission:
     """Where a model asks for leave."""
 
-    turnstile: AdmissionQueue
+    admission: AdmissionQueue
     reserve: Callable[[int], Reservation]
     areserve: Callable[[int], Awaitable[Reservation]]
     estimate: Estimate | None = None
@@ -58,12 +58,12 @@ class ModelAdmission:
             tokens = estimate_tokens(model, messages, options)
         else:
             tokens = self.estimate(messages, options)
-        most = self.turnstile.limits.tokens_per_minute
+        most = self.admission.limits.tokens_per_minute
         return tokens if most is None else min(tokens, most)
 
     def is_open(self) -> bool:
         """Whether this is part of a call that has leave already."""
-        return any(slot.turnstile is self.turnstile and slot.is_held() for slot in _held.get())
+        return any(slot.admission is self.admission and slot.is_held() for slot in _held.get())
 
 
 def with_admission(model: Runnable[Any, Any], gate: ModelAdmission) -> Runnable[Any, Any]:

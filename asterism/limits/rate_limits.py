@@ -57,7 +57,7 @@ on_queue_change: ContextVar[Callable[[bool], None] | None] = ContextVar("waits",
 CapacityRegistry = dict[str, AdmissionQueue]
 """What is shared, by name."""
 
-TURNSTILES: CapacityRegistry = {}
+CAPACITIES: CapacityRegistry = {}
 """What is shared in this process."""
 _guard = threading.Lock()
 
@@ -95,7 +95,7 @@ class ResourceManager:
     clock: Callable[[], float] = time.monotonic
     """The time in seconds. After a clock that is set by hand, call `wake`."""
     registry: CapacityRegistry = field(
-        default_factory=lambda: TURNSTILES, repr=False, compare=False
+        default_factory=lambda: CAPACITIES, repr=False, compare=False
     )
     """Where the capacities are kept. Managers with different registries share nothing."""
     max_tokens_per_minute: InitVar[int | None] = None
@@ -104,7 +104,7 @@ class ResourceManager:
     """Another name for `requests_at_once`."""
     priority_queue: InitVar[bool] = True
     """Calls always pass by their priority; there is no queue without."""
-    _turnstile: AdmissionQueue = field(init=False, repr=False, compare=False)
+    _admission: AdmissionQueue = field(init=False, repr=False, compare=False)
 
     def __post_init__(
         self,
@@ -142,16 +142,16 @@ class ResourceManager:
             requests_per_minute=self.requests_per_minute,
             aging=float(self.aging),
         )
-        turnstile = AdmissionQueue(self.name, limits, self.clock)
+        admission = AdmissionQueue(self.name, limits, self.clock)
         if self.name is not None:
             with _guard:
-                turnstile = self.registry.setdefault(self.name, turnstile)
-        if turnstile.limits != limits:
+                admission = self.registry.setdefault(self.name, admission)
+        if admission.limits != limits:
             raise ValueError(
-                f"{self.name!r} has other limits already: {turnstile.limits}. Give all its "
+                f"{self.name!r} has other limits already: {admission.limits}. Give all its "
                 "managers the same ones, or this one another name"
             )
-        object.__setattr__(self, "_turnstile", turnstile)
+        object.__setattr__(self, "_admission", admission)
 
     def reserve(
         self, tokens: int, *, priority: int = 0, timeout: float | None = None
@@ -191,12 +191,12 @@ class ResourceManager:
 
     def status(self) -> CapacityStatus:
         """Return how much is in use now."""
-        waiting, running, tokens, requests = self._turnstile.status()
+        waiting, running, tokens, requests = self._admission.status()
         return CapacityStatus(waiting=waiting, running=running, tokens=tokens, requests=requests)
 
     def wake(self) -> None:
         """Let pass whoever may by now; needed only where the clock is set by hand."""
-        self._turnstile.status()
+        self._admission.status()
 
     def wrap(
         self,
@@ -228,7 +228,7 @@ class ResourceManager:
         _check_terms(priority, timeout)
         terms: dict[str, Any] = {"priority": priority, "timeout": timeout}
         gate = ModelAdmission(
-            turnstile=self._turnstile,
+            admission=self._admission,
             reserve=functools.partial(self.reserve, **terms),
             areserve=functools.partial(self.areserve, **terms),
             estimate=estimate,
@@ -247,14 +247,14 @@ class ResourceManager:
                 f"tokens is {tokens}, but tokens_per_minute is {self.tokens_per_minute}: the call "
                 "could never pass. Ask for less, or raise the limit"
             )
-        waiter = self._turnstile.join(tokens, priority, timeout, notify)
+        waiter = self._admission.join(tokens, priority, timeout, notify)
         waits = waiter.outcome is None
         try:
             if waits:
                 self._tell("waiting", waiter)
             yield waiter
         except BaseException:
-            self._turnstile.leave(waiter)
+            self._admission.leave(waiter)
             if waits:
                 self._tell("gave_up", waiter)
             raise
@@ -275,7 +275,7 @@ class ResourceManager:
             priority=waiter.priority,
             tokens=waiter.tokens,
             waited_seconds=until - waiter.since,
-            queue_length=len(self._turnstile.queue),
+            queue_length=len(self._admission.queue),
         )
 
 

@@ -31,7 +31,7 @@ class RecordedEvent(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """A trace as it stands on a shelf."""
+    """A trace as it stands in a trace store."""
 
     id: str
     thread: str

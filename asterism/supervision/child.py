@@ -71,7 +71,7 @@ class ChildState:
     """What its runs are given."""
     metadata: Mapping[str, Any]
     gauge: ChildUsage
-    house: ChildHost
+    host: ChildHost
     status: ChildStatus = ChildStatus.PENDING
     attempts: int = 0
     retries: int = 0
@@ -147,7 +147,7 @@ class ChildState:
         if self.status in ENDED:
             self.finished_at = time.time()
         self.reason, self.asks, self.questions = verdict.reason, verdict.asks, verdict.questions
-        self.house.tell(verdict.event, self, self._change_facts(verdict))
+        self.host.tell(verdict.event, self, self._change_facts(verdict))
         self.wake()
 
     def _change_facts(self, verdict: NextState) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class Child(ChildState):
 
     def __post_init__(self) -> None:
         """Let it be watched, and what it uses be stored."""
-        every = self.house.config.monitor_interval
+        every = self.host.config.monitor_interval
         self.watch = QuotaWatchdog(self.gauge, self, self._action, every)
         self._recorder = Recorder(self.saver, self.thread_id, self.adoption_facts)
         self.gauge.meter.watch(lambda _: self.watch.look_soon())
@@ -242,24 +242,24 @@ class Child(ChildState):
 
     def tell(self, type: Type, **facts: object) -> None:
         """Emit an event."""
-        self.house.tell(type, self, facts)
+        self.host.tell(type, self, facts)
         if type is Type.HEARTBEAT:
             self._recorder.soon()
 
     def exceeds(self, limit: Limit, said: str) -> None:
         """Kill it, or let it ask for more."""
-        if self.house.config.auto_kill_on_quota:
+        if self.host.config.auto_kill_on_quota:
             self.send_command(ChildCommand(kind="kill", reason=said))
         else:
             self.send_command(ChildCommand(kind="pause", reason=said, asks=limit))
 
     def on_heartbeat_lost(self, said: str) -> None:
         """Restart it, or stop it."""
-        kind: Any = "restart" if self.house.config.on_hang == "restart" else "kill"
+        kind: Any = "restart" if self.host.config.on_hang == "restart" else "kill"
         self.send_command(ChildCommand(kind=kind, reason=said, own=True))
 
     def _action(self) -> str:
-        return "killed" if self.house.config.auto_kill_on_quota else "asked"
+        return "killed" if self.host.config.auto_kill_on_quota else "asked"
 
     # ---- life
 
@@ -286,7 +286,7 @@ class Child(ChildState):
                 outcome = await self._try(given)
                 verdict = decide_next_state(outcome, self._take_command())
                 if verdict.own:
-                    verdict = self.house.review_verdict(self, verdict)
+                    verdict = self.host.review_verdict(self, verdict)
                 given, starts = GO_ON, True
                 if verdict.event is not Type.STARTED:
                     self.move(verdict)
@@ -343,14 +343,14 @@ class Child(ChildState):
             child_id=self.id,
             gauge=self.gauge,
             watcher=self.watch,
-            clock=self.house.clock,
+            clock=self.host.clock,
         )
         self.attempts += 1
-        self._started = self.house.clock()
+        self._started = self.host.clock()
         self.watch.begin()
         self._recorder.soon()
         try:
-            config = self.house.config
+            config = self.host.config
             isolated = config.isolation == "thread"
             outcome = await attempt.run(given, config.grace, isolated=isolated)
         finally:
@@ -364,14 +364,14 @@ class Child(ChildState):
 
     async def _cool_down(self, verdict: NextState) -> None:
         """Wait until it may start again, or an order comes."""
-        quota, config = self.gauge.quota, self.house.config
+        quota, config = self.gauge.quota, self.host.config
         self.reason = verdict.reason
         own = quota.cooldown_period
         until = self._started + (config.cooldown_period if own is None else own)
-        delay = until - self.house.clock()
+        delay = until - self.host.clock()
         delay = max(delay, quota.retry_delay) if verdict.own else delay
-        until = self.house.clock() + delay
-        while (left := until - self.house.clock()) > 0 and not self._is_ordered():
+        until = self.host.clock() + delay
+        while (left := until - self.host.clock()) > 0 and not self._is_ordered():
             self._wake = asyncio.get_running_loop().create_future()
             await asyncio.wait({self._wake}, timeout=left)
             self._wake = None
@@ -393,4 +393,4 @@ class Child(ChildState):
             self.release()
             self.release = None
         if self.status in ENDED:
-            self.house.record_end(self)
+            self.host.record_end(self)

@@ -179,7 +179,7 @@ class Spawner:
             gauge=ChildUsage(
                 quota, UsageMeter(self._prices, clock=clock), clock, known.get("usage")
             ),
-            house=self._family,
+            host=self._family,
             retries=int(known.get("retries") or 0),
             on_heartbeat=validate_heartbeat(spec.beat),
         )

@@ -68,7 +68,7 @@ class QueuedChild(Child):
         """Begin it, or go on with what another worker or an answer has left to it."""
         if self.status is ChildStatus.PENDING:
             facts = {"thread_id": self.thread_id, "quotas": self.gauge.quota.as_json()}
-            self.house.tell(Type.SPAWNED, self, {**facts, "metadata": dict(self.metadata)})
+            self.host.tell(Type.SPAWNED, self, {**facts, "metadata": dict(self.metadata)})
         else:
             self.move(NextState(event=Type.RESUMED))
         self.start(given)
@@ -114,7 +114,7 @@ class QueuedChild(Child):
 
 
 class WorkerChildHost:
-    """The house of a worker's children: it restarts none, but hands what failed back.
+    """The host of a worker's children: it restarts none, but hands what failed back.
 
     Args:
         saver: Where their threads are stored.
@@ -151,7 +151,7 @@ class WorkerChildHost:
             },
             metadata=metadata or work.facts,
             gauge=ChildUsage(quota, meter, self.clock, known.get("usage")),
-            house=self,
+            host=self,
             retries=int(known.get("retries") or 0),
             status=ChildStatus.PAUSED if known else ChildStatus.PENDING,
             work=work,

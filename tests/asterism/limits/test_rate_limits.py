@@ -21,8 +21,8 @@ from asterism.errors import AsterismError, CapacityTimeoutError
 from asterism.events import EventBus, WorkflowEventType
 from asterism.limits.admission_queue import Reservation
 from asterism.limits.rate_limits import (
+    CAPACITIES,
     HIGHEST,
-    TURNSTILES,
     CapacityRegistry,
     CapacityStatus,
     ResourceManager,
@@ -529,7 +529,7 @@ def test_the_process_has_a_registry() -> None:
         with ResourceManager("a test", requests_at_once=1).reserve(1):
             assert not passes(ResourceManager("a test", requests_at_once=1))
     finally:
-        del TURNSTILES["a test"]
+        del CAPACITIES["a test"]
 
 
 def test_a_manager_without_limits_holds_nobody_back(make: Make) -> None:
