@@ -33,6 +33,8 @@ class MovedModules(MetaPathFinder, Loader):
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Find an old name, or a module below one."""
+        if not name.startswith("asterism."):
+            return None
         new = next((MOVED[old] + name[len(old) :] for old in MOVED if _is_below(name, old)), None)
         return None if new is None else ModuleSpec(name, self, origin=new)
 
