@@ -282,8 +282,12 @@ class Compensation:
                     "without arguments"
                 )
             said: list[object] = [*vars(action).values()]
-            if not all(isinstance(text, str) or callable(text) for text in said):
-                raise ValueError(f"the action for {kind} is {action!r}; it takes a text.")
+            late = isinstance(action, UseCached) and callable(action.text)
+            if not late and not all(isinstance(text, str) for text in said):
+                raise ValueError(
+                    f"the action for {kind} is {action!r}; it takes a text. A function that is "
+                    "called when the text is needed stands in UseCached(function) alone."
+                )
 
 
 Policy = RetryPolicy | Timeout | CircuitBreaker | Compensation

@@ -18,7 +18,6 @@ from asterism import (
     Participant,
     SupervisorDecision,
     SupervisorWorkflowBuilder,
-    UseCached,
     abatch_process,
     batch_process,
     pending_requests,
@@ -247,7 +246,7 @@ def test_a_mapping_by_other_ids_is_an_answer_and_one_by_old_ids_is_not(
     assert give(documents)["reports"][1]["text"] == str(documents)
 
 
-@pytest.mark.parametrize("action", [UseCached, Delegate, AskPerson])
+@pytest.mark.parametrize("action", [Delegate, AskPerson])
 def test_an_action_that_is_made_of_a_function_is_refused(action: Any) -> None:
     with pytest.raises(ValueError, match="it takes a text"):
         Compensation({"agent_failed": action(lambda: "x")})
