@@ -67,14 +67,7 @@ def batch_process(
         ConfigurationError: An argument cannot be used; nothing has run.
         ThreadBusyError: Somebody else is processing this batch.
     """
-    batch = _Batch(
-        graph,
-        tasks,
-        uuid.uuid4().hex if batch_id is None else batch_id,
-        config,
-        (max_concurrent, batch_size),
-        on_progress,
-    )
+    batch = _Batch(graph, tasks, batch_id, config, (max_concurrent, batch_size), on_progress)
     with batch.hold_lease():
         for group in batch.groups():
             _work(batch, group)
@@ -95,14 +88,7 @@ async def abatch_process(
 
     When it is cancelled, so are the tasks that run.
     """
-    batch = _Batch(
-        graph,
-        tasks,
-        uuid.uuid4().hex if batch_id is None else batch_id,
-        config,
-        (max_concurrent, batch_size),
-        on_progress,
-    )
+    batch = _Batch(graph, tasks, batch_id, config, (max_concurrent, batch_size), on_progress)
     with batch.hold_lease():
         for group in batch.groups():
             await _awork(batch, group)
@@ -116,14 +102,14 @@ class _Batch:
         self,
         graph: Graph,
         tasks: Sequence[Task],
-        batch_id: str,
+        batch_id: str | None,
         config: RunnableConfig | None,
         sizes: tuple[int, int | None],
         on_progress: Callable[[BatchProgress], None] | None,
     ) -> None:
         self._graph = _validate_graph(graph)
         self._tasks = _validate_tasks(tasks)
-        self._id = _validate_batch_id(batch_id)
+        self._id = _validate_batch_id(uuid.uuid4().hex if batch_id is None else batch_id)
         self._config = _validate_config(config)
         self.limit = _validate_count("max_concurrent", sizes[0])
         self._size = len(tasks) if sizes[1] is None else _validate_count("batch_size", sizes[1])
