@@ -19,7 +19,7 @@ from asterism.core.agent_spec import ModelLike
 from asterism.core.continuation import Graph
 from asterism.core.defaults import OFFLINE
 from asterism.core.thread_lease import take_lease, with_process_leases
-from asterism.core.values import as_dict, describe_error
+from asterism.core.values import as_dict, describe_error, log_failure
 from asterism.errors import ThreadBusyError
 from asterism.events import BUS, Event, EventBus
 from asterism.graphs.catalog import check_named, open_graph
@@ -291,7 +291,7 @@ class RunManager:
             if not run.begun.is_set():
                 raise
             self.failures[run.thread] = describe_error(error)
-            _log.warning("the run of %s failed: %s", run.thread, self.failures[run.thread])
+            log_failure(_log, "the run of %s failed", run.thread, error=error)
         finally:
             bus.off(tell)
 
