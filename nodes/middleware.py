@@ -21,9 +21,16 @@ from langgraph.config import get_config
 from langgraph.errors import GraphRecursionError, NodeCancelledError, is_invalid_resume
 from langgraph.types import Command
 
-from asterism.core.continuation import AFTER, HANDOFF, is_async_tool
+from asterism.core.continuation import AFTER, HANDOFF
 from asterism.core.model_input import prepare_messages, without_reasoning
-from asterism.core.sync_async import Steps, arun_steps, is_async, run_coroutine, run_steps
+from asterism.core.sync_async import (
+    Steps,
+    arun_steps,
+    is_async,
+    no_exit,
+    run_coroutine,
+    run_steps,
+)
 from asterism.core.values import describe_error, log_failure
 from asterism.errors import (
     AbandonedError,
@@ -245,18 +252,26 @@ def with_tools_inside(model: Any) -> Any:
 
 
 def callable_in_sync(tool: Any) -> Any:
-    """Return a tool that can be called in sync as well, where its function is async alone."""
+    """Return a tool that can be called in sync as well, and whose async function ends no process.
+
+    asyncio hands a SystemExit past every handler to whoever runs the event loop.
+    """
     if not isinstance(tool, BaseTool) and callable(tool) and is_async(tool):
         tool = create_tool(tool)
-    if not (isinstance(tool, StructuredTool) and is_async_tool(tool)):
+    if not (isinstance(tool, StructuredTool) and tool.coroutine is not None):
         return tool
-    coroutine: Callable[..., Any] = cast(Any, tool).coroutine
+    coroutine = tool.coroutine
+
+    @wraps(coroutine)
+    async def acall(*args: Any, **kwargs: Any) -> Any:
+        with no_exit():
+            return await coroutine(*args, **kwargs)
 
     @wraps(coroutine)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return run_coroutine(coroutine(*args, **kwargs))
+        return run_coroutine(acall(*args, **kwargs))
 
-    return tool.model_copy(update={"func": call})
+    return tool.model_copy(update={"func": tool.func or call, "coroutine": acall})
 
 
 def context_middleware(

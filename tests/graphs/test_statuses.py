@@ -337,3 +337,16 @@ def test_a_tool_cannot_end_the_process(thread: Any) -> None:
     [report] = workflow.invoke(REQUEST, thread)["reports"]
     assert "SystemExit: bye" in report["error"]
     assert not workflow.get_state(thread).next
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_an_async_tool_cannot_end_the_process(way: str) -> None:
+    async def leave(word: str) -> str:
+        """Leave."""
+        raise SystemExit(word)
+
+    model = ScriptedChatModel(script=[ScriptedReply(tool_calls=[("leave", {"word": "bye"})])])
+    clerk = Participant(model=model, prompt="Work.", tools=[leave], description="Leaves.")
+    result = await drive(team("manager", clerk=clerk), way, REQUEST, None)
+    assert "SystemExit: bye" in result["reports"][0]["error"]
+    assert result["status"] == "failed"
