@@ -16,7 +16,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import StateSnapshot
 
 from asterism.core.checkpoints import checkpoint_key
-from asterism.core.continuation import Graph
+from asterism.core.continuation import Graph, ThreadLike, thread_config
 from asterism.core.messages import fold_history, fold_messages
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
 from asterism.core.values import as_dict
@@ -233,17 +233,17 @@ class ParticipantMemory:
         return _Found(graph=graph, inside=inside, under_way=under_way, stored=stored)
 
 
-def memory(graph: Graph, config: RunnableConfig, participant: str) -> ParticipantMemory:
+def memory(graph: Graph, config: ThreadLike, participant: str) -> ParticipantMemory:
     """Return what a participant remembers on a thread.
 
     Args:
         graph: The workflow.
-        config: The thread.
+        config: The thread, or its id.
         participant: Its id, or its path as `"team/venue"` where it is in another workflow.
 
     Example:
         ```python
-        venue = memory(workflow, {"configurable": {"thread_id": "1"}}, "venue")
+        venue = memory(workflow, "thread-1", "venue")
         venue.edit(venue.messages()[-1].id, "The hall is booked")
         ```
 
@@ -251,6 +251,7 @@ def memory(graph: Graph, config: RunnableConfig, participant: str) -> Participan
         ConfigurationError: The graph is no workflow.
         InvalidThreadError: There is no thread id.
     """
+    config = thread_config(config)
     check_thread(config)
     if not isinstance(graph, Workflow):
         raise ConfigurationError(f"{graph!r} is no workflow of SupervisorWorkflowBuilder.")

@@ -22,6 +22,7 @@ from asterism.core.checkpoints import (
     namespace_of,
     on_branch,
 )
+from asterism.core.continuation import ThreadLike, thread_config
 from asterism.core.decision import (
     Decision,
     RunPlan,
@@ -79,7 +80,7 @@ class _ForkedRun:
 
 def what_if(
     graph: Workflow,
-    config: RunnableConfig,
+    config: ThreadLike,
     *,
     decision: SupervisorDecision | Mapping[str, Any] | None = None,
     round: int | None = None,
@@ -116,12 +117,12 @@ def what_if(
         UnknownThreadError: Nothing is stored on it.
     """
     change = (decision, round, participant, instead, request, thread, new_id)
-    return run_steps(_what_if(graph, config, *change))
+    return run_steps(_what_if(graph, thread_config(config), *change))
 
 
 async def awhat_if(
     graph: Workflow,
-    config: RunnableConfig,
+    config: ThreadLike,
     *,
     decision: SupervisorDecision | Mapping[str, Any] | None = None,
     round: int | None = None,
@@ -133,7 +134,7 @@ async def awhat_if(
 ) -> ReplayResult:
     """Change one decision or one participant of a past run; see `what_if`."""
     change = (decision, round, participant, instead, request, thread, new_id)
-    return await arun_steps(_what_if(graph, config, *change))
+    return await arun_steps(_what_if(graph, thread_config(config), *change))
 
 
 def _what_if(

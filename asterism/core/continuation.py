@@ -133,28 +133,37 @@ def is_async_tool(tool: object) -> bool:
     return getattr(tool, "func", None) is None and getattr(tool, "coroutine", None) is not None
 
 
-def proceed(graph: Graph, config: RunnableConfig, *, control: RunControl | None = None) -> Any:
+ThreadLike = RunnableConfig | str
+"""A thread: a config with its id, or the id itself."""
+
+
+def thread_config(thread: ThreadLike) -> RunnableConfig:
+    """Return the config of a thread that is named by its id, or by a config already."""
+    return {"configurable": {"thread_id": thread}} if isinstance(thread, str) else thread
+
+
+def proceed(graph: Graph, config: ThreadLike, *, control: RunControl | None = None) -> Any:
     """Continue a run that was stopped: by a crash, a drain, a failure, a limit since raised.
 
     Finished work is not repeated. A run that ended at a limit goes on with the next decision.
 
     Args:
         graph: The workflow.
-        config: The thread.
+        config: The thread, or its id.
         control: Stops the run at its next step, as `invoke` takes it.
 
     Raises:
         NothingPendingError: Nothing is unfinished, or what is open waits for a person.
     """
+    config = thread_config(config)
     if update := _reopening(graph.get_state(config)):
         graph.update_state(config, update, as_node=REOPENS)
     return graph.invoke(None, config, control=control)
 
 
-async def aproceed(
-    graph: Graph, config: RunnableConfig, *, control: RunControl | None = None
-) -> Any:
+async def aproceed(graph: Graph, config: ThreadLike, *, control: RunControl | None = None) -> Any:
     """Continue a run that was stopped; see `proceed`."""
+    config = thread_config(config)
     await areopen(graph, config)
     return await graph.ainvoke(None, config, control=control)
 

@@ -10,7 +10,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.types import Command, Interrupt, PregelTask, StateSnapshot
 
 from asterism.core.checkpoints import checkpoint_key, list_checkpoints
-from asterism.core.continuation import Graph
+from asterism.core.continuation import Graph, ThreadLike, thread_config
 from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.core.values import as_dict, as_list
 from asterism.errors import AnswerError, NothingPendingError, UnknownRequestError
@@ -139,22 +139,22 @@ class PendingAnswers:
     given: Any
 
 
-def pending_requests(graph: Graph, config: RunnableConfig) -> list[PendingRequest]:
+def pending_requests(graph: Graph, config: ThreadLike) -> list[PendingRequest]:
     """List the open requests of a thread, at any depth."""
-    return open_requests(graph.get_state(config, subgraphs=True))
+    return open_requests(graph.get_state(thread_config(config), subgraphs=True))
 
 
 async def apending_requests(graph: Graph, config: RunnableConfig) -> list[PendingRequest]:
     """List the open requests of a thread, at any depth."""
-    return open_requests(await graph.aget_state(config, subgraphs=True))
+    return open_requests(await graph.aget_state(thread_config(config), subgraphs=True))
 
 
-def resume(graph: Graph, config: RunnableConfig, answers: Any) -> Any:
+def resume(graph: Graph, config: ThreadLike, answers: Any) -> Any:
     """Answer open requests and go on.
 
     Args:
         graph: The workflow.
-        config: The thread.
+        config: The thread, or its id.
         answers: One value where one request is open, or `{id: value}` for some or all.
 
     Returns:
@@ -166,6 +166,7 @@ def resume(graph: Graph, config: RunnableConfig, answers: Any) -> Any:
         AnswerError: An answer is missing or of the wrong kind. Nothing has run, and every
             request stays open.
     """
+    config = thread_config(config)
     command: Any = PendingAnswers(answers)
     if not getattr(graph, "checks_answers", False):
         command = run_steps(answering(pending_requests(graph, config), answers, graph, config))
@@ -174,6 +175,7 @@ def resume(graph: Graph, config: RunnableConfig, answers: Any) -> Any:
 
 async def aresume(graph: Graph, config: RunnableConfig, answers: Any) -> Any:
     """Answer open requests and go on; see `resume`."""
+    config = thread_config(config)
     command: Any = PendingAnswers(answers)
     if not getattr(graph, "checks_answers", False):
         pending = await apending_requests(graph, config)

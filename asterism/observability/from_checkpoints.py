@@ -18,7 +18,7 @@ from asterism.core.checkpoints import (
     on_branch,
     reading,
 )
-from asterism.core.continuation import Graph
+from asterism.core.continuation import Graph, ThreadLike, thread_config
 from asterism.core.interrupts import approval_prompt, is_approval
 from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.core.values import as_dict, redact, shorten
@@ -38,23 +38,23 @@ ARGUMENTS_LIMIT = 500
 """How many characters of a tool's arguments, and of its result, a record keeps."""
 
 
-def read_run(graph: Graph, config: RunnableConfig) -> RunRecord:
+def read_run(graph: Graph, config: ThreadLike) -> RunRecord:
     """Read what ran on a thread from its checkpoints: any thread, however it stands.
 
     Args:
         graph: The workflow; only its checkpointer and its name are used.
-        config: The thread; with a `checkpoint_id`, as it stood at that checkpoint.
+        config: The thread, or its id; with a `checkpoint_id`, as it stood at that checkpoint.
 
     Raises:
         ConfigurationError: The workflow has no checkpointer, or the config no thread.
         UnknownThreadError: Nothing of a workflow is stored there.
     """
-    return run_steps(_read(graph, config))
+    return run_steps(_read(graph, thread_config(config)))
 
 
-async def aread_run(graph: Graph, config: RunnableConfig) -> RunRecord:
+async def aread_run(graph: Graph, config: ThreadLike) -> RunRecord:
     """Read what ran on a thread from its checkpoints; see `read_run`."""
-    return await arun_steps(_read(graph, config))
+    return await arun_steps(_read(graph, thread_config(config)))
 
 
 async def aread_thread(saver: Saver, thread: str, *, name: str = "") -> RunRecord:

@@ -7,9 +7,8 @@ from importlib import import_module
 from typing import Any
 
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import RunnableConfig
 
-from asterism.core.continuation import Graph, is_graph
+from asterism.core.continuation import Graph, ThreadLike, is_graph
 from asterism.core.state import Report
 from asterism.core.text_tables import CELL, PLAIN, Bundle, as_block, as_table, nested_table
 from asterism.core.usage import Usage, lines_of
@@ -23,7 +22,7 @@ from asterism.observability.render.svg import svg_bundle
 from asterism.observability.text_width import fit_text, usage_text
 
 
-def show(thing: object, config: RunnableConfig | None = None, *, xray: bool = False) -> None:
+def show(thing: object, config: ThreadLike | None = None, *, xray: bool = False) -> None:
     """Show a graph, a run, a result, a trace or what was used.
 
     A notebook shows pictures and tables, made here, without a network; elsewhere they are
@@ -32,7 +31,7 @@ def show(thing: object, config: RunnableConfig | None = None, *, xray: bool = Fa
     Args:
         thing: A compiled graph; what `invoke` returned; a `RunRecord`, `Trace`, `Usage`,
             `Difference` or another value that knows how to show itself.
-        config: A thread of the graph, whose run is shown rather than the graph.
+        config: A thread of the graph, or its id, whose run is shown rather than the graph.
         xray: Whether the insides of a graph's participants are drawn too.
 
     Raises:
@@ -45,7 +44,7 @@ def show(thing: object, config: RunnableConfig | None = None, *, xray: bool = Fa
         sys.stdout.write(f"{bundle[PLAIN]}\n")
 
 
-def _bundle(thing: object, config: RunnableConfig | None, xray: bool) -> Bundle:
+def _bundle(thing: object, config: ThreadLike | None, xray: bool) -> Bundle:
     own: Callable[[], Bundle] | None = getattr(thing, "_repr_mimebundle_", None)
     if is_graph(thing):
         return _draw_graph(thing, xray) if config is None else _ran(read_run(thing, config))
