@@ -1,10 +1,19 @@
 """Databases by URL, opened with a serializer that runs no code; files are private."""
 
+import atexit
 import os
+import re
 import time
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+)
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from langchain_core.embeddings import Embeddings
@@ -16,6 +25,8 @@ from asterism.core.values import redact
 from asterism.errors import StorageError
 from asterism.storage.serializers import serializer
 
+T = TypeVar("T")
+
 MEMORY = "memory:"
 """The URL of a database that is gone with the process."""
 
@@ -23,7 +34,12 @@ SETUP_POLL = 0.01
 """Seconds between two looks at whether another process has made the tables."""
 
 _FILE = "sqlite:///"
-_ALLOWED = "sqlite:///path/to/file.db, postgresql://user:password@host/name or memory:"
+_ALLOWED = (
+    "sqlite:///path/to/file.db, a path such as ./file.db, postgresql://user:password@host/name, "
+    "or memory:"
+)
+_A_PATH = re.compile(r"[^:]*[./\\][^:]*|[A-Za-z]:[/\\].*")
+"""A file: it has a folder or an ending, and no scheme."""
 _POSTGRES = ("postgresql", "postgres")
 
 
@@ -37,8 +53,9 @@ def open_checkpointer(
     """Open the database of checkpoints at `url`, for sync and async runs.
 
     Args:
-        url: `sqlite:///path` (a relative path) or `sqlite:////path` (an absolute one), or
-            `memory:`, or `postgresql://user:password@host:5432/name`, prepared with `migrate`.
+        url: `sqlite:///path` (a relative path) or `sqlite:////path` (an absolute one), the path
+            alone as in `threads.db`, `memory:`, or `postgresql://user:password@host:5432/name`,
+            prepared with `migrate`.
         key: 16, 24 or 32 bytes that the values are encrypted with. Thread ids, times and what
             runs are labelled with stay readable. Several: the first encrypts, all decrypt.
         allowed_types: Types of objects that are stored, besides those that the state schemas of
@@ -87,6 +104,13 @@ def open_checkpointer(
         saver = open_file(f"file:{quote(str(path.absolute()))}?mode=ro{fixed}", archive=True)
     with closing(saver.conn), closing(saver):
         yield saver
+
+
+def keep_open(opening: AbstractContextManager[T]) -> T:
+    """Open a database for as long as the process lives: `keep_open(open_checkpointer(url))`."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(opening)
 
 
 def _is_archive(path: Path, error: StorageError) -> bool:
@@ -186,10 +210,10 @@ def is_postgres(url: str) -> bool:
 
 def sqlite_path(url: str) -> Path | None:
     """Return the file that a URL names, or None for `memory:`, which sqlite calls `:memory:`."""
-    if url.startswith(MEMORY) or url == f"{_FILE}:{MEMORY}":
+    if url.startswith(MEMORY) or url in (f":{MEMORY}", f"{_FILE}:{MEMORY}"):
         return None
     path = url.removeprefix(_FILE)  # verbatim: the name of a file may hold # or ?
-    if path == url or not path.strip("/"):
+    if (path == url and not _A_PATH.fullmatch(path)) or not path.strip("/"):
         raise StorageError(f"The database {redact(url)!r} cannot be opened; allowed: {_ALLOWED}.")
     return Path(path).expanduser()
 

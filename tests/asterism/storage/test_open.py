@@ -72,13 +72,20 @@ def test_a_relative_path_is_relative(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert (tmp_path / "here.db").exists()
 
 
+@pytest.mark.parametrize("path", ["here.db", "./here.db", "folder/here.db", "a b.sqlite"])
+def test_a_path_alone_is_a_file(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_checkpointer(path), open_checkpointer(str(tmp_path / path)):
+        assert (tmp_path / path).exists()
+
+
 @pytest.mark.parametrize("name", ["a#1.db", "a?b=c.db", "ü %20 小.db", "C# notes/a.db"])
 def test_a_file_has_the_name_that_was_given(name: str, tmp_path: Path) -> None:
     with open_checkpointer(f"sqlite:///{tmp_path / name}"):
         assert list(tmp_path.rglob("*.db")) == [tmp_path / name]
 
 
-@pytest.mark.parametrize("url", ["", "threads.db", "mysql://x/y", "sqlite://", "sqlite://host/x"])
+@pytest.mark.parametrize("url", ["", "threads", "mysql://x/y", "sqlite://", "sqlite://host/x"])
 async def test_an_unknown_url_is_an_error_that_says_what_is_allowed(url: str) -> None:
     with (
         pytest.raises(StorageError, match=r"cannot be opened; allowed: sqlite:///"),
