@@ -4,10 +4,11 @@ Open it for plans under way as a stored run shows them, too.
 Tests: tests/graphs/test_bad_inputs.py, tests/graphs/test_workflow.py.
 """
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from langchain_core.messages import (
@@ -29,13 +30,14 @@ from asterism.core.messages import clean
 from asterism.core.sync_async import Call, Steps
 from asterism.core.values import as_dict, as_list
 from asterism.errors import (
+    ConfigurationError,
     InvalidRequestError,
     InvalidThreadError,
     NothingPendingError,
     UnknownParticipantError,
     UnknownRequestError,
 )
-from asterism.nodes.engine_keys import participant_config
+from asterism.nodes.engine_keys import parent_checkpointer, participant_config
 from asterism.nodes.routing import DISPATCH
 from asterism.nodes.team import Team
 from asterism.nodes.view import message_label
@@ -120,6 +122,11 @@ def check_thread(config: RunnableConfig | None) -> str:
         InvalidThreadError: There is none, or it is not a text of 1 to 255 printable
             characters. LangGraph would store None as one thread that strangers share.
     """
+    if isinstance(cast(object, config), str):
+        raise InvalidThreadError(
+            f"The config is the text {config!r:.300}. Give the thread as "
+            f'config={{"configurable": {{"thread_id": {config!r:.300}}}}}.'
+        )
     thread: object = ((config or {}).get("configurable") or {}).get("thread_id")
     text = str(thread) if isinstance(thread, str | int | UUID) else ""
     if not text.strip() or len(text) > THREAD_ID_LIMIT or not text.isprintable():
@@ -136,35 +143,44 @@ def check_thread_readable(graph: Graph, config: RunnableConfig) -> None:
 
     Raises:
         InvalidThreadError: As of `check_thread`.
+        ConfigurationError: No thread is stored.
     """
     if isinstance(graph.checkpointer, BaseCheckpointSaver):
         check_thread(config)
+    elif parent_checkpointer(config) is None:
+        raise ConfigurationError(
+            f"The workflow {graph.name!r} has no checkpointer, so it stores no threads and nobody "
+            'can answer its questions. Give it one: build(checkpointer="sqlite:///threads.db").'
+        )
 
 
-def validate_request(given: Mapping[str, Any]) -> dict[str, Any]:
+_ALLOWED_INPUT = 'Allowed: {"messages": [("user", "what you want")]}.'
+
+
+def validate_request(given: object) -> dict[str, Any]:
     """Read the request, so that a wrong one costs nothing.
 
     The caller's messages are copied: the history gives each an id, and the same object must
     be a new message when it is given again.
 
     Raises:
-        InvalidRequestError: There is no message, or none says anything.
+        InvalidRequestError: It is no mapping, there is no message, or none says anything.
     """
-    messages = given.get("messages")
+    if not isinstance(given, Mapping):
+        raise InvalidRequestError(f"The input is {given!r:.100}. {_ALLOWED_INPUT}")
+    fields = as_dict(cast(object, given))
+    messages = fields.get("messages")
     if not messages:
-        raise InvalidRequestError(
-            'The input has no messages. Allowed: {"messages": [("user", "what you want")]}.'
-        )
+        raise InvalidRequestError(f"The input has no messages. {_ALLOWED_INPUT}")
     try:
         read = clean(convert_to_messages(as_list(messages)))
     except (ValueError, NotImplementedError) as error:
         raise InvalidRequestError(f"The input's messages cannot be read: {error}") from error
     if not any(message.type == "human" and _says_something(message) for message in read):
         raise InvalidRequestError(
-            "The input has no message of the user that says anything. "
-            'Allowed: {"messages": [("user", "what you want")]}.'
+            f"The input has no message of the user that says anything. {_ALLOWED_INPUT}"
         )
-    return {**given, "messages": [message.model_copy() for message in read]}
+    return {**fields, "messages": [message.model_copy() for message in read]}
 
 
 def resent(request: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,6 +281,15 @@ def cancellation_notes(
             facts = message_label(report="cancelled")
             notes.append(AIMessage(text, name=name, response_metadata=facts))
     return notes
+
+
+def warn_unanswerable(name: str) -> None:
+    """Warn of a question that nobody can answer, as nothing is stored."""
+    warnings.warn(
+        f"The workflow {name!r} waits for an answer, and nothing is stored, so it cannot be "
+        "given: build(checkpointer=...).",
+        stacklevel=4,
+    )
 
 
 def _says_something(message: BaseMessage) -> bool:

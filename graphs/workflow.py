@@ -41,6 +41,7 @@ from asterism.graphs.request_checks import (
     check_thread_readable,
     resent,
     validate_request,
+    warn_unanswerable,
     with_plan_visits,
 )
 from asterism.limits.budgets import Budget
@@ -263,8 +264,8 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         self, input: Any, config: RunnableConfig | None, durability: Durability | None
     ) -> Steps[tuple[Any, Durability | None, Release, Mapping[str, Any]]]:
         """Check everything before anything runs, and take the thread."""
-        if isinstance(input, Mapping):
-            input = validate_request(cast(Mapping[str, Any], input))
+        if not isinstance(cast(object, input), Command | PendingAnswers | None):
+            input = validate_request(cast(object, input))
         if not isinstance(self.checkpointer, BaseCheckpointSaver):
             return input, durability, lambda: None, {}  # a participant, or a run that is not stored
         if durability == "exit":
@@ -400,6 +401,8 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         values = self._rebuild_structured_response(as_dict(cast(object, output)))
         if values.get(INTERRUPT):
             values["status"] = "waiting"
+            if self.checkpointer is None:
+                warn_unanswerable(self.name)
         return values
 
     def _rebuild_structured_response(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -466,23 +469,24 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         Raises:
             UnknownParticipantError: A name is missing, or its heir does not take part.
         """
-        from asterism.graphs.workflow_edits import move_memories, reassign_participants
-
-        run_steps(move_memories(self, check_thread(config), names))
-        found = self.get_state(config)
-        update = reassign_participants(found, self.facts.participants, names)
-        return self.bulk_update_state(config, [[update]]) if update else found.config
+        return run_steps(self._rename(config, names))
 
     async def arename(
         self, config: RunnableConfig, names: Mapping[str, str | None]
     ) -> RunnableConfig:
         """Let a stored run go on after participants were renamed or removed; see `rename`."""
+        return await arun_steps(self._rename(config, names))
+
+    def _rename(
+        self, config: RunnableConfig, names: Mapping[str, str | None]
+    ) -> Steps[RunnableConfig]:
         from asterism.graphs.workflow_edits import move_memories, reassign_participants
 
-        await arun_steps(move_memories(self, check_thread(config), names))
-        found = await self.aget_state(config)
+        yield from move_memories(self, check_thread(config), names)
+        found: StateSnapshot = yield Call(self.get_state, self.aget_state, (config,))
         update = reassign_participants(found, self.facts.participants, names)
-        return await self.abulk_update_state(config, [[update]]) if update else found.config
+        write = Call(self.bulk_update_state, self.abulk_update_state, (config, [[update]]))
+        return (yield write) if update else found.config
 
     # ---- drawing
 

@@ -207,7 +207,8 @@ def test_what_is_gone_only_after_the_question_is_kept(
 def test_where_nobody_can_be_asked_nothing_is_removed(shrunk: Path) -> None:
     before = (shrunk / MANIFEST).read_bytes()
     try:
-        result = create_update_manifest(root=shrunk).build().invoke(ASK)
+        with pytest.warns(UserWarning, match="nothing is stored"):
+            result = create_update_manifest(root=shrunk).build().invoke(ASK)
         assert result["status"] != "completed"
     finally:
         assert (shrunk / MANIFEST).read_bytes() == before
