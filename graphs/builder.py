@@ -4,10 +4,10 @@ Start here to read the core. Tests: tests/graphs/test_builder.py.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from langgraph.types import RetryPolicy
 
-from asterism.core.agent_spec import ModelLike, resolve_model
+from asterism.core.agent_spec import Agent, ModelLike, resolve_model
 from asterism.core.defaults import Method
 from asterism.core.digests import DIGEST_TOKENS
 from asterism.errors import WorkflowBuildError
@@ -29,15 +29,25 @@ from asterism.limits.failure_policies import MODEL_RETRY, Policy
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.nodes.decider import MAX_TASKS, AnyDecider, ConfigurableDecider, DecisionRules
 from asterism.nodes.deciders.model_decider import create_supervisor_agent, describe_participants
+from asterism.nodes.engine_keys import resolve_checkpointer
 from asterism.nodes.participant_runtime import create_participant_runtime
-from asterism.nodes.participant_spec import MAX_STEPS, Participant, describe, describe_or_warn
+from asterism.nodes.participant_spec import (
+    MAX_STEPS,
+    Participant,
+    describe,
+    describe_or_warn,
+    tool_name,
+)
 from asterism.nodes.request import Finish, writer_of
-from asterism.nodes.team import AgentCreationRules, Team, tool_name
+from asterism.nodes.team import AgentCreationRules, Team, participant_of
 
 if TYPE_CHECKING:
     from asterism.memories.context_policies import ContextManager
     from asterism.memories.long_term import LongTermMemory
     from asterism.nodes.deciders.strategies import Selector, StrategyName, TeamChoice, TieRule
+
+ParticipantSet = Mapping[str, Any] | Iterable[Any]
+"""Participants by id, or those that have names of their own."""
 
 Stall = Literal["replan", "ask_user", "finish"]
 """What happens when work stands still."""
@@ -172,16 +182,48 @@ class SupervisorWorkflowBuilder:
         self._manager: AnyDecider | None = None
         self._participants: list[tuple[str, Any]] = []
 
-    def participants(self, team: Mapping[str, Any] | None = None, /, **by_id: Any) -> Self:
-        """Add participants, each under its id, as a mapping or by name.
+    def participants(self, team: ParticipantSet = (), /, **by_id: Any) -> Self:
+        """Add participants, by name, as a mapping, or as a list of what has a name.
 
         A participant is a compiled graph, an agent, a Runnable, a chat model, a sync or async
-        function of messages, another workflow, or a `Participant`.
+        function of messages, another workflow, an `Agent`, or a `Participant`.
+
+        Args:
+            team: A mapping of ids to participants; or a list of functions, graphs, agents and
+                `Agent`s, each under its own name.
+            **by_id: Participants under their ids.
+
+        Raises:
+            WorkflowBuildError: Something in a list has no name; an `Agent` names a tool.
         """
-        self._participants.extend([*(team or {}).items(), *by_id.items()])
+        if isinstance(team, Mapping):
+            members = [*cast(Mapping[str, Any], team).items()]
+        else:
+            members = [self._with_name(thing) for thing in team]
+        for name, thing in (*members, *by_id.items()):
+            if isinstance(thing, Agent):
+                try:
+                    thing = participant_of(thing, AgentCreationRules())
+                except LookupError as error:
+                    raise WorkflowBuildError(self._name, [f"{error}; give functions"]) from error
+            self._participants.append((name, thing))
         return self
 
-    def with_participants(self, team: Mapping[str, Any] | None = None, /, **by_id: Any) -> Self:
+    def _with_name(self, thing: Any) -> tuple[str, Any]:
+        """Return a participant with the name that it has itself."""
+        found = (getattr(thing, key, None) for key in ("agent_id", "name", "__name__"))
+        name = next((name for name in found if isinstance(name, str) and name), None)
+        if name is None or name in ("LangGraph", "<lambda>"):  # a graph that was given no name
+            raise WorkflowBuildError(
+                self._name,
+                [
+                    f"{thing!r:.200} in a list of participants has no name; add it by "
+                    ".participants(name=thing)"
+                ],
+            )
+        return name, thing
+
+    def with_participants(self, team: ParticipantSet = (), /, **by_id: Any) -> Self:
         """Add participants: another name for `participants`."""
         return self.participants(team, **by_id)
 
@@ -231,22 +273,25 @@ class SupervisorWorkflowBuilder:
 
     def build(
         self,
-        checkpointer: BaseCheckpointSaver[Any] | bool | None = None,
-        store: BaseStore | None = None,
+        checkpointer: BaseCheckpointSaver[Any] | str | bool | None = None,
+        store: BaseStore | str | None = None,
         cache: BaseCache[Any] | None = None,
     ) -> Workflow:
         """Check everything and compile the star.
 
         Args:
-            checkpointer: Where threads are stored. Without one nothing is remembered, and
-                nobody can be asked.
-            store: The long-term store that nodes and tools are given.
+            checkpointer: Where threads are stored: a saver, or a database that stays open for as
+                long as the process lives, as `"sqlite:///threads.db"` or `"threads.db"`. Without
+                one nothing is remembered, and nobody can be asked.
+            store: The long-term store that nodes and tools are given, or its database.
             cache: The cache for nodes that have a cache policy.
 
         Raises:
             WorkflowBuildError: Every fault that was found, each with the way out.
+            StorageError: A database cannot be opened.
         """
         faults = find_faults(
+            checkpointer=checkpointer,
             participants=self._participants,
             creates=self._creation is not None,
             model=self._model,
@@ -263,6 +308,11 @@ class SupervisorWorkflowBuilder:
         )
         if faults:
             raise WorkflowBuildError(self._name, faults)
+        saver: BaseCheckpointSaver[Any] | bool | None = resolve_checkpointer(checkpointer)
+        if isinstance(store, str):
+            from asterism.storage.open import keep_open, open_store
+
+            store = keep_open(open_store(store))
         model = None if self._model is None else resolve_model(self._model)
         team, compactor = self._team(), None
         if self._context is not None:
@@ -287,9 +337,9 @@ class SupervisorWorkflowBuilder:
             prices=self._prices,
             events=self._events,
             instructions=(self._prompt or "", self._answer_prompt),
-            remade=partial(copy(self)._remade, tuple(self._participants), checkpointer, store),
+            remade=partial(copy(self)._remade, tuple(self._participants), saver, store),
         )
-        compiled = star.compile(checkpointer, cache=cache, store=store, name=self._name)
+        compiled = star.compile(saver, cache=cache, store=store, name=self._name)
         return Workflow.of(compiled, facts)
 
     def _remade(

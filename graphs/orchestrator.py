@@ -49,10 +49,11 @@ from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.nodes.compaction import compactor_of
 from asterism.nodes.decider import MAX_TASKS, AnyDecider, DecisionRules
 from asterism.nodes.deciders.planner import PlanningDecider, Way
+from asterism.nodes.engine_keys import resolve_checkpointer
 from asterism.nodes.participant_runtime import create_participant_runtime
-from asterism.nodes.participant_spec import MAX_STEPS
+from asterism.nodes.participant_spec import MAX_STEPS, tool_name
 from asterism.nodes.request import Writer, forward_last_report, synthesizer
-from asterism.nodes.team import AgentCreationRules, Team, participant_of, tool_name
+from asterism.nodes.team import AgentCreationRules, Team, participant_of
 from asterism.nodes.view import SupervisorView
 
 
@@ -92,7 +93,7 @@ class AgentOrchestrator:
         budget: What one request may take.
         prices: What tokens cost.
         events: A bus that is told what happens.
-        checkpointer: Where threads are stored. None: in memory.
+        checkpointer: Where threads are stored: a saver, or a database. None: in memory.
 
     Raises:
         WorkflowBuildError: The main agent has no model, or two tools have one name.
@@ -125,7 +126,7 @@ class AgentOrchestrator:
         budget: Budget | None = None,
         prices: PriceTable = DEFAULT_PRICES,
         events: EventBus | None = None,
-        checkpointer: BaseCheckpointSaver[Any] | None = None,
+        checkpointer: BaseCheckpointSaver[Any] | str | None = None,
     ) -> None:
         named = {tool_name(tool): tool for tool in available_tools}
         self._main, self._fallback = main_agent, fallback_model
@@ -185,7 +186,9 @@ class AgentOrchestrator:
         self._team = Team({}, {}, creation=creation, policies=self._policies)
         self._specs: dict[str, Agent] = {}
         HOMES.add(self)
-        self._saver: BaseCheckpointSaver[Any] | None = checkpointer or InMemorySaver()
+        self._saver: BaseCheckpointSaver[Any] | None = (
+            resolve_checkpointer(checkpointer) or InMemorySaver()
+        )
         self._graph: Workflow | None = None
         self.thread_id = uuid.uuid4().hex
         """The thread of requests that name none."""

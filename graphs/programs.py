@@ -40,6 +40,7 @@ from asterism.graphs.task_values import (
     task_values,
 )
 from asterism.graphs.workflow import Workflow
+from asterism.nodes.engine_keys import resolve_checkpointer
 from asterism.nodes.participant_spec import Participant
 from asterism.observability import SupervisorTrace, Trace, TraceMetrics
 from asterism.programs.config import AgentSettings, ModelSettings, ProgramConfig, read_config
@@ -156,8 +157,9 @@ class BaseSupervisor:
     Args:
         config: What `load_config` returned, or the same as plain values; `{agents, supervisor,
             tracing}` without a name around is the program `program`.
-        checkpointer: Where threads are stored. None: in memory. With one that lasts, a task
-            that a dead process left is gone on with when it is given again.
+        checkpointer: Where threads are stored: a saver, or a database. None: in memory.
+            With one that lasts, a task that a dead process left is gone on with when it is given
+            again.
         trace: Records what happens in tasks. None: as the configuration says.
         events: A bus that is told what happens in the workflow.
         clock: Seconds, to tell how long a task took.
@@ -172,7 +174,7 @@ class BaseSupervisor:
         self,
         config: ProgramConfig | Mapping[str, Any],
         *,
-        checkpointer: BaseCheckpointSaver[Any] | None = None,
+        checkpointer: BaseCheckpointSaver[Any] | str | None = None,
         trace: SupervisorTrace | None = None,
         events: EventBus | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -183,7 +185,7 @@ class BaseSupervisor:
         self.trace = self.config.tracing.open() if trace is None else trace
         """What was recorded of its tasks, each under its id."""
         self.events = events
-        self._saver = InMemorySaver() if checkpointer is None else checkpointer
+        self._saver = resolve_checkpointer(checkpointer) or InMemorySaver()
         self._clock, self._sleep, self._name_it = clock, sleep, name_it
         self._life = Life(program=self.config.name)
         self._changing = asyncio.Lock()

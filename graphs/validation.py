@@ -5,8 +5,10 @@ Tests: tests/graphs/test_builder.py.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
+from langchain_core.runnables import Runnable
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import BaseModel
 
 from asterism.core.agent_spec import AGENT_ID, ID_RULE, RESERVED, ModelLike, resolve_model
@@ -34,6 +36,7 @@ def find_faults(
     context: object = None,
     digest_tokens: object = None,
     decisions: object = None,
+    checkpointer: object = None,
 ) -> list[str]:
     """Return every fault, each with the culprit, what is allowed and the way out."""
     names = [name for name, _ in participants]
@@ -55,6 +58,7 @@ def find_faults(
         *_context_faults(context, model),  # 10. prompts that can be kept short
         *(() if digest_tokens is None else count_faults("digest_tokens", digest_tokens, least=1)),
         *decisions_faults(decisions),  # 11. a way to decide that exists
+        *_checkpointer_faults(checkpointer),  # 12. a place for threads
     ]
 
 
@@ -102,6 +106,11 @@ def _model_faults(
         if isinstance(thing, Participant)
     ]
     for owner, given in named:
+        if not isinstance(cast(object, given), str | Runnable | None):
+            yield (
+                f"the model of {owner} is {given!r:.100}; allowed: a chat model, "
+                "'provider:model' as in 'openai:gpt-5-mini', or 'offline'"
+            )
         if isinstance(given, str):
             try:
                 resolve_model(given)
@@ -123,6 +132,14 @@ def decisions_faults(decisions: object) -> Iterator[str]:
     """Yield what is wrong with a way to decide."""
     if decisions is not None and decisions not in METHODS:
         yield f"decisions is {decisions!r}; allowed: None, {', '.join(map(repr, METHODS))}"
+
+
+def _checkpointer_faults(checkpointer: object) -> Iterator[str]:
+    if not isinstance(checkpointer, BaseCheckpointSaver | str | bool | None):
+        yield (
+            f"checkpointer is {checkpointer!r:.100}; allowed: None, a saver such as "
+            "InMemorySaver(), or a database such as 'sqlite:///threads.db'"
+        )
 
 
 def _context_faults(context: object, model: ModelLike | None) -> Iterator[str]:

@@ -313,7 +313,7 @@ def _visit_required(lacking: Sequence[str], view: SupervisorView) -> Decision:
 def _fall_back(complaints: Sequence[tuple[str, str]], fallback: str | None) -> Decision:
     number = len(complaints)
     tries = f"no valid decision in {number} {'try' if number == 1 else 'tries'}"
-    tries += f": {complaints[-1][1]}"
+    tries += ": " + complaints[-1][1].removesuffix(".")
     if fallback is None:
         said = [redact(said) for said, _ in complaints]
         hint = ""

@@ -189,6 +189,15 @@ def chosen_limit(config: RunnableConfig | None) -> int | None:
     return None if limit in UNCHOSEN else limit
 
 
+def resolve_checkpointer(given: Any) -> Any:
+    """Return the saver that is given, or open the one whose database is named."""
+    if not isinstance(given, str):
+        return given
+    from asterism.storage.open import keep_open, open_checkpointer
+
+    return keep_open(open_checkpointer(given))
+
+
 def has_saver(config: RunnableConfig) -> bool:
     """Whether the run is stored; a durability may be given only then."""
     return _configurable(config).get(_SAVER) is not None

@@ -4,12 +4,16 @@ Open it for what may take part, and for the text that a supervisor is told about
 Tests: tests/graphs/test_builder.py.
 """
 
+import inspect
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from langgraph.graph import END
+from langchain_core.tools import BaseTool
+from langchain_core.tools import tool as create_tool
+from langgraph.graph import END, StateGraph
 from langgraph.pregel.remote import RemoteGraph
 
 from asterism.core.agent_spec import MemoryConfig, ModelLike, Personality, resolve_model
@@ -93,7 +97,12 @@ def find_participant_fault(thing: object, default_model: ModelLike | None) -> st
             return (
                 "has `runs` and also a model, prompt, personality or tools; give one or the other"
             )
-        if fault := _steps_fault(thing) or _context_fault(thing, default_model):
+        faults = (
+            _steps_fault(thing),
+            _context_fault(thing, default_model),
+            tools_fault(thing.tools),
+        )
+        if fault := next(filter(None, faults), None):
             return fault
         if thing.runs is None and thing.model is None and default_model is None:
             return "has no model, and the workflow has none either; give one of them a model"
@@ -102,16 +111,71 @@ def find_participant_fault(thing: object, default_model: ModelLike | None) -> st
         return _graph_fault(thing)
     if isinstance(thing, RemoteGraph):
         return None if thing.client or thing.sync_client else "has no server; give it a url"
-    a_function = callable(thing) and not isinstance(thing, type)
-    if isinstance(thing, GraphSource) or a_function:
+    if isinstance(thing, GraphSource):
         return None
     if is_runnable(thing):
         return chain_fault(thing)
+    if isinstance(thing, StateGraph):
+        return "is a StateGraph that is not compiled; give the result of its .compile()"
+    if isinstance(thing, type):
+        return f"is the class {thing.__name__}; give an instance of it, or a function of messages"
+    if callable(thing):
+        return _function_fault(thing)
     return (
         f"is a {type(thing).__name__}, which cannot be a participant; allowed: a compiled graph, "
         "an agent, a Runnable, a chat model, a function of messages, a Service, a RemoteGraph, "
         "or a Participant"
     )
+
+
+def _function_fault(function: Callable[..., Any]) -> str | None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # one that is written in C
+        return None
+    try:
+        signature.bind([])
+    except TypeError:
+        return (
+            f"is a function that takes {signature}; it is called with the list of messages alone: "
+            "`def work(messages): ...`"
+        )
+    return None
+
+
+def tools_fault(tools: Sequence[Any]) -> str | None:
+    """Say which of the tools of an agent cannot be used, or return None."""
+    if isinstance(tools, str) or not isinstance(cast(object, tools), Sequence):
+        return f"has tools={tools!r}; give a list of functions or LangChain tools"
+    if fault := next(filter(None, map(_tool_fault, tools)), None):
+        return fault
+    names = Counter(tool_name(tool) for tool in tools if not isinstance(tool, dict))
+    twice = [name for name, count in names.items() if count > 1]
+    return f"has two tools named {twice[0]!r}; give one of them another name" if twice else None
+
+
+def _tool_fault(tool: Any) -> str | None:
+    if isinstance(tool, BaseTool | dict):  # a mapping is a tool that the provider runs
+        return None
+    if isinstance(tool, str):
+        return f"has the tool {tool!r}, which is a name; its tools are functions or LangChain tools"
+    if not callable(tool):
+        return (
+            f"has the tool {tool!r}, which is a {type(tool).__name__}; its tools are functions or "
+            "LangChain tools"
+        )
+    try:
+        create_tool(tool)
+    except (TypeError, ValueError) as error:
+        what = "it has no docstring, which tells the model what it is for; add one"
+        said = what if not inspect.getdoc(tool) else str(error)
+        return f"has the tool {tool_name(tool)!r}, which cannot be used: {said}"
+    return None
+
+
+def tool_name(tool: Any) -> str:
+    """Return the name of a tool or of a function that is one."""
+    return tool.name if isinstance(tool, BaseTool) else str(getattr(tool, "__name__", tool))
 
 
 def max_steps_of(thing: object, default: int) -> int | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from langchain_core.tools import BaseTool
 from langgraph.types import RetryPolicy
 
 from asterism.core.agent_spec import PLANNING, Agent, MemoryConfig, ModelLike
@@ -134,11 +133,6 @@ def participant_of(agent: Agent, creation: AgentCreationRules) -> Participant:
         tools=tools,
         memory=agent.memory_config if agent.memory_config != default else None,
     )
-
-
-def tool_name(tool: Any) -> str:
-    """Return the name of a tool or of a function that is one."""
-    return tool.name if isinstance(tool, BaseTool) else str(getattr(tool, "__name__", tool))
 
 
 def _for_task(member: ParticipantRuntime, task: SubAgentTask) -> ParticipantRuntime:

@@ -61,7 +61,7 @@ def faults(team: dict[str, Any] | None = None, **options: Any) -> tuple[str, ...
         pytest.param({"a": 7}, {}, "'a' is a int", id="a number is no participant"),
         pytest.param({"a": "venue"}, {}, "'a' is a str", id="a text is no participant"),
         pytest.param({"a": None}, {}, "'a' is a NoneType", id="None is no participant"),
-        pytest.param({"a": Plan}, {}, "cannot be a participant", id="a class is none"),
+        pytest.param({"a": Plan}, {}, "is the class Plan; give an instance", id="a class is none"),
         pytest.param(
             {"a": StateGraph(MessagesState)}, {}, "is a StateGraph", id="a graph not yet compiled"
         ),
