@@ -48,6 +48,7 @@ from asterism.nodes.participant_spec import (
     MAX_STEPS,
     GraphSource,
     Participant,
+    approval_middleware,
     context_of,
     max_steps_of,
     public_description,
@@ -187,14 +188,15 @@ def _model_graph(
     second = None if spec.fallback_model is None else resolve_model(spec.fallback_model)
     context = context_of(spec)
     text = _rules(name, spec)
-    if spec.tools:
+    if spec.tools or spec.middleware or spec.response_format is not None:
         from langchain import agents
 
         create: Callable[..., Graph] = cast(Any, agents).create_agent
         model, second = with_tools_inside(model), second and with_tools_inside(second)
         middleware = [
+            *spec.middleware,
             tool_errors_middleware(),
-            *_middleware(second, context, max_steps),
+            *_middleware(second, context, max_steps, spec.approve),
             prompt_middleware(model),
         ]
         return _with_checkpointed_history(
@@ -204,6 +206,7 @@ def _model_graph(
                 system_prompt=text,
                 name=name,
                 middleware=middleware,
+                response_format=spec.response_format,
             )
         )
     compactor = _create_compactor(context, model)
@@ -239,14 +242,21 @@ def _create_compactor(context: "ContextManager | None", model: Any) -> "Compacto
     return Compactor(context, model)
 
 
-def _middleware(second: Any, context: "ContextManager | None", max_steps: int | None) -> list[Any]:
-    """Return what sees to a history that grows long, to an end, and to a second model."""
+def _middleware(
+    second: Any,
+    context: "ContextManager | None",
+    max_steps: int | None,
+    approve: Sequence[str] | Mapping[str, Any],
+) -> list[Any]:
+    """Return what sees to a long history, to an end, to approvals, and to a second model."""
     from langchain.agents import middleware
 
     found: list[Any] = []
     if context is not None:
         found.append(context_middleware(context))
     found.append(end_middleware(max_steps))
+    if approve:
+        found.append(approval_middleware(approve))
     if second is not None:
         found.append(middleware.ModelFallbackMiddleware(second))
     return found

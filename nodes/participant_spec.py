@@ -7,7 +7,7 @@ Tests: tests/graphs/test_builder.py.
 import inspect
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
@@ -62,7 +62,15 @@ class Participant:
     personality: Personality | None = None
     """What it is like: a part of the system prompt."""
     tools: Sequence[Any] = field(default=())
-    """What the model may call: LangChain tools or functions."""
+    """What the model may call: LangChain tools, those of MCP servers, or functions."""
+    approve: "Sequence[str] | Mapping[str, Any]" = field(default=())
+    """The tools whose calls a person approves: their names; or a mapping of names to what
+    `HumanInTheLoopMiddleware(interrupt_on=...)` takes, as `{"allowed_decisions": ["approve"]}`."""
+    response_format: Any = None
+    """The form of its answer, as `create_agent` takes it: a pydantic model, a dataclass, a
+    JSON schema. The report holds it as JSON."""
+    middleware: Sequence[Any] = field(default=())
+    """Further LangChain middleware of the agent, first = outermost."""
     fallback_model: ModelLike | None = None
     """The model of a call that failed on `model`, for that call only."""
     policies: Sequence[Policy] = field(default=())
@@ -92,15 +100,16 @@ class Participant:
 def find_participant_fault(thing: object, default_model: ModelLike | None) -> str | None:
     """Say why `thing` cannot be a participant, or return None."""
     if isinstance(thing, Participant):
-        own = thing.tools or thing.prompt or thing.personality or thing.model is not None
-        if thing.runs is not None and own:
+        if thing.runs is not None and (own := _agent_fields(thing)):
             return (
-                "has `runs` and also a model, prompt, personality or tools; give one or the other"
+                f"has `runs` and also {', '.join(f'`{name}`' for name in own)}, which are of an "
+                "agent that is made here; give one or the other"
             )
         faults = (
             _steps_fault(thing),
             _context_fault(thing, default_model),
             tools_fault(thing.tools),
+            _agent_fault(thing),
         )
         if fault := next(filter(None, faults), None):
             return fault
@@ -126,6 +135,44 @@ def find_participant_fault(thing: object, default_model: ModelLike | None) -> st
         "an agent, a Runnable, a chat model, a function of messages, a Service, a RemoteGraph, "
         "or a Participant"
     )
+
+
+def _agent_fields(spec: Participant) -> list[str]:
+    """Return the names of the fields in use that make up an agent."""
+    names = ("prompt", "personality", "tools", "approve", "response_format", "middleware")
+    found = [name for name in names if getattr(spec, name)]
+    return ["model", *found] if spec.model is not None else found
+
+
+def _agent_fault(spec: Participant) -> str | None:
+    if isinstance(spec.approve, str):
+        return f"has approve={spec.approve!r}; give a list of names of its tools"
+    known = [tool_name(tool) for tool in spec.tools]
+    for name in spec.approve:
+        if name not in known:
+            return (
+                f"has {name!r} in `approve`, which is none of its tools; they are: "
+                f"{', '.join(known) or 'none'}"
+            )
+    if spec.approve or spec.middleware:
+        from langchain.agents.middleware import AgentMiddleware
+
+        try:
+            approval_middleware(spec.approve)
+        except (AttributeError, ValueError) as error:
+            return f"has an `approve` that cannot be used: {error}"
+        for each in spec.middleware:
+            if not isinstance(each, AgentMiddleware):
+                return f"has {each!r:.100} in `middleware`, which is no AgentMiddleware"
+    return None
+
+
+def approval_middleware(approve: Sequence[str] | Mapping[str, Any]) -> Any:
+    """Create the middleware that asks a person before tools are called."""
+    from langchain.agents.middleware import HumanInTheLoopMiddleware
+
+    named = approve if isinstance(approve, Mapping) else dict.fromkeys(approve, True)
+    return HumanInTheLoopMiddleware(interrupt_on=dict(named))
 
 
 def _function_fault(function: Callable[..., Any]) -> str | None:

@@ -144,7 +144,7 @@ def pending_requests(graph: Graph, config: ThreadLike) -> list[PendingRequest]:
     return open_requests(graph.get_state(thread_config(config), subgraphs=True))
 
 
-async def apending_requests(graph: Graph, config: RunnableConfig) -> list[PendingRequest]:
+async def apending_requests(graph: Graph, config: ThreadLike) -> list[PendingRequest]:
     """List the open requests of a thread, at any depth."""
     return open_requests(await graph.aget_state(thread_config(config), subgraphs=True))
 
@@ -173,7 +173,7 @@ def resume(graph: Graph, config: ThreadLike, answers: Any) -> Any:
     return graph.invoke(command, config)
 
 
-async def aresume(graph: Graph, config: RunnableConfig, answers: Any) -> Any:
+async def aresume(graph: Graph, config: ThreadLike, answers: Any) -> Any:
     """Answer open requests and go on; see `resume`."""
     config = thread_config(config)
     command: Any = PendingAnswers(answers)

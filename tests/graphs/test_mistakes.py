@@ -125,6 +125,26 @@ MISTAKES: list[tuple[str, Callable[[], Any], list[str]]] = [
         lambda: build(Participant(tools="price", description="Prices.")),
         ["tools='price'", "a list of functions"],
     ),
+    (
+        "approval of an unknown tool",
+        lambda: build(Participant(tools=[price], approve=["pay"], description="Prices.")),
+        ["'pay' in `approve`", "price"],
+    ),
+    (
+        "approval without decisions",
+        lambda: build(Participant(tools=[price], approve={"price": {}}, description="Prices.")),
+        ["allowed_decisions", "'approve', 'reject'"],
+    ),
+    (
+        "middleware that is none",
+        lambda: build(Participant(tools=[price], middleware=[price], description="Prices.")),
+        ["no AgentMiddleware"],
+    ),
+    (
+        "runs and tools",
+        lambda: build(Participant(runs=works, tools=[price], description="Prices.")),
+        ["`runs`", "`tools`", "one or the other"],
+    ),
     ("model that is a number", lambda: build(model=42), ["is 42", "'offline'"]),
     (
         "model of a participant",
