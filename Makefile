@@ -36,7 +36,7 @@ ui-test: $(VENV)/developed ## Drive the page in a real browser, and take picture
 	@$(BIN)/pip install --quiet -c constraints.txt playwright || true
 	ASTERISM_PICTURES=out/ui $(BIN)/python -m pytest -m browser -rs tests/ui
 
-ui: $(VENV)/developed ## Open the page on http://localhost:8000, with the offline model
+ui: $(VENV)/served ## Open the page on http://localhost:8000, with the offline model
 	$(BIN)/asterism ui --pace 1
 
 lint: $(VENV)/developed ## Check style and types
@@ -124,13 +124,17 @@ $(VENV)/bin/python:
 	@touch $@
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/pip install --quiet -c constraints.txt -e .
+	$(BIN)/pip install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/served: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install -c constraints.txt -e '.[ui]'
 	@touch $@
 
 $(VENV)/documented: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
+	$(BIN)/pip install -c constraints.txt -e '.[docs]'
 	@touch $@
 
 $(VENV)/developed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
-	@touch $@ $(VENV)/installed
+	$(BIN)/pip install -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/installed $(VENV)/served

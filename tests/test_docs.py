@@ -103,6 +103,26 @@ def test_every_public_name_stands_in_the_reference_once() -> None:
     assert sorted(named) == sorted(name for name in expected if name != "AsterismError")
 
 
+def test_nobody_is_told_to_install_another_project() -> None:
+    """On package indexes the name `asterism` is that of a package for genetics."""
+    listed = subprocess.run(
+        ["git", "ls-files", "*.py", "*.md", "*.toml", "*.yml", "*.yaml", "*.ipynb", "Makefile"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    wrong = re.compile(r"asterism\[(?:ui|workers|postgres|otel|dev)|install '?asterism(?![\w-])")
+    named = [f for f in listed if wrong.search((ROOT / f).read_text())]
+    assert named == []
+
+
+@pytest.mark.parametrize("path", ["compose.yaml", ".github/workflows/ci.yml"])
+def test_commands_of_deployment_files_are_commands(path: str) -> None:
+    text = (ROOT / path).read_text()
+    used = re.findall(r"(?:asterism|command: \[) ?(\w+)[ \]](?!enqueue)", text)
+    assert used
+    for name in used:
+        assert CliRunner().invoke(app, [name, "--help"]).exit_code == 0, name
+
+
 def test_every_page_is_in_the_navigation_once() -> None:
     settings = (ROOT / "mkdocs.yml").read_text()
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in DOCS]
