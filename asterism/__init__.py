@@ -320,6 +320,10 @@ _HINTS = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import asterism` stays cheap."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("asterism-agents")
     if name not in _HOMES:
         hint = _HINTS.get(name, "")
         raise AttributeError(f"module 'asterism' has no attribute {name!r}{hint}")

@@ -81,7 +81,7 @@ class SupervisorWorkflowBuilder:
         on_stall: What happens when a participant gives the same answer to the same
             instruction for the third time: `"replan"` tells the supervisor, and ends with
             `status="stalled"` when it insists; `"ask_user"` asks; `"finish"` ends.
-        retry: How passing failures of the supervisor's model are retried.
+        retry: How passing failures of the supervisor's model are retried. None: in three attempts.
         policies: What happens when a participant fails, first = outermost: `RetryPolicy`,
             `Timeout`, `CircuitBreaker`, `Compensation`. One that a participant has itself
             takes the place of the one here of its kind.
@@ -132,7 +132,7 @@ class SupervisorWorkflowBuilder:
         fallback: str | None = None,
         require: Sequence[str] = (),
         on_stall: Stall = "replan",
-        retry: RetryPolicy = MODEL_RETRY,
+        retry: RetryPolicy | None = None,
         policies: Sequence[Policy] = (),
         budget: Budget | None = None,
         task_budget: Budget | None = None,
@@ -158,7 +158,7 @@ class SupervisorWorkflowBuilder:
             require=tuple(require),
             on_stall=on_stall,
             max_tasks=max_tasks,
-            retry=retry,
+            retry=retry or MODEL_RETRY,
             answers=finish == "inline",
         )
         self._max_steps = max_steps
@@ -181,6 +181,10 @@ class SupervisorWorkflowBuilder:
         self._answer_prompt = answer_prompt
         self._manager: AnyDecider | None = None
         self._participants: list[tuple[str, Any]] = []
+
+    def __repr__(self) -> str:
+        team = [name for name, _ in self._participants]
+        return f"{type(self).__name__}({self._name!r}, model={self._model!r}, participants={team})"
 
     def participants(self, team: ParticipantSet = (), /, **by_id: Any) -> Self:
         """Add participants, by name, as a mapping, or as a list of what has a name.

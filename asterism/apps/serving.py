@@ -78,7 +78,7 @@ def create_service_app(
         from starlette.responses import JSONResponse, Response
         from starlette.routing import Route
     except ImportError as error:
-        raise ImportError("Serving needs packages: pip install 'asterism[ui]'.") from error
+        raise ImportError("Serving needs packages: pip install 'asterism-agents[ui]'.") from error
 
     workflow = thing if isinstance(thing, Workflow) else _workflow(thing, checkpointer)
     if not isinstance(workflow.checkpointer, BaseCheckpointSaver):

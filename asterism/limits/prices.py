@@ -156,6 +156,10 @@ class PriceTable:
             raise ValueError(f"there are prices already: {', '.join(known)}. Use replaced()")
         return self._with(prices, dated, source)
 
+    def __repr__(self) -> str:
+        """Say how many prices there are rather than list them: signatures show it."""
+        return f"PriceTable({len(self.prices)} prices of its own, dated={self.dated!r})"
+
     def replaced(
         self,
         prices: Mapping[str, Price],

@@ -450,5 +450,5 @@ def serializer(
         return StrictEncryptedSerializer(keys, allowed_types)
     except ImportError as error:
         raise ConfigurationError(
-            "Encryption needs a package: pip install 'asterism[encryption]'."
+            "Encryption needs a package: pip install 'asterism-agents[encryption]'."
         ) from error

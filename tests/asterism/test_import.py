@@ -39,4 +39,4 @@ def test_all_names_are_imported_without_extras() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "pip install 'asterism[ui]'" in done.stdout
+    assert "pip install 'asterism-agents[ui]'" in done.stdout

@@ -195,7 +195,7 @@ def graph(
             print_text(drawing.draw_ascii() if ascii else drawing.draw_mermaid())
         except ImportError as error:
             raise ConfigurationError(
-                "Drawing with characters needs a package: pip install 'asterism[pictures]'. "
+                "Drawing with characters needs a package: pip install 'asterism-agents[pictures]'. "
                 "Without --ascii the graph is drawn as Mermaid."
             ) from error
         return 0

@@ -113,7 +113,7 @@ async def serve_page(
         from asterism.apps.ui.app import create_app, serve
     except ImportError as error:
         raise ConfigurationError(
-            f"The page needs packages ({error.name} is missing): pip install 'asterism[ui]'."
+            f"The page needs packages ({error.name} is missing): pip install 'asterism-agents[ui]'."
         ) from error
 
     token = None if open_to_all else SecretStr(secrets.token_urlsafe(24))

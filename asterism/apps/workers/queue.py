@@ -227,7 +227,7 @@ async def open_queue(url: str) -> AsyncGenerator[Queue]:
         from procrastinate.exceptions import ConnectorException
     except ImportError as error:
         raise ConfigurationError(
-            "Workers need packages: pip install 'asterism[workers]'."
+            "Workers need packages: pip install 'asterism-agents[workers]'."
         ) from error
     address = Address(url)
     with address.faults(), address.connect() as connection:

@@ -99,7 +99,7 @@ def instrument(
             meter_provider = endpoint.provider
     except ImportError as error:
         raise ConfigurationError(
-            f"Telemetry needs a package ({error.name}): pip install 'asterism[otel]'."
+            f"Telemetry needs a package ({error.name}): pip install 'asterism-agents[otel]'."
         ) from error
     instruments = None
     if bus is not None:

@@ -28,7 +28,7 @@ class Address:
             from psycopg.conninfo import conninfo_to_dict, make_conninfo
         except ImportError as error:
             raise ConfigurationError(
-                "Postgres needs packages: pip install 'asterism[postgres]'."
+                "Postgres needs packages: pip install 'asterism-agents[postgres]'."
             ) from error
         try:
             parts: dict[str, Any] = {**conninfo_to_dict(url)}

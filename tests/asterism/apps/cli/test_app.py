@@ -132,7 +132,7 @@ def test_a_graph_in_characters_needs_a_package(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("langchain_core.runnables.graph_ascii._HAS_GRANDALF", False)
     result = cli("graph", "event_planning", "--ascii")
     assert result.exit_code == 1
-    assert "pip install 'asterism[pictures]'" in result.stderr
+    assert "pip install 'asterism-agents[pictures]'" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_without_its_packages_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "starlette.applications", None)
     result = CliRunner().invoke(app, ["ui", "--port", "0", "--db", ":memory:"])
     assert result.exit_code == 1
-    assert "pip install 'asterism[ui]'" in result.stderr
+    assert "pip install 'asterism-agents[ui]'" in result.stderr
 
 
 def test_the_offline_model_takes_its_time_where_it_is_asked_to() -> None:

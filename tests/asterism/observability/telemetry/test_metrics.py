@@ -262,7 +262,7 @@ def test_a_missing_package_is_named_with_the_way_out(monkeypatch: pytest.MonkeyP
         ):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "opentelemetry.metrics", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'asterism\[otel\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'asterism-agents\[otel\]'"):
         instrument()
 
 

@@ -134,7 +134,7 @@ def test_a_password_is_never_shown(url: str, caplog: pytest.LogCaptureFixture) -
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with (
-        pytest.raises(ConfigurationError, match=r"pip install 'asterism\[postgres\]'"),
+        pytest.raises(ConfigurationError, match=r"pip install 'asterism-agents\[postgres\]'"),
         open_checkpointer("postgresql://x/y"),
     ):
         pass
