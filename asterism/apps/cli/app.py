@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from asterism.apps.cli import database_commands, queue_commands
+from asterism.apps.cli import database_commands, new_command, queue_commands
 from asterism.apps.cli.lazy_engine import engine
 from asterism.apps.cli.options import (
     ERRORS,
@@ -33,6 +33,7 @@ from asterism.errors import ConfigurationError
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__
 )
+app.add_typer(new_command.commands)
 app.add_typer(database_commands.commands)
 app.add_typer(queue_commands.commands)
 
