@@ -8,6 +8,7 @@ import inspect
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast, get_origin
@@ -45,7 +46,7 @@ SHIPPED = {
     "research": Shipped(
         create=create_research,
         description="Answers a question from the text files of a folder, with its sources.",
-        example="What do the documents say about durability?",
+        example="What do my notes say about insurance?",
     ),
     "consensus": Shipped(
         create=create_consensus,
@@ -58,7 +59,7 @@ SHIPPED = {
         example="This is is a text (with a fault or two.",
     ),
     "update_manifest": Shipped(
-        create=create_update_manifest,
+        create=partial(create_update_manifest, asks_first=True),
         description="Keeps a manifest of this folder: files, checksums, dependencies.",
         example="Update the manifest",
     ),

@@ -33,6 +33,7 @@ def create_update_manifest(
     *,
     root: str | Path | None = None,
     manifest: str | Path | None = None,
+    asks_first: bool = False,
     **options: Any,
 ) -> SupervisorWorkflowBuilder:
     """Create the builder of the workflow that keeps a manifest. It takes no model to do so.
@@ -43,6 +44,7 @@ def create_update_manifest(
             or the current folder.
         manifest: The manifest. None: what `ASTERISM_MANIFEST` names, or
             `project-manifest.json` in the folder.
+        asks_first: Whether a person is asked before a manifest is made where there is none.
         **options: What `SupervisorWorkflowBuilder` takes besides.
 
     Raises:
@@ -51,7 +53,7 @@ def create_update_manifest(
     settings: dict[str, Any] = {"description": DESCRIPTION, **options}
     return (
         SupervisorWorkflowBuilder("Update manifest", id="update_manifest", model=model, **settings)
-        .participants(**_team(open_project(root, manifest)))
+        .participants(**_team(open_project(root, manifest), asks_first))
         .with_manager(sequential_decider)
     )
 
@@ -63,8 +65,8 @@ def open_project(root: str | Path | None, manifest: str | Path | None) -> Projec
     return Project.at(folder, Path(named) if named else None)
 
 
-def _team(project: Project) -> dict[str, Participant]:
-    work = ManifestWork(project)
+def _team(project: Project, asks_first: bool = False) -> dict[str, Participant]:
+    work = ManifestWork(project, asks_first=asks_first)
     return {
         "scanner": Participant(runs=work.scan, description="Looks what has changed."),
         "keeper": Participant(runs=_keeper(work), description="Writes the manifest, or asks."),

@@ -86,6 +86,8 @@ class Keeping(TypedDict):
     messages: Annotated[list[AnyMessage], add_messages]
     gone: list[str]
     """The entries that a person is asked about."""
+    new: bool
+    """Whether a person is asked about a file that is not there yet."""
     answer: str | None
     """What the person said."""
 
@@ -95,10 +97,12 @@ class ManifestWork:
 
     Args:
         project: The folder and its manifest.
+        asks_first: Whether a person is asked before a manifest is made where there is none.
     """
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, *, asks_first: bool = False) -> None:
         self._project = project
+        self._asks_first = asks_first
 
     def scan(self, messages: Sequence[Any]) -> str:
         """Looks at the files and the declared dependencies of the project, and tells changes."""
@@ -110,14 +114,16 @@ class ManifestWork:
 
     def begin(self, state: Keeping) -> dict[str, Any]:
         """Forget what was asked in an earlier visit."""
-        return {"gone": [], "answer": None}
+        return {"gone": [], "new": False, "answer": None}
 
     def keep(self, state: Keeping) -> dict[str, Any]:
         """Write the manifest, unless somebody has to be asked before."""
         old, scan, changes = self._project.look()
-        if changes.gone and state["answer"] is None:
-            return {"gone": list(changes.gone)}
+        if state["answer"] is None and (changes.gone or (self._asks_first and old is None)):
+            return {"gone": list(changes.gone), "new": old is None}
         said = (state["answer"] or "").lower().startswith("y")
+        if state["new"] and not said:
+            return {"messages": [AIMessage("Nothing was written.")], "new": False}
         removed = {name for name in changes.gone if said and name in state["gone"]}
         kept = {*changes.gone, *changes.unknown} - removed
         wrote = write_manifest(self._project.manifest, merge_manifest(old, scan, kept))
@@ -127,16 +133,21 @@ class ManifestWork:
             lines.append(f"Removed: {list_changes(sorted(removed))}")
         if stayed := sorted(kept.intersection(changes.gone)):
             lines.append(f"Kept, though they are gone: {list_changes(stayed)}")
-        return {"messages": [AIMessage("\n".join(lines))], "gone": []}
+        return {"messages": [AIMessage("\n".join(lines))], "gone": [], "new": False}
 
     def ask(self, state: Keeping) -> dict[str, Any]:
-        """Ask whether entries may be removed."""
+        """Ask whether entries may be removed, or a new manifest be written."""
         gone = state["gone"]
+        prompt = (
+            f"{len(gone):,} in the manifest, but gone: {list_changes(gone)}. Remove from "
+            "the manifest? Answer yes, or no to keep what it says of them."
+        )
+        if state["new"]:
+            prompt = f"May {self._project.manifest} be written? Answer yes or no."
         request = HumanFeedbackRequest(
-            prompt=f"{len(gone):,} in the manifest, but gone: {list_changes(gone)}. Remove from "
-            "the manifest? Answer yes, or no to keep what it says of them.",
+            prompt=prompt,
             context={"gone": gone[:MAX_TOLD], "manifest": str(self._project.manifest)},
-            request_type="removal",
+            request_type="creation" if state["new"] else "removal",
             requesting_agent="keeper",
         )
         return {"answer": interrupt(request.model_dump(), response_schema=_YES_NO)}
@@ -144,6 +155,8 @@ class ManifestWork:
     def check(self, messages: Sequence[Any]) -> str:
         """Reads the manifest that was written, and the folder again, and compares them."""
         old, _, changes = self._project.look()
+        if old is None and self._asks_first:
+            return f"There is no manifest {str(self._project.manifest)!r}."
         if old is None:
             raise ValueError(f"there is no manifest {str(self._project.manifest)!r}")
         count = f"{len(old.files):,} files and {len(old.dependencies):,} dependencies"
@@ -157,4 +170,4 @@ class ManifestWork:
 
 def after_keeping(state: Keeping) -> Literal["ask", "__end__"]:
     """Ask where there is something to ask about."""
-    return "ask" if state["gone"] else "__end__"
+    return "ask" if state["gone"] or state["new"] else "__end__"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import UpdateManifestSupervisor, pending_requests, resume
 from asterism.errors import AnswerError, ConfigurationError, TaskFailedError
@@ -212,6 +213,16 @@ def test_where_nobody_can_be_asked_nothing_is_removed(shrunk: Path) -> None:
         assert result["status"] != "completed"
     finally:
         assert (shrunk / MANIFEST).read_bytes() == before
+
+
+def test_a_first_manifest_may_be_refused(folder: Path) -> None:
+    builder = create_update_manifest(root=folder, asks_first=True)
+    built = builder.build(InMemorySaver())
+    built.invoke(ASK, {"configurable": {"thread_id": "1"}})
+    result = resume(built, "1", "no")
+    assert result["status"] == "completed"
+    assert "There is no manifest" in result["reports"][-1]["text"]
+    assert not (folder / MANIFEST).exists()
 
 
 def test_what_is_left_out_from_now_on_is_asked_about(shrunk: Path) -> None:
@@ -589,6 +600,10 @@ def test_the_folder_comes_from_the_environment(
 ) -> None:
     monkeypatch.setenv("ASTERISM_PROJECT", str(folder))
     monkeypatch.setenv("ASTERISM_MANIFEST", str(tmp_path / "m.json"))
-    result = open_graph("update_manifest", model="offline").invoke(ASK)
+    thread: Any = {"configurable": {"thread_id": "1"}}
+    opened = open_graph("update_manifest", model="offline", checkpointer=InMemorySaver())
+    assert opened.invoke(ASK, thread)["status"] == "waiting"
+    assert not (tmp_path / "m.json").exists()
+    result = resume(opened, "1", "yes")
     assert result["status"] == "completed"
     assert (tmp_path / "m.json").exists() and not (folder / MANIFEST).exists()
