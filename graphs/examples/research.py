@@ -13,6 +13,7 @@ from asterism.core.defaults import OFFLINE
 from asterism.core.numbers import count_faults
 from asterism.errors import WorkflowBuildError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
+from asterism.nodes.examples import research as examples
 from asterism.nodes.examples.research.search import ResearchPlanner
 from asterism.nodes.examples.research.tools import create_judge_tools, create_reader_tools
 from asterism.nodes.participant_spec import Participant
@@ -20,6 +21,8 @@ from asterism.prompts import load_prompt, render
 
 SOURCES = "ASTERISM_SOURCES"
 """The environment variable that names the folder of sources."""
+SHIPPED = Path(examples.__file__).parent / "data"
+"""Small folders to try the workflows with: some notes, and some offers."""
 
 
 def create_research(
@@ -35,7 +38,7 @@ def create_research(
     Args:
         model: Reads and writes: a chat model, its name, or `"offline"`.
         root: The folder of sources. None: what the environment variable `ASTERISM_SOURCES`
-            names, or the current folder.
+            names, or the notes that come with the library.
         readers: How many read at once.
         max_sources: How many sources are read for a question, at most.
         **options: What `SupervisorWorkflowBuilder` takes besides.
@@ -50,7 +53,7 @@ def create_research(
     ]
     if faults:
         raise WorkflowBuildError("Research", faults)
-    folder = sources_folder(root)
+    folder = sources_folder(root, "notes")
     tools = create_reader_tools(folder)
     team = {
         f"reader_{number}": Participant(
@@ -78,9 +81,9 @@ def create_research(
     )
 
 
-def sources_folder(root: str | Path | None) -> Path:
-    """Return the folder of sources: what is given, what the environment says, or this one."""
-    return Path(root if root is not None else os.environ.get(SOURCES, "."))
+def sources_folder(root: str | Path | None, shipped: str) -> Path:
+    """Return the folder of sources: what is given, what the environment names, or a shipped one."""
+    return Path(root if root is not None else os.environ.get(SOURCES) or SHIPPED / shipped)
 
 
 CRITERIA: Mapping[str, str] = {
@@ -103,14 +106,14 @@ def create_consensus(
     Args:
         model: Judges: a chat model, its name, or `"offline"`.
         root: The folder of documents. None: what the environment variable `ASTERISM_SOURCES`
-            names, or the current folder.
+            names, or the offers that come with the library.
         criteria: The judges, each with what it looks at.
         **options: What `SupervisorWorkflowBuilder` takes besides.
 
     Raises:
         ConfigurationError: The folder does not exist.
     """
-    folder = sources_folder(root)
+    folder = sources_folder(root, "offers")
     team = {
         name: Participant(
             description=f"Judges documents by {words}.",

@@ -21,7 +21,14 @@ PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15t
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncLangGraphClient]:
     """The server, started with every graph of langgraph.json, without a key or a network."""
     folder = tmp_path_factory.mktemp("server")
-    environment = {"ASTERISM_DB": str(folder / "threads.db")}
+    project = folder / "project"
+    project.mkdir()
+    (project / "notes.txt").write_text("Some notes.")
+    environment = {
+        "ASTERISM_DB": str(folder / "threads.db"),
+        "ASTERISM_PROJECT": str(project),
+        "ASTERISM_SOURCES": "",
+    }
     with (
         dev_server(ROOT / "langgraph.json", folder, environment) as url,
         get_sync_client(url=url, api_key=None) as connected,
@@ -105,6 +112,32 @@ def test_a_question_pauses_the_run_and_the_answer_resumes_it(client: SyncLangGra
     result = run(client, thread, None, command={"resume": "Denver, 40 people, May 5th"})
     assert result["status"] == "completed"
     assert ", Denver" in result["reports"][0]["text"] + result["reports"][1]["text"]
+
+
+@pytest.mark.parametrize(
+    ("graph", "question", "answer"),
+    [
+        ("research", "What do my notes say about insurance?", "insurance.md"),
+        ("consensus", "Which of the offers should we take?", "Winner:"),
+        ("toy_example", "This is is a text.", "is"),
+        ("update_manifest", "Update the manifest", "1 files"),
+    ],
+)
+def test_every_other_graph_runs_and_forks(
+    client: SyncLangGraphClient, graph: str, question: str, answer: str
+) -> None:
+    thread = new_thread(client)
+    given: dict[str, Any] = {"messages": [{"role": "user", "content": question}]}
+    result: Any = client.runs.wait(thread, graph, input=given)
+    if graph == "update_manifest":
+        assert "be written? Answer yes or no." in str(result["__interrupt__"])
+        result = client.runs.wait(thread, graph, command={"resume": "yes"})
+    assert (result["status"], result.get("__error__")) == ("completed", None)
+    assert answer in str(result["reports"]) + str(result["messages"])
+    history: Any = client.threads.get_history(thread, limit=50)
+    past = next(state for state in history if state["next"] == ["supervisor"])
+    again: Any = client.runs.wait(thread, graph, input=None, checkpoint=past["checkpoint"])
+    assert again["status"] == "completed"
 
 
 def test_an_edited_decision_is_routed(client: SyncLangGraphClient) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from langchain_core.runnables import run_in_executor
+
 from asterism.core.plan import SubAgentTask
 from asterism.core.supervisor_decision import AnswerDecision, PlanDecision, SupervisorDecision
 from asterism.nodes.examples.research.passages import Passage, counts, passages, terms
@@ -108,8 +110,8 @@ class ResearchPlanner:
         return PlanDecision(next_agent=None, tasks=self._tasks(chosen, view))
 
     async def adecide(self, view: SupervisorView) -> SupervisorDecision:
-        """Plan who reads what, or finish."""
-        return self.decide(view)
+        """Plan who reads what, or finish; files are read in a thread, which may block."""
+        return await run_in_executor(None, self.decide, view)
 
     def _tasks(self, sources: Sequence[str], view: SupervisorView) -> list[SubAgentTask]:
         readers = tuple(view.participants)
