@@ -19,10 +19,16 @@ _KINDS = {
     "place": "city place location town where destination origin country region venue_city",
     "money": "cost price budget amount fee rate money usd eur dollars spend salary",
     "title": "title subject heading event headline",
-    "query": "query question text request topic task message content description search prompt",
+    "query": (
+        "query question text request topic task message content description search prompt data"
+    ),
+    "expression": "expression formula calculation equation sum",
     "code": "currency",
     "id": "id number reference order ticket invoice account code",
 }
+_GIVEN = frozenset({"text", "content", "data"})
+"""Names of arguments that results of tasks before are meant for, where there are any."""
+_REPORT = re.compile(r"<report from=[^>]*>\n(.*?)\n</report>", re.S)
 _WORDS = {kind: frozenset(names.split()) for kind, names in _KINDS.items()}
 _PEOPLE = frozenset(
     stem(w)
@@ -118,6 +124,9 @@ def _value(name: str, spec: Schema, sources: Sources, *, needed: bool) -> Any:
         return _option(options, sources)
     if kind == "array":
         return _options(spec, sources)
+    if kind == "object" and spec.get("properties"):
+        inner, lacking = read_arguments(spec, sources)
+        return None if lacking else inner
     labelled = _find_labelled_line(name, sources)
     if kind in ("integer", "number"):
         value = _first_number(labelled) if labelled else None
@@ -245,6 +254,10 @@ def _text(
         return _currency(own, sources)
     if not own.isdisjoint(_WORDS["id"]):
         return _identifier(name, sources)
+    if not own.isdisjoint(_WORDS["expression"]):
+        return _first(sources, text_parsing.find_expressions)
+    if not own.isdisjoint(_GIVEN) and (reported := _REPORT.findall(sources.request)):
+        return "\n\n".join(reported)
     if said := _first(sources, text_parsing.find_quotations):
         return said
     if not own.isdisjoint(_WORDS["title"]):

@@ -114,6 +114,48 @@ def plan(
     ]
 
 
+def plan_team(messages: Sequence[BaseMessage], tools: Sequence[str]) -> dict[str, Any]:
+    """Create an agent for each tool that a request concerns, each after the one before it.
+
+    Nobody is created once there are reports.
+    """
+    now = current_request(messages)
+    request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
+    of_agent: dict[str, list[str]] = {}
+    for tool in tools if not any(map(parse_report, now)) else ():
+        of_agent.setdefault(_agent_of(tool), []).append(tool)
+    described = {
+        name: f"Works with {', '.join(' '.join(words(tool)) for tool in used)}."
+        for name, used in of_agent.items()
+    }
+    names = find_concerned(request, described)
+    agents = [
+        {
+            "agent_id": name,
+            "system_prompt": described[name],
+            "description": described[name],
+            "tools": of_agent[name],
+        }
+        for name in names
+    ]
+    tasks = [
+        {
+            "task_id": name,
+            "agent_id": name,
+            "task_description": described[name],
+            "dependencies": names[max(place - 1, 0) : place],
+        }
+        for place, name in enumerate(names)
+    ]
+    return {"subagents": agents, "tasks": tasks}
+
+
+def _agent_of(tool: str) -> str:
+    """Name the agent for a tool: `web_search_tool` is that of `web_search_agent`."""
+    own = [word for word in words(tool) if word != "tool"]
+    return "_".join([*own, "agent"])[-64:].lstrip("_0123456789")
+
+
 def descriptions(system: str, names: Sequence[str]) -> dict[str, str]:
     """Find the line of the prompt that describes each participant."""
     found: dict[str, str] = {}
