@@ -228,10 +228,13 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run to the end or to the next question and return the state."""
-        asked = invoke_options(kwargs)
-        return self._coerce_output(
-            collect_output(await super().ainvoke(input, config, **asked), kwargs)
-        )
+        found = await super().ainvoke(input, config, **invoke_options(kwargs))
+        return self._coerce_output(collect_output(found, kwargs))
+
+    async def run(self, request: Any, config: RunnableConfig | None = None) -> Any:
+        """Run a request, a text or messages, as `ainvoke({"messages": ...})` does."""
+        given = [("user", request)] if isinstance(request, str) else request
+        return await self.ainvoke({"messages": given}, config)
 
     def _run_config(
         self,
