@@ -102,7 +102,7 @@ class SupervisorTrace:
         self,
         url: str = MEMORY,
         *,
-        level: TraceLevel | Literal["DEBUG", "INFO", "ERROR"] = "basic",
+        level: TraceLevel | Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "basic",
         bus: EventBus | None = None,
         max_traces: int | None = 1_000,
         max_age: float | None = None,

@@ -78,6 +78,18 @@ def test_of_several_programs_one_is_named(tmp_path: Path) -> None:
         load_config(path)
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["of the program", "of the file"])
+def test_what_was_read_is_not_changed(tmp_path: Path, named: bool) -> None:
+    path = tmp_path / "global_config.json"
+    path.write_text(json.dumps({"shop": INNER}))
+    config: Any = load_config(path)
+    with pytest.raises(TypeError, match="set 'level' in the file, or in the plain values"):
+        (config["shop"] if named else config)["tracing"]["level"] = "DEBUG"
+    plain: Any = json.loads(path.read_text())["shop"]
+    plain["tracing"] = {"level": "DEBUG"}
+    assert Shop(plain).config["tracing"]["level"] == "detailed"
+
+
 async def test_a_task_reads_as_a_mapping_and_an_agent_is_whatever_runs() -> None:
     class Told(Shop):
         def _task_to_message(self, task: Any) -> str:
@@ -188,7 +200,13 @@ def test_what_belongs_to_no_trace_is_refused(tell: Any) -> None:
 
 @pytest.mark.parametrize(
     ("word", "level"),
-    [("DEBUG", "detailed"), ("info", "basic"), ("ERROR", "errors"), ("off", "off")],
+    [
+        ("DEBUG", "detailed"),
+        ("info", "basic"),
+        ("WARNING", "errors"),
+        ("ERROR", "errors"),
+        ("off", "off"),
+    ],
 )
 def test_a_level_of_logging_is_one_of_traces(word: Any, level: str) -> None:
     with SupervisorTrace(level=word) as recorder:
