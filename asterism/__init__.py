@@ -322,7 +322,6 @@ _HINTS = {
     "Tracer": "; instrument(bus, ...) and SupervisorTrace take its place",
     "build_event_planning_workflow": "; it stands in asterism.graphs.examples.event_planning",
 }
-_HINTS = {name: f"{hint}; see docs/names.md" for name, hint in _HINTS.items()}
 """The way out for names that are known from elsewhere."""
 sys.meta_path.insert(0, MovedModules(_HINTS))
 
@@ -330,7 +329,7 @@ sys.meta_path.insert(0, MovedModules(_HINTS))
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import asterism` stays cheap."""
     if name not in _HOMES:
-        hint = _HINTS.get(name, "")
+        hint = f"{_HINTS[name]}; see docs/names.md" if name in _HINTS else ""
         raise AttributeError(f"module 'asterism' has no attribute {name!r}{hint}")
     value = getattr(import_module(f"asterism.{_HOMES[name]}"), name)
     globals()[name] = value

@@ -47,7 +47,8 @@ class MovedModules(MetaPathFinder, Loader):
         if not name.startswith("asterism."):
             return None
         if hint := self._hints.get(name.removeprefix("asterism.")):
-            raise ImportError(f"cannot import name {name[9:]!r} from 'asterism'{hint}")
+            said = f"cannot import name {name[9:]!r} from 'asterism'{hint}; see docs/names.md"
+            raise ImportError(said)
         new = next((MOVED[old] + name[len(old) :] for old in MOVED if _is_below(name, old)), None)
         return None if new is None else ModuleSpec(name, self, origin=new)
 

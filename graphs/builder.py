@@ -223,6 +223,7 @@ class SupervisorWorkflowBuilder:
         """
         from asterism.nodes.deciders.strategies import TeamStrategy
 
+        self._executor = None
         chosen: Any = strategy_selector if strategy is None else strategy
         self._manager = TeamStrategy(
             name=chosen,

@@ -228,7 +228,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run to the end or to the next question and return the state."""
-        found = await super().ainvoke(input, config, **invoke_options(kwargs))
+        found = cast(Any, await super().ainvoke(input, config, **invoke_options(kwargs)))
         return self._coerce_output(collect_output(found, kwargs))
 
     async def run(self, request: Any, config: RunnableConfig | None = None) -> Any:

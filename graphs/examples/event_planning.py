@@ -1,7 +1,7 @@
 """Event planning: venue, catering, budget and logistics, each with real tools."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from asterism.core.agent_spec import ModelLike
 from asterism.core.defaults import OFFLINE
@@ -61,5 +61,5 @@ def build_event_planning_workflow(client: ModelLike = OFFLINE, tools: Any = None
         client: Decides, plans and writes: a chat model, its name, or `"offline"`.
         tools: A tool or tools of everybody, or further tools by participant.
     """
-    several = tools is None or isinstance(tools, Mapping | Sequence)
+    several = isinstance(cast(object, tools), Mapping | Sequence | None)
     return create_event_planning(client, tools=tools if several else [tools]).build()

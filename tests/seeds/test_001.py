@@ -115,6 +115,7 @@ def test_an_executor_of_another_team_is_refused() -> None:
     assert "participant_ids names 'budget', who does not take part" in str(caught.value)
     assert "participant_ids lacks 'venue', who takes part" in str(caught.value)
     builder.with_manager(executor("venue")).build()
+    builder.with_manager(executor("budget")).with_strategy("sequential").build()
 
 
 async def test_a_workflow_runs_a_text() -> None:
