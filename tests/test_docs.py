@@ -170,7 +170,7 @@ GUIDES = [
 
 def paths_in(text: str) -> list[str]:
     """The files and folders of the repository that a text names in backticks."""
-    folders = "asterism|nodes|graphs|prompts|tests|docs|benchmarks"
+    folders = "asterism|nodes|graphs|prompts|tests|docs|benchmarks|examples"
     found = re.findall(rf"`((?:{folders})/[\w./-]*)`", text)
     return [path for path in found if not re.search("NAME|NNNN", path)]
 

@@ -36,6 +36,8 @@ _COMMON = frozenset(
         "information plan people get use using"
     ).split()
 )
+_MOST_AGENTS = 8
+"""How many agents are created for a request, at most."""
 _KNOWN_LINES = 24
 """How many known facts an instruction passes on, at most."""
 
@@ -128,7 +130,7 @@ def plan_team(messages: Sequence[BaseMessage], tools: Sequence[str]) -> dict[str
         name: f"Works with {', '.join(' '.join(words(tool)) for tool in used)}."
         for name, used in of_agent.items()
     }
-    names = find_concerned(request, described)
+    names = find_concerned(request, described)[:_MOST_AGENTS]
     agents = [
         {
             "agent_id": name,

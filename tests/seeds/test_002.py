@@ -221,6 +221,20 @@ async def test_the_offline_model_fills_in_a_tool_with_a_model_and_its_cost_count
     assert float(response.cost_in_cents) == 0.35
 
 
+async def test_many_tools_make_eight_agents_at_most() -> None:
+    def named(name: str) -> Any:
+        def tool(query: str) -> str:
+            return name
+
+        tool.__name__ = name
+        return tool
+
+    tools = [named(f"look_{letter}_up") for letter in "abcdefghijklmnopqrstuvwxyz"]
+    main = Agent(agent_id="main", model="offline")
+    response = await AgentOrchestrator(main, tools, subagent_model="offline").process("Research X")
+    assert (response.status, len(response.reports)) == ("completed", 8)
+
+
 async def test_without_tools_nobody_is_created() -> None:
     team = AgentOrchestrator(Agent(agent_id="main", model="offline"), dynamic=True)
     assert "There is no tool" in (await team.process("Find a hall")).content
