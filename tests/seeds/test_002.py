@@ -60,7 +60,7 @@ def adder() -> Agent:
 
 
 def test_a_task_without_a_name_has_that_of_its_agent() -> None:
-    made = SubAgentTask(  # type: ignore[call-arg]  # the name may be left out
+    made = SubAgentTask(
         agent_id="a", task_description="Go", execution_mode=ExecutionMode.SEQUENTIAL
     )
     assert (made.task_id, task("a", task_id="1").task_id) == ("a", "1")
