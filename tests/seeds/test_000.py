@@ -12,6 +12,7 @@ from asterism import BaseSupervisor, SupervisorTrace, analyze_traces, load_confi
 from asterism.errors import ConfigurationError, InvalidRequestError, TaskFailedError
 from asterism.programs.config import AgentSettings
 
+OFFLINE = {"model": "offline"}
 INNER: dict[str, Any] = {
     "agents": {"clerk": {"system_message": "You tell prices.", "llm_config": {"model": "offline"}}},
     "supervisor": {"max_retries": 2, "retry_delay": 0.5},
@@ -177,6 +178,44 @@ def test_a_task_or_a_result_names_its_trace() -> None:
         assert [len(t.errors) for t in recorder.get_all_traces()] == [1, 0]
         assert [t.status for t in recorder.get_all_traces()] == ["failed", "running"]
         assert [len(t.decisions) for t in recorder.get_all_traces()] == [0, 1]
+
+
+def test_an_error_that_is_told_with_its_task_ends_the_trace() -> None:
+    def traced(work: Callable[[], str]) -> None:
+        try:
+            recorder.start_trace(TASK)
+            recorder.end_trace({"content": work()})
+        except ValueError as error:
+            recorder.trace_error(error, {"task": TASK})
+
+    def fails() -> str:
+        raise ValueError("no")
+
+    with SupervisorTrace() as recorder:
+        traced(fails)
+        (trace,) = recorder.get_all_traces()
+        assert (trace["status"], trace["reason"], len(trace.errors)) == ("failed", "no", 1)
+        assert datetime.fromisoformat(trace["end_time"]) == trace.ended_at
+        assert recorder.get_trace_metrics()["success_rate"] == 0
+        traced(lambda: "done")
+        (trace,) = recorder.get_all_traces()
+        assert (trace["status"], len(trace.errors)) == ("completed", 1)
+
+
+async def test_agents_are_named_as_in_the_configuration() -> None:
+    class Pair(Shop):
+        async def _process_task_internal(self, task: Any) -> Any:
+            self.trace.trace_agent_interaction(
+                self.agents["sender"], self.agents["recipient"], self._task_to_message(task)
+            )
+            return await super()._process_task_internal(task)
+
+    shop = Pair({"agents": {"sender": {}, "recipient": {}}, "supervisor": {"llm_config": OFFLINE}})
+    await work(shop)
+    assert isinstance(shop.agents["sender"], Clerk)
+    trace: Any = shop.get_trace("t")
+    told = [(one["sender"], one["recipient"]) for one in trace["agent_interactions"]]
+    assert ("sender", "recipient") in told
 
 
 NOWHERE: Mapping[str, Callable[[Any], None]] = {
