@@ -1,7 +1,7 @@
 """A supervisor workflow, as its users write it: a client, a mapping of participants, tools."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
@@ -116,6 +116,21 @@ def test_an_executor_of_another_team_is_refused() -> None:
     assert "participant_ids lacks 'venue', who takes part" in str(caught.value)
     builder.with_manager(executor("venue")).build()
     builder.with_manager(executor("budget")).with_strategy("sequential").build()
+
+
+@pytest.mark.parametrize(
+    ("manager", "said"),
+    [
+        ("offline", r"with_manager\(create_supervisor_agent\(model"),
+        (ScriptedChatModel(script=SCRIPT), r"with_manager\(create_supervisor_agent\(model"),
+        (SupervisorOrchestratorExecutor(cast(Any, 5), ["venue"]), "a function of a Supervisor"),
+    ],
+    ids=["a name of a model", "a model", "a number"],
+)
+def test_what_cannot_decide_is_refused_when_it_is_built(manager: Any, said: str) -> None:
+    builder = SupervisorWorkflowBuilder("x").participants(venue=venue).with_manager(manager)
+    with pytest.raises(WorkflowBuildError, match=said):
+        builder.build()
 
 
 async def test_a_workflow_runs_a_text() -> None:
