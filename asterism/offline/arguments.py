@@ -28,7 +28,6 @@ _KINDS = {
 }
 _GIVEN = frozenset({"text", "content", "data"})
 """Names of arguments that results of tasks before are meant for, where there are any."""
-_REPORT = re.compile(r"<report from=[^>]*>\n(.*?)\n</report>", re.S)
 _WORDS = {kind: frozenset(names.split()) for kind, names in _KINDS.items()}
 _PEOPLE = frozenset(
     stem(w)
@@ -66,6 +65,8 @@ class Sources:
     """What the user answered to questions, latest first."""
     request: str = ""
     """What is asked for now."""
+    reports: Sequence[str] = ()
+    """What tasks before resulted in."""
     results: Sequence[str] = ()
     """What tools gave so far, latest first."""
     earlier: Sequence[str] = ()
@@ -75,7 +76,7 @@ class Sources:
     @property
     def texts(self) -> list[str]:
         """All texts, the most telling first."""
-        return [*self.answers, self.request, *self.results, *self.earlier]
+        return [*self.answers, self.request, *self.reports, *self.results, *self.earlier]
 
 
 def read_arguments(schema: Schema, sources: Sources) -> tuple[dict[str, Any], list[str]]:
@@ -256,8 +257,8 @@ def _text(
         return _identifier(name, sources)
     if not own.isdisjoint(_WORDS["expression"]):
         return _first(sources, text_parsing.find_expressions)
-    if not own.isdisjoint(_GIVEN) and (reported := _REPORT.findall(sources.request)):
-        return "\n\n".join(reported)
+    if not own.isdisjoint(_GIVEN) and sources.reports:
+        return "\n\n".join(sources.reports)
     if said := _first(sources, text_parsing.find_quotations):
         return said
     if not own.isdisjoint(_WORDS["title"]):

@@ -42,6 +42,8 @@ MODEL_NAME = "offline"
 
 _ANSWERED = re.compile(r"^Answered: (.*(?:\n(?!Asked: |\n).*)*)", re.M)
 _ASKED = re.compile(r"^Asked: .*(?:\n(?!Answered: ).*)*\nAnswered: .*(?:\n(?!Asked: |\n).*)*", re.M)
+_REPORT = re.compile(r"<report from=[^>]*>\n(.*?)\n</report>", re.S)
+"""What a task before has resulted in."""
 _LABELLED = re.compile(r"^[A-Z][\w ()/-]{0,40}: .*$", re.M)
 _CHARACTERS_PER_TOKEN = 4
 
@@ -211,7 +213,8 @@ class OfflineChatModel(LocalChatModel):
         earlier = [m.text for m in reversed(messages[:-1]) if isinstance(m, HumanMessage)]
         return Sources(
             answers=list(reversed(_ANSWERED.findall(request))),
-            request=_ASKED.sub("", request),
+            request=_REPORT.sub("", _ASKED.sub("", request)),
+            reports=_REPORT.findall(request),
             results=[result.text for result in reversed(results)],
             earlier=[_ASKED.sub("", text) for text in earlier],
             today=self.today(),

@@ -82,15 +82,12 @@ def offline_decision(
     """Choose who works next: the first who is concerned and has not answered yet."""
     now = current_request(messages)
     reports: dict[str, Reported] = {}
-    asked = None
     for message in now:
         if report := parse_report(message):
             reports[report.who] = report
-            asked = report.open_question
         elif isinstance(message, HumanMessage):
-            asked = None
             reports = {who: r for who, r in reports.items() if not r.open_question}
-    if asked:
+    if asked := next((r.open_question for r in reports.values() if r.open_question), None):
         return _decision(user_input_needed=True, user_prompt=_as_question(asked))
     request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
     described = descriptions(system, names)
@@ -117,7 +114,7 @@ def plan(
 
 
 def plan_team(messages: Sequence[BaseMessage], tools: Sequence[str]) -> dict[str, Any]:
-    """Create an agent for each tool that a request concerns, each after the one before it.
+    """Create an agent for each tool that a request concerns, each after those before it.
 
     Nobody is created once there are reports.
     """
@@ -145,7 +142,7 @@ def plan_team(messages: Sequence[BaseMessage], tools: Sequence[str]) -> dict[str
             "task_id": name,
             "agent_id": name,
             "task_description": described[name],
-            "dependencies": names[max(place - 1, 0) : place],
+            "dependencies": names[:place],
         }
         for place, name in enumerate(names)
     ]

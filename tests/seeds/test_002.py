@@ -221,6 +221,21 @@ async def test_the_offline_model_fills_in_a_tool_with_a_model_and_its_cost_count
     assert float(response.cost_in_cents) == 0.35
 
 
+async def test_the_offline_model_asks_the_user_for_what_no_agent_of_a_plan_knows() -> None:
+    def execute_python(code: str) -> str:
+        return f"ran {code}"
+
+    async def sql_query(question: str) -> str:
+        return f"rows for {question}"
+
+    main = Agent(agent_id="main", model="offline")
+    team = AgentOrchestrator(main, [execute_python, sql_query], subagent_model="offline")
+    response = await team.process("Analyze the batting of each team")
+    assert response.status == "waiting"
+    assert response.content == "To go on I need the code. What is it?"
+    assert "rows for Analyze the batting of each team" in str(response.tool_outputs)
+
+
 async def test_many_tools_make_eight_agents_at_most() -> None:
     def named(name: str) -> Any:
         def tool(query: str) -> str:
