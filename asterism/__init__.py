@@ -12,7 +12,6 @@ if not Path(__file__).with_name("graphs").is_dir():  # a checkout whose links we
     __path__.append(str(Path(__file__).parents[1]))
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
-sys.meta_path.insert(0, MovedModules())
 
 if TYPE_CHECKING:
     from asterism.apps.serving import create_service_app
@@ -68,7 +67,10 @@ if TYPE_CHECKING:
     from asterism.memories.long_term import LongTermMemory
     from asterism.memories.recall_tools import Recollection
     from asterism.memories.shared import SharedMemory
-    from asterism.nodes.deciders.model_decider import create_supervisor_agent
+    from asterism.nodes.deciders.model_decider import (
+        SupervisorOrchestratorExecutor,
+        create_supervisor_agent,
+    )
     from asterism.nodes.deciders.reviewers import Review, Reviewer, create_reviewer
     from asterism.nodes.middleware import context_middleware
     from asterism.nodes.participant_spec import Participant
@@ -151,6 +153,7 @@ __all__ = [
     "SupervisionEventType",
     "SupervisorConfig",
     "SupervisorDecision",
+    "SupervisorOrchestratorExecutor",
     "SupervisorTrace",
     "SupervisorView",
     "SupervisorWorkflowBuilder",
@@ -249,6 +252,7 @@ _HOMES = {
     "SupervisionEventType": "events",
     "SupervisorConfig": "supervision",
     "SupervisorDecision": "core.supervisor_decision",
+    "SupervisorOrchestratorExecutor": "nodes.deciders.model_decider",
     "SupervisorTrace": "observability",
     "SupervisorView": "nodes.view",
     "SupervisorWorkflowBuilder": "graphs.builder",
@@ -301,9 +305,11 @@ _HOMES = {
 
 
 _HINTS = {
+    "AgentLoop": "; AgentSupervisor.spawn(..., agent_loop=any object with an async run) takes it",
     "AdaptiveOrchestrator": "; with_strategy(function of the request) takes its place",
     "CompensatingOrchestrator": "; policies=[Compensation({...})] takes its place",
     "DynamicOrchestrator": "; with_strategy(..., create_agents_for_task=...) takes its place",
+    "EventCallback": "; AgentSupervisor(on_event=any function of a SupervisionEvent) takes it",
     "IntelligentCache": "; ResponseCache takes its place",
     "MetricsCollector": "; instrument(bus, ...) and SupervisorTrace take its place",
     "MicroserviceAgent": "; Service(url, ...) takes its place",
@@ -312,10 +318,12 @@ _HINTS = {
     "ParallelOrchestrator": "; with_strategy('parallel') and batch_process take its place",
     "PersonalityAgent": "; Participant(personality=Personality(...)) takes its place",
     "SpecializedAgent": "; Participant(prompt=..., tools=...) takes its place",
-    "SupervisorOrchestratorExecutor": "; with_manager(create_supervisor_agent()) takes its place",
+    "SUPERVISOR_SYSTEM_PROMPT_TEMPLATE": "; it stands in asterism.prompts",
     "Tracer": "; instrument(bus, ...) and SupervisorTrace take its place",
+    "build_event_planning_workflow": "; it stands in asterism.graphs.examples.event_planning",
 }
 """The way out for names that are known from elsewhere."""
+sys.meta_path.insert(0, MovedModules(_HINTS))
 
 
 def __getattr__(name: str) -> Any:
@@ -325,7 +333,7 @@ def __getattr__(name: str) -> Any:
 
         return version("asterism-agents")
     if name not in _HOMES:
-        hint = _HINTS.get(name, "")
+        hint = f"{_HINTS[name]}; see docs/names.md" if name in _HINTS else ""
         raise AttributeError(f"module 'asterism' has no attribute {name!r}{hint}")
     value = getattr(import_module(f"asterism.{_HOMES[name]}"), name)
     globals()[name] = value

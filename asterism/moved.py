@@ -1,11 +1,11 @@
 """Old names of modules that users may have imported; each leads to where it stands now.
 
-Open this file when a module that the documentation once named is moved. Tests:
-tests/asterism/test_moved.py.
+Names that are known from elsewhere lead to what takes their place. Open this file when a module
+that the documentation once named is moved. Tests: tests/asterism/test_moved.py.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -27,14 +27,28 @@ MOVED = {
 
 
 class MovedModules(MetaPathFinder, Loader):
-    """Finder of modules by their old names; it warns, and imports nothing twice."""
+    """Finder of modules by their old names; it warns, and imports nothing twice.
+
+    Args:
+        hints: What takes the place of names that are known from elsewhere.
+    """
+
+    def __init__(self, hints: Mapping[str, str]) -> None:
+        self._hints = hints
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find an old name, or a module below one."""
+        """Find an old name, or a module below one.
+
+        Raises:
+            ImportError: A name is known from elsewhere, as in `from asterism import Tracer`.
+        """
         if not name.startswith("asterism."):
             return None
+        if hint := self._hints.get(name.removeprefix("asterism.")):
+            said = f"cannot import name {name[9:]!r} from 'asterism'{hint}; see docs/names.md"
+            raise ImportError(said)
         new = next((MOVED[old] + name[len(old) :] for old in MOVED if _is_below(name, old)), None)
         return None if new is None else ModuleSpec(name, self, origin=new)
 

@@ -28,7 +28,11 @@ from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import MODEL_RETRY, Policy
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.nodes.decider import MAX_TASKS, AnyDecider, ConfigurableDecider, DecisionRules
-from asterism.nodes.deciders.model_decider import create_supervisor_agent, describe_participants
+from asterism.nodes.deciders.model_decider import (
+    SupervisorOrchestratorExecutor,
+    create_supervisor_agent,
+    describe_participants,
+)
 from asterism.nodes.engine_keys import resolve_checkpointer
 from asterism.nodes.participant_runtime import create_participant_runtime
 from asterism.nodes.participant_spec import (
@@ -58,10 +62,10 @@ class SupervisorWorkflowBuilder:
 
     Args:
         name: What the workflow is called.
-        id: A name for programs. None: the name in lower case with hyphens.
         description: What it is for; a workflow that is a participant is described by it.
         max_iterations: How many decisions one request may take; then the run ends with what
             there is and `status="limit"`.
+        id: A name for programs. None: the name in lower case with hyphens.
         max_repairs: How often the model is asked again after a decision that is not valid.
         max_steps: How many model calls one visit may make, of an agent or a graph that has no
             limit of its own; then the visit ends with what it has found.
@@ -118,10 +122,10 @@ class SupervisorWorkflowBuilder:
     def __init__(
         self,
         name: str,
-        *,
-        id: str | None = None,
         description: str | None = None,
         max_iterations: int = 30,
+        *,
+        id: str | None = None,
         max_repairs: int = 2,
         max_steps: int = MAX_STEPS,
         model: ModelLike | None = None,
@@ -180,6 +184,7 @@ class SupervisorWorkflowBuilder:
         self._finish: Finish = finish
         self._answer_prompt = answer_prompt
         self._manager: AnyDecider | None = None
+        self._executor: SupervisorOrchestratorExecutor | None = None
         self._participants: list[tuple[str, Any]] = []
 
     def __repr__(self) -> str:
@@ -231,8 +236,11 @@ class SupervisorWorkflowBuilder:
         """Add participants: another name for `participants`."""
         return self.participants(team, **by_id)
 
-    def with_manager(self, decider: AnyDecider) -> Self:
+    def with_manager(self, decider: AnyDecider | SupervisorOrchestratorExecutor) -> Self:
         """Let `decider` decide rather than the model: a rule, a classifier, a person."""
+        self._executor = decider if isinstance(decider, SupervisorOrchestratorExecutor) else None
+        if isinstance(decider, SupervisorOrchestratorExecutor):
+            decider = decider.supervisor_agent
         self._manager = decider
         return self
 
@@ -261,6 +269,7 @@ class SupervisorWorkflowBuilder:
         """
         from asterism.nodes.deciders.strategies import TeamStrategy
 
+        self._executor = None
         chosen: Any = strategy_selector if strategy is None else strategy
         self._manager = TeamStrategy(
             name=chosen,
@@ -310,6 +319,8 @@ class SupervisorWorkflowBuilder:
             digest_tokens=self._digest_tokens,
             decisions=self._decisions,
         )
+        if self._executor is not None:
+            faults += self._executor.faults(name for name, _ in self._participants)
         if faults:
             raise WorkflowBuildError(self._name, faults)
         saver: BaseCheckpointSaver[Any] | bool | None = resolve_checkpointer(checkpointer)

@@ -141,6 +141,10 @@ class AgentOrchestrator:
             *count_faults("max_steps", max_steps, least=1),
             *seconds_faults("retry_delay", retry_delay),
             *seconds_faults("retry_backoff", retry_backoff),
+            *_provider_faults("subagent", subagent_provider, subagent_model),
+            *_provider_faults(
+                "subagent_designer", subagent_designer_provider, subagent_designer_model
+            ),
         ]
         faults += policy_faults(policies, [])
         if any(isinstance(p, Compensation) and UndoAll() in p.actions.values() for p in policies):
@@ -378,6 +382,12 @@ class AgentOrchestrator:
         inner._team = Team({}, {}, creation=creation, policies=self._policies)
         inner._saver = None
         return inner._compile()
+
+
+def _provider_faults(role: str, provider: str | None, model: object) -> list[str]:
+    if provider is None or model is not None:
+        return []
+    return [f"{role}_provider is {provider!r}, and there is no {role}_model; give both, or neither"]
 
 
 def _model(provider: str | None, model: Any) -> ModelLike | None:

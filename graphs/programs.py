@@ -232,8 +232,10 @@ class BaseSupervisor:
                 raise_faults(f"The program {self.config.name!r}", faults)
             except ConfigurationError as error:
                 raise error from cause
-            self._created = agents = {name: _participant(name, a) for name, a in agents.items()}
-            self._graph = self._create_builder(agents).build(checkpointer=self._saver)
+            self._created = agents
+            self.trace.agents = {**self.trace.agents, **agents}
+            team = {name: _participant(name, agent) for name, agent in agents.items()}
+            self._graph = self._create_builder(team).build(checkpointer=self._saver)
             self._life.state = "running"
         return self
 

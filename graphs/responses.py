@@ -71,7 +71,7 @@ class OrchestratorResponse(Drawable):
     """What came of each task."""
     pending: Sequence[PendingRequest]
     """What waits for a person: answer with `aresume(orchestrator.graph, config, answers)`."""
-    tool_outputs: Sequence[ToolOutput]
+    tool_outputs: ToolOutputs
     """What came of each plan, and what the agents' tools returned, in the order of the reports."""
     usage: Usage
     """What the request took so far."""

@@ -3,6 +3,7 @@
 Tests: tests/graphs/test_builder.py.
 """
 
+import reprlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -17,7 +18,8 @@ from asterism.core.numbers import count_faults, seconds_faults
 from asterism.core.values import normal_name
 from asterism.errors import ModelNotFoundError
 from asterism.limits.failure_policies import Compensation, UndoAll, policy_faults
-from asterism.nodes.decider import ConfigurableDecider, DecisionRules
+from asterism.nodes.decider import ConfigurableDecider, Decider, DecisionRules
+from asterism.nodes.deciders.model_decider import is_model
 from asterism.nodes.participant_spec import Participant, find_participant_fault
 
 
@@ -53,7 +55,7 @@ def find_faults(
         *seconds_faults("thread_wait", thread_wait),
         *_finish_faults(finish, model),  # 6. an end that can be reached
         *_rule_faults(rules, names),  # 7. a fallback that exists, requirements that can be met
-        *(manager.faults() if isinstance(manager, ConfigurableDecider) else ()),  # 8. a strategy
+        *_manager_faults(manager),  # 8. a decider, or a strategy
         *_policy_faults(policies, participants),  # 9. policies that can act
         *_context_faults(context, model),  # 10. prompts that can be kept short
         *(() if digest_tokens is None else count_faults("digest_tokens", digest_tokens, least=1)),
@@ -90,6 +92,21 @@ def _kind_faults(participants: Sequence[tuple[str, Any]], model: ModelLike | Non
     for name, thing in participants:
         if fault := find_participant_fault(thing, model):
             yield f"the participant {name!r} {fault}"
+
+
+def _manager_faults(manager: object) -> Iterator[str]:
+    if isinstance(manager, ConfigurableDecider):
+        yield from manager.faults()
+    elif isinstance(manager, str) or is_model(manager):
+        yield (
+            f"the manager is {reprlib.repr(manager)}; a model decides where the builder has it "
+            "(model=...), or as .with_manager(create_supervisor_agent(model, block))"
+        )
+    elif manager is not None and not (callable(manager) or isinstance(manager, Decider | Runnable)):
+        yield (
+            f"the manager is {reprlib.repr(manager)}; allowed: a function of a SupervisorView, or "
+            "what create_supervisor_agent returns"
+        )
 
 
 def _model_faults(

@@ -229,10 +229,13 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run to the end or to the next question and return the state."""
-        asked = invoke_options(kwargs)
-        return self._coerce_output(
-            collect_output(await super().ainvoke(input, config, **asked), kwargs)
-        )
+        found = cast(Any, await super().ainvoke(input, config, **invoke_options(kwargs)))
+        return self._coerce_output(collect_output(found, kwargs))
+
+    async def run(self, request: Any, config: RunnableConfig | None = None) -> Any:
+        """Run a request, a text or messages, as `ainvoke({"messages": ...})` does."""
+        given = [("user", request)] if isinstance(request, str) else request
+        return await self.ainvoke({"messages": given}, config)
 
     def _run_config(
         self,
@@ -469,24 +472,17 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
         Raises:
             UnknownParticipantError: A name is missing, or its heir does not take part.
         """
-        return run_steps(self._rename(config, names))
+        from asterism.graphs.workflow_edits import rename_participants
+
+        return run_steps(rename_participants(self, config, names))
 
     async def arename(
         self, config: RunnableConfig, names: Mapping[str, str | None]
     ) -> RunnableConfig:
         """Let a stored run go on after participants were renamed or removed; see `rename`."""
-        return await arun_steps(self._rename(config, names))
+        from asterism.graphs.workflow_edits import rename_participants
 
-    def _rename(
-        self, config: RunnableConfig, names: Mapping[str, str | None]
-    ) -> Steps[RunnableConfig]:
-        from asterism.graphs.workflow_edits import move_memories, reassign_participants
-
-        yield from move_memories(self, check_thread(config), names)
-        found: StateSnapshot = yield Call(self.get_state, self.aget_state, (config,))
-        update = reassign_participants(found, self.facts.participants, names)
-        write = Call(self.bulk_update_state, self.abulk_update_state, (config, [[update]]))
-        return (yield write) if update else found.config
+        return await arun_steps(rename_participants(self, config, names))
 
     # ---- drawing
 

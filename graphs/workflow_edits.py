@@ -24,7 +24,7 @@ from asterism.core.decision import (
 from asterism.core.sync_async import Call, Steps
 from asterism.core.values import as_dict
 from asterism.errors import UnknownParticipantError
-from asterism.graphs.request_checks import missing_participant, unfinished_tasks
+from asterism.graphs.request_checks import check_thread, missing_participant, unfinished_tasks
 from asterism.nodes.engine_keys import parent_checkpointer
 from asterism.nodes.routing import BEGIN, HUMAN, SUPERVISOR, route
 
@@ -89,6 +89,20 @@ def route_state_update(
     goto = route({**before, **values}, names)
     command: Command[Any] = Command(update=values, goto=goto)
     return update._replace(values=cast(Any, command))
+
+
+def rename_participants(
+    workflow: Any, config: RunnableConfig, names: Mapping[str, str | None]
+) -> Steps[RunnableConfig]:
+    """Let a stored run of a workflow go on after participants were renamed or removed."""
+    yield from move_memories(workflow, check_thread(config), names)
+    found: StateSnapshot = yield Call(workflow.get_state, workflow.aget_state, (config,))
+    update = reassign_participants(found, workflow.facts.participants, names)
+    if not update:
+        return found.config
+    edit = (workflow.bulk_update_state, workflow.abulk_update_state)
+    updated: RunnableConfig = yield Call(*edit, (config, [[update]]))
+    return updated
 
 
 def rename_update(

@@ -9,6 +9,7 @@ from bisect import insort
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from functools import wraps
+from inspect import getdoc
 from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, cast
 
@@ -251,13 +252,17 @@ def with_tools_inside(model: Any) -> Any:
     return model if isinstance(model, BaseChatModel) else _ToolsInside(bound=model)
 
 
-def callable_in_sync(tool: Any) -> Any:
-    """Return a tool that can be called in sync as well, and whose async function ends no process.
+def prepare_tool(tool: Any) -> Any:
+    """Return a tool that a model can be offered, sync and async, and that ends no process.
 
-    asyncio hands a SystemExit past every handler to whoever runs the event loop.
+    A function without a docstring is described by its name. asyncio hands a SystemExit past every
+    handler to whoever runs the event loop.
     """
-    if not isinstance(tool, BaseTool) and callable(tool) and is_async(tool):
-        tool = create_tool(tool)
+    if not isinstance(tool, BaseTool) and callable(tool):
+        if not getdoc(tool) and (name := getattr(tool, "__name__", "")):
+            tool = create_tool(tool, description=name.replace("_", " "))
+        elif is_async(tool):
+            tool = create_tool(tool)
     if not (isinstance(tool, StructuredTool) and tool.coroutine is not None):
         return tool
     coroutine = tool.coroutine

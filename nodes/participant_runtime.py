@@ -37,9 +37,9 @@ from asterism.limits.failure_policies import Policy, merge_policies
 from asterism.nodes.chains import ways_to_ask
 from asterism.nodes.engine_keys import chosen_limit, has_graph_inside
 from asterism.nodes.middleware import (
-    callable_in_sync,
     context_middleware,
     end_middleware,
+    prepare_tool,
     prompt_middleware,
     tool_errors_middleware,
     with_tools_inside,
@@ -202,7 +202,7 @@ def _model_graph(
         return _with_checkpointed_history(
             create(
                 model,
-                [callable_in_sync(tool) for tool in spec.tools],
+                [prepare_tool(tool) for tool in spec.tools],
                 system_prompt=text,
                 name=name,
                 middleware=middleware,

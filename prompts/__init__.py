@@ -1,9 +1,11 @@
 """The words that models are sent: one Markdown file per prompt."""
 
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from string import Template
+from typing import Any
 
 _FOLDER = Path(__file__).parent
 
@@ -53,3 +55,18 @@ def text_hash(*texts: str) -> str:
         data = text.encode("utf-8", "replace")
         found.update(len(data).to_bytes(8, "big") + data)
     return found.hexdigest()
+
+
+def __getattr__(name: str) -> Any:
+    """Make the prompt of the supervisor a template of LangChain where one asks for it."""
+    if name != "SUPERVISOR_SYSTEM_PROMPT_TEMPLATE":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from langchain_core.prompts import PromptTemplate  # a run needs none
+
+    text = load_prompt("supervisor").replace("{", "{{").replace("}", "}}")
+    text = re.sub(r"\$(\w+)", r"{\1}", text)
+    given = dict.fromkeys(variables("supervisor") - {"participants"}, "")
+    return PromptTemplate.from_template(
+        text.replace("{participants}", "{participants_description_block}"),
+        partial_variables={**given, "example": "name"},
+    )

@@ -86,6 +86,7 @@ PUBLIC = [
     "SupervisionEventType",
     "SupervisorConfig",
     "SupervisorDecision",
+    "SupervisorOrchestratorExecutor",
     "SupervisorTrace",
     "SupervisorView",
     "SupervisorWorkflowBuilder",

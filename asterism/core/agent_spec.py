@@ -163,7 +163,9 @@ RESERVED = frozenset({"begin", "supervisor", "dispatch", "human", "undo", "finis
 
 def _validate_id(name: str) -> str:
     if not AGENT_ID.fullmatch(name):
-        raise ValueError(f"the name {name[:100]!r} is not allowed; {ID_RULE}")
+        plain = re.sub(r"\W+", "_", name).strip("_0123456789")[:64]
+        as_in = f", as in {plain!r}" if AGENT_ID.fullmatch(plain) else ""
+        raise ValueError(f"the name {name[:100]!r} is not allowed; {ID_RULE}{as_in}")
     return name
 
 

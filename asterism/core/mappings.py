@@ -46,6 +46,17 @@ class MappingModel(BaseModel, Mapping[str, Any]):  # pyright: ignore[reportIncom
             return getattr(self, key)
         raise KeyError(key)
 
+    def __setitem__(self, key: str, value: object) -> None:
+        """Refuse to change what was read.
+
+        Raises:
+            TypeError: Always; the message says the way out.
+        """
+        raise TypeError(
+            f"the {type(self).__name__} was read already and does not change; set {key!r} in the "
+            f"file, or in the plain values that it is read from (see docs/programs.md)"
+        )
+
     def __iter__(self) -> Iterator[str]:  # type: ignore[override]
         """Yield the names of the fields."""
         return iter(type(self).model_fields)

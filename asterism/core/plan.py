@@ -27,9 +27,14 @@ class ExecutionMode(StrEnum):
 class SubAgentTask(BaseModel):
     """One task of a plan. Two tasks of one participant are two tasks."""
 
-    model_config = ConfigDict(extra="ignore", str_strip_whitespace=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="ignore",
+        str_strip_whitespace=True,
+        allow_inf_nan=False,
+        json_schema_extra={"required": ["task_id", "agent_id", "task_description"]},
+    )
 
-    task_id: str = Field(min_length=1, max_length=100, description="A short name.")
+    task_id: str = Field(default="", min_length=1, max_length=100, description="A short name.")
     agent_id: str = Field(description="Who does it.")
     task_description: str = Field(min_length=1, description="What to do, with every fact needed.")
     execution_mode: ExecutionMode = ExecutionMode.PARALLEL

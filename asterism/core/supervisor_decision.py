@@ -74,7 +74,9 @@ class SupervisorDecision(BaseModel):
     @model_validator(mode="after")
     def _question_has_words(self) -> "SupervisorDecision":
         if self.user_input_needed and not self.user_prompt:
-            raise ValueError("user_prompt is required when user_input_needed is true")
+            raise ValueError(
+                "user_prompt is required when user_input_needed is true; say what the user is asked"
+            )
         return self
 
     @property

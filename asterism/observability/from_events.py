@@ -44,6 +44,8 @@ def status_after(note: RecordedEvent) -> str | None:
     """Return the status that a note brings a trace into; None: it stays."""
     if note.type == "run_ended":
         return str(note.facts.get("status") or "completed")
+    if note.type == "error" and "status" in note.facts:  # that of a program's task
+        return str(note.facts["status"])
     return _STATUS.get(note.type)
 
 

@@ -52,6 +52,8 @@ class TaskRecord:
     description: str
     needs: tuple[str, ...] = ()
     """The tasks whose results it needs."""
+    mode: str = "parallel"
+    """Its execution mode."""
 
 
 @dataclass(frozen=True, kw_only=True)

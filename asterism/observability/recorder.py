@@ -102,7 +102,7 @@ class SupervisorTrace:
         self,
         url: str = MEMORY,
         *,
-        level: TraceLevel | Literal["DEBUG", "INFO", "ERROR"] = "basic",
+        level: TraceLevel | Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "basic",
         bus: EventBus | None = None,
         max_traces: int | None = 1_000,
         max_age: float | None = None,
@@ -116,6 +116,8 @@ class SupervisorTrace:
         retention = Retention(max_traces=max_traces, max_age=max_age, max_bytes=max_bytes)
         self.level: TraceLevel = kept
         """How much is kept."""
+        self.agents: Mapping[str, Any] = {}
+        """The agents that interactions name by these names."""
         self.bus = bus or EventBus(history=0, clock=clock)
         """What is listened to."""
         self._clock = clock
@@ -234,6 +236,7 @@ class SupervisorTrace:
         """Note an error: `trace_error(id, error)` or `trace_error(error, {"task": task})`.
 
         Without an id, in the context or its task, it belongs to the trace that was begun here.
+        Told with its task, it ends the trace as `failed`, until that is begun or ended anew.
         A question to a person, which LangGraph raises, is no error.
         """
         trace, error, context = first, second, {}
@@ -249,6 +252,8 @@ class SupervisorTrace:
         facts: dict[str, Any] = {"kind": kind, "error": said}
         if told := {key: fact for key, fact in context.items() if key != "task"}:
             facts["context"] = told
+        if context.get("task") is not None:
+            facts |= {"status": "failed", "reason": said}
         self._note(self._named(trace, "trace_error"), "error", facts)
 
     @overload
@@ -287,7 +292,7 @@ class SupervisorTrace:
         """Note that somebody sent something to somebody.
 
         Either `(id, sender, recipient, content)`, or `(sender, recipient, content)` in the trace
-        that was begun here; a sender is a name, or an agent that has one.
+        that was begun here; a sender is a name, or an agent that has one, or stands in `agents`.
         """
         if len(told) not in (3, 4):
             raise TypeError(
@@ -296,9 +301,13 @@ class SupervisorTrace:
             )
         trace, (sender, recipient, content) = told[0] if len(told) == 4 else None, told[-3:]
         trace_id = self._named(trace, "trace_agent_interaction")
-        named = {"sender": _name_of(sender), "recipient": _name_of(recipient)}
+        named = {"sender": self._name_of(sender), "recipient": self._name_of(recipient)}
         said = content if isinstance(content, str) else _text_of(content)
         self._note(trace_id, "interaction", {**named, "content": said})
+
+    def _name_of(self, agent: object) -> str:
+        known = (name for name, other in self.agents.items() if other is agent)
+        return next(known, None) or _name_of(agent)
 
     def _named(self, trace: object, method: str) -> str:
         """Return the id of the trace that is meant.

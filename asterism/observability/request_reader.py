@@ -102,6 +102,7 @@ class OpenRound:
                 participant=task["agent_id"],
                 description=shorten(task["task_description"], TEXT_LIMIT),
                 needs=tuple(task.get("dependencies") or ()),
+                mode=task.get("execution_mode") or "parallel",
             )
 
     def needs(self, name: str | None) -> tuple[str, ...]:

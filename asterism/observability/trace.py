@@ -160,11 +160,16 @@ class Trace(JsonRecord):
 TraceLevel = Literal["off", "errors", "basic", "detailed"]
 """Nothing; beginnings, ends and errors; what happened; also the calls and the longer texts."""
 
-_LOGGING: Mapping[str, TraceLevel] = {"debug": "detailed", "info": "basic", "error": "errors"}
+_LOGGING: Mapping[str, TraceLevel] = {
+    "debug": "detailed",
+    "info": "basic",
+    "warning": "errors",
+    "error": "errors",
+}
 
 
 def read_level(level: object) -> object:
-    """Return a level; `DEBUG`, `INFO` and `ERROR` are words for three of them."""
+    """Return a level; `DEBUG`, `INFO`, `WARNING` and `ERROR` are words for three of them."""
     return _LOGGING.get(level.lower(), level) if isinstance(level, str) else level
 
 

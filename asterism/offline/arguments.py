@@ -19,10 +19,15 @@ _KINDS = {
     "place": "city place location town where destination origin country region venue_city",
     "money": "cost price budget amount fee rate money usd eur dollars spend salary",
     "title": "title subject heading event headline",
-    "query": "query question text request topic task message content description search prompt",
+    "query": (
+        "query question text request topic task message content description search prompt data"
+    ),
+    "expression": "expression formula calculation equation sum",
     "code": "currency",
     "id": "id number reference order ticket invoice account code",
 }
+_GIVEN = frozenset({"text", "content", "data"})
+"""Names of arguments that results of tasks before are meant for, where there are any."""
 _WORDS = {kind: frozenset(names.split()) for kind, names in _KINDS.items()}
 _PEOPLE = frozenset(
     stem(w)
@@ -60,6 +65,8 @@ class Sources:
     """What the user answered to questions, latest first."""
     request: str = ""
     """What is asked for now."""
+    reports: Sequence[str] = ()
+    """What tasks before resulted in."""
     results: Sequence[str] = ()
     """What tools gave so far, latest first."""
     earlier: Sequence[str] = ()
@@ -69,7 +76,7 @@ class Sources:
     @property
     def texts(self) -> list[str]:
         """All texts, the most telling first."""
-        return [*self.answers, self.request, *self.results, *self.earlier]
+        return [*self.answers, self.request, *self.reports, *self.results, *self.earlier]
 
 
 def read_arguments(schema: Schema, sources: Sources) -> tuple[dict[str, Any], list[str]]:
@@ -118,6 +125,9 @@ def _value(name: str, spec: Schema, sources: Sources, *, needed: bool) -> Any:
         return _option(options, sources)
     if kind == "array":
         return _options(spec, sources)
+    if kind == "object" and spec.get("properties"):
+        inner, lacking = read_arguments(spec, sources)
+        return None if lacking else inner
     labelled = _find_labelled_line(name, sources)
     if kind in ("integer", "number"):
         value = _first_number(labelled) if labelled else None
@@ -245,6 +255,10 @@ def _text(
         return _currency(own, sources)
     if not own.isdisjoint(_WORDS["id"]):
         return _identifier(name, sources)
+    if not own.isdisjoint(_WORDS["expression"]):
+        return _first(sources, text_parsing.find_expressions)
+    if not own.isdisjoint(_GIVEN) and sources.reports:
+        return "\n\n".join(sources.reports)
     if said := _first(sources, text_parsing.find_quotations):
         return said
     if not own.isdisjoint(_WORDS["title"]):

@@ -23,6 +23,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from asterism.core.agent_spec import PLAN_AND_CREATE
 from asterism.core.values import as_dict
 from asterism.offline.arguments import Sources, read_arguments, spoken
 from asterism.offline.routing import (
@@ -32,6 +33,7 @@ from asterism.offline.routing import (
     offline_decision,
     parse_report,
     plan,
+    plan_team,
     vote,
 )
 
@@ -40,6 +42,8 @@ MODEL_NAME = "offline"
 
 _ANSWERED = re.compile(r"^Answered: (.*(?:\n(?!Asked: |\n).*)*)", re.M)
 _ASKED = re.compile(r"^Asked: .*(?:\n(?!Answered: ).*)*\nAnswered: .*(?:\n(?!Asked: |\n).*)*", re.M)
+_REPORT = re.compile(r"<report from=[^>]*>\n(.*?)\n</report>", re.S)
+"""What a task before has resulted in."""
 _LABELLED = re.compile(r"^[A-Z][\w ()/-]{0,40}: .*$", re.M)
 _CHARACTERS_PER_TOKEN = 4
 
@@ -99,7 +103,8 @@ class OfflineChatModel(LocalChatModel):
     It routes when it is made to call a tool that has a `next_agent`, fills in any other tool
     that it is made to call, calls the tools that it may call, votes where it is asked to, and
     otherwise writes down what the reports say. Where a tool takes tasks for agents, it gives
-    one to each who is concerned.
+    one to each who is concerned; where there are no agents and it may create some, it creates one
+    for each tool.
     """
 
     today: Callable[[], date] = date.today
@@ -152,6 +157,8 @@ class OfflineChatModel(LocalChatModel):
             message = AIMessage(voted)
         elif team := _team(tools):
             message = _delegate(messages, *team)
+        elif creation := next((t for t in tools if t["name"] == PLAN_AND_CREATE), None):
+            message = _create(messages, creation)
         elif tools:
             message = self._work(messages, tools)
         else:
@@ -165,9 +172,14 @@ class OfflineChatModel(LocalChatModel):
     ) -> AIMessage:
         """Call the one tool that has to be called."""
         properties: dict[str, Any] = tool["parameters"].get("properties") or {}
-        if "next_agent" in properties:
+        names = _names(as_dict(properties.get("next_agent")))
+        team = {} if names else plan_team(messages, _tools_of(properties))
+        args: dict[str, Any]
+        if team.get("tasks"):
+            args = {"next_agent": None, **team} if "next_agent" in properties else team
+        elif "next_agent" in properties:
             system = "\n".join(m.text for m in messages if m.type == "system")
-            args = offline_decision(system, messages, _names(properties["next_agent"]))
+            args = offline_decision(system, messages, names)
         else:
             conversation = [m.text for m in reversed(messages) if m.type != "system"]
             sources = Sources(request=conversation[-1], results=conversation, today=self.today())
@@ -201,7 +213,8 @@ class OfflineChatModel(LocalChatModel):
         earlier = [m.text for m in reversed(messages[:-1]) if isinstance(m, HumanMessage)]
         return Sources(
             answers=list(reversed(_ANSWERED.findall(request))),
-            request=_ASKED.sub("", request),
+            request=_REPORT.sub("", _ASKED.sub("", request)),
+            reports=_REPORT.findall(request),
             results=[result.text for result in reversed(results)],
             earlier=[_ASKED.sub("", text) for text in earlier],
             today=self.today(),
@@ -225,6 +238,26 @@ def _delegate(messages: Sequence[BaseMessage], tool: str, names: Sequence[str]) 
     if tasks := plan(system, messages, names):
         return AIMessage("", tool_calls=[_call(tool, {"tasks": tasks}, len(messages))])
     return AIMessage(_write(messages))
+
+
+def _create(messages: Sequence[BaseMessage], tool: Mapping[str, Any]) -> AIMessage:
+    """Create agents for a request, or write down what they answered."""
+    properties: dict[str, Any] = tool["parameters"].get("properties") or {}
+    now = current_request(messages)
+    args = plan_team(messages, _tools_of(properties))
+    if "objective" in properties and not any(map(parse_report, now)):
+        args = {"objective": next((m.text for m in now if isinstance(m, HumanMessage)), "")}
+    elif not args["tasks"]:
+        return AIMessage(_write(messages))
+    return AIMessage("", tool_calls=[_call(str(tool["name"]), args, len(messages))])
+
+
+def _tools_of(properties: Mapping[str, Any]) -> list[str]:
+    """Find what agents may call that are created, in the schema that creates them."""
+    spec: Any = properties.get("subagents")
+    for key in ("items", "properties", "tools", "items"):
+        spec = as_dict(as_dict(spec).get(key))
+    return list(as_dict(spec).get("enum") or ())
 
 
 def _names(spec: Mapping[str, Any]) -> list[str]:

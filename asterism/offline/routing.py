@@ -36,6 +36,8 @@ _COMMON = frozenset(
         "information plan people get use using"
     ).split()
 )
+_MOST_AGENTS = 8
+"""How many agents are created for a request, at most."""
 _KNOWN_LINES = 24
 """How many known facts an instruction passes on, at most."""
 
@@ -80,15 +82,12 @@ def offline_decision(
     """Choose who works next: the first who is concerned and has not answered yet."""
     now = current_request(messages)
     reports: dict[str, Reported] = {}
-    asked = None
     for message in now:
         if report := parse_report(message):
             reports[report.who] = report
-            asked = report.open_question
         elif isinstance(message, HumanMessage):
-            asked = None
             reports = {who: r for who, r in reports.items() if not r.open_question}
-    if asked:
+    if asked := next((r.open_question for r in reports.values() if r.open_question), None):
         return _decision(user_input_needed=True, user_prompt=_as_question(asked))
     request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
     described = descriptions(system, names)
@@ -112,6 +111,48 @@ def plan(
         for name in find_concerned(request, described)
         if name not in answered
     ]
+
+
+def plan_team(messages: Sequence[BaseMessage], tools: Sequence[str]) -> dict[str, Any]:
+    """Create an agent for each tool that a request concerns, each after those before it.
+
+    Nobody is created once there are reports.
+    """
+    now = current_request(messages)
+    request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
+    of_agent: dict[str, list[str]] = {}
+    for tool in tools if not any(map(parse_report, now)) else ():
+        of_agent.setdefault(_agent_of(tool), []).append(tool)
+    described = {
+        name: f"Works with {', '.join(' '.join(words(tool)) for tool in used)}."
+        for name, used in of_agent.items()
+    }
+    names = find_concerned(request, described)[:_MOST_AGENTS]
+    agents = [
+        {
+            "agent_id": name,
+            "system_prompt": described[name],
+            "description": described[name],
+            "tools": of_agent[name],
+        }
+        for name in names
+    ]
+    tasks = [
+        {
+            "task_id": name,
+            "agent_id": name,
+            "task_description": described[name],
+            "dependencies": names[:place],
+        }
+        for place, name in enumerate(names)
+    ]
+    return {"subagents": agents, "tasks": tasks}
+
+
+def _agent_of(tool: str) -> str:
+    """Name the agent for a tool: `web_search_tool` is that of `web_search_agent`."""
+    own = [word for word in words(tool) if word != "tool"]
+    return "_".join([*own, "agent"])[-64:].lstrip("_0123456789")
 
 
 def descriptions(system: str, names: Sequence[str]) -> dict[str, str]:

@@ -57,6 +57,8 @@ _MONEY = re.compile(
 )
 _NUMBER = re.compile(r"(?<![\w.,/:-])(?P<n>-?\d[\d,]*(?:\.\d+)?)(?![\w/:]|[.,]\d)")
 _QUOTED = re.compile(r"[\"“”]([^\"“”\n]{1,200})[\"“”]|(?<!\w)'([^'\n]{1,200})'(?!\w)")
+_TERM = r"\(*-?\d[\d.]*\)*"
+_EXPRESSION = re.compile(rf"(?<![\w.])(?:{_TERM})(?: *(?:[-+/%]|\*\*?) *{_TERM})+(?!\w)")
 _LABEL = re.compile(
     r"^\s*[-*]?\s*\**(?P<label>[A-Za-z][\w /()-]{0,40}?)\**\s*:\s*(?P<value>\S.*)$", re.M
 )
@@ -95,6 +97,14 @@ def labels(text: str) -> Iterator[tuple[str, str]]:
 def find_quotations(text: str) -> list[str]:
     """Return what stands in quotation marks."""
     return [a or b for a, b in _QUOTED.findall(text)]
+
+
+def find_expressions(text: str) -> list[str]:
+    """Return the sums, as `15 * 7`, that are no dates."""
+    rest = text
+    for pattern in _DATES:
+        rest = pattern.sub(lambda m: " " * len(m[0]), rest)
+    return [found.rstrip(".") for found in _EXPRESSION.findall(rest)]
 
 
 def find_money(text: str) -> list[Number]:

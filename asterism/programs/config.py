@@ -225,7 +225,7 @@ def _choice_faults(programs: Mapping[str, Any], program: str | None) -> Iterator
         names = ", ".join(programs)
         yield (
             f"there are {len(programs)} programs; say which: {names}, as in "
-            f"load_config(path, {next(iter(programs))!r})"
+            f"load_config(path, {next(iter(programs))!r}); see docs/programs.md"
         )
 
 

@@ -37,11 +37,11 @@ def child_for(family: ChildRegistry, child_id: str, event: Type) -> Child:
     return cast(Child, found)  # to one that has ended, nothing happens
 
 
-async def pause_child(child: Child) -> ChildStatus:
-    """Let a child rest at its next step boundary; return how it stands then."""
+async def pause_child(child: Child) -> bool:
+    """Let a child rest at its next step boundary; return whether it rests then."""
     child.send_command(ChildCommand(kind="pause", reason="it was told to pause"))
     await child.wait_until_settled()
-    return child.status
+    return _rests(child)
 
 
 async def kill_child(child: Child, reason: str) -> None:
@@ -52,8 +52,10 @@ async def kill_child(child: Child, reason: str) -> None:
     await child.wait_until_settled()
 
 
-async def resume_child(family: ChildRegistry, child: Child, answers: Any) -> None:
-    """Let a child go on that rests."""
+async def resume_child(child: Child, answers: Any) -> bool:
+    """Let a child go on; return whether it rested."""
+    if not _rests(child):
+        return False
     await child.wait_until_settled()
     used = child.gauge.usage()
     if spent := used.exceeded() if child.asks is None else used.spent():
@@ -69,7 +71,10 @@ async def resume_child(family: ChildRegistry, child: Child, answers: Any) -> Non
             "resume_child(child_id, answer)."
         )
     given = GO_ON if answers is None else answer_command(pending, answers)
-    child_for(family, child.id, Type.RESUMED).resume(given, take_child_lease(child))
+    if not _rests(child):  # somebody else was faster
+        return False
+    child.resume(given, take_child_lease(child))
+    return True
 
 
 async def raise_quota(family: ChildRegistry, child: Child, limits: dict[str, Any]) -> AgentQuota:
@@ -116,6 +121,10 @@ async def await_child(
     if facts.status is not ChildStatus.COMPLETED:
         raise _end(facts) from facts.error
     return found.result
+
+
+def _rests(child: Child) -> bool:
+    return child.status is ChildStatus.PAUSED
 
 
 def _end(facts: SupervisedAgent) -> ChildFailedError | ChildKilledError:

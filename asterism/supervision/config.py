@@ -27,7 +27,8 @@ def validate_child_graph(graph: object) -> tuple[Graph, BaseCheckpointSaver[Any]
     if not is_graph(graph):
         raise ConfigurationError(
             f"graph is {repr(graph)[:100]}. Allowed: a compiled LangGraph graph, such as what "
-            "SupervisorWorkflowBuilder(...).build(checkpointer=saver) returns."
+            "SupervisorWorkflowBuilder(...).build(checkpointer=saver) returns. A loop of your own "
+            "is given by name: loop_factory=..., or agent_loop=... (see docs/names.md)."
         )
     if not _stores(graph):
         raise ConfigurationError(

@@ -1,7 +1,7 @@
 """What a child may use, and what it has used."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal, cast
 
@@ -63,13 +63,17 @@ class AgentQuota:
     """Seconds between two of its starts, at least. None: as the supervisor has it."""
     needs_prices: bool | None = None
     """Whether a model without a known price breaks `max_cost_usd`. None: where you set that."""
+    max_duration: InitVar[float | None] = None
+    """Another name for `max_duration_seconds`."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, max_duration: float | None) -> None:
         """Refuse what is no limit.
 
         Raises:
             ConfigurationError: A value is not allowed; the message lists all of them.
         """
+        if max_duration is not None:
+            object.__setattr__(self, "max_duration_seconds", max_duration)
         if self.needs_prices is None:
             object.__setattr__(self, "needs_prices", self.max_cost_usd is not _COST)
         if faults := [fault for name in _FIELDS if (fault := self._fault(name))]:

@@ -57,6 +57,17 @@ def on_signal(
     return remove
 
 
+class ChildId(str):
+    """The id of a child: a text, which is its own `id` too."""
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> str:
+        """The text."""
+        return str(self)
+
+
 class AgentSupervisor:
     """Keeps children: runs of graphs, each on a thread of its own, with quotas.
 
@@ -132,7 +143,7 @@ class AgentSupervisor:
         on_heartbeat: Callable[[], Awaitable[object]] | None = None,
         thread_id: str | None = None,
         config: RunnableConfig | None = None,
-    ) -> str:
+    ) -> ChildId:
         """Spawn a child: a run of a graph on a thread, or of a loop of one's own.
 
         A loop is an object with `run(task)`, or `run(task, session_id)`. What it returns, or the
@@ -169,7 +180,7 @@ class AgentSupervisor:
         elif is_graph(graph) and graph.checkpointer is None:
             graph = graph.copy({"checkpointer": InMemorySaver()})
         spec = Spec(name=name, graph=graph, quotas=quotas, metadata=metadata, beat=on_heartbeat)
-        return (await self._spawner.spawn(given, spec, thread_id, config)).id
+        return ChildId((await self._spawner.spawn(given, spec, thread_id, config)).id)
 
     async def adopt(
         self,
@@ -227,15 +238,16 @@ class AgentSupervisor:
 
     # ---- orders
 
-    async def pause_child(self, child_id: str) -> ChildStatus:
+    async def pause_child(self, child_id: str) -> bool:
         """Let a child rest at its next step boundary, with its state saved.
 
         Returns:
-            How it stands then: paused, unless it came to its end before.
+            Whether it rests then; one that has ended before stays as it is.
         """
-        return await commands.pause_child(self._able(child_id, Type.PAUSED))
+        found = self._family.child(child_id)
+        return isinstance(found, Child) and await commands.pause_child(found)
 
-    async def resume_child(self, child_id: str, answers: Any = None) -> None:
+    async def resume_child(self, child_id: str, answers: Any = None) -> bool:
         """Let a child go on that rests.
 
         Args:
@@ -243,12 +255,16 @@ class AgentSupervisor:
             answers: For one that waits for a person: one value, or `{id: value}`, as in
                 `asterism.resume`.
 
+        Returns:
+            Whether it rested; one that is at work or has ended stays as it is.
+
         Raises:
-            ChildStateError: It does not rest, or has a quota used up; then `raise_quota`.
+            ChildStateError: It has a quota used up; then `raise_quota`.
             AnswerError: It waits for an answer, or the answer cannot be used.
             ThreadBusyError: Another child is at work on its thread.
         """
-        await commands.resume_child(self._family, self._able(child_id, Type.RESUMED), answers)
+        found = self._family.child(child_id)
+        return isinstance(found, Child) and await commands.resume_child(found, answers)
 
     async def kill_child(self, child_id: str, reason: str = "it was told to stop") -> bool:
         """Stop a child at once and for good; what it has stored stays.

@@ -1,7 +1,7 @@
 """Event planning: venue, catering, budget and logistics, each with real tools."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from asterism.core.agent_spec import ModelLike
 from asterism.core.defaults import OFFLINE
@@ -54,13 +54,12 @@ def create_event_planning(
     ).participants(**team)
 
 
-def build_event_planning_workflow(
-    client: ModelLike = OFFLINE, tools: Sequence[Any] | None = None
-) -> Workflow:
+def build_event_planning_workflow(client: ModelLike = OFFLINE, tools: Any = None) -> Workflow:
     """Build the event planning workflow; `create_event_planning` has more to choose from.
 
     Args:
         client: Decides, plans and writes: a chat model, its name, or `"offline"`.
-        tools: Further tools of everybody.
+        tools: A tool or tools of everybody, or further tools by participant.
     """
-    return create_event_planning(client, tools=tools).build()
+    several = isinstance(cast(object, tools), Mapping | Sequence | None)
+    return create_event_planning(client, tools=tools if several else [tools]).build()

@@ -3,12 +3,12 @@
 Open it for the supervisor's prompt and schema. Tests: tests/nodes/test_supervisor.py.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Never
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
 
 from asterism.core.agent_spec import ModelLike, resolve_model
 from asterism.core.decision_schema import Schema, decision_schema
@@ -17,8 +17,14 @@ from asterism.core.digests import DIGEST_TOKENS
 from asterism.core.supervisor_decision import SupervisorDecision
 from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.errors import ConfigurationError
+from asterism.nodes.decider import AnyDecider
 from asterism.nodes.structured_output import StructuredOutput
-from asterism.nodes.view import Renderer, SupervisorView, one_time_notes
+from asterism.nodes.view import (
+    SUPERVISOR_RUN_CONFIG,
+    Renderer,
+    SupervisorView,
+    one_time_notes,
+)
 from asterism.prompts import render
 
 PLANS = (
@@ -48,6 +54,7 @@ class ModelDecider:
         plans: Whether it may give several tasks at once.
         answers: Whether the decision that finishes carries the answer.
         decisions: How it is asked; see `create_supervisor_agent`.
+        name: What its calls are called in traces.
     """
 
     def __init__(
@@ -61,7 +68,11 @@ class ModelDecider:
         plans: bool = True,
         answers: bool = False,
         decisions: Method | None = None,
+        name: str | None = None,
     ) -> None:
+        self._config: RunnableConfig = {**SUPERVISOR_RUN_CONFIG}
+        if name is not None:
+            self._config["run_name"] = name
         self._answers = answers
         self._output = StructuredOutput(model, decisions)
         self._once = once
@@ -86,7 +97,8 @@ class ModelDecider:
     def _ask(self, view: SupervisorView) -> Steps[AIMessage | SupervisorDecision]:
         if self._is_done(view):
             return SupervisorDecision(next_agent=None)
-        return (yield from self._output.ask(*self._request(view), strict=True))
+        request = self._request(view)
+        return (yield from self._output.ask(*request, strict=True, config=self._config))
 
     def _request(self, view: SupervisorView) -> tuple[list[AnyMessage], Schema]:
         """Write the messages, and the schema of the answer to them."""
@@ -128,6 +140,9 @@ def create_supervisor_agent(
     plans: bool = True,
     answers: bool = False,
     decisions: Method | None = None,
+    name: str | None = None,
+    response_format: type[SupervisorDecision] = SupervisorDecision,
+    **others: Never,
 ) -> ModelDecider:
     """Create the default decider.
 
@@ -145,11 +160,28 @@ def create_supervisor_agent(
             `finish="inline"` to read it.
         decisions: How the model is asked: `"tool"`, `"json_schema"` or `"json"`. None: what its
             profile says, then the next one where it refuses or ignores it.
+        name: What its calls are called in traces; its messages are those of `supervisor`.
+        response_format: `SupervisorDecision`; the answer may have a model by the `finish` of
+            `SupervisorWorkflowBuilder`.
+        **others: Nothing: what is not known is refused, with the way out.
 
     Raises:
         ModelNotFoundError: The model cannot be used; the message says why.
-        ConfigurationError: There is none.
+        ConfigurationError: There is none, or it is to decide by something else.
+        TypeError: There is an argument that is not known.
     """
+    if others:
+        raise TypeError(
+            f"create_supervisor_agent() takes no {', '.join(map(repr, others))}; what a model is "
+            "made with, as its temperature, is given to the model: "
+            "init_chat_model('openai:gpt-5-mini', temperature=0). See docs/names.md."
+        )
+    if response_format is not SupervisorDecision:
+        raise ConfigurationError(
+            f"response_format is {response_format!r}; a supervisor decides by SupervisorDecision. "
+            "A model of the answer is SupervisorWorkflowBuilder(..., finish=model); see "
+            "docs/concepts.md."
+        )
     given = client if model is None else model
     if given is None:
         raise ConfigurationError(
@@ -165,7 +197,31 @@ def create_supervisor_agent(
         plans=plans,
         answers=answers,
         decisions=decisions,
+        name=name,
     )
+
+
+class SupervisorOrchestratorExecutor:
+    """A decider with the ids of those whom it sends to work, for `with_manager`.
+
+    `build()` finds ids that do not take part, and participants that it does not know.
+
+    Args:
+        supervisor_agent: The decider, as `create_supervisor_agent` returns it.
+        participant_ids: The ids of all participants.
+    """
+
+    def __init__(self, supervisor_agent: AnyDecider, participant_ids: Iterable[str]) -> None:
+        self.supervisor_agent = supervisor_agent
+        self.participant_ids = tuple(participant_ids)
+
+    def faults(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield which ids do not fit to the names of those who take part."""
+        known, team = dict.fromkeys(self.participant_ids), dict.fromkeys(names)
+        for name in (name for name in known if name not in team):
+            yield f"participant_ids names {name!r}, who does not take part; add it, or leave it out"
+        for name in (name for name in team if name not in known):
+            yield f"participant_ids lacks {name!r}, who takes part; add it there"
 
 
 def describe_participants(descriptions: Mapping[str, str]) -> str:

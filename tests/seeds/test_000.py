@@ -12,6 +12,7 @@ from asterism import BaseSupervisor, SupervisorTrace, analyze_traces, load_confi
 from asterism.errors import ConfigurationError, InvalidRequestError, TaskFailedError
 from asterism.programs.config import AgentSettings
 
+OFFLINE = {"model": "offline"}
 INNER: dict[str, Any] = {
     "agents": {"clerk": {"system_message": "You tell prices.", "llm_config": {"model": "offline"}}},
     "supervisor": {"max_retries": 2, "retry_delay": 0.5},
@@ -76,6 +77,18 @@ def test_of_several_programs_one_is_named(tmp_path: Path) -> None:
     path.write_text(json.dumps({"shop": INNER, "bakery": INNER}))
     with pytest.raises(ConfigurationError, match=r"load_config\(path, 'shop'\)"):
         load_config(path)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["of the program", "of the file"])
+def test_what_was_read_is_not_changed(tmp_path: Path, named: bool) -> None:
+    path = tmp_path / "global_config.json"
+    path.write_text(json.dumps({"shop": INNER}))
+    config: Any = load_config(path)
+    with pytest.raises(TypeError, match="set 'level' in the file, or in the plain values"):
+        (config["shop"] if named else config)["tracing"]["level"] = "DEBUG"
+    plain: Any = json.loads(path.read_text())["shop"]
+    plain["tracing"] = {"level": "DEBUG"}
+    assert Shop(plain).config["tracing"]["level"] == "detailed"
 
 
 async def test_a_task_reads_as_a_mapping_and_an_agent_is_whatever_runs() -> None:
@@ -167,6 +180,44 @@ def test_a_task_or_a_result_names_its_trace() -> None:
         assert [len(t.decisions) for t in recorder.get_all_traces()] == [0, 1]
 
 
+def test_an_error_that_is_told_with_its_task_ends_the_trace() -> None:
+    def traced(work: Callable[[], str]) -> None:
+        try:
+            recorder.start_trace(TASK)
+            recorder.end_trace({"content": work()})
+        except ValueError as error:
+            recorder.trace_error(error, {"task": TASK})
+
+    def fails() -> str:
+        raise ValueError("no")
+
+    with SupervisorTrace() as recorder:
+        traced(fails)
+        (trace,) = recorder.get_all_traces()
+        assert (trace["status"], trace["reason"], len(trace.errors)) == ("failed", "no", 1)
+        assert datetime.fromisoformat(trace["end_time"]) == trace.ended_at
+        assert recorder.get_trace_metrics()["success_rate"] == 0
+        traced(lambda: "done")
+        (trace,) = recorder.get_all_traces()
+        assert (trace["status"], len(trace.errors)) == ("completed", 1)
+
+
+async def test_agents_are_named_as_in_the_configuration() -> None:
+    class Pair(Shop):
+        async def _process_task_internal(self, task: Any) -> Any:
+            self.trace.trace_agent_interaction(
+                self.agents["sender"], self.agents["recipient"], self._task_to_message(task)
+            )
+            return await super()._process_task_internal(task)
+
+    shop = Pair({"agents": {"sender": {}, "recipient": {}}, "supervisor": {"llm_config": OFFLINE}})
+    await work(shop)
+    assert isinstance(shop.agents["sender"], Clerk)
+    trace: Any = shop.get_trace("t")
+    told = [(one["sender"], one["recipient"]) for one in trace["agent_interactions"]]
+    assert ("sender", "recipient") in told
+
+
 NOWHERE: Mapping[str, Callable[[Any], None]] = {
     "an end": lambda recorder: recorder.end_trace({"status": "completed"}),
     "an error": lambda recorder: recorder.trace_error(ValueError("no"), {"n": 1}),
@@ -188,7 +239,13 @@ def test_what_belongs_to_no_trace_is_refused(tell: Any) -> None:
 
 @pytest.mark.parametrize(
     ("word", "level"),
-    [("DEBUG", "detailed"), ("info", "basic"), ("ERROR", "errors"), ("off", "off")],
+    [
+        ("DEBUG", "detailed"),
+        ("info", "basic"),
+        ("WARNING", "errors"),
+        ("ERROR", "errors"),
+        ("off", "off"),
+    ],
 )
 def test_a_level_of_logging_is_one_of_traces(word: Any, level: str) -> None:
     with SupervisorTrace(level=word) as recorder:

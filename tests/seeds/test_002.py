@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from asterism import (
     Agent,
@@ -15,7 +16,7 @@ from asterism import (
     generate_orchestrator_flowchart,
     memory,
 )
-from asterism.errors import ConfigurationError, InvalidRequestError
+from asterism.errors import ConfigurationError, InvalidRequestError, WorkflowBuildError
 from asterism.testing import ScriptedChatModel, ScriptedReply
 
 
@@ -59,7 +60,7 @@ def adder() -> Agent:
 
 
 def test_a_task_without_a_name_has_that_of_its_agent() -> None:
-    made = SubAgentTask(  # type: ignore[call-arg]  # the name may be left out
+    made = SubAgentTask(
         agent_id="a", task_description="Go", execution_mode=ExecutionMode.SEQUENTIAL
     )
     assert (made.task_id, task("a", task_id="1").task_id) == ("a", "1")
@@ -144,6 +145,144 @@ async def test_a_response_and_its_outputs_are_drawn(draw: Any) -> None:
     assert draw(response) == draw(response.tool_outputs) == picture
     with pytest.raises(ConfigurationError, match="or its tool_outputs"):
         draw(list(response.tool_outputs))
+
+
+async def test_a_flowchart_of_plans_ends_with_a_summary() -> None:
+    tasks = [task("adder"), task("a", dependencies=["adder"], execution_mode="sequential")]
+    response = await orchestrator(adder(), says("a")).process_tasks(tasks)
+    assert generate_orchestrator_flowchart(response).splitlines()[-5:] == [
+        "Summary:",
+        "─" * 40,
+        "Total Subagents Created: 0",
+        "Total Tool Calls: 1",
+        "Execution Mode(s): parallel, sequential",
+    ]
+
+
+# ---- agents that are created, without a key
+
+
+async def web_search_tool(query: str) -> str:
+    return f"Search results for: {query}"
+
+
+async def summarize_tool(text: str) -> str:
+    return f"Summary: {text[:100]}..."
+
+
+class ToolInput(BaseModel):
+    query: str
+
+
+async def expensive_api_tool(input: ToolInput) -> dict[str, Any]:
+    """Call an expensive API."""
+    return {"result": input.query.upper(), "cost_in_cents": 0.35}
+
+
+QUESTION = "Research the latest developments in quantum computing and provide a summary"
+
+
+@pytest.mark.parametrize("designer", [None, "offline"], ids=["itself", "a designer"])
+@pytest.mark.parametrize("planning", ["structured", "tools"])
+async def test_the_offline_model_creates_an_agent_for_each_tool(
+    designer: str | None, planning: Any
+) -> None:
+    team = AgentOrchestrator(
+        main_agent=Agent(agent_id="main_orchestrator", provider="offline", model="offline"),
+        available_tools=[web_search_tool, summarize_tool],
+        subagent_provider="offline",
+        subagent_model="offline",
+        subagent_designer_model=designer,
+        planning=planning,
+    )
+    response = await team.process([{"role": "user", "content": QUESTION}])
+    assert response.status == "completed"
+    planned, search, summary = response.tool_outputs
+    assert planned["name"] == "plan_and_create_subagents"
+    assert planned["result"]["agents_created"] == ["web_search_agent", "summarize_agent"]
+    assert search["output"] == f"Search results for: {QUESTION}"
+    assert summary["output"] == f"Summary: {search['output'][:100]}..."
+    assert summary["output"] in response.content
+    assert "Total Subagents Created: 2" in generate_orchestrator_flowchart(response.tool_outputs)
+    again = await team.process("Research the history of quantum computing")
+    assert "history of quantum computing" in again.content
+    assert team.graph.get_state(again.config).values["agents"].keys() == {
+        "web_search_agent",
+        "summarize_agent",
+    }
+
+
+async def test_the_offline_model_fills_in_a_tool_with_a_model_and_its_cost_counts() -> None:
+    main = Agent(agent_id="main", model="offline")
+    team = AgentOrchestrator(main, [expensive_api_tool], subagent_model="offline")
+    response = await team.process("Find a hall")
+    assert response.tool_outputs[1]["result"] == {"result": "FIND A HALL", "cost_in_cents": 0.35}
+    assert response.total_cost_breakdown["tool_costs_in_cents"] == 0.35
+    assert float(response.cost_in_cents) == 0.35
+
+
+async def test_the_offline_model_asks_the_user_for_what_no_agent_of_a_plan_knows() -> None:
+    def execute_python(code: str) -> str:
+        return f"ran {code}"
+
+    async def sql_query(question: str) -> str:
+        return f"rows for {question}"
+
+    main = Agent(agent_id="main", model="offline")
+    team = AgentOrchestrator(main, [execute_python, sql_query], subagent_model="offline")
+    response = await team.process("Analyze the batting of each team")
+    assert response.status == "waiting"
+    assert response.content == "To go on I need the code. What is it?"
+    assert "rows for Analyze the batting of each team" in str(response.tool_outputs)
+
+
+async def test_many_tools_make_eight_agents_at_most() -> None:
+    def named(name: str) -> Any:
+        def tool(query: str) -> str:
+            return name
+
+        tool.__name__ = name
+        return tool
+
+    tools = [named(f"look_{letter}_up") for letter in "abcdefghijklmnopqrstuvwxyz"]
+    main = Agent(agent_id="main", model="offline")
+    response = await AgentOrchestrator(main, tools, subagent_model="offline").process("Research X")
+    assert (response.status, len(response.reports)) == ("completed", 8)
+
+
+async def test_without_tools_nobody_is_created() -> None:
+    team = AgentOrchestrator(Agent(agent_id="main", model="offline"), dynamic=True)
+    assert "There is no tool" in (await team.process("Find a hall")).content
+
+
+async def test_the_offline_model_gives_sums_to_a_calculator() -> None:
+    def calculator_tool(expression: str) -> str:
+        return {"15 * 7": "105"}[expression]
+
+    def text_processor_tool(text: str) -> str:
+        return str(len(text.split()))
+
+    team = AgentOrchestrator(Agent(agent_id="main", model="offline"))
+    for tool in (calculator_tool, text_processor_tool):
+        name = tool.__name__.removesuffix("_tool")
+        team.register_subagent(
+            Agent(agent_id=name, model="offline", system_prompt=name, tools=[tool])
+        )
+    asked = "Please calculate 15 * 7 and count the words in 'Hello world'"
+    response = await team.process([{"role": "user", "content": asked}])
+    assert [report["text"] for report in response.reports] == ["105", "2"]
+
+
+@pytest.mark.parametrize("role", ["subagent", "subagent_designer"])
+def test_a_provider_without_a_model_is_refused(role: str) -> None:
+    given: Any = {f"{role}_provider": "anthropic"}
+    with pytest.raises(WorkflowBuildError, match=f"and there is no {role}_model; give both"):
+        AgentOrchestrator(Agent(agent_id="main", model="offline"), **given)
+
+
+def test_a_name_with_spaces_is_refused_with_one_that_may_be() -> None:
+    with pytest.raises(ValueError, match="as in 'Team_Batting_Analysis_Agent'"):
+        Agent(agent_id="Team Batting Analysis Agent", model="offline")
 
 
 # ---- memory

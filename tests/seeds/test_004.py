@@ -116,7 +116,7 @@ async def test_a_loop_pauses_where_it_tells_of_a_round_and_ends_at_its_quota() -
         pausing = asyncio.create_task(tree.pause_child(child))
         await asyncio.sleep(0)
         loop.wait.set()
-        assert await pausing == "paused"
+        assert await pausing is True
         await tree.resume_child(child)
         assert await tree.await_child(child) == "Go: done"
         greedy = await tree.spawn(
@@ -170,6 +170,49 @@ async def test_on_heartbeat_is_the_sign_of_life_of_a_silent_loop() -> None:
 
 
 # ---- quotas, children, progress
+
+
+def test_a_duration_has_two_names() -> None:
+    quota = AgentQuota(max_duration=600, max_cost_usd=2.0)
+    assert quota.max_duration_seconds == 600
+    assert quota == AgentQuota(max_duration_seconds=600, max_cost_usd=2.0)
+    assert quota.raised(max_duration_seconds=700).max_duration_seconds == 700
+    assert "max_duration" not in quota.as_json()
+    with pytest.raises(ConfigurationError, match="max_duration_seconds is 0; it must be"):
+        AgentQuota(max_duration=0)
+
+
+async def test_what_is_spawned_is_its_id() -> None:
+    async with AgentSupervisor() as tree:
+        child = await tree.spawn(name="data_analyzer", task="Go", loop_factory=Bare)
+        assert await tree.await_child(child.id, timeout=600) == "Go: bare"
+        assert (type(child.id), child.id) == (str, child)
+        assert json.loads(json.dumps(child)) == child
+
+
+@pytest.mark.parametrize("third", [Loop, Loop()], ids=["a factory", "a loop"])
+async def test_a_loop_without_its_name_says_how_it_is_given(third: Any) -> None:
+    async with AgentSupervisor() as tree:
+        with pytest.raises(ConfigurationError, match=r"loop_factory=\.\.\., or agent_loop="):
+            await tree.spawn("a", "Go", third)
+
+
+async def test_orders_say_whether_they_did_something() -> None:
+    loop = Loop()
+    loop.wait.clear()
+    async with AgentSupervisor() as tree:
+        child = await tree.spawn("a", "Go", agent_loop=loop)
+        await until(lambda: bool(loop.sessions))
+        assert await tree.resume_child(child) is False  # it is at work
+        loop.wait.set()
+        assert await tree.pause_child(child) is True
+        assert await tree.pause_child(child) is True  # it rests already
+        assert await tree.resume_child(child) is True
+        await tree.await_child(child)
+        for order in (tree.pause_child, tree.resume_child, tree.kill_child):
+            assert await order(child) is False
+            with pytest.raises(UnknownChildError):
+                await order("nobody")
 
 
 def test_a_quota_bounds_a_child_by_default() -> None:

@@ -44,7 +44,7 @@ from asterism.nodes.deciders.handoffs import (
     ThinkingState,
     create_handoff_agent,
 )
-from asterism.nodes.middleware import callable_in_sync, tool_error_text
+from asterism.nodes.middleware import prepare_tool, tool_error_text
 from asterism.nodes.participant_runtime import HistoryWriter
 from asterism.nodes.participant_spec import describe
 from asterism.nodes.request import create_structurer, forward_last_report
@@ -230,7 +230,7 @@ def _tool_node(
         tools
         if isinstance(tools, ToolNode)
         else ToolNode(
-            [callable_in_sync(tool) for tool in tools or ()], handle_tool_errors=tool_error_text
+            [prepare_tool(tool) for tool in tools or ()], handle_tool_errors=tool_error_text
         )
     )
     own = list(given.tools_by_name.values())

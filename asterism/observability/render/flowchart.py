@@ -73,6 +73,7 @@ def draw_flowchart(run: RunRecord) -> str:
         lines += ["", *draw_box("request", _text(request.request) or ["(nothing)"])]
         lines += _rounds(request, WIDTH)
         lines += [*fork([STEM]), *draw_box(end_of(request), _ending(request))]
+        lines += _plan_summary(request)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -136,6 +137,23 @@ def _ending(request: RequestRecord) -> list[str]:
     if request.status != "completed" and request.reason:
         lines += wrap_text(request.reason, TEXT_WIDTH, TEXT_LINES)
     return [*lines, *wrap_text(request_summary(request), TEXT_WIDTH, 2)]
+
+
+def _plan_summary(request: RequestRecord) -> list[str]:
+    """Count the agents that plans created, the calls of tools, and the modes of the tasks."""
+    plans = [decided for decided in request.rounds if decided.kind == "plan"]
+    if not plans:
+        return []
+    created = dict.fromkeys(name for decided in request.rounds for name in decided.created)
+    modes = dict.fromkeys(task.mode for decided in plans for task in decided.tasks)
+    return [
+        "",
+        "Summary:",
+        "─" * 40,
+        f"Total Subagents Created: {len(created)}",
+        f"Total Tool Calls: {sum(len(visit.tools) for visit in request.visits())}",
+        f"Execution Mode(s): {', '.join(modes)}",
+    ]
 
 
 def _text(text: str) -> list[str]:

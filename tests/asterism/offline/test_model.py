@@ -50,6 +50,20 @@ def test_dates_are_read(text: str, expected: str | None) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("Calculate 25 * 4 and more", ["25 * 4"]),
+        ("What is (1.5+2)/3?", ["(1.5+2)/3"]),
+        ("It is 2 ** 10 - 1.", ["2 ** 10 - 1"]),
+        ("on 2027-01-02 and on 3/4/2027", []),
+        ("50 people at 8", []),
+    ],
+)
+def test_sums_are_read(text: str, expected: list[str]) -> None:
+    assert reading.find_expressions(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("$20,000", [20000]),
         ("€ 500.50 or £3", [Decimal("500.50"), 3]),
         ("$20k", [20000]),

@@ -129,7 +129,9 @@ class Lives(RuleBasedStateMachine):
         """Give an order; return whether it was carried out."""
         legal = event in TRANSITIONS[self.told.status[child]]
         try:
-            self.run(order)
+            if self.run(order) is False:
+                assert not legal
+                return False
         except ChildStateError:
             usage = self.parent.usage(child)
             assert not legal or (event is Type.RESUMED and usage.spent())
@@ -155,8 +157,11 @@ class Lives(RuleBasedStateMachine):
 
     @rule(child=children)
     def pause(self, child: str) -> None:
-        if child and self.ordered(child, Type.PAUSED, self.parent.pause_child(child)):
-            assert self.told.status[child] in (ChildStatus.PAUSED, *ENDED)
+        if child:
+            rests = self.run(self.parent.pause_child(child))
+            stands = self.told.status[child]
+            assert rests is (stands is ChildStatus.PAUSED)
+            assert rests or stands in ENDED
 
     @rule(child=children, answer=st.sampled_from([None, "yes"]))
     def resume(self, child: str, answer: str | None) -> None:
