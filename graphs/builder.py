@@ -6,6 +6,7 @@ Start here to read the core. Tests: tests/graphs/test_builder.py.
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -35,6 +36,7 @@ from asterism.nodes.request import Finish, writer_of
 from asterism.nodes.team import AgentCreationRules, Team, tool_name
 
 if TYPE_CHECKING:
+    from asterism.limits.rate_limits import ResourceManager
     from asterism.memories.context_policies import ContextManager
     from asterism.memories.long_term import LongTermMemory
     from asterism.nodes.deciders.strategies import Selector, StrategyName, TeamChoice, TieRule
@@ -92,6 +94,9 @@ class SupervisorWorkflowBuilder:
             before it raises `ThreadBusyError`.
         context: Keeps the prompts of the supervisor and of the answer short where conversations
             get long. None: they hold the whole conversation.
+        resource_manager: Holds back the calls of the workflow's model and of its participants' own
+            chat models. Graphs, functions and workflows see to that themselves. A run says its
+            priority with `config={"configurable": {"priority": "high"}}`.
         digest_tokens: Above how many tokens a report is shown to the supervisor as a digest; it
             can read the whole, and the answer is written from it. None: never.
 
@@ -136,6 +141,7 @@ class SupervisorWorkflowBuilder:
         thread_wait: float = 0.0,
         context: "ContextManager | None" = None,
         digest_tokens: int | None = DIGEST_TOKENS,
+        resource_manager: "ResourceManager | None" = None,
     ) -> None:
         model = client if model is None else model
         self._name = name
@@ -165,6 +171,7 @@ class SupervisorWorkflowBuilder:
         self._thread_wait = thread_wait
         self._context = context
         self._digest_tokens = digest_tokens
+        self._resource_manager = resource_manager
         self._model = model
         self._prompt = prompt
         self._finish: Finish = finish
@@ -260,11 +267,14 @@ class SupervisorWorkflowBuilder:
             context=self._context,
             digest_tokens=self._digest_tokens,
             decisions=self._decisions,
+            resource_manager=self._resource_manager,
         )
         if faults:
             raise WorkflowBuildError(self._name, faults)
         model = None if self._model is None else resolve_model(self._model)
-        team, compactor = self._team(), None
+        if model is not None and self._resource_manager is not None:
+            model = self._resource_manager.wrap(model)
+        team, compactor = self._team(model), None
         if self._context is not None:
             from asterism.nodes.compaction import compactor_of
 
@@ -307,21 +317,27 @@ class SupervisorWorkflowBuilder:
         self._participants = [(k, instead if k == name else thing) for k, thing in participants]
         return self.build(checkpointer, store)
 
-    def _team(self) -> Team:
+    def _team(self, model: Runnable[Any, AIMessage] | None) -> Team:
+        held = self._resource_manager
+        default = self._model if held is None else model
         members = {
             name: create_participant_runtime(
                 name,
                 thing,
-                self._model,
+                default,
                 self._policies,
                 self._task_budget,
                 self._recalls,
                 self._max_steps,
+                held,
             )
             for name, thing in self._participants
         }
         descriptions = {name: describe_or_warn(name, thing) for name, thing in self._participants}
-        return Team(descriptions, members, creation=self._creation, policies=self._policies)
+        creation = self._creation
+        if creation is not None and held is not None:
+            creation = replace(creation, model=default, resource_manager=held)
+        return Team(descriptions, members, creation=creation, policies=self._policies)
 
     def _decider(self, team: Team, model: Runnable[Any, AIMessage] | None) -> AnyDecider:
         if self._manager is not None or model is None:
