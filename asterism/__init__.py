@@ -300,20 +300,27 @@ _HOMES = {
 }
 
 
+_MASSGEN = "; asterism.compat.massgen.{} does the same, and {} takes its place (docs/names.md)"
+
 _HINTS = {
-    "AdaptiveOrchestrator": "; with_strategy(function of the request) takes its place",
-    "CompensatingOrchestrator": "; policies=[Compensation({...})] takes its place",
-    "DynamicOrchestrator": "; with_strategy(..., create_agents_for_task=...) takes its place",
-    "IntelligentCache": "; ResponseCache takes its place",
-    "MetricsCollector": "; instrument(bus, ...) and SupervisorTrace take its place",
-    "MicroserviceAgent": "; Service(url, ...) takes its place",
-    "MockBackend": "; asterism.testing.ScriptedChatModel takes its place",
-    "Orchestrator": "; SupervisorWorkflowBuilder or AgentOrchestrator takes its place",
-    "ParallelOrchestrator": "; with_strategy('parallel') and batch_process take its place",
-    "PersonalityAgent": "; Participant(personality=Personality(...)) takes its place",
-    "SpecializedAgent": "; Participant(prompt=..., tools=...) takes its place",
     "SupervisorOrchestratorExecutor": "; with_manager(create_supervisor_agent()) takes its place",
-    "Tracer": "; instrument(bus, ...) and SupervisorTrace take its place",
+    **{
+        name: _MASSGEN.format(name, ours)
+        for name, ours in {
+            "AdaptiveOrchestrator": "with_strategy(function of the request)",
+            "CompensatingOrchestrator": "policies=[Compensation({...})]",
+            "DynamicOrchestrator": "with_strategy(..., create_agents_for_task=...)",
+            "IntelligentCache": "ResponseCache",
+            "MetricsCollector": "asterism.observability.MetricsCollector",
+            "MicroserviceAgent": "Service(url, ...)",
+            "MockBackend": "asterism.testing.MockBackend",
+            "Orchestrator": "SupervisorWorkflowBuilder or AgentOrchestrator",
+            "ParallelOrchestrator": "with_strategy('parallel') or batch_process",
+            "PersonalityAgent": "Participant(personality=Personality(...))",
+            "SpecializedAgent": "Participant(prompt=..., tools=...)",
+            "Tracer": "asterism.observability.Tracer",
+        }.items()
+    },
 }
 """The way out for names that are known from elsewhere."""
 

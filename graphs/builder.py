@@ -28,6 +28,7 @@ from asterism.graphs.workflow import Workflow, WorkflowConfig
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import MODEL_RETRY, Policy
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
+from asterism.moved import hint_foreign_names
 from asterism.nodes.decider import MAX_TASKS, AnyDecider, ConfigurableDecider, DecisionRules
 from asterism.nodes.deciders.model_decider import create_supervisor_agent, describe_participants
 from asterism.nodes.participant_runtime import create_participant_runtime
@@ -45,6 +46,11 @@ Stall = Literal["replan", "ask_user", "finish"]
 """What happens when work stands still."""
 
 
+@hint_foreign_names(
+    "its parts are participants(...), with_strategy(...), events=, recalls= and model=; "
+    "asterism.compat.massgen.Orchestrator takes them",
+    *("agents", "orchestrators", "coordinator", "strategy", "memory", "event_bus", "tracer"),
+)
 class SupervisorWorkflowBuilder:
     """Builds a supervisor workflow out of participants, in any order of calls.
 

@@ -24,6 +24,7 @@ from asterism.core.defaults import OFFLINE, Method
 from asterism.core.sync_async import Started
 from asterism.core.values import as_dict, is_number, normal_name
 from asterism.errors import ModelNotFoundError
+from asterism.moved import NAMES_PAGE
 
 _TRAIT = re.compile(r"^[^\W\d_][\w -]{0,39}$")
 _LEVELS = (
@@ -259,8 +260,6 @@ class Agent(BaseModel):
     @classmethod
     def _name_the_way(cls, given: object) -> object:
         if strangers := [name for name in _OF_PARTICIPANTS if name in as_dict(given)]:
-            from asterism.core.foreign_names import NAMES_PAGE
-
             raise ValueError(
                 f"{', '.join(strangers)}: an Agent is a plain spec and takes none. A Participant "
                 "has memory, context, recalls and circuit_breaker, and "

@@ -31,6 +31,7 @@ from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus, WorkflowEventType, emit_from_context
 from asterism.memories.cache.semantic_guard import distinguishing_facts
+from asterism.moved import hint_foreign_names
 from asterism.storage.open import make_private, sqlite_path
 from asterism.storage.ranked_store import cosine_similarity, normalize_vector
 
@@ -137,6 +138,10 @@ class _LetterVectors(Embeddings):
         return vector
 
 
+@hint_foreign_names(
+    "a similarity_threshold makes it semantic; asterism.compat.massgen.IntelligentCache takes it",
+    "strategy",
+)
 class ResponseCache(BaseCache):
     """A cache of model calls in sqlite, as LangChain's models take it.
 

@@ -1,4 +1,4 @@
-"""Telemetry: spans and metrics by OpenTelemetry where the user turns it on, and tracked functions."""
+"""Telemetry: OpenTelemetry where the user turns it on, spans and times of one's own."""
 
 from asterism.observability.telemetry.instrument import TelemetryHandle, instrument
 from asterism.observability.telemetry.metrics_collector import Metric, MetricsCollector
