@@ -447,7 +447,7 @@ def with_capacity(thing: Any, manager: "ResourceManager") -> Any:
         return manager.wrap(thing)
     if not isinstance(thing, Participant):
         return thing
-    models = {
+    models: dict[str, Any] = {
         key: manager.wrap(resolve_model(model))
         for key in ("model", "fallback_model")
         if (model := getattr(thing, key)) is not None

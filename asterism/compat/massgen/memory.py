@@ -2,7 +2,7 @@
 
 import weakref
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import BaseStore
@@ -92,7 +92,7 @@ def _find_embeddings(model: str | Embeddings | None) -> Embeddings | None:
     from langchain.embeddings import init_embeddings
 
     try:
-        found: Any = init_embeddings(model if ":" in model else f"openai:{model}")
+        found: Embeddings = init_embeddings(model if ":" in model else f"openai:{model}")
     except Exception as error:  # each provider has its own for a key that is missing
         raise ModelNotFoundError(
             f"The embedding_model {model!r} cannot be used: {error} Give an Embeddings of "

@@ -14,6 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism.core.agent_spec import ModelLike, Personality, resolve_model
 from asterism.core.state import Report
+from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus
 from asterism.graphs.builder import SupervisorWorkflowBuilder
@@ -222,7 +223,7 @@ class Orchestrator:
             )
         self.agents = [*([coordinator] if coordinator is not None else ()), *agents]
         self.orchestrators = list(orchestrators)
-        self.strategy = strategy or ("hierarchical" if coordinator else "sequential")
+        self.strategy: Any = strategy or ("hierarchical" if coordinator else "sequential")
         self.memory, self.resource_manager = memory, resource_manager
         self.event_bus, self.checkpointer = event_bus, checkpointer
         self.name = name or (f"{coordinator.name} team" if coordinator else "Team")
@@ -326,7 +327,11 @@ class DynamicOrchestrator(Orchestrator):
         team = copy.copy(self)
         team.agents = [*self.agents, *self.create_agents_for_task(task)]
         ids = [agent.id for agent in team.agents]
-        return team.build(self.checkpointer, create_agents_for_task=lambda request: ids)
+
+        def choose(request: str) -> Sequence[str]:
+            return ids
+
+        return team.build(self.checkpointer, create_agents_for_task=choose)
 
     def as_participant(self) -> Participant:
         """Make a function that takes part in a team around it."""
@@ -403,7 +408,7 @@ class ParallelOrchestrator(Orchestrator):
 
 def _state_of(outcome: BatchOutcome) -> Mapping[str, Any]:
     failed = {"status": outcome.status, "reason": outcome.error}
-    return outcome.values if isinstance(outcome.values, Mapping) else failed
+    return failed if outcome.values is None else as_dict(outcome.values)
 
 
 def _request(task: str) -> dict[str, Any]:

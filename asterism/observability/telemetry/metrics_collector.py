@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import wraps
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
@@ -181,16 +182,15 @@ class MetricsCollector:
                 "there is no push gateway; give MetricsCollector(backend='prometheus', "
                 "push_gateway='http://host:9091')"
             )
-        from prometheus_client import CollectorRegistry, Gauge, push_to_gateway
-
-        registry = CollectorRegistry()
+        prometheus: Any = import_module("prometheus_client")
+        registry = prometheus.CollectorRegistry()
         for metric in list(self._metrics.values()):
             name = re.sub(r"\W", "_", metric.name)
             for part, value in (("count", metric.count), ("sum", metric.sum)):
-                Gauge(f"{name}_{part}", f"The {part} of {metric.name}", registry=registry).set(
-                    value
-                )
-        push_to_gateway(self.push_gateway, "asterism", registry, timeout=PUSH_SECONDS)
+                words = f"The {part} of {metric.name}"
+                prometheus.Gauge(f"{name}_{part}", words, registry=registry).set(value)
+        url = self.push_gateway
+        prometheus.push_to_gateway(url, "asterism", registry, timeout=PUSH_SECONDS)
 
     def _push_soon(self) -> None:
         """Push in the background, unless a push that has not begun yet will do."""

@@ -45,11 +45,16 @@ from asterism.errors import (
     WorkflowBuildError,
 )
 from asterism.limits.failure_policies import MODEL_RETRY
-from asterism.testing import ScriptedReply, WordEmbeddings
+from asterism.testing import ScriptedCall, ScriptedReply, WordEmbeddings
 
 
 def mock(name: str, *responses: Any) -> Agent:
     return Agent(name=name, backend=MockBackend(responses or [f"{name} is done"]))
+
+
+def calls_of(agent: Agent) -> list[ScriptedCall]:
+    assert isinstance(agent.backend, MockBackend)
+    return agent.backend.calls
 
 
 def workers(result: Result) -> list[str]:
@@ -66,9 +71,8 @@ def test_a_coordinator_leads_its_team_and_a_team_may_be_in_a_team() -> None:
         True,
         "Critic is done",
     )
-    assert inner.run.__self__ is inner  # it can still be run alone
-    assert lead.backend.calls[0].messages[0].text == "You are Lead. Your role: Coordinator."
-    assert "Backend Dev is done" in lead.backend.calls[1].messages[-1].text
+    assert calls_of(lead)[0].messages[0].text == "You are Lead. Your role: Coordinator."
+    assert "Backend Dev is done" in calls_of(lead)[1].messages[-1].text
 
 
 def test_without_a_coordinator_the_first_leads() -> None:
@@ -123,7 +127,7 @@ def test_notes_are_shared_and_outlive_the_process(tmp_path: Path) -> None:
     writer = Agent(name="W", backend=MockBackend([call, "written"]), memory=board)
     reader = Agent(name="R", backend=MockBackend([read, "read"]))
     assert Orchestrator(agents=[writer, reader], memory=board).run("Go").success
-    assert "- k (W): blue" in reader.backend.calls[1].messages[-1].text
+    assert "- k (W): blue" in calls_of(reader)[1].messages[-1].text
     again = SharedMemory(persistence=True, storage_path=place)
     assert again.read("k") == "blue"
     with pytest.raises(InvalidMemoryError, match="capacity"):
@@ -172,7 +176,7 @@ def test_a_personality_and_a_style_are_part_of_the_prompt() -> None:
         name="C", backend=MockBackend(["hey"]), personality=traits, communication_style="informal"
     )
     agent.run("Hi")
-    prompt = agent.backend.calls[0].messages[0].text
+    prompt = calls_of(agent)[0].messages[0].text
     assert "You show exceptional creativity. You are a little detail-oriented." in prompt
     assert "informal" in prompt
 

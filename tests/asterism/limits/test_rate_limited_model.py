@@ -4,7 +4,6 @@ import asyncio
 import copy
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -583,7 +582,7 @@ def create_team(manager: ResourceManager, bus: EventBus) -> Workflow:
         bare=Participant(runs=ScriptedChatModel(script=["bare"]), description="Bare."),
     )
     spec = Agent(agent_id="created", system_prompt="You do.")
-    everybody = ["plain", "tools", "bare", spec]
+    everybody: list[str | Agent] = ["plain", "tools", "bare", spec]
     team.with_strategy("parallel", create_agents_for_task=lambda request: everybody)
     return team.build()
 
@@ -603,8 +602,10 @@ async def test_a_run_says_the_priority_of_all_its_calls(
         found.append(event.facts)
         held.release()
 
-    run = workflow.ainvoke if is_async else partial(asyncio.to_thread, workflow.invoke)
-    result = await run(REQUEST, config)
+    if is_async:
+        result = await workflow.ainvoke(REQUEST, config)
+    else:
+        result = await asyncio.to_thread(workflow.invoke, REQUEST, config)
     assert [report["status"] for report in result["reports"]] == ["ok"] * 4
     assert {facts["priority"] for facts in found} == {priority}
     assert manager.status().requests == 7  # six calls, and the one that held the place
