@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from langgraph.errors import GraphBubbleUp
+
 from asterism.core.agent_spec import Agent
 from asterism.core.plan import SubAgentTask
 from asterism.core.state import Report
@@ -381,6 +383,8 @@ def _without(strategy: TeamStrategy, reason: str) -> SupervisorDecision:
         case UseCached() as action:
             try:
                 return AnswerDecision(next_agent=None, answer=action.read())
+            except GraphBubbleUp:
+                raise
             except Exception as error:  # noqa: BLE001 - the failure that it was to make up for stays
                 log_failure(_log, "the compensation of consensus_failed failed", error=error)
                 return _finish_failed(reason)
