@@ -304,23 +304,30 @@ _HOMES = {
 }
 
 
+_MASSGEN = "; asterism.compat.massgen.{} does the same, and {} takes its place (docs/names.md)"
+
 _HINTS = {
     "AgentLoop": "; AgentSupervisor.spawn(..., agent_loop=any object with an async run) takes it",
-    "AdaptiveOrchestrator": "; with_strategy(function of the request) takes its place",
-    "CompensatingOrchestrator": "; policies=[Compensation({...})] takes its place",
-    "DynamicOrchestrator": "; with_strategy(..., create_agents_for_task=...) takes its place",
     "EventCallback": "; AgentSupervisor(on_event=any function of a SupervisionEvent) takes it",
-    "IntelligentCache": "; ResponseCache takes its place",
-    "MetricsCollector": "; instrument(bus, ...) and SupervisorTrace take its place",
-    "MicroserviceAgent": "; Service(url, ...) takes its place",
-    "MockBackend": "; asterism.testing.ScriptedChatModel takes its place",
-    "Orchestrator": "; SupervisorWorkflowBuilder or AgentOrchestrator takes its place",
-    "ParallelOrchestrator": "; with_strategy('parallel') and batch_process take its place",
-    "PersonalityAgent": "; Participant(personality=Personality(...)) takes its place",
-    "SpecializedAgent": "; Participant(prompt=..., tools=...) takes its place",
     "SUPERVISOR_SYSTEM_PROMPT_TEMPLATE": "; it stands in asterism.prompts",
-    "Tracer": "; instrument(bus, ...) and SupervisorTrace take its place",
     "build_event_planning_workflow": "; it stands in asterism.graphs.examples.event_planning",
+    **{
+        name: _MASSGEN.format(name, ours)
+        for name, ours in {
+            "AdaptiveOrchestrator": "with_strategy(function of the request)",
+            "CompensatingOrchestrator": "policies=[Compensation({...})]",
+            "DynamicOrchestrator": "with_strategy(..., create_agents_for_task=...)",
+            "IntelligentCache": "ResponseCache",
+            "MetricsCollector": "asterism.observability.MetricsCollector",
+            "MicroserviceAgent": "Service(url, ...)",
+            "MockBackend": "asterism.testing.MockBackend",
+            "Orchestrator": "SupervisorWorkflowBuilder or AgentOrchestrator",
+            "ParallelOrchestrator": "with_strategy('parallel') or batch_process",
+            "PersonalityAgent": "Participant(personality=Personality(...))",
+            "SpecializedAgent": "Participant(prompt=..., tools=...)",
+            "Tracer": "asterism.observability.Tracer",
+        }.items()
+    },
 }
 """The way out for names that are known from elsewhere."""
 sys.meta_path.insert(0, MovedModules(_HINTS))

@@ -1,21 +1,28 @@
-"""Old names of modules that users may have imported; each leads to where it stands now.
+"""Old names of modules, and names of other systems: each leads to what takes its place.
 
-Names that are known from elsewhere lead to what takes their place. Open this file when a module
-that the documentation once named is moved. Tests: tests/asterism/test_moved.py.
+Open this file when a module that the documentation once named is moved, or when a class is given
+arguments that people know from elsewhere. Tests: tests/asterism/test_moved.py.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any, TypeVar
 
 MOVED = {
+    "asterism.cache": "asterism.compat.massgen.cache",
+    "asterism.capacity": "asterism.limits.rate_limits",
     "asterism.decisions": "asterism.core.supervisor_decision",
     "asterism.graphs.event_planning": "asterism.graphs.examples.event_planning",
+    "asterism.integration": "asterism.compat.massgen.integration",
     "asterism.messages": "asterism.core.messages",
+    "asterism.metrics": "asterism.compat.massgen.metrics",
     "asterism.prices": "asterism.limits.prices",
+    "asterism.resilience": "asterism.limits.failure_policies",
     "asterism.retention": "asterism.storage.retention",
     "asterism.retries": "asterism.limits.failure_policies",
     "asterism.schemas": "asterism.core.decision_schema",
@@ -47,8 +54,15 @@ class MovedModules(MetaPathFinder, Loader):
         if not name.startswith("asterism."):
             return None
         if hint := self._hints.get(name.removeprefix("asterism.")):
-            said = f"cannot import name {name[9:]!r} from 'asterism'{hint}; see docs/names.md"
+            said = f"cannot import name {name[9:]!r} from 'asterism'{hint}; {NAMES_PAGE}"
             raise ImportError(said)
+        if name == "asterism.memory":  # the function `memory` has this name
+            raise ModuleNotFoundError(
+                "No module named 'asterism.memory'; SharedMemory, LongTermMemory and "
+                "ContextManager are in asterism and, by the words of MassGen, in "
+                f"asterism.compat.massgen.memory; {NAMES_PAGE}",
+                name=name,
+            )
         new = next((MOVED[old] + name[len(old) :] for old in MOVED if _is_below(name, old)), None)
         return None if new is None else ModuleSpec(name, self, origin=new)
 
@@ -68,3 +82,35 @@ class MovedModules(MetaPathFinder, Loader):
 
 def _is_below(name: str, old: str) -> bool:
     return name == old or name.startswith(f"{old}.")
+
+
+NAMES_PAGE = "docs/names.md lists the names of other systems"
+"""The end of every hint."""
+
+_Class = TypeVar("_Class", bound=type)
+
+
+def hint_foreign_names(way: str, *names: str) -> Callable[[_Class], _Class]:
+    """Let a class that is given an argument of another system name the way out.
+
+    Args:
+        way: What takes the argument, or does the same.
+        *names: The arguments.
+    """
+
+    def decorate(cls: _Class) -> _Class:
+        target: Any = cls
+        create = target.__init__
+
+        @wraps(create)
+        def check(self: Any, *args: Any, **kwargs: Any) -> None:
+            if strangers := [name for name in names if name in kwargs]:
+                raise TypeError(
+                    f"{cls.__name__} takes no {', '.join(strangers)}; {way}. {NAMES_PAGE}"
+                )
+            create(self, *args, **kwargs)
+
+        target.__init__ = check
+        return cls
+
+    return decorate

@@ -6,6 +6,7 @@ Start here to read the core. Tests: tests/graphs/test_builder.py.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
@@ -27,6 +28,7 @@ from asterism.graphs.workflow import Workflow, WorkflowConfig
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import MODEL_RETRY, Policy
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
+from asterism.moved import hint_foreign_names
 from asterism.nodes.decider import MAX_TASKS, AnyDecider, ConfigurableDecider, DecisionRules
 from asterism.nodes.deciders.model_decider import (
     SupervisorOrchestratorExecutor,
@@ -46,6 +48,7 @@ from asterism.nodes.request import Finish, writer_of
 from asterism.nodes.team import AgentCreationRules, Team, participant_of
 
 if TYPE_CHECKING:
+    from asterism.limits.rate_limits import ResourceManager
     from asterism.memories.context_policies import ContextManager
     from asterism.memories.long_term import LongTermMemory
     from asterism.nodes.deciders.strategies import Selector, StrategyName, TeamChoice, TieRule
@@ -57,6 +60,11 @@ Stall = Literal["replan", "ask_user", "finish"]
 """What happens when work stands still."""
 
 
+@hint_foreign_names(
+    "its parts are participants(...), with_strategy(...), events=, recalls= and model=; "
+    "asterism.compat.massgen.Orchestrator takes them",
+    *("agents", "orchestrators", "coordinator", "strategy", "memory", "event_bus", "tracer"),
+)
 class SupervisorWorkflowBuilder:
     """Builds a supervisor workflow out of participants, in any order of calls.
 
@@ -106,6 +114,9 @@ class SupervisorWorkflowBuilder:
             before it raises `ThreadBusyError`.
         context: Keeps the prompts of the supervisor and of the answer short where conversations
             get long. None: they hold the whole conversation.
+        resource_manager: Holds back the calls of the workflow's model and of its participants' own
+            chat models. Graphs, functions and workflows see to that themselves. A run says its
+            priority with `config={"configurable": {"priority": "high"}}`.
         digest_tokens: Above how many tokens a report is shown to the supervisor as a digest; it
             can read the whole, and the answer is written from it. None: never.
 
@@ -150,6 +161,7 @@ class SupervisorWorkflowBuilder:
         thread_wait: float = 0.0,
         context: "ContextManager | None" = None,
         digest_tokens: int | None = DIGEST_TOKENS,
+        resource_manager: "ResourceManager | None" = None,
     ) -> None:
         model = client if model is None else model
         self._name = name
@@ -179,6 +191,7 @@ class SupervisorWorkflowBuilder:
         self._thread_wait = thread_wait
         self._context = context
         self._digest_tokens = digest_tokens
+        self._resource_manager = resource_manager
         self._model = model
         self._prompt = prompt
         self._finish: Finish = finish
@@ -318,6 +331,7 @@ class SupervisorWorkflowBuilder:
             context=self._context,
             digest_tokens=self._digest_tokens,
             decisions=self._decisions,
+            resource_manager=self._resource_manager,
         )
         if self._executor is not None:
             faults += self._executor.faults(name for name, _ in self._participants)
@@ -329,7 +343,9 @@ class SupervisorWorkflowBuilder:
 
             store = keep_open(open_store(store))
         model = None if self._model is None else resolve_model(self._model)
-        team, compactor = self._team(), None
+        if model is not None and self._resource_manager is not None:
+            model = self._resource_manager.wrap(model)
+        team, compactor = self._team(model), None
         if self._context is not None:
             from asterism.nodes.compaction import compactor_of
 
@@ -372,21 +388,27 @@ class SupervisorWorkflowBuilder:
         self._participants = [(k, instead if k == name else thing) for k, thing in participants]
         return self.build(checkpointer, store)
 
-    def _team(self) -> Team:
+    def _team(self, model: Runnable[Any, AIMessage] | None) -> Team:
+        held = self._resource_manager
+        default = self._model if held is None else model
         members = {
             name: create_participant_runtime(
                 name,
                 thing,
-                self._model,
+                default,
                 self._policies,
                 self._task_budget,
                 self._recalls,
                 self._max_steps,
+                held,
             )
             for name, thing in self._participants
         }
         descriptions = {name: describe_or_warn(name, thing) for name, thing in self._participants}
-        return Team(descriptions, members, creation=self._creation, policies=self._policies)
+        creation = self._creation
+        if creation is not None and held is not None:
+            creation = replace(creation, model=default, resource_manager=held)
+        return Team(descriptions, members, creation=creation, policies=self._policies)
 
     def _decider(self, team: Team, model: Runnable[Any, AIMessage] | None) -> AnyDecider:
         if self._manager is not None or model is None:

@@ -39,6 +39,7 @@ def find_faults(
     digest_tokens: object = None,
     decisions: object = None,
     checkpointer: object = None,
+    resource_manager: object = None,
 ) -> list[str]:
     """Return every fault, each with the culprit, what is allowed and the way out."""
     names = [name for name, _ in participants]
@@ -61,6 +62,7 @@ def find_faults(
         *(() if digest_tokens is None else count_faults("digest_tokens", digest_tokens, least=1)),
         *decisions_faults(decisions),  # 11. a way to decide that exists
         *_checkpointer_faults(checkpointer),  # 12. a place for threads
+        *_capacity_faults(resource_manager),
     ]
 
 
@@ -165,6 +167,11 @@ def _context_faults(context: object, model: ModelLike | None) -> Iterator[str]:
 
         if fault := context_fault(context, model):
             yield fault
+
+
+def _capacity_faults(manager: object) -> Iterator[str]:
+    if manager is not None and not callable(getattr(manager, "wrap", None)):
+        yield f"resource_manager is {manager!r}; allowed: None, ResourceManager(...)"
 
 
 def _policy_faults(

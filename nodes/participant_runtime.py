@@ -6,9 +6,10 @@ Tests: tests/nodes/test_participant_runtime.py, tests/nodes/test_run_outputs.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, cast
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
     AnyMessage,
@@ -25,7 +26,7 @@ from langgraph.pregel.remote import RemoteGraph
 from langgraph.types import GraphOutput
 from typing_extensions import TypedDict
 
-from asterism.core.agent_spec import ModelLike, resolve_model
+from asterism.core.agent_spec import ModelLike, Personality, resolve_model
 from asterism.core.continuation import Graph, is_graph, needs_async
 from asterism.core.decision import RunPlan, VisitNext, load_decision
 from asterism.core.messages import fold_history
@@ -59,6 +60,7 @@ from asterism.nodes.run_context import workflow_path
 from asterism.prompts import render
 
 if TYPE_CHECKING:
+    from asterism.limits.rate_limits import ResourceManager
     from asterism.memories.context_policies import ContextManager
     from asterism.memories.long_term import LongTermMemory
     from asterism.nodes.compaction import Compactor
@@ -225,7 +227,7 @@ def _model_graph(
 
 def _rules(name: str, spec: Participant) -> str:
     """Write the system prompt: what it is told, or else who it is, and what it is like."""
-    rules, who = spec.prompt, spec.personality
+    rules, who = spec.prompt, cast(Personality | None, spec.personality)
     if not rules or not rules.strip():
         rules = render("participant", name=name, description=spec.description or "").strip()
     if who is None:
@@ -412,6 +414,7 @@ def create_participant_runtime(
     task_budget: Budget | None = None,
     recalls: "LongTermMemory | None" = None,
     max_steps: int = MAX_STEPS,
+    resource_manager: "ResourceManager | None" = None,
 ) -> ParticipantRuntime:
     """Make a member of a team of anything that may be a participant.
 
@@ -423,7 +426,11 @@ def create_participant_runtime(
         task_budget: What each of its tasks may take.
         recalls: What is recalled for its visits, where it says nothing itself.
         max_steps: How many model calls a visit may make, where it says nothing itself.
+        resource_manager: Holds back the calls of its own model. The default model is held back
+            already.
     """
+    if resource_manager is not None:
+        thing = with_capacity(thing, resource_manager)
     spec = thing if isinstance(thing, Participant) else Participant()
     steps = max_steps_of(thing, max_steps)
     graph = participant_graph(name, thing, default_model, steps)
@@ -442,6 +449,21 @@ def create_participant_runtime(
         forgets=spec.memory is not None and not spec.memory.enabled,
         recalls=spec.recalls or recalls,
     )
+
+
+def with_capacity(thing: Any, manager: "ResourceManager") -> Any:
+    """Return a participant whose own chat models wait for capacity; what runs itself stays."""
+    if isinstance(thing, BaseChatModel):
+        return manager.wrap(thing)
+    if not isinstance(thing, Participant):
+        return thing
+    models: dict[str, Any] = {
+        key: manager.wrap(resolve_model(model))
+        for key in ("model", "fallback_model")
+        if (model := getattr(thing, key)) is not None
+    }
+    runs = None if thing.runs is None else with_capacity(thing.runs, manager)
+    return replace(thing, runs=runs, **models)
 
 
 def _has_steps(graph: Graph, runs: object) -> bool:

@@ -59,8 +59,10 @@ class Participant:
     """The chat model. None: the model of the workflow."""
     prompt: str | None = None
     """The system prompt of the model."""
-    personality: Personality | None = None
-    """What it is like: a part of the system prompt."""
+    personality: Personality | Mapping[str, float] | None = None
+    """What it is like: a part of the system prompt. A mapping stands for the traits alone."""
+    communication_style: InitVar[str | None] = None
+    """How it communicates: the `style` of the personality."""
     tools: Sequence[Any] = field(default=())
     """What the model may call: LangChain tools, those of MCP servers, or functions."""
     approve: "Sequence[str] | Mapping[str, Any]" = field(default=())
@@ -92,7 +94,21 @@ class Participant:
     undo: Callable[[Report], Any] | None = None
     """Takes back what a report tells of, where a `Compensation` says `UndoAll`."""
 
-    def __post_init__(self, circuit_breaker: "CircuitBreaker | None") -> None:
+    def __post_init__(
+        self, communication_style: str | None, circuit_breaker: "CircuitBreaker | None"
+    ) -> None:
+        """Make the personality whole, and join the policies.
+
+        Raises:
+            pydantic.ValidationError: A trait or the style cannot be used. It is a `ValueError`.
+        """
+        if communication_style is not None or isinstance(self.personality, Mapping):
+            who: Any = self.personality
+            traits = who.traits if isinstance(who, Personality) else who or {}
+            style = (
+                getattr(who, "style", "") if communication_style is None else communication_style
+            )
+            object.__setattr__(self, "personality", Personality(traits=traits, style=style))
         if circuit_breaker is not None:
             object.__setattr__(self, "policies", (*self.policies, circuit_breaker))
 

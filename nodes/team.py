@@ -6,7 +6,7 @@ Tests: tests/graphs/test_orchestrator.py, tests/graphs/test_plans.py.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langgraph.types import RetryPolicy
 
@@ -16,6 +16,9 @@ from asterism.core.values import as_dict
 from asterism.limits.failure_policies import AGENT_RETRY, Policy, Timeout, merge_policies
 from asterism.nodes.participant_runtime import ParticipantRuntime, create_participant_runtime
 from asterism.nodes.participant_spec import MAX_STEPS, Participant
+
+if TYPE_CHECKING:
+    from asterism.limits.rate_limits import ResourceManager
 
 MAX_AGENTS = 20
 """The most agents of a team, with those that a model creates."""
@@ -35,6 +38,8 @@ class AgentCreationRules:
     """The most agents in all."""
     allowed: bool = True
     """Whether any may be created."""
+    resource_manager: "ResourceManager | None" = None
+    """Holds back the calls of models that their specs name."""
     planner: Callable[[Agent], Any] | None = None
     """The function that makes a participant which may create agents itself. None: they may not."""
 
@@ -93,6 +98,7 @@ class Team:
                 self.creation.model,
                 self._policies,
                 max_steps=self.creation.max_steps,
+                resource_manager=self.creation.resource_manager,
             )
             known = self._created[name] = (spec, member)
         return known[1]

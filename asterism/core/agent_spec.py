@@ -17,23 +17,31 @@ from pydantic import (
     Field,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
 from asterism.core.defaults import OFFLINE, Method
 from asterism.core.sync_async import Started
 from asterism.core.values import as_dict, is_number, normal_name
 from asterism.errors import ModelNotFoundError
+from asterism.moved import NAMES_PAGE
 
 _TRAIT = re.compile(r"^[^\W\d_][\w -]{0,39}$")
 _LEVELS = (
-    (0.0, "not at all"),
-    (0.2, "hardly"),
-    (0.4, "a little"),
-    (0.6, "fairly"),
-    (0.8, "very"),
-    (1.0, "extremely"),
+    (0.0, "not at all", "no"),
+    (0.2, "hardly", "hardly any"),
+    (0.4, "a little", "a little"),
+    (0.6, "fairly", "a fair amount of"),
+    (0.8, "very", "a great deal of"),
+    (1.0, "extremely", "exceptional"),
 )
-"""From which value downwards a trait is shown how strongly: up to 0.2 hardly, and so on."""
+"""Up to which value a trait is shown how strongly, before an adjective and before a noun."""
+_NOUN = re.compile(
+    r"(?:ity|ness|ism|asm|ence|ance|tion|sion|ship|pathy|\w{3}(?:ency|ancy|acy)"
+    r"|\b(?:charm|courage|courtesy|curiosity|discipline|drive|focus|honesty|humou?r|initiative"
+    r"|loyalty|modesty|rigou?r|warmth|wit))$"
+)
+"""How the name of a trait ends that is a noun: `creativity`, `openness`, `humor`."""
 
 
 class Personality(BaseModel):
@@ -51,8 +59,12 @@ class Personality(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    traits: dict[str, float] = Field(default_factory=dict[str, float])
-    """How strongly each trait is shown, from 0 to 1, under an adjective: `"patient"`."""
+    traits: dict[str, float] = Field(
+        default_factory=dict[str, float],
+        validation_alias=AliasChoices("traits", "personality"),
+    )
+    """How strongly each trait is shown, from 0 to 1, under an adjective or a noun: `"patient"`,
+    `"creativity"`. `personality` is another name for it."""
     style: str = Field(
         default="",
         max_length=500,
@@ -81,11 +93,13 @@ class Personality(BaseModel):
     def sentences(self) -> list[str]:
         """Say what they are like, strongest trait first: the same values, the same words."""
         ordered = sorted(self.traits.items(), key=lambda trait: (-trait[1], trait[0]))
-        return [f"You are {_level(value)} {name}." for name, value in ordered]
+        return [_describe_trait(name.replace("_", "-"), value) for name, value in ordered]
 
 
-def _level(value: float) -> str:
-    return next(words for bound, words in _LEVELS if value <= bound)
+def _describe_trait(name: str, value: float) -> str:
+    adverb, amount = next(words for bound, *words in _LEVELS if value <= bound)
+    is_noun = _NOUN.search(name.lower())
+    return f"You show {amount} {name}." if is_noun else f"You are {adverb} {name}."
 
 
 ModelLike = str | BaseChatModel | Runnable[Any, AIMessage]
@@ -208,17 +222,29 @@ HOMES: "WeakSet[Home]" = WeakSet()
 """The orchestrators that there are."""
 
 
+_OF_PARTICIPANTS = ("memory", "long_term_memory", "context_manager", "cache", "circuit_breaker")
+
+
 class Agent(BaseModel):
     """An agent as it is specified: a model, a prompt and tools. It can be written as JSON."""
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
 
-    agent_id: AgentId = Field(description="A short name.")
+    agent_id: AgentId = Field(
+        description="A short name.", validation_alias=AliasChoices("agent_id", "name")
+    )
+    """What it is called; `name` is another name for it."""
     provider: str | None = None
     """Whose model it is, as `"openai"`. None: as `model` says."""
-    model: Any = None
-    """The model's name, with or without the provider, or a chat model. None: the default."""
-    system_prompt: str = Field(default="", description="Who the agent is and how it works.")
+    model: Any = Field(default=None, validation_alias=AliasChoices("model", "backend"))
+    """The model's name, with or without the provider, or a chat model. None: the default.
+    `backend` is another name for it."""
+    system_prompt: str = Field(
+        default="",
+        description="Who the agent is and how it works.",
+        validation_alias=AliasChoices("system_prompt", "role", "system_message"),
+    )
+    """Who it is and how it works; `role` and `system_message` are other names for it."""
     tools: list[Any] = Field(
         default_factory=list[Any], description="The names of the tools that it may call."
     )
@@ -231,6 +257,17 @@ class Agent(BaseModel):
     decisions: Method | None = None
     """How its model is asked for plans, where it plans. None: as the orchestrator says."""
     memory_config: MemoryConfig = Field(default_factory=MemoryConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_way(cls, given: object) -> object:
+        if strangers := [name for name in _OF_PARTICIPANTS if name in as_dict(given)]:
+            raise ValueError(
+                f"{', '.join(strangers)}: an Agent is a plain spec and takes none. A Participant "
+                "has memory, context, recalls and circuit_breaker, and "
+                f"asterism.compat.massgen.Agent takes these words; {NAMES_PAGE}"
+            )
+        return given
 
     def model_like(self) -> str | BaseChatModel | None:
         """Return the model that it names, or None."""

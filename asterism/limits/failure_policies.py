@@ -4,6 +4,7 @@ A participant, a team or a workflow takes a list of them, first = outermost. A p
 participant takes the place of the workflow's policy of the same kind.
 """
 
+import inspect
 import json
 import random
 import time
@@ -219,12 +220,31 @@ class Timeout:
 class UseCached:
     """Answer with a text that is known already."""
 
-    text: str | Callable[[], str]
-    """The text, or a function that is called when the text is needed."""
+    text: str | Callable[[], Any]
+    """The text, or a function that is called when the text is needed. Other plain values that it
+    returns are written as JSON."""
 
     def read(self) -> str:
-        """Return the text."""
-        return self.text if isinstance(self.text, str) else str(self.text())
+        """Return the text.
+
+        Raises:
+            TypeError: The function has returned nothing, or what has no text, as a coroutine.
+        """
+        value: Any = self.text if isinstance(self.text, str) else self.text()
+        if isinstance(value, str):
+            return str(value)
+        if inspect.iscoroutine(value):
+            value.close()
+        try:
+            written = None if value is None else json.dumps(value, ensure_ascii=False)
+        except (TypeError, ValueError):
+            written = None
+        if written is None:
+            raise TypeError(
+                f"the function of a compensation returned {value!r}; allowed: a text, or plain "
+                "values. A coroutine is not awaited: return its result"
+            )
+        return written
 
 
 @dataclass(frozen=True)
@@ -255,7 +275,7 @@ Action = UseCached | Delegate | AskPerson | UndoAll
 class Compensation:
     """What makes up for each kind of failure, once its retries are used up."""
 
-    actions: Mapping[FailureKind, Action | Callable[[], str]]
+    actions: Mapping[FailureKind, Action | Callable[[], Any]]
     """By the kind of failure, as `FAILURES` lists them. A function stands for `UseCached` of it:
     it is called when the failure is there, and its value becomes the report."""
 

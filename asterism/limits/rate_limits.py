@@ -1,10 +1,9 @@
 """The capacity of a service, shared by all who call it: a call waits for its turn."""
 
 import asyncio
-import functools
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import KW_ONLY, InitVar, dataclass, field
@@ -12,8 +11,10 @@ from queue import SimpleQueue
 from typing import Any, Literal, TypeVar, cast
 
 from langchain_core.runnables import Runnable
+from langchain_core.runnables.config import var_child_runnable_config
 
 from asterism.core.numbers import count_faults, raise_number_faults, seconds_faults
+from asterism.core.values import as_dict
 from asterism.events import EventBus, WorkflowEventType, emit_from_context
 from asterism.limits.admission_queue import (
     AdmissionQueue,
@@ -33,6 +34,11 @@ __all__ = [
 
 HIGHEST = 1_000_000
 """The highest priority; the lowest is its negative."""
+
+PRIORITY = "priority"
+"""The key of `configurable` under which a run says its priority."""
+PRIORITIES: Mapping[str, int] = {"low": -10, "normal": 0, "high": 10}
+"""The priorities that a word stands for."""
 
 _Model = TypeVar("_Model", bound=Runnable[Any, Any])
 
@@ -73,7 +79,9 @@ class ResourceManager:
 
     Higher priorities pass first, and calls of one priority as they came. `aging` seconds of
     waiting are worth one level, so a call is overtaken only by calls of a priority `n` levels
-    higher that come within `n * aging` seconds after it, and none waits for ever.
+    higher that come within `n * aging` seconds after it, and none waits for ever. A run says the
+    priority of all its calls with `config={"configurable": {"priority": "high"}}`: a whole
+    number, or `"low"` (-10), `"normal"` (0), `"high"` (10).
 
     All managers of this process with the same name share its capacity, whether they are used by
     threads or by any number of event loops. Without a name a manager shares it with no other.
@@ -215,7 +223,7 @@ class ResourceManager:
 
         Args:
             model: A chat model, also with bound arguments, retries or fallbacks.
-            priority: Higher passes first.
+            priority: Higher passes first. A run that says a priority of its own has that one.
             timeout: Seconds that a call may wait. None: as long as it takes.
             estimate: How many tokens a call may take, from its messages and options. None: as
                 many as the prompt has by a rough count, and 500 for the answer, or fewer where
@@ -226,12 +234,15 @@ class ResourceManager:
             ValueError: A value is not allowed.
         """
         _check_terms(priority, timeout)
-        terms: dict[str, Any] = {"priority": priority, "timeout": timeout}
+
+        def reserve(tokens: int) -> Reservation:
+            return self.reserve(tokens, priority=priority_of_run(priority), timeout=timeout)
+
+        def areserve(tokens: int) -> Awaitable[Reservation]:
+            return self.areserve(tokens, priority=priority_of_run(priority), timeout=timeout)
+
         gate = ModelAdmission(
-            admission=self._admission,
-            reserve=functools.partial(self.reserve, **terms),
-            areserve=functools.partial(self.areserve, **terms),
-            estimate=estimate,
+            admission=self._admission, reserve=reserve, areserve=areserve, estimate=estimate
         )
         return cast(_Model, with_admission(model, gate))
 
@@ -277,6 +288,29 @@ class ResourceManager:
             waited_seconds=until - waiter.since,
             queue_length=len(self._admission.queue),
         )
+
+
+def read_priority(given: object) -> int:
+    """Return a priority that is given as a number or as a word.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if isinstance(given, str) and given.lower() in PRIORITIES:
+        return PRIORITIES[given.lower()]
+    if isinstance(given, bool) or not isinstance(given, int) or abs(given) > HIGHEST:
+        raise ValueError(
+            f"priority is {given!r}; allowed: {', '.join(map(repr, PRIORITIES))}, or a whole "
+            f"number from {-HIGHEST} to {HIGHEST}"
+        )
+    return given
+
+
+def priority_of_run(default: int) -> int:
+    """Return the priority that the run at hand says for its calls, or the default."""
+    config = var_child_runnable_config.get() or {}
+    given = as_dict(config.get("configurable")).get(PRIORITY)
+    return default if given is None else read_priority(given)
 
 
 def _check_terms(priority: int, timeout: float | None) -> None:

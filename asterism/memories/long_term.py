@@ -36,6 +36,7 @@ from asterism.memories.recall_tools import (
     memory_tools,
     recollections_from_items,
 )
+from asterism.moved import hint_foreign_names
 
 _NUMBERS = "one two three four five six seven eight nine ten eleven twelve".split()
 _AGO = re.compile(rf"\b(\d{{1,3}}|an?|{'|'.join(_NUMBERS)}) (day|week|month|year)s? ago\b")
@@ -82,6 +83,11 @@ _TEAM = "team"
 _PAGE = 500
 
 
+@hint_foreign_names(
+    "give it team and store, of open_store(url, embeddings=...); "
+    "asterism.compat.massgen.LongTermMemory takes them",
+    *("backend", "connection_string", "embedding_model"),
+)
 @dataclass(frozen=True, kw_only=True)
 class LongTermMemory:
     """What a team remembers, for one user at a time.

@@ -15,6 +15,7 @@ from asterism.core.thread_lease import Release, take_lease
 from asterism.core.values import fence
 from asterism.errors import InvalidMemoryError, StorageError
 from asterism.memories.namespaces import in_batches, label_of, store_of, validate_memory_name
+from asterism.moved import hint_foreign_names
 
 Eviction = Literal["least_recently_used", "least_important"]
 """What is given up where there is no room: what was not read or written for longest, or what
@@ -72,6 +73,10 @@ def notes_to_evict(
     return gone
 
 
+@hint_foreign_names(
+    "give it team, store and capacity_tokens; asterism.compat.massgen.SharedMemory takes them",
+    *("capacity", "persistence", "storage_path"),
+)
 @dataclass(frozen=True, kw_only=True)
 class SharedMemory:
     """Notes of a team, within a capacity, kept on a store.

@@ -25,6 +25,7 @@ from asterism.observability.render.drawings import (
     generate_orchestrator_flowchart,
     generate_timeline,
 )
+from asterism.observability.telemetry import Metric, MetricsCollector, Tracer
 from asterism.observability.trace import (
     Trace,
     TraceCall,
@@ -41,6 +42,8 @@ __all__ = [
     "Change",
     "Difference",
     "Format",
+    "Metric",
+    "MetricsCollector",
     "RequestRecord",
     "RoundRecord",
     "RunRecord",
@@ -55,6 +58,7 @@ __all__ = [
     "TraceInteraction",
     "TraceLevel",
     "TraceMetrics",
+    "Tracer",
     "VisitRecord",
     "analyze_traces",
     "aread_run",

@@ -1,7 +1,8 @@
 """The trace of a run, its levels, and the metrics of many traces."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal
@@ -202,6 +203,26 @@ TEXT: Mapping[TraceLevel, int] = {"off": 0, "errors": 200, "basic": 200, "detail
 """How many characters of each text a level keeps."""
 
 
+def percentile(values: Sequence[float], percent: float) -> float | None:
+    """Return the value that `percent` of all values do not exceed, between two by their distance.
+
+    Args:
+        values: The values in any order. None of them: None is returned.
+        percent: From 0 to 100.
+
+    Raises:
+        ValueError: `percent` is none.
+    """
+    if isinstance(percent, bool) or not 0 <= percent <= 100:
+        raise ValueError(f"percent is {percent!r}; it must be from 0 to 100, such as 95")
+    if not values:
+        return None
+    ordered = sorted(values)
+    place = (len(ordered) - 1) * percent / 100
+    below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
+    return below + (above - below) * (place % 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TraceMetrics(JsonRecord):
     """What many traces have in common."""
@@ -222,6 +243,8 @@ class TraceMetrics(JsonRecord):
     """How many things were sent, by `"sender -> recipient"`."""
     stored_bytes: int | None = None
     """What the traces take where they are kept, about. None: they are not from there."""
+    durations: tuple[float, ...] = ()
+    """Seconds at work of each of the finished, shortest first."""
 
     ALSO: ClassVar = ("total_tasks", "agent_interactions")
 
@@ -234,6 +257,10 @@ class TraceMetrics(JsonRecord):
     def agent_interactions(self) -> Mapping[str, int]:
         """How many things were sent, by `"sender->recipient"`."""
         return {sent.replace(" -> ", "->"): n for sent, n in self.interactions.items()}
+
+    def percentile(self, percent: float) -> float | None:
+        """Return the seconds that `percent` of the finished do not exceed. None: none is."""
+        return percentile(self.durations, percent)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Bundle:
         took = self.average_duration
@@ -261,6 +288,7 @@ def analyze_traces(
     everything = list(traces)
     finished = [trace for trace in everything if trace.get("end_time")]
     successes = sum(trace["status"] == "completed" for trace in finished)
+    durations = sorted(map(_seconds, finished))
     errors = (error for trace in everything for error in _error_types(trace))
     sent = (
         f"{i['sender']} -> {i['recipient']}"
@@ -272,11 +300,12 @@ def analyze_traces(
         finished=len(finished),
         unfinished=len(everything) - len(finished),
         success_rate=successes / len(finished) if finished else None,
-        average_duration=sum(map(_seconds, finished)) / len(finished) if finished else None,
+        average_duration=sum(durations) / len(durations) if durations else None,
         statuses=_count_names(trace["status"] for trace in everything),
         error_types=_count_names(errors),
         interactions=_count_names(sent),
         stored_bytes=stored_bytes,
+        durations=tuple(durations),
     )
 
 

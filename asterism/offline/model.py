@@ -40,6 +40,9 @@ from asterism.offline.routing import (
 MODEL_NAME = "offline"
 """Stands as `model_name` in the metadata of every message that the model writes."""
 
+_CRITERION = re.compile(r"criterion_\d+")
+_JUDGEMENT = {"score": 0.5, "reason": "(offline model) Nobody has judged this: 0.5 for all work."}
+
 _ANSWERED = re.compile(r"^Answered: (.*(?:\n(?!Asked: |\n).*)*)", re.M)
 _ASKED = re.compile(r"^Asked: .*(?:\n(?!Answered: ).*)*\nAnswered: .*(?:\n(?!Asked: |\n).*)*", re.M)
 _REPORT = re.compile(r"<report from=[^>]*>\n(.*?)\n</report>", re.S)
@@ -100,11 +103,11 @@ def message_chunks(message: AIMessage) -> Iterator[AIMessageChunk]:
 class OfflineChatModel(LocalChatModel):
     """Answers by fixed rules, with no key and no network; see `asterism.offline`.
 
-    It routes when it is made to call a tool that has a `next_agent`, fills in any other tool
-    that it is made to call, calls the tools that it may call, votes where it is asked to, and
-    otherwise writes down what the reports say. Where a tool takes tasks for agents, it gives
-    one to each who is concerned; where there are no agents and it may create some, it creates one
-    for each tool.
+    It routes when it is made to call a tool that has a `next_agent`, gives each criterion of a
+    review the same score, fills in any other tool that it is made to call, calls the tools that
+    it may call, votes where it is asked to, and otherwise writes down what the reports say. Where
+    a tool takes tasks for agents, it gives one to each who is concerned; where there are no agents
+    and it may create some, it creates one for each tool.
     """
 
     today: Callable[[], date] = date.today
@@ -180,6 +183,8 @@ class OfflineChatModel(LocalChatModel):
         elif "next_agent" in properties:
             system = "\n".join(m.text for m in messages if m.type == "system")
             args = offline_decision(system, messages, names)
+        elif properties and all(map(_CRITERION.fullmatch, properties)):
+            args = {criterion: dict(_JUDGEMENT) for criterion in properties}
         else:
             conversation = [m.text for m in reversed(messages) if m.type != "system"]
             sources = Sources(request=conversation[-1], results=conversation, today=self.today())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     )
     from asterism.testing.orchestrator_tester import OrchestratorTester
     from asterism.testing.scripted_model import (
+        MockBackend,
         ScriptedCall,
         ScriptedChatModel,
         ScriptedReply,
@@ -28,6 +29,7 @@ __all__ = [
     "CassetteChatModel",
     "CassetteMismatchError",
     "ConformanceReport",
+    "MockBackend",
     "OrchestratorTester",
     "ScriptedCall",
     "ScriptedChatModel",
@@ -45,6 +47,7 @@ _HOMES = {
     "CassetteChatModel": "cassette",
     "CassetteMismatchError": "tape",
     "ConformanceReport": "conformance",
+    "MockBackend": "scripted_model",
     "OrchestratorTester": "orchestrator_tester",
     "ScriptedCall": "scripted_model",
     "ScriptedChatModel": "scripted_model",

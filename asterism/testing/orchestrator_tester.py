@@ -19,6 +19,7 @@ from asterism.core.values import as_list
 from asterism.events import BUS
 from asterism.graphs.builder import SupervisorWorkflowBuilder
 from asterism.graphs.workflow import Workflow
+from asterism.moved import hint_foreign_names
 from asterism.observability import SupervisorTrace, Trace
 from asterism.testing.scripted_model import ScriptedCall
 from asterism.testing.team_model import TeamChatModel
@@ -27,6 +28,10 @@ Scripts = Mapping[str, Sequence[Any]]
 """The replies of each model call, in order: by participant, and of `"supervisor"`."""
 
 
+@hint_foreign_names(
+    "give it team and scripts; asterism.compat.massgen.OrchestratorTester takes them",
+    *("agents", "mock_responses"),
+)
 class OrchestratorTester:
     """Runs a team by scripts, and checks where its requests went and what they took.
 

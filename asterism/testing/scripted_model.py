@@ -299,3 +299,15 @@ def _chunks(reply: ScriptedReply, message: AIMessage) -> Iterator[ChatGeneration
     if reply.error is not None:
         raise reply.error
     yield ChatGenerationChunk(message=end)
+
+
+class MockBackend(ScriptedChatModel):
+    """A scripted chat model by another name: it gives its responses one after the other.
+
+    Args:
+        responses: The replies, as the `script` of a `ScriptedChatModel`.
+    """
+
+    def __init__(self, responses: Sequence[Any] = (), **options: Any) -> None:
+        options.setdefault("script", responses)
+        super().__init__(**options)

@@ -6,11 +6,14 @@ are read and counted as well. Tests: tests/graphs/test_strategies.py.
 """
 
 import json
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from langgraph.errors import GraphBubbleUp
 
 from asterism.core.agent_spec import Agent
 from asterism.core.plan import SubAgentTask
@@ -21,7 +24,7 @@ from asterism.core.supervisor_decision import (
     SupervisorDecision,
     match_name,
 )
-from asterism.core.values import as_dict, is_number
+from asterism.core.values import as_dict, is_number, log_failure
 from asterism.limits.failure_policies import (
     Action,
     AskPerson,
@@ -32,6 +35,8 @@ from asterism.limits.failure_policies import (
 )
 from asterism.nodes.view import SupervisorView, fenced_report
 from asterism.prompts import render
+
+_log = logging.getLogger(__name__)
 
 _LINE = re.compile(
     r"^\W*(?:(?:my\s+)?vote\W*[:=]|i\s+vote\s+for\b)\s*(.+)$", re.IGNORECASE | re.MULTILINE
@@ -376,7 +381,13 @@ def _without(strategy: TeamStrategy, reason: str) -> SupervisorDecision:
     """Decide what follows where there is no consensus."""
     match strategy.without_consensus:
         case UseCached() as action:
-            return AnswerDecision(next_agent=None, answer=action.read())
+            try:
+                return AnswerDecision(next_agent=None, answer=action.read())
+            except GraphBubbleUp:
+                raise
+            except Exception as error:  # noqa: BLE001 - the failure that it was to make up for stays
+                log_failure(_log, "the compensation of consensus_failed failed", error=error)
+                return _finish_failed(reason)
         case Delegate(name):
             return SupervisorDecision(
                 next_agent=name, instruction=f"There is no consensus: {reason}"

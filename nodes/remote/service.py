@@ -23,6 +23,7 @@ from asterism.errors import (
     RemoteFailedError,
     RemoteReplyError,
 )
+from asterism.moved import hint_foreign_names
 from asterism.nodes.remote.contract import (
     REPLY,
     ServiceAnswer,
@@ -62,6 +63,11 @@ Secret = SecretStr | Callable[[], str]
 """A header's value that is stored nowhere: hidden, or fetched for each call."""
 
 
+@hint_foreign_names(
+    "give it url, and policies to Participant(runs=Service(url), policies=[...]); "
+    "asterism.compat.massgen.MicroserviceAgent takes them",
+    *("name", "backend", "service_url", "circuit_breaker", "retry_policy"),
+)
 @dataclass(frozen=True)
 class Service:
     """A participant behind HTTP, which is sent a `ServiceRequest` and answers a `ServiceReply`.

@@ -281,6 +281,18 @@ async def test_a_failed_consensus_is_made_up_for_where_it_fails(
     assert answer in result["messages"][-1].text
 
 
+def test_a_consensus_fails_where_what_makes_up_for_it_fails(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    policy = Compensation({"consensus_failed": lambda: None})
+    members = {name: voter(name, f"vote: {name}") for name in ("ann", "eve")}
+    builder = SupervisorWorkflowBuilder("Vote", finish="forward", policies=[policy])
+    built = builder.participants(**members).with_strategy("consensus", tie="fail").build()
+    result = built.invoke(REQUEST)
+    assert (result["status"], result["reason"][:17]) == ("failed", "consensus_failed:")
+    assert "the compensation of consensus_failed failed" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("said", "choice", "reason"),
     [

@@ -1,11 +1,17 @@
 """A guide to advanced orchestration, in its own words: names, shapes and what they do."""
 
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 import asterism
+import asterism.testing
 from asterism import (
     Agent,
     CircuitBreaker,
@@ -23,6 +29,7 @@ from asterism import (
     UseCached,
     batch_process,
 )
+from asterism.compat import massgen
 from asterism.testing import AgentTester, ScriptedChatModel
 
 REQUEST: Any = {"messages": [("user", "Do it")]}
@@ -122,9 +129,83 @@ def test_a_tester_takes_a_spec_and_returns_the_text() -> None:
     assert AgentTester(own).test_response("Test input") == "Own"
 
 
-@pytest.mark.parametrize(
-    "name", ["Orchestrator", "PersonalityAgent", "MicroserviceAgent", "MetricsCollector"]
-)
+@pytest.mark.parametrize("name", massgen.__all__)
 def test_a_name_from_elsewhere_leads_to_ours(name: str) -> None:
-    with pytest.raises(AttributeError, match=f"no attribute '{name}'; .* take"):
+    if name in asterism.__all__:
+        return
+    if name in ("AgentTester", "OrchestratorTester", "Result"):
+        return  # in asterism.testing; not of the guide
+    words = rf"no attribute '{name}'; asterism\.compat\.massgen\.{name} does the same, and .* takes"
+    with pytest.raises(AttributeError, match=words):
         getattr(asterism, name)
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("memory", "SharedMemory LongTermMemory ContextManager"),
+        ("cache", "IntelligentCache"),
+        ("resilience", "CircuitBreaker"),
+        ("observability", "Tracer"),
+        ("metrics", "MetricsCollector"),
+        ("events", "Event EventBus"),
+        ("integration", "MicroserviceAgent"),
+        ("testing", "MockBackend AgentTester OrchestratorTester"),
+    ],
+)
+def test_each_module_of_the_guide_is_there(module: str, names: str) -> None:
+    ours = importlib.import_module(f"asterism.compat.massgen.{module}")
+    assert all(getattr(ours, name) is getattr(massgen, name) for name in names.split())
+
+
+def test_the_module_whose_name_is_taken_says_where_its_classes_are() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"asterism\.compat\.massgen\.memory.*names\.md"):
+        importlib.import_module("asterism.memory")
+    assert callable(asterism.memory)
+
+
+FOREIGN: list[tuple[Any, dict[str, Any], str]] = [
+    (asterism.SharedMemory, {"capacity": 10, "persistence": True}, "SharedMemory"),
+    (asterism.LongTermMemory, {"backend": "vector_db", "embedding_model": "x"}, "LongTermMemory"),
+    (asterism.Service, {"name": "O", "service_url": "http://o:8080"}, "MicroserviceAgent"),
+    (asterism.ResponseCache, {"strategy": "semantic"}, "IntelligentCache"),
+    (asterism.testing.OrchestratorTester, {"agents": []}, "OrchestratorTester"),
+    (SupervisorWorkflowBuilder, {"agents": [], "event_bus": None}, "Orchestrator"),
+]
+
+
+@pytest.mark.parametrize(("ours", "words", "way"), FOREIGN, ids=lambda value: str(value)[-40:])
+def test_the_words_of_the_guide_name_the_way_out(
+    ours: Any, words: dict[str, Any], way: str
+) -> None:
+    said = rf"takes no {', '.join(words)}; .*asterism\.compat\.massgen\.{way} takes .*names\.md"
+    with pytest.raises(TypeError, match=said):
+        ours(**words)
+
+
+def test_the_whole_guide_runs_as_a_program(tmp_path: Path) -> None:
+    path = Path(__file__).parents[2] / "examples" / "advanced.py"
+    keyless = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", str(path)],
+        cwd=tmp_path,
+        env={**keyless, "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    for said in (
+        "hierarchy: completed ['ResearchLead_team', 'DevLead_team', 'ResearchLead_team']",
+        "dynamic: completed ['Researcher', 'Coder']",
+        "adaptive: The town hall.",
+        "it was recalled: True",
+        "it is told: True",
+        "batch: ['completed', 'completed', 'completed']",
+        "cache: 1 hit 1 miss",
+        "compensation: from the cache",
+        "event: Task sequential.answer.a completed",
+        "team test: True 2",
+    ):
+        assert said in ran.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 import weakref
+import zlib
 from array import array
 from collections.abc import Callable
 from typing import Any, cast
@@ -30,6 +31,7 @@ from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus, WorkflowEventType, emit_from_context
 from asterism.memories.cache.semantic_guard import distinguishing_facts
+from asterism.moved import hint_foreign_names
 from asterism.storage.open import make_private, sqlite_path
 from asterism.storage.ranked_store import cosine_similarity, normalize_vector
 
@@ -120,14 +122,35 @@ _USE = "(SELECT coalesce(max(used), 0) + 1 FROM responses)"
 _OLDEST = "SELECT key FROM responses ORDER BY used DESC LIMIT -1 OFFSET ?"
 
 
+class _LetterVectors(Embeddings):
+    """Texts that are written alike are close: each three letters in a row are counted."""
+
+    SIZE = 512
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        vector = [0.0] * self.SIZE
+        letters = " ".join(["", *re.findall(r"[^\W_]+", text.casefold()), ""])
+        for start in range(len(letters) - 2):
+            vector[zlib.crc32(letters[start : start + 3].encode()) % self.SIZE] += 1.0
+        return vector
+
+
+@hint_foreign_names(
+    "a similarity_threshold makes it semantic; asterism.compat.massgen.IntelligentCache takes it",
+    "strategy",
+)
 class ResponseCache(BaseCache):
     """A cache of model calls in sqlite, as LangChain's models take it.
 
     Give it to one model, `cache.on(model)`, or to all of the process,
     `set_llm_cache(cache)`. A call is known again by the model with all its parameters, the
     tools, the schema and the messages. By itself it answers only the very same call.
-    With `embeddings` and a `similarity_threshold`, a call that differs in the words of its last
-    request alone may get the answer of a similar one; never where a number, a date, a name, a
+    With a `similarity_threshold`, a call that differs in the words of its last request alone
+    may get the answer of a similar one: similar by meaning where there are `embeddings`, else by
+    how it is written. It never does where a number, a date, a name, a
     unit, a negation or any word differs that `semantic_guard` does not list.
 
     What is cached is what a model says, never what a participant or a tool does: an answer
@@ -138,14 +161,15 @@ class ResponseCache(BaseCache):
         url: `sqlite:///path`, which several processes may share, or `memory:`.
         ttl: Seconds for which an answer is good. None: for ever.
         max_size: How many answers are kept; those go first that were not used for longest.
-        embeddings: What requests mean.
-        similarity_threshold: The least cosine of two requests, from above 0 to 1.
+        embeddings: What requests mean. None: with a threshold, how they are written counts.
+        similarity_threshold: The least cosine of two requests, from above 0 to 1. None: only the
+            very same call is answered.
         events: A bus that is told of hits and misses, besides that of the run.
         clock: The time in seconds since 1970.
 
     Raises:
         StorageError: The URL means nothing here, or the file cannot be made.
-        ConfigurationError: A number is not allowed, or a threshold has no embeddings.
+        ConfigurationError: A number is not allowed, or embeddings have no threshold.
     """
 
     def __init__(
@@ -164,7 +188,9 @@ class ResponseCache(BaseCache):
         if self._path is not None:
             make_private(self._path)
         self._ttl, self._max_size, self._clock = ttl, max_size, clock
-        self._meaning = embeddings if similarity_threshold is not None else None
+        self._meaning = None
+        if similarity_threshold is not None:
+            self._meaning = _LetterVectors() if embeddings is None else embeddings
         self._threshold = similarity_threshold or 1.0
         self._events = events
         self._lock = threading.RLock()
@@ -343,6 +369,6 @@ def _check(ttl: Any, max_size: Any, embeddings: Any, threshold: Any) -> None:
         faults += seconds_faults("ttl", ttl, above_zero=True)
     if threshold is not None:
         faults += fraction_faults("similarity_threshold", threshold, above_zero=True)
-    if (threshold is None) != (embeddings is None):
-        faults.append("a similarity_threshold needs embeddings, and embeddings a threshold")
+    if threshold is None and embeddings is not None:
+        faults.append("embeddings need a similarity_threshold, such as 0.95")
     raise_number_faults(faults, ConfigurationError)

@@ -74,3 +74,42 @@ def test_a_trait_has_a_plain_name(name: str) -> None:
 def test_a_style_is_short() -> None:
     with pytest.raises(ValueError, match="at most 500"):
         Personality(style="x" * 501)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("creativity", 0.9, "You show exceptional creativity."),
+        ("openness", 0.7, "You show a great deal of openness."),
+        ("humor", 0.1, "You show hardly any humor."),
+        ("patience", 0, "You show no patience."),
+        ("analytical", 0.3, "You are a little analytical."),
+        ("risk_taking", 0.7, "You are very risk-taking."),
+        ("detail_oriented", 0.4, "You are a little detail-oriented."),
+        ("fancy", 0.5, "You are fairly fancy."),
+    ],
+)
+def test_a_trait_is_described_in_good_english(name: str, value: float, sentence: str) -> None:
+    assert Personality(traits={name: value}).sentences() == [sentence]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        Participant(prompt="x", personality={"calm": 0.5}, communication_style="formal"),
+        Participant(
+            prompt="x", personality=Personality(traits={"calm": 0.5}), communication_style="formal"
+        ),
+        Participant(prompt="x", personality=Personality(traits={"calm": 0.5}, style="formal")),
+    ],
+    ids=["traits and style", "personality and style", "personality"],
+)
+def test_a_participant_takes_traits_and_a_style(spec: Participant) -> None:
+    assert spec.personality == Personality(traits={"calm": 0.5}, style="formal")
+
+
+def test_an_agent_is_called_by_name_backend_and_role() -> None:
+    agent = Agent.model_validate({"name": "lead", "backend": "offline", "role": "You lead."})
+    assert agent == Agent(agent_id="lead", model="offline", system_prompt="You lead.")
+    with pytest.raises(ValueError, match=r"memory: an Agent is a plain spec.*docs/names\.md"):
+        Agent.model_validate({"name": "lead", "memory": None})

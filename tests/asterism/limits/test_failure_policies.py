@@ -10,7 +10,13 @@ from langgraph.errors import GraphInterrupt
 from langgraph.types import RetryPolicy
 
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
-from asterism.limits.failure_policies import can_pass, next_delay, retry_after, should_retry
+from asterism.limits.failure_policies import (
+    UseCached,
+    can_pass,
+    next_delay,
+    retry_after,
+    should_retry,
+)
 from asterism.nodes.policies import call_with_retry
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1")
@@ -135,3 +141,22 @@ def test_a_service_says_in_seconds_or_by_a_date_when_to_come_back(
 ) -> None:
     headers = {"retry-after": said} if said else {}
     assert retry_after(headers, clock=lambda: 10.0) == seconds
+
+
+async def fetch() -> str:
+    return "late"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("late", "late"), ({"city": "Zürich"}, '{"city": "Zürich"}'), (3, "3"), ([], "[]")],
+    ids=["text", "table", "number", "list"],
+)
+def test_a_function_that_makes_up_for_a_failure_returns_plain_values(value: Any, text: str) -> None:
+    assert UseCached(lambda: value).read() == text
+
+
+@pytest.mark.parametrize("give", [lambda: None, fetch, object], ids=["none", "async", "object"])
+def test_a_function_that_returns_no_text_is_refused(give: Any) -> None:
+    with pytest.raises(TypeError, match="the function of a compensation returned"):
+        UseCached(give).read()

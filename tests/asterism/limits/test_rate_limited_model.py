@@ -18,7 +18,8 @@ from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
-from asterism.errors import CapacityTimeoutError
+from asterism import Agent, Event, Participant, SupervisorWorkflowBuilder, Workflow
+from asterism.errors import CapacityTimeoutError, WorkflowBuildError
 from asterism.events import EventBus
 from asterism.limits.rate_limited_model import estimate_tokens
 from asterism.limits.rate_limits import ResourceManager
@@ -555,3 +556,70 @@ async def test_threads_tasks_and_streams_are_never_more_than_allowed() -> None:
     await asyncio.gather(*(ask(model) for _ in range(10) for ask in WAYS))
     assert worst[0] <= 2
     assert (manager.status().waiting, status(manager)) == (0, (0, 120, 60))
+
+
+HIGH: Any = {"configurable": {"priority": "high"}}
+SIX: Any = {"configurable": {"priority": 6}}
+REQUEST: Any = {"messages": [("user", "Go")]}
+
+
+def create_team(manager: ResourceManager, bus: EventBus) -> Workflow:
+    """A team whose models are the workflow's, a participant's, an agent's and a created one's."""
+
+    def look(place: str = "here") -> str:
+        """Look."""
+        return "seen"
+
+    agent = [ScriptedReply(tool_calls=[("look", {})]), "looked"]
+    team = SupervisorWorkflowBuilder(
+        "T", model=ScriptedChatModel(script=["new", "done"]), resource_manager=manager, events=bus
+    )
+    team.participants(
+        plain=Participant(description="Plain.", model=ScriptedChatModel(script=["one"])),
+        tools=Participant(
+            description="Tools.", model=ScriptedChatModel(script=agent), tools=[look]
+        ),
+        bare=Participant(runs=ScriptedChatModel(script=["bare"]), description="Bare."),
+    )
+    spec = Agent(agent_id="created", system_prompt="You do.")
+    everybody: list[str | Agent] = ["plain", "tools", "bare", spec]
+    team.with_strategy("parallel", create_agents_for_task=lambda request: everybody)
+    return team.build()
+
+
+@pytest.mark.parametrize(("config", "priority"), [(None, 0), (HIGH, 10), (SIX, 6)])
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+async def test_a_run_says_the_priority_of_all_its_calls(
+    config: Any, priority: int, is_async: bool
+) -> None:
+    bus, found = EventBus(), list[Any]()
+    manager = ResourceManager(max_concurrent_requests=1)
+    workflow = create_team(manager, bus)
+    held = manager.reserve(0)
+
+    @bus.on("waiting_for_capacity")
+    def note(event: Event) -> None:
+        found.append(event.facts)
+        held.release()
+
+    if is_async:
+        result = await workflow.ainvoke(REQUEST, config)
+    else:
+        result = await asyncio.to_thread(workflow.invoke, REQUEST, config)
+    assert [report["status"] for report in result["reports"]] == ["ok"] * 4
+    assert {facts["priority"] for facts in found} == {priority}
+    assert manager.status().requests == 7  # six calls, and the one that held the place
+
+
+def test_a_priority_of_another_kind_is_refused() -> None:
+    model = ResourceManager(max_concurrent_requests=1).wrap(OfflineChatModel())
+    team = SupervisorWorkflowBuilder("T").participants(a=Participant(description="A.", model=model))
+    wrong: Any = {"configurable": {"priority": "hihg"}}
+    [report] = team.with_strategy("parallel").build().invoke(REQUEST, wrong)["reports"]
+    assert "priority is 'hihg'; allowed: 'low', 'normal', 'high'" in report["error"]
+
+
+def test_a_builder_refuses_what_is_no_resource_manager() -> None:
+    team = SupervisorWorkflowBuilder("T", model="offline", resource_manager=cast(Any, 3))
+    with pytest.raises(WorkflowBuildError, match="resource_manager is 3; allowed: None, Resource"):
+        team.participants(a=Participant(description="A.")).build()

@@ -487,7 +487,7 @@ def test_unfinished_traces_are_in_no_average() -> None:
     assert analyze_traces(trace for trace in [FINISHED, FAILED, OPEN]) == TraceMetrics(
         total=3, finished=2, unfinished=1, success_rate=0.5, average_duration=3.0,
         statuses={"completed": 1, "failed": 1, "running": 1}, error_types={"ValueError": 1},
-        interactions={"a -> b": 1},
+        interactions={"a -> b": 1}, durations=(2.0, 4.0),
     )  # fmt: skip
 
 

@@ -115,3 +115,9 @@ async def test_a_reviewer_takes_part_in_a_workflow(way: str) -> None:
 def test_bad_values_are_refused(criteria: Any, repairs: Any, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         create_reviewer(ScriptedChatModel(), criteria, max_repairs=repairs)
+
+
+def test_the_offline_model_reviews_and_says_that_nobody_has_judged() -> None:
+    review = create_reviewer("offline", ["code_quality", "security"]).review("x = eval(input())")
+    assert [judged.score for judged in review.judgements.values()] == [0.5, 0.5]
+    assert "Nobody has judged" in review.judgements["security"].reason

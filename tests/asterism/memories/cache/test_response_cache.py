@@ -254,8 +254,8 @@ def test_what_was_not_used_for_longest_goes_first(url: str) -> None:
         ({"ttl": float("nan")}, "ttl is nan"),
         ({"max_size": True}, "max_size is True"),
         ({"max_size": 0}, "max_size is 0"),
-        ({"embeddings": Constant()}, "needs embeddings"),
-        ({"similarity_threshold": 0.9}, "needs embeddings"),
+        ({"embeddings": Constant()}, "embeddings need a similarity_threshold"),
+        ({"similarity_threshold": 0}, "similarity_threshold is 0"),
         ({"embeddings": Constant(), "similarity_threshold": 1.1}, "similarity_threshold is 1.1"),
     ],
     ids=lambda value: str(value)[:30],
@@ -496,9 +496,11 @@ def test_the_sets_are_as_large_as_they_are_said_to_be() -> None:
 
 
 @pytest.mark.parametrize(
-    "embeddings", [Constant(), WordEmbeddings()], ids=["all means the same", "words"]
+    "embeddings",
+    [Constant(), WordEmbeddings(), None],
+    ids=["all means the same", "words", "letters"],
 )
-def test_a_near_miss_is_never_answered(embeddings: Embeddings) -> None:
+def test_a_near_miss_is_never_answered(embeddings: Embeddings | None) -> None:
     cache = ResponseCache(embeddings=embeddings, similarity_threshold=0.01)
     for _, one, other in NEAR_MISSES:
         for first, second in ((one, other), (other, one)):
@@ -520,6 +522,15 @@ def test_paraphrases_are_answered() -> None:
             missed.append((one, other))
     assert missed == []
     assert cache.hits == 30
+    cache.close()
+
+
+def test_without_embeddings_what_is_written_alike_is_similar() -> None:
+    cache = ResponseCache(similarity_threshold=0.95)
+    kept = cache.on(scripted("Paris", "two"))
+    assert kept.invoke("What is the capital of France?").text == "Paris"
+    assert kept.invoke("what is the capital of  France").text == "Paris"
+    assert kept.invoke("Please tell me the capital of France").text == "two"
     cache.close()
 
 
