@@ -48,51 +48,59 @@ class GraphSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Participant:
-    """A participant made of a model, a prompt and tools, or any other one with a description."""
+    """A participant made of a model, a prompt and tools, or any other one with a description.
+
+    Args:
+        runs: A compiled graph, an agent, a Runnable, a function of messages, a `Service`, or a
+            `RemoteGraph`. None: the model.
+        description: What the supervisor is told about it. None: the docstring or the prompt's
+            first line.
+        model: The chat model. None: the model of the workflow.
+        prompt: The system prompt of the model.
+        personality: What it is like: a part of the system prompt. A mapping stands for the
+            traits alone.
+        communication_style: How it communicates: the `style` of the personality.
+        tools: What the model may call: LangChain tools, those of MCP servers, or functions.
+        approve: The tools whose calls a person approves: their names; or a mapping of names to
+            what `HumanInTheLoopMiddleware(interrupt_on=...)` takes, as `{"allowed_decisions":
+            ["approve"]}`.
+        response_format: The form of its answer, as `create_agent` takes it: a pydantic model, a
+            dataclass, a JSON schema. The report holds it as JSON.
+        middleware: Further LangChain middleware of the agent, first = outermost.
+        fallback_model: The model of a call that failed on `model`, for that call only.
+        policies: What happens when it fails, first = outermost: `RetryPolicy`, `Timeout`,
+            `CircuitBreaker`, `Compensation`. They take the place of the workflow's of their
+            kind.
+        circuit_breaker: One more of the policies, the innermost.
+        memory: What it remembers from visit to visit. None: everything.
+        context: What of a long history its model, or its function, is still sent. None: all of
+            it.
+        recalls: What is recalled for each visit, besides its own history.
+        budget: What its visits for one request may take together, with everything below it.
+        max_steps: How many model calls one visit may make, of an agent or a graph. None: as the
+            workflow says. At the limit the visit ends with what it has found.
+        undo: Takes back what a report tells of, where a `Compensation` says `UndoAll`.
+    """
 
     runs: Any = None
-    """A compiled graph, an agent, a Runnable, a function of messages, a `Service`, or a
-    `RemoteGraph`. None: the model."""
     description: str | None = None
-    """What the supervisor is told about it. None: the docstring or the prompt's first line."""
     model: ModelLike | None = None
-    """The chat model. None: the model of the workflow."""
     prompt: str | None = None
-    """The system prompt of the model."""
     personality: Personality | Mapping[str, float] | None = None
-    """What it is like: a part of the system prompt. A mapping stands for the traits alone."""
     communication_style: InitVar[str | None] = None
-    """How it communicates: the `style` of the personality."""
     tools: Sequence[Any] = field(default=())
-    """What the model may call: LangChain tools, those of MCP servers, or functions."""
     approve: "Sequence[str] | Mapping[str, Any]" = field(default=())
-    """The tools whose calls a person approves: their names; or a mapping of names to what
-    `HumanInTheLoopMiddleware(interrupt_on=...)` takes, as `{"allowed_decisions": ["approve"]}`."""
     response_format: Any = None
-    """The form of its answer, as `create_agent` takes it: a pydantic model, a dataclass, a
-    JSON schema. The report holds it as JSON."""
     middleware: Sequence[Any] = field(default=())
-    """Further LangChain middleware of the agent, first = outermost."""
     fallback_model: ModelLike | None = None
-    """The model of a call that failed on `model`, for that call only."""
     policies: Sequence[Policy] = field(default=())
-    """What happens when it fails, first = outermost: `RetryPolicy`, `Timeout`,
-    `CircuitBreaker`, `Compensation`. They take the place of the workflow's of their kind."""
     circuit_breaker: InitVar["CircuitBreaker | None"] = None
-    """One more of the policies, the innermost."""
     memory: MemoryConfig | None = None
-    """What it remembers from visit to visit. None: everything."""
     context: "ContextManager | None" = None
-    """What of a long history its model, or its function, is still sent. None: all of it."""
     recalls: "LongTermMemory | None" = None
-    """What is recalled for each visit, besides its own history."""
     budget: Budget | None = None
-    """What its visits for one request may take together, with everything below it."""
     max_steps: int | None = None
-    """How many model calls one visit may make, of an agent or a graph. None: as the workflow
-    says. At the limit the visit ends with what it has found."""
     undo: Callable[[Report], Any] | None = None
-    """Takes back what a report tells of, where a `Compensation` says `UndoAll`."""
 
     def __post_init__(
         self, communication_style: str | None, circuit_breaker: "CircuitBreaker | None"

@@ -37,20 +37,23 @@ class Budget:
 
     A limit is checked before each model call, with an estimate; so it is exceeded by what one
     call takes beyond its estimate, at most.
+
+    Args:
+        max_cost_usd: US dollars. A model whose price is not known cannot be limited by money.
+        max_tokens: Input and output tokens.
+        max_calls: Model calls, with those that fail.
+        max_seconds: Seconds in model and tool calls.
+        on_breach: What happens at a limit: the end, with what there is, or a question to raise
+            it.
+        warn_at: From which part of a limit on there is a warning, once.
     """
 
     max_cost_usd: Decimal | float | str | None = None
-    """US dollars. A model whose price is not known cannot be limited by money."""
     max_tokens: int | None = None
-    """Input and output tokens."""
     max_calls: int | None = None
-    """Model calls, with those that fail."""
     max_seconds: float | None = None
-    """Seconds in model and tool calls."""
     on_breach: Literal["end", "ask"] = "end"
-    """What happens at a limit: the end, with what there is, or a question to raise it."""
     warn_at: float = 0.9
-    """From which part of a limit on there is a warning, once."""
 
     def __post_init__(self) -> None:
         """Refuse what is no limit.

@@ -115,23 +115,27 @@ class CircuitBreaker:
 
     All breakers of this process with the same service or key share its circuit, whether they
     are used by threads or by asyncio; each judges it by its own numbers.
+
+    Args:
+        service: What is guarded. None: what `admit` names, such as a model or a participant.
+        failure_threshold: How many failures in a row open the circuit.
+        recovery_timeout: Seconds until an open circuit lets probes pass.
+        half_open_attempts: How many probes may be under way at once, and how many successes
+            close the circuit.
+        counts: Which errors are failures of the service. None: every `Exception`, but no
+            interrupt.
+        clock: The time in seconds; the same for all breakers that share a circuit.
+        registry: Where the circuits are kept. Breakers with different registries share nothing.
     """
 
     service: str | None = None
-    """What is guarded. None: what `admit` names, such as a model or a participant."""
     _: KW_ONLY
     failure_threshold: int = 5
-    """How many failures in a row open the circuit."""
     recovery_timeout: float = 30.0
-    """Seconds until an open circuit lets probes pass."""
     half_open_attempts: int = 1
-    """How many probes may be under way at once, and how many successes close the circuit."""
     counts: Callable[[BaseException], bool] | None = None
-    """Which errors are failures of the service. None: every `Exception`, but no interrupt."""
     clock: Callable[[], float] = time.monotonic
-    """The time in seconds; the same for all breakers that share a circuit."""
     registry: CircuitRegistry = field(default_factory=lambda: CIRCUITS, repr=False, compare=False)
-    """Where the circuits are kept. Breakers with different registries share nothing."""
     _own: Circuit = field(default_factory=Circuit, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

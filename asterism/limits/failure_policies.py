@@ -202,10 +202,12 @@ class Timeout:
 
     An async attempt is cancelled when its time is over. A sync attempt cannot be stopped: it
     is abandoned, and what it still wants to store is refused.
+
+    Args:
+        seconds: More than 0.
     """
 
     seconds: float
-    """More than 0."""
 
     def __post_init__(self) -> None:
         """Refuse what is no time.
@@ -218,11 +220,14 @@ class Timeout:
 
 @dataclass(frozen=True)
 class UseCached:
-    """Answer with a text that is known already."""
+    """Answer with a text that is known already.
+
+    Args:
+        text: The text, or a function that is called when the text is needed. Other plain values
+            that it returns are written as JSON.
+    """
 
     text: str | Callable[[], Any]
-    """The text, or a function that is called when the text is needed. Other plain values that it
-    returns are written as JSON."""
 
     def read(self) -> str:
         """Return the text.
@@ -249,10 +254,13 @@ class UseCached:
 
 @dataclass(frozen=True)
 class Delegate:
-    """Let another participant do it."""
+    """Let another participant do it.
+
+    Args:
+        to: The id of the participant.
+    """
 
     to: str
-    """The id of the participant."""
 
 
 @dataclass(frozen=True)
@@ -273,11 +281,15 @@ Action = UseCached | Delegate | AskPerson | UndoAll
 
 @dataclass(frozen=True)
 class Compensation:
-    """What makes up for each kind of failure, once its retries are used up."""
+    """What makes up for each kind of failure, once its retries are used up.
+
+    Args:
+        actions: By the kind of failure, as `FAILURES` lists them. A function stands for
+            `UseCached` of it: it is called when the failure is there, and its value becomes the
+            report.
+    """
 
     actions: Mapping[FailureKind, Action | Callable[[], Any]]
-    """By the kind of failure, as `FAILURES` lists them. A function stands for `UseCached` of it:
-    it is called when the failure is there, and its value becomes the report."""
 
     def __post_init__(self) -> None:
         """Refuse kinds and actions that do not exist.

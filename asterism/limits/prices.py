@@ -87,17 +87,22 @@ class Price(Rates):
 
 @dataclass(frozen=True)
 class PriceTable:
-    """What models cost, as of a day, by a source. A model that is not in it is not free."""
+    """What models cost, as of a day, by a source. A model that is not in it is not free.
+
+    Args:
+        prices: By the name of the model, such as `"gpt-5-mini"`, or with a provider,
+            `"azure:gpt-5"`.
+        dated: When the prices were read. None: as of the installed version of the source.
+        source: Where they were read.
+        is_default: Whether a model that is not in `prices` is looked up in the package
+            `genai-prices`.
+    """
 
     prices: Mapping[str, Price]
-    """By the name of the model, such as `"gpt-5-mini"`, or with a provider, `"azure:gpt-5"`."""
     _: KW_ONLY
     dated: date | None
-    """When the prices were read. None: as of the installed version of the source."""
     source: str
-    """Where they were read."""
     is_default: bool = False
-    """Whether a model that is not in `prices` is looked up in the package `genai-prices`."""
 
     def __post_init__(self) -> None:
         """Keep the prices from being changed.

@@ -85,33 +85,38 @@ class ResourceManager:
 
     All managers of this process with the same name share its capacity, whether they are used by
     threads or by any number of event loops. Without a name a manager shares it with no other.
+
+    Args:
+        name: Whose capacity it is, such as `"openai"`.
+        tokens_per_minute: How many tokens may be admitted in 60 seconds. None: as many as one
+            likes.
+        requests_at_once: How many calls may be under way. None: as many as one likes.
+        requests_per_minute: How many calls may be admitted in 60 seconds. None: as many as one
+            likes.
+        aging: Seconds of waiting that are worth one level of priority.
+        events: The bus that is told of every wait. None: that of the run in which a call waits.
+        clock: The time in seconds. After a clock that is set by hand, call `wake`.
+        registry: Where the capacities are kept. Managers with different registries share
+            nothing.
+        max_tokens_per_minute: Another name for `tokens_per_minute`.
+        max_concurrent_requests: Another name for `requests_at_once`.
+        priority_queue: Calls always pass by their priority; there is no queue without.
     """
 
     name: str | None = None
-    """Whose capacity it is, such as `"openai"`."""
     _: KW_ONLY
     tokens_per_minute: int | None = None
-    """How many tokens may be admitted in 60 seconds. None: as many as one likes."""
     requests_at_once: int | None = None
-    """How many calls may be under way. None: as many as one likes."""
     requests_per_minute: int | None = None
-    """How many calls may be admitted in 60 seconds. None: as many as one likes."""
     aging: float = 5.0
-    """Seconds of waiting that are worth one level of priority."""
     events: EventBus | None = field(default=None, compare=False)
-    """The bus that is told of every wait. None: that of the run in which a call waits."""
     clock: Callable[[], float] = time.monotonic
-    """The time in seconds. After a clock that is set by hand, call `wake`."""
     registry: CapacityRegistry = field(
         default_factory=lambda: CAPACITIES, repr=False, compare=False
     )
-    """Where the capacities are kept. Managers with different registries share nothing."""
     max_tokens_per_minute: InitVar[int | None] = None
-    """Another name for `tokens_per_minute`."""
     max_concurrent_requests: InitVar[int | None] = None
-    """Another name for `requests_at_once`."""
     priority_queue: InitVar[bool] = True
-    """Calls always pass by their priority; there is no queue without."""
     _admission: AdmissionQueue = field(init=False, repr=False, compare=False)
 
     def __post_init__(

@@ -187,14 +187,18 @@ class SlidingWindow:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The latest messages stay, and a model says in short what the others say."""
+    """The latest messages stay, and a model says in short what the others say.
+
+    Args:
+        keep_last: How many of the latest messages stay as they are, as far as they fit.
+        summary_max_tokens: How many tokens the summary is, at most; never more than half of
+            what stays.
+        model: Who writes it. None: the model whose prompt it is for.
+    """
 
     keep_last: int = 20
-    """How many of the latest messages stay as they are, as far as they fit."""
     summary_max_tokens: int = 1_000
-    """How many tokens the summary is, at most; never more than half of what stays."""
     model: ModelLike | None = None
-    """Who writes it. None: the model whose prompt it is for."""
 
     def __post_init__(self) -> None:
         """Refuse what is no limit."""
@@ -225,10 +229,13 @@ def importance(message: BaseMessage) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """What scores highest stays, in its order; of equals, the latest."""
+    """What scores highest stays, in its order; of equals, the latest.
+
+    Args:
+        score: Scores a message; what belongs together has its highest score.
+    """
 
     score: Callable[[BaseMessage], float] = importance
-    """Scores a message; what belongs together has its highest score."""
 
     def keep(self, messages: Sequence[AnyMessage], room: int, size: Size) -> Sequence[AnyMessage]:
         """Return the messages with the highest scores that fit."""
@@ -258,18 +265,22 @@ class ContextManager:
 
     The system prompt, the user's request and open tool calls with their results stay in any
     case. Between two cuts each prompt begins with the one before.
+
+    Args:
+        max_tokens: How many tokens of messages a prompt may be, with the system prompt.
+        compression_ratio: To which part of `max_tokens` a prompt is cut, so that it need not be
+            cut at each turn.
+        strategy: What stays: `SlidingWindow()`, `Summary()`, `Importance()`, the name of one
+            with its defaults, or one of your own.
+        token_counter: Counts. None: the model's `custom_get_token_ids`, else LangChain's
+            approximate count; what else models offer may ask a network, so it is used where it
+            is given only.
     """
 
     max_tokens: int
-    """How many tokens of messages a prompt may be, with the system prompt."""
     compression_ratio: float = 0.5
-    """To which part of `max_tokens` a prompt is cut, so that it need not be cut at each turn."""
     strategy: "ContextStrategy | StrategyName" = field(default_factory=SlidingWindow)
-    """What stays: `SlidingWindow()`, `Summary()`, `Importance()`, the name of one with its
-    defaults, or one of your own."""
     token_counter: TokenCounter | None = None
-    """Counts. None: the model's `custom_get_token_ids`, else LangChain's approximate count;
-    what else models offer may ask a network, so it is used where it is given only."""
 
     def __post_init__(self) -> None:
         """Refuse what is no limit.

@@ -96,6 +96,14 @@ class LongTermMemory:
     what is one user's is never read for another. What a participant remembers for itself only
     it recalls; the rest is the team's.
 
+    Args:
+        team: Whose memory it is; other teams on the same store do not see it.
+        store: Where it is kept. None: in the store that the workflow was built with.
+        per_user: Whether it is kept for each user; then nothing is done without one. False: one
+            memory for all.
+        limit: How much is recalled at once, where nothing else is asked for.
+        clock: The time in UTC.
+
     Example:
         ```python
         with open_store("sqlite:///memory.db") as store:
@@ -109,16 +117,10 @@ class LongTermMemory:
     """
 
     team: str
-    """Whose memory it is; other teams on the same store do not see it."""
     store: BaseStore | None = None
-    """Where it is kept. None: in the store that the workflow was built with."""
     per_user: bool = True
-    """Whether it is kept for each user; then nothing is done without one. False: one memory
-    for all."""
     limit: int = 5
-    """How much is recalled at once, where nothing else is asked for."""
     clock: Callable[[], datetime] = field(default=utc_now, repr=False)
-    """The time in UTC."""
 
     def __post_init__(self) -> None:
         validate_memory_name(self.team, "team")

@@ -85,6 +85,13 @@ class SharedMemory:
     `open_store` one at a time does, so the capacity is never exceeded and no note is half
     written. With another store that holds within one process.
 
+    Args:
+        team: Whose notes they are; other teams on the same store do not see them.
+        store: Where they are kept. None: in the store that the workflow was built with.
+        capacity_tokens: How many tokens all notes may have together.
+        evict: What is given up where there is no room.
+        count_tokens: Counts the tokens of a text.
+
     Example:
         ```python
         board = SharedMemory(store=store, team="trips", capacity_tokens=2_000)
@@ -97,15 +104,10 @@ class SharedMemory:
     """
 
     team: str
-    """Whose notes they are; other teams on the same store do not see them."""
     store: BaseStore | None = None
-    """Where they are kept. None: in the store that the workflow was built with."""
     capacity_tokens: int = 4_000
-    """How many tokens all notes may have together."""
     evict: Eviction = "least_recently_used"
-    """What is given up where there is no room."""
     count_tokens: Callable[[str], int] = approximate_tokens
-    """Counts the tokens of a text."""
 
     def __post_init__(self) -> None:
         validate_memory_name(self.team, "team")

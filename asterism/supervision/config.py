@@ -128,40 +128,49 @@ M = TypeVar("M")
 
 @dataclass(frozen=True, kw_only=True)
 class SupervisorConfig:
-    """How a supervisor keeps its children."""
+    """How a supervisor keeps its children.
+
+    Args:
+        max_children: How many may live at once; those that have ended do not count.
+        restart_strategy: Who is restarted with a child that fails: it alone, all, or those after it.
+        max_restarts: How many restarts there may be within `restart_window`. One more, and the
+            supervisor gives up: the child fails, unless the supervisor above grants another
+            try.
+        restart_window: Seconds.
+        cooldown_period: Seconds between two starts of a child, where its quota does not say.
+        on_hang: What happens to a child that does not show that it lives.
+        auto_kill_on_quota: Whether a child that uses up a quota is killed. Otherwise it is
+            paused, and asks to have the quota raised.
+        grace: Seconds that a child which is stopped at once may take to clear up. What still
+            runs then is abandoned: it cannot store anything, nor call a model or a tool.
+        isolation: `"task"`: children run in the event loop of the supervisor. Code that blocks
+            in an async node then blocks everybody. `"thread"`: each has a loop and a thread of
+            its own, so that even this can be found and left alone; its checkpointer, and the
+            clients of its models and tools, must be fit for several loops, as those of Asterism
+            are.
+        max_remembered: How many children that have ended can still be asked for; earlier ones
+            are only counted.
+        monitor_interval: Seconds between two looks at a child, at most. None: only when
+            something is due.
+        event_history_size: How many events the supervisor's own bus keeps.
+        log_events: Whether the supervisor's own bus keeps events at all.
+        quotas: What a child may use that is spawned without quotas.
+    """
 
     max_children: int = 100
-    """How many may live at once; those that have ended do not count."""
     restart_strategy: RestartStrategy = "one_for_one"
     max_restarts: int = 10
-    """How many restarts there may be within `restart_window`. One more, and the supervisor
-    gives up: the child fails, unless the supervisor above grants another try."""
     restart_window: float = 60.0
-    """Seconds."""
     cooldown_period: float = 0.0
-    """Seconds between two starts of a child, where its quota does not say."""
     on_hang: OnHang = "restart"
     auto_kill_on_quota: bool = True
-    """Whether a child that uses up a quota is killed. Otherwise it is paused, and asks to have
-    the quota raised."""
     grace: float = 0.1
-    """Seconds that a child which is stopped at once may take to clear up. What still runs
-    then is abandoned: it cannot store anything, nor call a model or a tool."""
     isolation: Isolation = "task"
-    """`"task"`: children run in the event loop of the supervisor. Code that blocks in an async
-    node then blocks everybody. `"thread"`: each has a loop and a thread of its own, so that
-    even this can be found and left alone; its checkpointer, and the clients of its models and
-    tools, must be fit for several loops, as those of Asterism are."""
     max_remembered: int = 1000
-    """How many children that have ended can still be asked for; earlier ones are only counted."""
     monitor_interval: float | None = None
-    """Seconds between two looks at a child, at most. None: only when something is due."""
     event_history_size: int = 1000
-    """How many events the supervisor's own bus keeps."""
     log_events: bool = True
-    """Whether the supervisor's own bus keeps events at all."""
     quotas: AgentQuota = field(default_factory=AgentQuota)
-    """What a child may use that is spawned without quotas."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense.

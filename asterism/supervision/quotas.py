@@ -39,32 +39,38 @@ _COST = Decimal(10)
 
 @dataclass(frozen=True, kw_only=True)
 class AgentQuota:
-    """What a child may use. None: as much as it likes."""
+    """What a child may use. None: as much as it likes.
+
+    Args:
+        max_duration_seconds: How long it may run; pauses do not count, rests before a restart
+            do.
+        max_cost_usd: US dollars for its model and tool calls.
+        max_tokens: Input and output tokens.
+        max_iterations: How often it may go round: model calls, or turns of the busiest node of
+            its own graph, whichever is more.
+        heartbeat_interval: Seconds between two heartbeats that are told, at least.
+        heartbeat_timeout: Seconds for which it may be silent: no step, no token, no model or
+            tool call, nothing written to the stream.
+        max_retries: How often it is restarted after a crash or a silence of its own.
+        retry_delay: Seconds until it is restarted.
+        cooldown_period: Seconds between two of its starts, at least. None: as the supervisor
+            has it.
+        needs_prices: Whether a model without a known price breaks `max_cost_usd`. None: where
+            you set that.
+        max_duration: Another name for `max_duration_seconds`.
+    """
 
     max_duration_seconds: float | None = 3_600.0
-    """How long it may run; pauses do not count, rests before a restart do."""
     max_cost_usd: Decimal | float | None = _COST
-    """US dollars for its model and tool calls."""
     max_tokens: int | None = 1_000_000
-    """Input and output tokens."""
     max_iterations: int | None = 500
-    """How often it may go round: model calls, or turns of the busiest node of its own graph,
-    whichever is more."""
     heartbeat_interval: float = 5.0
-    """Seconds between two heartbeats that are told, at least."""
     heartbeat_timeout: float | None = 300.0
-    """Seconds for which it may be silent: no step, no token, no model or tool call, nothing
-    written to the stream."""
     max_retries: int = 3
-    """How often it is restarted after a crash or a silence of its own."""
     retry_delay: float = 1.0
-    """Seconds until it is restarted."""
     cooldown_period: float | None = None
-    """Seconds between two of its starts, at least. None: as the supervisor has it."""
     needs_prices: bool | None = None
-    """Whether a model without a known price breaks `max_cost_usd`. None: where you set that."""
     max_duration: InitVar[float | None] = None
-    """Another name for `max_duration_seconds`."""
 
     def __post_init__(self, max_duration: float | None) -> None:
         """Refuse what is no limit.

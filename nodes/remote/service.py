@@ -73,23 +73,27 @@ class Service:
     """A participant behind HTTP, which is sent a `ServiceRequest` and answers a `ServiceReply`.
 
     Retries, time-outs and circuit breakers are those of `Participant(policies=[...])`.
+
+    Args:
+        url: Where it is: http or https, without a user or a password.
+        description: What the supervisor is told about it.
+        headers: Headers such as `authorization`, sent to the host of `url` alone.
+        hosts: The hosts that may be called, as `host` or `host:port`. Empty: that of `url`
+            alone.
+        timeout: Seconds that one call may take, from its first byte to the last of the answer.
+        max_bytes: How many bytes an answer may have.
+        history: Whether earlier requests and answers are sent along, for services that keep
+            nothing.
     """
 
     url: str
-    """Where it is: http or https, without a user or a password."""
     _: KW_ONLY
     description: str | None = None
-    """What the supervisor is told about it."""
     headers: Mapping[str, Secret] = field(default_factory=dict[str, Secret], repr=False)
-    """Headers such as `authorization`, sent to the host of `url` alone."""
     hosts: Sequence[str] = ()
-    """The hosts that may be called, as `host` or `host:port`. Empty: that of `url` alone."""
     timeout: float = 60.0
-    """Seconds that one call may take, from its first byte to the last of the answer."""
     max_bytes: int = 1_000_000
-    """How many bytes an answer may have."""
     history: bool = False
-    """Whether earlier requests and answers are sent along, for services that keep nothing."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot or must not be called.
