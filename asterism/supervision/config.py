@@ -132,7 +132,8 @@ class SupervisorConfig:
 
     Args:
         max_children: How many may live at once; those that have ended do not count.
-        restart_strategy: Who is restarted with a child that fails: it alone, all, or those after it.
+        restart_strategy: Who is restarted with a child that fails: nobody, all, or those that
+            were spawned after it.
         max_restarts: How many restarts there may be within `restart_window`. One more, and the
             supervisor gives up: the child fails, unless the supervisor above grants another
             try.
