@@ -38,7 +38,7 @@ _ALLOWED = (
     "sqlite:///path/to/file.db, a path such as ./file.db, postgresql://user:password@host/name, "
     "or memory:"
 )
-_A_PATH = re.compile(r"[^:]*[./\\][^:]*|[A-Za-z]:[/\\].*")
+_A_PATH = re.compile(r"(?=.*\w)[^:]*[./\\][^:]*|[A-Za-z]:[/\\].*")
 """A file: it has a folder or an ending, and no scheme."""
 _POSTGRES = ("postgresql", "postgres")
 

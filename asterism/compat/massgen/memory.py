@@ -16,7 +16,7 @@ from asterism.storage.open import open_store
 __all__ = ["ContextManager", "LongTermMemory", "SharedMemory"]
 
 
-class SharedMemory(shared.SharedMemory):
+class MassGenSharedMemory(shared.SharedMemory):
     """Notes of a team, in a file of its own; agents write and read them by tools.
 
     Args:
@@ -42,7 +42,7 @@ class SharedMemory(shared.SharedMemory):
         super().__init__(team=team, store=store, capacity_tokens=capacity)
 
 
-class LongTermMemory(long_term.LongTermMemory):
+class MassGenLongTermMemory(long_term.LongTermMemory):
     """What a team remembers across sessions, one memory for all users.
 
     Args:
@@ -99,3 +99,6 @@ def _find_embeddings(model: str | Embeddings | None) -> Embeddings | None:
             f"LangChain, or backend='sql' without one, which ranks by words. {NAMES_PAGE}"
         ) from error
     return found
+
+
+SharedMemory, LongTermMemory = MassGenSharedMemory, MassGenLongTermMemory

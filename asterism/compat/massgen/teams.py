@@ -72,7 +72,7 @@ def _refuse(owner: object, unknown: Mapping[str, Any]) -> None:
         raise TypeError(f"{type(owner).__name__} takes no {', '.join(unknown)}. {NAMES_PAGE}")
 
 
-class Agent:
+class MassGenAgent:
     """A model with a name and a role: a `Participant`, which can be run alone as well.
 
     Args:
@@ -155,11 +155,11 @@ class Agent:
         return await Orchestrator([self], name=self.name).arun(task, **options)
 
 
-class PersonalityAgent(Agent):
+class PersonalityAgent(MassGenAgent):
     """An agent with `personality` and `communication_style`, which any `Agent` may have."""
 
 
-class SpecializedAgent(Agent):
+class SpecializedAgent(MassGenAgent):
     """An agent to derive from, which evaluates work by criteria."""
 
     specialization: str = ""
@@ -200,9 +200,9 @@ class Orchestrator:
 
     def __init__(
         self,
-        agents: Sequence[Agent] = (),
+        agents: Sequence[MassGenAgent] = (),
         orchestrators: Sequence["Orchestrator"] = (),
-        coordinator: Agent | None = None,
+        coordinator: MassGenAgent | None = None,
         strategy: Any = None,
         memory: SharedMemory | LongTermMemory | None = None,
         resource_manager: ResourceManager | None = None,
@@ -316,7 +316,7 @@ class Orchestrator:
 class DynamicOrchestrator(Orchestrator):
     """A team to derive from, whose agents are created for each task."""
 
-    def create_agents_for_task(self, task: str) -> Sequence[Agent]:
+    def create_agents_for_task(self, task: str) -> Sequence[MassGenAgent]:
         """Return the agents that do a task, besides those that are always there."""
         raise NotImplementedError(
             f"{type(self).__name__} has no create_agents_for_task(task); override it"
@@ -349,7 +349,10 @@ class AdaptiveOrchestrator(Orchestrator):
     """A team whose strategy a function selects for each task."""
 
     def __init__(
-        self, agents: Sequence[Agent], strategy_selector: Callable[[str], str], **options: Any
+        self,
+        agents: Sequence[MassGenAgent],
+        strategy_selector: Callable[[str], str],
+        **options: Any,
     ) -> None:
         super().__init__(agents, strategy=strategy_selector, **options)
 
@@ -364,7 +367,7 @@ class CompensatingOrchestrator(Orchestrator):
     """
 
     def __init__(
-        self, agents: Sequence[Agent], compensation_map: Mapping[Any, Any], **options: Any
+        self, agents: Sequence[MassGenAgent], compensation_map: Mapping[Any, Any], **options: Any
     ) -> None:
         policies = [Compensation(compensation_map), *options.pop("policies", ())]
         super().__init__(agents, policies=policies, **options)
@@ -383,7 +386,7 @@ class ParallelOrchestrator(Orchestrator):
 
     def __init__(
         self,
-        agents: Sequence[Agent],
+        agents: Sequence[MassGenAgent],
         max_concurrent: int = 10,
         batch_size: int | None = None,
         use_thread_pool: bool = False,
@@ -413,3 +416,6 @@ def _state_of(outcome: BatchOutcome) -> Mapping[str, Any]:
 
 def _request(task: str) -> dict[str, Any]:
     return {"messages": [("user", task)]}
+
+
+Agent = MassGenAgent

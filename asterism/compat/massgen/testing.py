@@ -12,7 +12,7 @@ from asterism.testing import MockBackend, agent_tester
 __all__ = ["AgentTester", "MockBackend", "OrchestratorTester"]
 
 
-class AgentTester(agent_tester.AgentTester):
+class MassGenAgentTester(agent_tester.AgentTester):
     """A tester of one agent: `test_response(text)` returns what it answers."""
 
     def __init__(self, agent: Any, script: Sequence[Any] = (), **options: Any) -> None:
@@ -20,7 +20,7 @@ class AgentTester(agent_tester.AgentTester):
         super().__init__(given, script, **options)
 
 
-class OrchestratorTester:
+class MassGenOrchestratorTester:
     """A tester of a team whose agents reply by scripts.
 
     Args:
@@ -58,3 +58,6 @@ class OrchestratorTester:
             return result
         reason = f"there were {found} interactions, not {expected_interactions}"
         return Result.of({**result.state, "status": "failed", "reason": reason})
+
+
+AgentTester, OrchestratorTester = MassGenAgentTester, MassGenOrchestratorTester
