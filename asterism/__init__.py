@@ -15,6 +15,8 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 sys.meta_path.insert(0, MovedModules())
 
 if TYPE_CHECKING:
+    from asterism.apps.evaluation import aevaluate_team, evaluate_team
+    from asterism.apps.evaluation_data import aexamples_from_threads, examples_from_threads
     from asterism.apps.serving import create_service_app
     from asterism.core.agent_spec import Agent, Personality
     from asterism.core.continuation import aproceed, idempotency_key, proceed
@@ -165,6 +167,8 @@ __all__ = [
     "Workflow",
     "WorkflowEventType",
     "abatch_process",
+    "aevaluate_team",
+    "aexamples_from_threads",
     "analyze_traces",
     "aopen_checkpointer",
     "aopen_store",
@@ -180,6 +184,8 @@ __all__ = [
     "create_reviewer",
     "create_service_app",
     "create_supervisor_agent",
+    "evaluate_team",
+    "examples_from_threads",
     "generate_detailed_tool_trace",
     "generate_orchestrator_flowchart",
     "generate_timeline",
@@ -263,6 +269,8 @@ _HOMES = {
     "Workflow": "graphs.workflow",
     "WorkflowEventType": "events",
     "abatch_process": "programs.batch",
+    "aevaluate_team": "apps.evaluation",
+    "aexamples_from_threads": "apps.evaluation_data",
     "analyze_traces": "observability",
     "aopen_checkpointer": "storage.open",
     "aopen_store": "storage.open",
@@ -278,6 +286,8 @@ _HOMES = {
     "create_reviewer": "nodes.deciders.reviewers",
     "create_service_app": "apps.serving",
     "create_supervisor_agent": "nodes.deciders.model_decider",
+    "evaluate_team": "apps.evaluation",
+    "examples_from_threads": "apps.evaluation_data",
     "generate_detailed_tool_trace": "observability",
     "generate_orchestrator_flowchart": "observability",
     "generate_timeline": "observability",
