@@ -18,7 +18,13 @@ from asterism.core.supervisor_decision import SupervisorDecision
 from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.errors import ConfigurationError
 from asterism.nodes.structured_output import StructuredOutput
-from asterism.nodes.view import Renderer, SupervisorView, one_time_notes
+from asterism.nodes.view import (
+    DECIDE,
+    Renderer,
+    SupervisorView,
+    one_time_notes,
+    supervisor_run_config,
+)
 from asterism.prompts import render
 
 PLANS = (
@@ -86,7 +92,8 @@ class ModelDecider:
     def _ask(self, view: SupervisorView) -> Steps[AIMessage | SupervisorDecision]:
         if self._is_done(view):
             return SupervisorDecision(next_agent=None)
-        return (yield from self._output.ask(*self._request(view), strict=True))
+        config = supervisor_run_config(DECIDE, view.iterations + 1)
+        return (yield from self._output.ask(*self._request(view), strict=True, config=config))
 
     def _request(self, view: SupervisorView) -> tuple[list[AnyMessage], Schema]:
         """Write the messages, and the schema of the answer to them."""
