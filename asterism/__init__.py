@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from asterism.core.messages import convert_tool_content_to_text
     from asterism.core.plan import ExecutionMode, SubAgentTask
+    from asterism.core.run_types import WorkflowInput, WorkflowResult
     from asterism.core.supervisor_decision import HumanFeedbackRequest, SupervisorDecision
     from asterism.core.usage import Usage, lines_of, total_cost_breakdown
     from asterism.errors import AsterismError
@@ -166,6 +167,8 @@ __all__ = [
     "UseCached",
     "Workflow",
     "WorkflowEventType",
+    "WorkflowInput",
+    "WorkflowResult",
     "abatch_process",
     "aevaluate_team",
     "aexamples_from_threads",
@@ -268,6 +271,8 @@ _HOMES = {
     "UseCached": "limits.failure_policies",
     "Workflow": "graphs.workflow",
     "WorkflowEventType": "events",
+    "WorkflowInput": "core.run_types",
+    "WorkflowResult": "core.run_types",
     "abatch_process": "programs.batch",
     "aevaluate_team": "apps.evaluation",
     "aexamples_from_threads": "apps.evaluation_data",

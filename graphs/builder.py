@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
@@ -15,6 +15,8 @@ from langgraph.cache.base import BaseCache
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from langgraph.types import RetryPolicy
+from pydantic import BaseModel
+from typing_extensions import TypeVar
 
 from asterism.core.agent_spec import ModelLike, resolve_model
 from asterism.core.defaults import Method
@@ -23,7 +25,8 @@ from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
-from asterism.graphs.workflow import Workflow, WorkflowConfig
+from asterism.graphs.workflow import Workflow
+from asterism.graphs.workflow_config import WorkflowConfig
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import MODEL_RETRY, Policy
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
@@ -31,7 +34,7 @@ from asterism.nodes.decider import MAX_TASKS, AnyDecider, ConfigurableDecider, D
 from asterism.nodes.deciders.model_decider import create_supervisor_agent, describe_participants
 from asterism.nodes.participant_runtime import create_participant_runtime
 from asterism.nodes.participant_spec import MAX_STEPS, Participant, describe, describe_or_warn
-from asterism.nodes.request import Finish, writer_of
+from asterism.nodes.request import Finish, FinishWord, writer_of
 from asterism.nodes.team import AgentCreationRules, Team, tool_name
 
 if TYPE_CHECKING:
@@ -39,11 +42,14 @@ if TYPE_CHECKING:
     from asterism.memories.long_term import LongTermMemory
     from asterism.nodes.deciders.strategies import Selector, StrategyName, TeamChoice, TieRule
 
+M = TypeVar("M", bound=BaseModel, default=Any)
+"""The model of the answer, where `finish` is one."""
+
 Stall = Literal["replan", "ask_user", "finish"]
 """What happens when work stands still."""
 
 
-class SupervisorWorkflowBuilder:
+class SupervisorWorkflowBuilder(Generic[M]):
     """Builds a supervisor workflow out of participants, in any order of calls.
 
     Args:
@@ -117,7 +123,7 @@ class SupervisorWorkflowBuilder:
         model: ModelLike | None = None,
         client: ModelLike | None = None,
         prompt: str | None = None,
-        finish: Finish = "synthesize",
+        finish: FinishWord | type[M] = "synthesize",
         answer_prompt: str = "",
         fallback: str | None = None,
         require: Sequence[str] = (),
@@ -234,7 +240,7 @@ class SupervisorWorkflowBuilder:
         checkpointer: BaseCheckpointSaver[Any] | bool | None = None,
         store: BaseStore | None = None,
         cache: BaseCache[Any] | None = None,
-    ) -> Workflow:
+    ) -> Workflow[M]:
         """Check everything and compile the star.
 
         Args:
@@ -299,7 +305,7 @@ class SupervisorWorkflowBuilder:
         store: BaseStore | None,
         name: str,
         instead: Any,
-    ) -> Workflow:
+    ) -> Workflow[M]:
         """Build the same workflow with another participant under a name."""
         if describe(instead) is None:
             old = next(thing for known, thing in participants if known == name)

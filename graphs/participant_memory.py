@@ -252,9 +252,11 @@ def memory(graph: Graph, config: RunnableConfig, participant: str) -> Participan
         InvalidThreadError: There is no thread id.
     """
     check_thread(config)
-    if not isinstance(graph, Workflow):
+    is_workflow = isinstance(graph, Workflow)
+    if not is_workflow:
         raise ConfigurationError(f"{graph!r} is no workflow of SupervisorWorkflowBuilder.")
-    return ParticipantMemory(graph=graph, config=config, path=tuple(participant.split("/")))
+    path = tuple(participant.split("/"))
+    return ParticipantMemory(graph=cast(Workflow, graph), config=config, path=path)
 
 
 def _without_partial_tool_calls(stored: StateSnapshot) -> dict[str, None]:

@@ -119,7 +119,8 @@ class Answer:
     """What is to be said of it in the reason: that it was cut off or refused."""
 
 
-Finish = Literal["synthesize", "forward", "inline"] | type[BaseModel]
+FinishWord = Literal["synthesize", "forward", "inline"]
+Finish = FinishWord | type[BaseModel]
 """How the answer is written: by the model, as the last report, with the decision that finishes,
 or as a pydantic model."""
 

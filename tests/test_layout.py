@@ -99,6 +99,8 @@ PUBLIC = [
     "UseCached",
     "Workflow",
     "WorkflowEventType",
+    "WorkflowInput",
+    "WorkflowResult",
     "abatch_process",
     "aevaluate_team",
     "aexamples_from_threads",
@@ -237,7 +239,7 @@ def test_the_builder_loads_few_modules() -> None:
         "print(*(m for m in sys.modules if m.split('.')[0] == 'asterism'))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert len(run.stdout.split()) <= 63, run.stdout
+    assert len(run.stdout.split()) <= 65, run.stdout
 
 
 def test_the_public_names_are_these() -> None:

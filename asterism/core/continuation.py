@@ -1,7 +1,7 @@
 """Continue an unfinished run (`proceed`); know a turn again that runs twice (`idempotency_key`)."""
 
 from collections.abc import Mapping
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard, cast, overload
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -10,6 +10,7 @@ from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
 from langgraph.types import StateSnapshot
 
+from asterism.core.run_types import Returns, T, WorkflowResult
 from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError, InvalidRequestError, NothingPendingError
 
@@ -133,7 +134,13 @@ def is_async_tool(tool: object) -> bool:
     return getattr(tool, "func", None) is None and getattr(tool, "coroutine", None) is not None
 
 
-def proceed(graph: Graph, config: RunnableConfig, *, control: RunControl | None = None) -> Any:
+@overload
+def proceed(
+    graph: Returns[T], config: RunnableConfig, *, control: RunControl | None = None
+) -> WorkflowResult[T]: ...
+@overload
+def proceed(graph: Graph, config: RunnableConfig, *, control: RunControl | None = None) -> Any: ...
+def proceed(graph: Any, config: RunnableConfig, *, control: RunControl | None = None) -> Any:
     """Continue a run that was stopped: by a crash, a drain, a failure, a limit since raised.
 
     Finished work is not repeated. A run that ended at a limit goes on with the next decision.
@@ -151,9 +158,15 @@ def proceed(graph: Graph, config: RunnableConfig, *, control: RunControl | None 
     return graph.invoke(None, config, control=control)
 
 
+@overload
+async def aproceed(
+    graph: Returns[T], config: RunnableConfig, *, control: RunControl | None = None
+) -> WorkflowResult[T]: ...
+@overload
 async def aproceed(
     graph: Graph, config: RunnableConfig, *, control: RunControl | None = None
-) -> Any:
+) -> Any: ...
+async def aproceed(graph: Any, config: RunnableConfig, *, control: RunControl | None = None) -> Any:
     """Continue a run that was stopped; see `proceed`."""
     await areopen(graph, config)
     return await graph.ainvoke(None, config, control=control)

@@ -19,6 +19,7 @@ from asterism import (
     proceed,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import RoutingError, WorkflowBuildError
 from asterism.nodes.deciders.strategies import Vote, count_votes, read_vote
 from asterism.testing import ScriptedChatModel
@@ -26,7 +27,7 @@ from tests.plans import drive, part
 from tests.teams import follow
 
 Saver = BaseCheckpointSaver[str]
-REQUEST = {"messages": [("user", "Where do we meet?")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Where do we meet?")]}
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 TRIO = ("ann", "bob", "cid")
 
