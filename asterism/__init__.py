@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     )
     from asterism.observability.render.notebook import show, show_progress
     from asterism.observability.telemetry import instrument
+    from asterism.observability.telemetry.langsmith_feedback import record_answers
     from asterism.programs.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
     from asterism.programs.config import ProgramConfig, load_config
     from asterism.programs.tasks import ProgramTask, TaskResult
@@ -203,6 +204,7 @@ __all__ = [
     "pending_requests",
     "proceed",
     "read_run",
+    "record_answers",
     "resume",
     "show",
     "show_progress",
@@ -307,6 +309,7 @@ _HOMES = {
     "pending_requests": "core.interrupts",
     "proceed": "core.continuation",
     "read_run": "observability",
+    "record_answers": "observability.telemetry.langsmith_feedback",
     "resume": "core.interrupts",
     "show": "observability.render.notebook",
     "show_progress": "observability.render.notebook",

@@ -135,6 +135,7 @@ PUBLIC = [
     "pending_requests",
     "proceed",
     "read_run",
+    "record_answers",
     "resume",
     "show",
     "show_progress",
