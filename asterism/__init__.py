@@ -14,6 +14,8 @@ if not Path(__file__).with_name("graphs").is_dir():  # a checkout whose links we
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
+    from asterism.apps.evaluation import aevaluate_team, evaluate_team
+    from asterism.apps.evaluation_data import aexamples_from_threads, examples_from_threads
     from asterism.apps.serving import create_service_app
     from asterism.core.agent_spec import Agent, Personality
     from asterism.core.continuation import aproceed, idempotency_key, proceed
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     )
     from asterism.core.messages import convert_tool_content_to_text
     from asterism.core.plan import ExecutionMode, SubAgentTask
+    from asterism.core.run_types import WorkflowInput, WorkflowResult
     from asterism.core.supervisor_decision import HumanFeedbackRequest, SupervisorDecision
     from asterism.core.usage import Usage, lines_of, total_cost_breakdown
     from asterism.errors import AsterismError
@@ -91,6 +94,7 @@ if TYPE_CHECKING:
     )
     from asterism.observability.render.notebook import show, show_progress
     from asterism.observability.telemetry import instrument
+    from asterism.observability.telemetry.langsmith_feedback import record_answers
     from asterism.programs.batch import BatchOutcome, BatchProgress, abatch_process, batch_process
     from asterism.programs.config import ProgramConfig, load_config
     from asterism.programs.tasks import ProgramTask, TaskResult
@@ -167,7 +171,11 @@ __all__ = [
     "UseCached",
     "Workflow",
     "WorkflowEventType",
+    "WorkflowInput",
+    "WorkflowResult",
     "abatch_process",
+    "aevaluate_team",
+    "aexamples_from_threads",
     "analyze_traces",
     "aopen_checkpointer",
     "aopen_store",
@@ -183,6 +191,8 @@ __all__ = [
     "create_reviewer",
     "create_service_app",
     "create_supervisor_agent",
+    "evaluate_team",
+    "examples_from_threads",
     "generate_detailed_tool_trace",
     "generate_orchestrator_flowchart",
     "generate_timeline",
@@ -197,6 +207,7 @@ __all__ = [
     "pending_requests",
     "proceed",
     "read_run",
+    "record_answers",
     "resume",
     "show",
     "show_progress",
@@ -266,7 +277,11 @@ _HOMES = {
     "UseCached": "limits.failure_policies",
     "Workflow": "graphs.workflow",
     "WorkflowEventType": "events",
+    "WorkflowInput": "core.run_types",
+    "WorkflowResult": "core.run_types",
     "abatch_process": "programs.batch",
+    "aevaluate_team": "apps.evaluation",
+    "aexamples_from_threads": "apps.evaluation_data",
     "analyze_traces": "observability",
     "aopen_checkpointer": "storage.open",
     "aopen_store": "storage.open",
@@ -282,6 +297,8 @@ _HOMES = {
     "create_reviewer": "nodes.deciders.reviewers",
     "create_service_app": "apps.serving",
     "create_supervisor_agent": "nodes.deciders.model_decider",
+    "evaluate_team": "apps.evaluation",
+    "examples_from_threads": "apps.evaluation_data",
     "generate_detailed_tool_trace": "observability",
     "generate_orchestrator_flowchart": "observability",
     "generate_timeline": "observability",
@@ -296,6 +313,7 @@ _HOMES = {
     "pending_requests": "core.interrupts",
     "proceed": "core.continuation",
     "read_run": "observability",
+    "record_answers": "observability.telemetry.langsmith_feedback",
     "resume": "core.interrupts",
     "show": "observability.render.notebook",
     "show_progress": "observability.render.notebook",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, cast
 
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
@@ -16,6 +16,8 @@ from langgraph.cache.base import BaseCache
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from langgraph.types import RetryPolicy
+from pydantic import BaseModel
+from typing_extensions import TypeVar
 
 from asterism.core.agent_spec import Agent, ModelLike, resolve_model
 from asterism.core.defaults import Method
@@ -24,7 +26,8 @@ from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import find_faults
-from asterism.graphs.workflow import Workflow, WorkflowConfig
+from asterism.graphs.workflow import Workflow
+from asterism.graphs.workflow_config import WorkflowConfig
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import MODEL_RETRY, Policy
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
@@ -44,7 +47,7 @@ from asterism.nodes.participant_spec import (
     describe_or_warn,
     tool_name,
 )
-from asterism.nodes.request import Finish, writer_of
+from asterism.nodes.request import Finish, FinishWord, writer_of
 from asterism.nodes.team import AgentCreationRules, Team, participant_of
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ if TYPE_CHECKING:
 
 ParticipantSet = Mapping[str, Any] | Iterable[Any]
 """Participants by id, or those that have names of their own."""
+M = TypeVar("M", bound=BaseModel, default=Any)
+"""The model of the answer, where `finish` is one."""
 
 Stall = Literal["replan", "ask_user", "finish"]
 """What happens when work stands still."""
@@ -65,7 +70,7 @@ Stall = Literal["replan", "ask_user", "finish"]
     "asterism.compat.massgen.Orchestrator takes them",
     *("agents", "orchestrators", "coordinator", "strategy", "memory", "event_bus", "tracer"),
 )
-class SupervisorWorkflowBuilder:
+class SupervisorWorkflowBuilder(Generic[M]):
     """Builds a supervisor workflow out of participants, in any order of calls.
 
     Args:
@@ -142,7 +147,7 @@ class SupervisorWorkflowBuilder:
         model: ModelLike | None = None,
         client: ModelLike | None = None,
         prompt: str | None = None,
-        finish: Finish = "synthesize",
+        finish: FinishWord | type[M] = "synthesize",
         answer_prompt: str = "",
         fallback: str | None = None,
         require: Sequence[str] = (),
@@ -302,7 +307,7 @@ class SupervisorWorkflowBuilder:
         checkpointer: BaseCheckpointSaver[Any] | str | bool | None = None,
         store: BaseStore | str | None = None,
         cache: BaseCache[Any] | None = None,
-    ) -> Workflow:
+    ) -> Workflow[M]:
         """Check everything and compile the star.
 
         Args:
@@ -380,7 +385,7 @@ class SupervisorWorkflowBuilder:
         store: BaseStore | None,
         name: str,
         instead: Any,
-    ) -> Workflow:
+    ) -> Workflow[M]:
         """Build the same workflow with another participant under a name."""
         if describe(instead) is None:
             old = next(thing for known, thing in participants if known == name)

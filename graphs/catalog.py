@@ -120,27 +120,26 @@ def check_named(name: str, graphs: Collection[str]) -> None:
 
 
 def open_graph(
-    name: str, *, model: ModelLike, checkpointer: BaseCheckpointSaver[Any] | None = None
+    name: object, *, model: ModelLike, checkpointer: BaseCheckpointSaver[Any] | None = None
 ) -> Graph:
     """Open a graph that a person has named; for a name that was stored, see `check_named`.
 
     Args:
         name: The name of a shipped graph, or `module:attribute`, where the attribute is a
-            builder, a compiled graph, or a function that makes one: see `graph_factory`.
+            builder, a compiled graph, or a function that makes one: see `graph_factory`. What
+            the attribute may be is opened as well.
         model: The model of a shipped graph or of such a function.
         checkpointer: Where its threads are stored.
 
     Raises:
         ConfigurationError: There is no such graph.
     """
-    found: object
-    if name in SHIPPED:
-        found = SHIPPED[name].create(model)
-    else:
-        found = _load(name)
-        if not isinstance(found, SupervisorWorkflowBuilder) and _is_factory(found):
-            make = cast(Callable[..., object], found)
-            found = make(model) if _takes_model(make) else make()
+    found = name
+    if isinstance(name, str):
+        found = SHIPPED[name].create(model) if name in SHIPPED else _load(name)
+    if not isinstance(found, SupervisorWorkflowBuilder) and _is_factory(found):
+        make = cast(Callable[..., object], found)
+        found = make(model) if _takes_model(make) else make()
     if isinstance(found, SupervisorWorkflowBuilder):
         return cast(Graph, found.build(checkpointer=checkpointer))
     if is_graph(found):

@@ -33,7 +33,8 @@ from asterism.graphs.responses import (
 )
 from asterism.graphs.star import create_star
 from asterism.graphs.validation import decisions_faults, name_faults
-from asterism.graphs.workflow import Workflow, WorkflowConfig
+from asterism.graphs.workflow import Workflow
+from asterism.graphs.workflow_config import WorkflowConfig
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import (
     AGENT_RETRY,

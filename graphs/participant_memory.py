@@ -253,9 +253,11 @@ def memory(graph: Graph, config: ThreadLike, participant: str) -> ParticipantMem
     """
     config = thread_config(config)
     check_thread(config)
-    if not isinstance(graph, Workflow):
+    is_workflow = isinstance(graph, Workflow)
+    if not is_workflow:
         raise ConfigurationError(f"{graph!r} is no workflow of SupervisorWorkflowBuilder.")
-    return ParticipantMemory(graph=graph, config=config, path=tuple(participant.split("/")))
+    path = tuple(participant.split("/"))
+    return ParticipantMemory(graph=cast(Workflow, graph), config=config, path=path)
 
 
 def _without_partial_tool_calls(stored: StateSnapshot) -> dict[str, None]:

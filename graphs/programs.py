@@ -17,12 +17,12 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphBubbleUp
-from langgraph.types import Command
 
 from asterism.core.agent_spec import resolve_model
 from asterism.core.config_files import raise_faults
 from asterism.core.continuation import is_unfinished
 from asterism.core.interrupts import answer_command, open_requests
+from asterism.core.run_types import RunInput
 from asterism.core.values import describe_error
 from asterism.errors import (
     AsterismError,
@@ -414,15 +414,11 @@ class BaseSupervisor:
 
     # ---- inside
 
-    async def _run(
-        self, task: ProgramTask, given: dict[str, Any] | Command[Any] | None
-    ) -> dict[str, Any]:
+    async def _run(self, task: ProgramTask, given: RunInput) -> dict[str, Any]:
         """Run the workflow on a task's thread, and make the result of the task."""
         return self._message_to_task(await self._run_graph(task, given))
 
-    async def _run_graph(
-        self, task: ProgramTask, given: dict[str, Any] | Command[Any] | None
-    ) -> dict[str, Any]:
+    async def _run_graph(self, task: ProgramTask, given: RunInput) -> dict[str, Any]:
         """Return the state after a run on a task's thread; record who says what to whom."""
         place = self._place(task)
         updates: Any = self.graph.astream(given, place, stream_mode="updates")

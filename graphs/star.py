@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict, get_type_hints
 
-from asterism.core.state import ParticipantNodeInput, WorkflowInput, WorkflowOutput, WorkflowState
+from asterism.core.state import (
+    ParticipantNodeInput,
+    WorkflowInputSchema,
+    WorkflowOutput,
+    WorkflowState,
+)
 from asterism.nodes.decider import AnyDecider, DecisionRules
 from asterism.nodes.human import create_human_node
 from asterism.nodes.participant import create_participant_node
@@ -55,7 +60,7 @@ def create_star(
     star: StateGraph[Any, Any, Any, Any] = StateGraph(
         whole,
         context_schema,
-        input_schema=extend_state_schema(WorkflowInput, keys),
+        input_schema=extend_state_schema(WorkflowInputSchema, keys),
         output_schema=extend_state_schema(WorkflowOutput, keys),
     )
     undoing = [UNDO] if any(member.undo for member in team.members.values()) else []

@@ -7,15 +7,12 @@ Tests: tests/graphs/test_workflow.py.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, closing, suppress
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Self, cast
+from typing import Any, Self, Unpack, cast, overload
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Durability, GraphOutput, StateSnapshot, StateUpdate
-from pydantic import BaseModel
 
 from asterism.core.checkpoints import check_state, reading, thread_of
 from asterism.core.continuation import is_unfinished
@@ -27,11 +24,11 @@ from asterism.core.interrupts import (
     open_requests,
     past_request_ids,
 )
+from asterism.core.run_types import Returns, RunInput, RunOptions, T, WorkflowResult
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps, running_loop
 from asterism.core.thread_lease import Release, wait_for_lease
 from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
-from asterism.events import EventBus
 from asterism.graphs.clocks import read_latest_state
 from asterism.graphs.request_checks import (
     address_answer,
@@ -44,64 +41,11 @@ from asterism.graphs.request_checks import (
     warn_unanswerable,
     with_plan_visits,
 )
-from asterism.limits.budgets import Budget
-from asterism.limits.prices import DEFAULT_PRICES, PriceTable
+from asterism.graphs.workflow_config import WorkflowConfig
 from asterism.nodes.engine_keys import parent_checkpointer
 from asterism.nodes.participant_runtime import INTERRUPT, collect_output, invoke_options
 from asterism.nodes.request import read_fields
 from asterism.nodes.run_context import RunContext, create_run_config, run_events
-from asterism.nodes.team import Team
-from asterism.prompts import prompts_hash, text_hash
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkflowConfig:
-    """The configuration of a workflow."""
-
-    id: str
-    description: str | None
-    team: Team
-    """The participants."""
-    response_format: type[BaseModel] | None = None
-    """The model of `structured_response`, where one was asked for."""
-    thread_wait: float = 0.0
-    """Seconds that a call waits for a thread that another one drives."""
-    budget: Budget | None = None
-    """The budget of one run."""
-    events: EventBus | None = None
-    """The bus that events are emitted on."""
-    prices: PriceTable = DEFAULT_PRICES
-    """The prices of tokens."""
-    instructions: tuple[str, ...] = ()
-    """The texts of its own prompts, by which traces tell versions apart."""
-    prompts: str = field(default_factory=prompts_hash)
-    """The hash of the library's prompts, taken when it is built: a run must not list files."""
-    remade: Callable[[str, Any], Any] | None = None
-    """Builds the workflow anew with another participant under a name, where that can be done."""
-
-    @property
-    def participants(self) -> Mapping[str, str]:
-        """The participants from the beginning: id and description."""
-        return self.team.descriptions
-
-    @cached_property
-    def types(self) -> frozenset[type]:
-        """The types that the state schemas of its participants name."""
-        from asterism.storage.serializers import types_in_state
-
-        graphs: list[Any] = [member.graph for member in self.team.members.values()]
-        below = [inner for each in graphs for _, inner in each.get_subgraphs(recurse=True)]
-        return frozenset(found for graph in (*graphs, *below) for found in types_in_state(graph))
-
-    def versions(self) -> dict[str, str]:
-        """Return hashes of what the workflow is made of: its prompts and its team."""
-        team = (part for pair in self.participants.items() for part in pair)
-        return {
-            "prompts": self.prompts,
-            "instructions": text_hash(*self.instructions),
-            "team": text_hash(*team),
-        }
-
 
 CANCELLED = "cancelled: the run was stopped from outside"
 """The text that is stored as the error of a step that was under way."""
@@ -116,8 +60,11 @@ def _message_filter(asked: Mapping[str, Any]) -> Callable[[Any], Any] | None:
     return hearing(asked)
 
 
-class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
+class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
     """A compiled supervisor workflow. Use it as any LangGraph graph.
+
+    `Workflow[Model]` is one that was built with `finish=Model`: type checkers know that its
+    `structured_response` is a `Model`.
 
     Beyond that: threads and requests are checked before anything runs, one caller at a time
     drives a thread, each step is stored before the next one starts (`durability="sync"`),
@@ -155,7 +102,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     def stream(
         self,
-        input: Any,
+        input: RunInput,
         config: RunnableConfig | None = None,
         *,
         durability: Durability | None = None,
@@ -189,7 +136,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
 
     async def astream(
         self,
-        input: Any,
+        input: RunInput,
         config: RunnableConfig | None = None,
         *,
         durability: Durability | None = None,
@@ -222,12 +169,32 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             finally:
                 release()
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+    @overload  # type: ignore[override] # the usual call has a type, all others are Any
+    def invoke(
+        self, input: RunInput, config: RunnableConfig | None = None, **kwargs: Unpack[RunOptions]
+    ) -> WorkflowResult[T]: ...
+    @overload
+    def invoke(
+        self, input: RunInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Any: ...
+    def invoke(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Any:
         """Run to the end or to the next question and return the state."""
         asked = invoke_options(kwargs)
         return self._coerce_output(collect_output(super().invoke(input, config, **asked), kwargs))
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+    @overload  # type: ignore[override] # as of `invoke`
+    async def ainvoke(
+        self, input: RunInput, config: RunnableConfig | None = None, **kwargs: Unpack[RunOptions]
+    ) -> WorkflowResult[T]: ...
+    @overload
+    async def ainvoke(
+        self, input: RunInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Any: ...
+    async def ainvoke(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Any:
         """Run to the end or to the next question and return the state."""
         found = cast(Any, await super().ainvoke(input, config, **invoke_options(kwargs)))
         return self._coerce_output(collect_output(found, kwargs))

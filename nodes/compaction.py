@@ -42,7 +42,7 @@ from asterism.memories.context_policies import (
     parts,
     with_messages,
 )
-from asterism.nodes.view import SUPERVISOR_RUN_CONFIG, message_facts
+from asterism.nodes.view import message_facts, supervisor_run_config
 from asterism.prompts import render
 
 LISTED = 10
@@ -349,7 +349,11 @@ def compactor_of(
 ) -> Compactor | None:
     """Make what keeps the prompts of a supervisor short, if anything does."""
     manager = given if isinstance(given, ContextManager) else ContextManager.of(given)
-    return None if manager is None else Compactor(manager, model, SUPERVISOR_RUN_CONFIG)
+    return (
+        None
+        if manager is None
+        else Compactor(manager, model, supervisor_run_config("supervisor.summarize"))
+    )
 
 
 def _shorten_summary(text: str, fits: Callable[[str], bool]) -> str:

@@ -281,7 +281,8 @@ class Visit:
         runtime, config = self.runtime, context.config
         task = self.request.get("task")
         place = participant_place(config, runtime.name) if self.attempts > 1 else {}
-        inner = visit_span_config(config, runtime.name, runtime.description, task)
+        number = self.request["round"]
+        inner = visit_span_config(config, runtime.name, runtime.description, task, number)
         inner["configurable"] = {
             **place,
             **context.overrides,

@@ -44,10 +44,10 @@ from asterism.nodes.run_context import (
 from asterism.nodes.structured_output import StructuredOutput
 from asterism.nodes.view import (
     REPORT_ID,
-    SUPERVISOR_RUN_CONFIG,
     conversation,
     message_label,
     pinned_message_ids,
+    supervisor_run_config,
 )
 from asterism.prompts import load_prompt, render
 
@@ -119,7 +119,8 @@ class Answer:
     """What is to be said of it in the reason: that it was cut off or refused."""
 
 
-Finish = Literal["synthesize", "forward", "inline"] | type[BaseModel]
+FinishWord = Literal["synthesize", "forward", "inline"]
+Finish = FinishWord | type[BaseModel]
 """How the answer is written: by the model, as the last report, with the decision that finishes,
 or as a pydantic model."""
 
@@ -213,7 +214,8 @@ def synthesizer(
         rules = "\n\n".join(filter(None, (load_prompt("synthesize"), instructions)))
         messages = _prompt(rules, state, config, compactor)
         sent = prepare_messages(messages)
-        answer = yield Call(model.invoke, model.ainvoke, (sent, SUPERVISOR_RUN_CONFIG))
+        named = supervisor_run_config("finish.answer", state["iterations"])
+        answer = yield Call(model.invoke, model.ainvoke, (sent, named))
         if not words_of(answer) or is_decision(answer.text):
             return (
                 yield from forward_last_report()(state, config)
@@ -251,11 +253,12 @@ def structurer(
     def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
         rules = render("structured", schema=schema.__name__)
         messages = _prompt(rules, state, config, compactor)
+        named = supervisor_run_config("finish.structured", state["iterations"])
         fault, said = "", AIMessage("")
         for _ in range(2):
             said = AIMessage("")
             try:
-                said = yield from output.ask(messages, schema)
+                said = yield from output.ask(messages, schema, config=named)
                 fields = fields_in_call(said, schema.__name__)
                 filled = read_fields(schema, fields)
             except ValueError as error:
@@ -446,9 +449,8 @@ def create_structurer(model: Any, schema: Any, prompt: str | None = None) -> Str
     rules = [SystemMessage(prompt)] if prompt else []
 
     def fill(messages: Sequence[BaseMessage]) -> Steps[Answer]:
-        filled: Any = yield Call(
-            bound.invoke, bound.ainvoke, ([*rules, *messages], SUPERVISOR_RUN_CONFIG)
-        )
+        named = supervisor_run_config("finish.structured")
+        filled: Any = yield Call(bound.invoke, bound.ainvoke, ([*rules, *messages], named))
         fields = _given_fields(filled, schema.__name__) if is_model else filled
         if fields is None:
             raise ValueError("the model gave no structured response")

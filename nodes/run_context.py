@@ -329,11 +329,12 @@ def _request(messages: Sequence[BaseMessage]) -> str:
 
 
 def visit_span_config(
-    config: RunnableConfig, name: str, description: str | None, task: str | None
+    config: RunnableConfig, name: str, description: str | None, task: str | None, round: int
 ) -> RunnableConfig:
     """Return the config entries by which traces name the run of a visit.
 
-    What they say holds for this run alone: nothing in it inherits them, and nothing is stored.
+    What they say holds for this run alone, but for the `round`, which all runs in it inherit.
+    Nothing of it is stored.
     """
     callbacks = config.get("callbacks")
     named: RunnableConfig = {"run_name": name}
@@ -344,6 +345,7 @@ def visit_span_config(
     own = callbacks.copy()
     about = {"agent_name": name, "agent_description": description}
     own.add_metadata({key: known for key, known in about.items() if known}, inherit=False)
+    own.add_metadata({"round": round})
     own.add_tags([f"participant:{name}", *([f"task:{task}"] if task else [])], inherit=False)
     return {**named, "callbacks": own}
 

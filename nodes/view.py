@@ -41,6 +41,19 @@ OVERHEAD = 500
 
 SUPERVISOR_RUN_CONFIG: RunnableConfig = {"metadata": {"participant": "supervisor"}}
 """The config of the workflow's own model calls, so that streams say who speaks."""
+DECIDE = "supervisor.decide"
+"""The name of a model call that decides, in traces."""
+
+
+def supervisor_run_config(purpose: str, round: int | None = None) -> RunnableConfig:
+    """Return the config of one of the workflow's own model calls, by which traces name it.
+
+    Args:
+        purpose: What the call is for, as `supervisor.decide` or `finish.answer`.
+        round: The supervisor's decision that it belongs to, counted from 1 in each request.
+    """
+    facts = {**SUPERVISOR_RUN_CONFIG.get("metadata", {}), "round": round}
+    return {"run_name": purpose, "metadata": {k: v for k, v in facts.items() if v is not None}}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from asterism import (
     idempotency_key,
     proceed,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.storage.open import open_checkpointer
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.graphs.test_memory import is_valid
@@ -42,7 +43,7 @@ TASKS = {"a": "plain", "b": "agent", "c": "team", "d": "plain"}
 NEEDS = {"b": ["a"], "d": ["c"]}
 INNER = ("one", "two")
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 
 
 def effect(log: Path, pause: float, runtime: Any = None) -> str:

@@ -26,6 +26,7 @@ from asterism import (
     resume,
 )
 from asterism.compat.langgraph_supervisor import create_supervisor
+from asterism.core.run_types import WorkflowInput
 from asterism.core.supervisor_decision import AnswerDecision
 from asterism.limits.budgets import Budget
 from asterism.testing import ScriptedChatModel
@@ -36,7 +37,7 @@ from tests.teams import Turns, follow, star
 
 Saver = BaseCheckpointSaver[str]
 FOLDER = Path(__file__).parent / "data"
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 
 
 def on_thread(name: str) -> RunnableConfig:

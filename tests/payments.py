@@ -23,13 +23,14 @@ from asterism import (
     open_checkpointer,
     proceed,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.supervision import AgentSupervisor
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import plan, task
 from tests.teams import follow
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
-REQUEST = {"messages": [("user", "Pay five times")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Pay five times")]}
 PAYMENTS, FATAL = 5, 4
 EACH_ONCE = [f"{what} {n}" for n in range(1, PAYMENTS + 1) for what in ("model", "pay")]
 """What is noted where nothing stops it, before the last answer."""

@@ -10,13 +10,14 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import interrupt
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer, resume
+from asterism.core.run_types import WorkflowInput
 from asterism.storage.sqlite import FORMAT
 from tests.teams import follow
 
 FOLDER = Path(__file__).parent / "data"
 FINISHED: RunnableConfig = {"configurable": {"thread_id": "finished"}}
 WAITING: RunnableConfig = {"configurable": {"thread_id": "waiting"}}
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 
 
 def workflow(saver: Any) -> Any:

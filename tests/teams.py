@@ -1,6 +1,6 @@
 """Teams for tests: participants that count their turns, deciders that follow a script."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AnyMessage
@@ -48,6 +48,6 @@ def star(turns: Turns, route: Sequence[str | None], **options: Any) -> Superviso
     )
 
 
-def said(result: dict[str, Any]) -> list[str]:
+def said(result: Mapping[str, Any]) -> list[str]:
     """What the reports of a result say, in order."""
     return [report["text"] for report in result["reports"]]

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer, proceed
+from asterism.core.run_types import WorkflowInput
 from tests.crashing import THREAD, story
 from tests.databases import Server
 from tests.payments import EXPECTED, FORMS, run, supervise
 from tests.plans import plan, task
 from tests.processes import forks
 
-PLAN_REQUEST = {"messages": [("user", "Go")]}
+PLAN_REQUEST: WorkflowInput = {"messages": [("user", "Go")]}
 KILLS = int(os.environ.get("ASTERISM_KILLS", "30"))
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")

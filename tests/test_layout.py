@@ -100,7 +100,11 @@ PUBLIC = [
     "UseCached",
     "Workflow",
     "WorkflowEventType",
+    "WorkflowInput",
+    "WorkflowResult",
     "abatch_process",
+    "aevaluate_team",
+    "aexamples_from_threads",
     "analyze_traces",
     "aopen_checkpointer",
     "aopen_store",
@@ -116,6 +120,8 @@ PUBLIC = [
     "create_reviewer",
     "create_service_app",
     "create_supervisor_agent",
+    "evaluate_team",
+    "examples_from_threads",
     "generate_detailed_tool_trace",
     "generate_orchestrator_flowchart",
     "generate_timeline",
@@ -130,6 +136,7 @@ PUBLIC = [
     "pending_requests",
     "proceed",
     "read_run",
+    "record_answers",
     "resume",
     "show",
     "show_progress",
@@ -234,7 +241,7 @@ def test_the_builder_loads_few_modules() -> None:
         "print(*(m for m in sys.modules if m.split('.')[0] == 'asterism'))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert len(run.stdout.split()) <= 63, run.stdout
+    assert len(run.stdout.split()) <= 65, run.stdout
 
 
 def test_the_public_names_are_these() -> None:

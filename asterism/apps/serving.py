@@ -80,7 +80,8 @@ def create_service_app(
     except ImportError as error:
         raise ImportError("Serving needs packages: pip install 'asterism-agents[ui]'.") from error
 
-    workflow = thing if isinstance(thing, Workflow) else _workflow(thing, checkpointer)
+    is_one = isinstance(thing, Workflow)
+    workflow: Workflow = cast(Workflow, thing) if is_one else _workflow(thing, checkpointer)
     if not isinstance(workflow.checkpointer, BaseCheckpointSaver):
         raise ConfigurationError(
             "A service keeps conversations, so it needs a checkpointer: build the workflow with "

@@ -53,7 +53,7 @@ async def list_threads(saver: BaseCheckpointSaver[Any], limit: int) -> list[dict
     reader = reader_of(saver)
     return [
         await _row(saver, reader, thread)
-        for thread in await asyncio.to_thread(_latest, saver, limit)
+        for thread in await asyncio.to_thread(latest_threads, saver, limit)
     ]
 
 
@@ -83,7 +83,7 @@ async def _row(saver: BaseCheckpointSaver[Any], reader: Graph, thread: str) -> d
     return row
 
 
-def _latest(saver: BaseCheckpointSaver[Any], limit: int) -> Sequence[str]:
+def latest_threads(saver: BaseCheckpointSaver[Any], limit: int) -> Sequence[str]:
     """Return the ids of the threads that were written last."""
     if isinstance(saver, InMemorySaver):
         stored = {thread: spaces[""] for thread, spaces in saver.storage.items() if spaces.get("")}

@@ -1,7 +1,7 @@
 """Continue an unfinished run (`proceed`); know a turn again that runs twice (`idempotency_key`)."""
 
 from collections.abc import Mapping
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard, cast, overload
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -10,6 +10,7 @@ from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
 from langgraph.types import StateSnapshot
 
+from asterism.core.run_types import Returns, T, WorkflowResult
 from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError, InvalidRequestError, NothingPendingError
 
@@ -142,7 +143,13 @@ def thread_config(thread: ThreadLike) -> RunnableConfig:
     return {"configurable": {"thread_id": thread}} if isinstance(thread, str) else thread
 
 
-def proceed(graph: Graph, config: ThreadLike, *, control: RunControl | None = None) -> Any:
+@overload
+def proceed(
+    graph: Returns[T], config: ThreadLike, *, control: RunControl | None = None
+) -> WorkflowResult[T]: ...
+@overload
+def proceed(graph: Graph, config: ThreadLike, *, control: RunControl | None = None) -> Any: ...
+def proceed(graph: Any, config: ThreadLike, *, control: RunControl | None = None) -> Any:
     """Continue a run that was stopped: by a crash, a drain, a failure, a limit since raised.
 
     Finished work is not repeated. A run that ended at a limit goes on with the next decision.
@@ -161,7 +168,15 @@ def proceed(graph: Graph, config: ThreadLike, *, control: RunControl | None = No
     return graph.invoke(None, config, control=control)
 
 
-async def aproceed(graph: Graph, config: ThreadLike, *, control: RunControl | None = None) -> Any:
+@overload
+async def aproceed(
+    graph: Returns[T], config: ThreadLike, *, control: RunControl | None = None
+) -> WorkflowResult[T]: ...
+@overload
+async def aproceed(
+    graph: Graph, config: ThreadLike, *, control: RunControl | None = None
+) -> Any: ...
+async def aproceed(graph: Any, config: ThreadLike, *, control: RunControl | None = None) -> Any:
     """Continue a run that was stopped; see `proceed`."""
     config = thread_config(config)
     await areopen(graph, config)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, overload
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
@@ -11,6 +11,7 @@ from langgraph.types import Command, Interrupt, PregelTask, StateSnapshot
 
 from asterism.core.checkpoints import checkpoint_key, list_checkpoints
 from asterism.core.continuation import Graph, ThreadLike, thread_config
+from asterism.core.run_types import Returns, T, WorkflowResult
 from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.core.values import as_dict, as_list
 from asterism.errors import AnswerError, NothingPendingError, UnknownRequestError
@@ -149,7 +150,11 @@ async def apending_requests(graph: Graph, config: ThreadLike) -> list[PendingReq
     return open_requests(await graph.aget_state(thread_config(config), subgraphs=True))
 
 
-def resume(graph: Graph, config: ThreadLike, answers: Any) -> Any:
+@overload
+def resume(graph: Returns[T], config: ThreadLike, answers: Any) -> WorkflowResult[T]: ...
+@overload
+def resume(graph: Graph, config: ThreadLike, answers: Any) -> Any: ...
+def resume(graph: Any, config: ThreadLike, answers: Any) -> Any:
     """Answer open requests and go on.
 
     Args:
@@ -173,7 +178,11 @@ def resume(graph: Graph, config: ThreadLike, answers: Any) -> Any:
     return graph.invoke(command, config)
 
 
-async def aresume(graph: Graph, config: ThreadLike, answers: Any) -> Any:
+@overload
+async def aresume(graph: Returns[T], config: ThreadLike, answers: Any) -> WorkflowResult[T]: ...
+@overload
+async def aresume(graph: Graph, config: ThreadLike, answers: Any) -> Any: ...
+async def aresume(graph: Any, config: ThreadLike, answers: Any) -> Any:
     """Answer open requests and go on; see `resume`."""
     config = thread_config(config)
     command: Any = PendingAnswers(answers)

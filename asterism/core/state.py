@@ -195,7 +195,7 @@ Brief = Annotated[list[str], DeltaChannel(fold_list, snapshot_frequency=SNAPSHOT
 LatestDecision = Annotated[dict[str, Any] | None, DecisionChannel(take_last, snapshot_frequency=1)]
 
 
-class WorkflowInput(TypedDict):
+class WorkflowInputSchema(TypedDict):
     """What a run starts with."""
 
     messages: Messages

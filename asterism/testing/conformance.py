@@ -23,6 +23,7 @@ from asterism.core.agent_spec import ModelLike
 from asterism.core.continuation import aproceed
 from asterism.core.interrupts import aresume, pending_requests
 from asterism.core.messages import history_fault, media_in_request
+from asterism.core.run_types import WorkflowInput
 from asterism.core.supervisor_decision import SupervisorDecision
 from asterism.core.sync_async import run_coroutine
 from asterism.core.values import as_dict
@@ -115,7 +116,8 @@ class _Suite:
     ) -> None:
         self._participant = participant
         self._model = model
-        self._request = {"messages": [HumanMessage(request)]}
+        self._text = request
+        self._request: WorkflowInput = {"messages": [HumanMessage(request)]}
         self._answers = answers
         self.exercised: set[str] = set()
 
@@ -278,9 +280,8 @@ class _Suite:
     async def check_pictures(self) -> None:
         """A picture in the request reaches it, or its report names what cannot cross."""
         workflow, thread = self.star(SUBJECT), _thread()
-        text = self._request["messages"][0].text
-        content: list[str | dict[str, Any]] = [{"type": "text", "text": text}, _PICTURE]
-        asked = {"messages": [HumanMessage(content)]}
+        content: list[str | dict[str, Any]] = [{"type": "text", "text": self._text}, _PICTURE]
+        asked: WorkflowInput = {"messages": [HumanMessage(content)]}
         result = await self.answer_all(workflow, thread, await workflow.ainvoke(asked, thread))
         [report] = result["reports"]
         if report["status"] != "ok":

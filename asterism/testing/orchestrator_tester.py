@@ -4,7 +4,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -225,7 +225,7 @@ class OrchestratorTester:
 def _graph(team: Any) -> Graph:
     """Return the workflow of a team, with somewhere to store its thread."""
     if isinstance(team, SupervisorWorkflowBuilder):
-        return team.build(checkpointer=InMemorySaver())
+        return cast(Graph, team.build(checkpointer=InMemorySaver()))
     graph = getattr(team, "graph", team)  # of an orchestrator
     if not is_graph(graph):
         raise TypeError(

@@ -8,7 +8,7 @@ from typing import Any, Never
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import Runnable
 
 from asterism.core.agent_spec import ModelLike, resolve_model
 from asterism.core.decision_schema import Schema, decision_schema
@@ -20,10 +20,11 @@ from asterism.errors import ConfigurationError
 from asterism.nodes.decider import AnyDecider
 from asterism.nodes.structured_output import StructuredOutput
 from asterism.nodes.view import (
-    SUPERVISOR_RUN_CONFIG,
+    DECIDE,
     Renderer,
     SupervisorView,
     one_time_notes,
+    supervisor_run_config,
 )
 from asterism.prompts import render
 
@@ -70,9 +71,7 @@ class ModelDecider:
         decisions: Method | None = None,
         name: str | None = None,
     ) -> None:
-        self._config: RunnableConfig = {**SUPERVISOR_RUN_CONFIG}
-        if name is not None:
-            self._config["run_name"] = name
+        self._run_name = DECIDE if name is None else name
         self._answers = answers
         self._output = StructuredOutput(model, decisions)
         self._once = once
@@ -97,8 +96,8 @@ class ModelDecider:
     def _ask(self, view: SupervisorView) -> Steps[AIMessage | SupervisorDecision]:
         if self._is_done(view):
             return SupervisorDecision(next_agent=None)
-        request = self._request(view)
-        return (yield from self._output.ask(*request, strict=True, config=self._config))
+        config = supervisor_run_config(self._run_name, view.iterations + 1)
+        return (yield from self._output.ask(*self._request(view), strict=True, config=config))
 
     def _request(self, view: SupervisorView) -> tuple[list[AnyMessage], Schema]:
         """Write the messages, and the schema of the answer to them."""

@@ -29,7 +29,13 @@ from asterism.nodes.structured_output import (
     bind_inside,
     call_model,
 )
-from asterism.nodes.view import Renderer, SupervisorView, one_time_notes
+from asterism.nodes.view import (
+    DECIDE,
+    Renderer,
+    SupervisorView,
+    one_time_notes,
+    supervisor_run_config,
+)
 from asterism.prompts import render
 
 Way = Literal["structured", "tools"]
@@ -94,15 +100,17 @@ class PlanningDecider:
         return await arun_steps(self._decide(view))
 
     def _decide(self, view: SupervisorView) -> Steps[DeciderOutput]:
+        config = supervisor_run_config(DECIDE, view.iterations + 1)
         if self._way == "structured":
-            return (yield from self._output.ask(self._messages(view), self._schema(view)))
+            schema = self._schema(view)
+            return (yield from self._output.ask(self._messages(view), schema, config=config))
         names = tuple(view.participants)
         offered = self._planning_tools(names)
         if names not in self._bound:
             self._bound[names] = bind_inside(
                 self._output.model, lambda model: model.bind_tools(offered)
             )
-        said = yield from call_model(self._bound[names], self.prompt(view))
+        said = yield from call_model(self._bound[names], self.prompt(view), config)
         check_call_names(said, [tool["function"]["name"] for tool in offered])
         if reports_wanted(said):
             return said
@@ -170,7 +178,8 @@ class PlanningDecider:
         messages: list[AnyMessage] = [SystemMessage(system), HumanMessage(objective)]
         messages += [HumanMessage(fault) for _, fault in view.complaints]
         schema = team_schema(names, tools)
-        said = yield from designer.ask(messages, schema)
+        config = supervisor_run_config("supervisor.design", view.iterations + 1)
+        said = yield from designer.ask(messages, schema, config=config)
         return read_objects(said, str(schema["title"]))[-1]
 
 

@@ -97,7 +97,9 @@ class Reviewer:
         for _ in range(self._max_repairs + 1):
             said = AIMessage("")
             try:
-                said = yield from self._output.ask(messages, self._schema, config=None)
+                said = yield from self._output.ask(
+                    messages, self._schema, config={"run_name": "reviewer.review"}
+                )
                 return self._read(said)
             except ValueError as error:
                 fault = _review_faults(error, self._fields)

@@ -29,13 +29,16 @@ from asterism import (
 )
 from asterism.compat.langgraph_supervisor import create_supervisor
 from asterism.core.messages import history_fault
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import StorageError, WorkflowBuildError
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.teams import follow
 
-REQUEST = {"messages": [("user", "What does a pen cost?")]}
+REQUEST: WorkflowInput = {"messages": [("user", "What does a pen cost?")]}
 IMAGE = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
-PICTURE = {"messages": [HumanMessage([{"type": "text", "text": "What is this?"}, IMAGE])]}
+PICTURE: WorkflowInput = {
+    "messages": [HumanMessage([{"type": "text", "text": "What is this?"}, IMAGE])]
+}
 THREAD: Any = {"configurable": {"thread_id": "1"}}
 SECRET = "sk-abcdefghijklmnop"
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])

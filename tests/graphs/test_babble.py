@@ -22,10 +22,11 @@ from pydantic import PrivateAttr
 from asterism import Participant, SupervisorWorkflowBuilder, Usage, lines_of
 from asterism.core.messages import history_fault
 from asterism.core.model_input import prepare_messages
+from asterism.core.run_types import WorkflowInput
 from tests.plans import drive
 
 EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "50"))
-REQUEST = {"messages": [("user", "What does a trip to Rome cost?")]}
+REQUEST: WorkflowInput = {"messages": [("user", "What does a trip to Rome cost?")]}
 STATUSES = ("completed", "waiting", "limit", "stalled", "failed", "cancelled")
 ITERATIONS, REPAIRS, STEPS, TASKS = 4, 2, 4, 3
 WAYS_TO_SAY = (

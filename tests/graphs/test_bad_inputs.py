@@ -23,6 +23,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import RetryPolicy
 
 from asterism import SupervisorWorkflowBuilder, aresume, pending_requests, resume
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import AsterismError, RoutingError
 from asterism.limits.failure_policies import can_pass
 from asterism.testing import ScriptedChatModel
@@ -32,7 +33,7 @@ from tests.teams import Turns, said
 ROWS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "data" / "bad_inputs.json").read_text()
 )
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 DONE: dict[str, Any] = {"next_agent": None}
 VISIT = {"next_agent": "venue"}
 Saver = BaseCheckpointSaver[str]

@@ -21,6 +21,7 @@ from asterism import (
     proceed,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.core.usage import Usage, lines_of
 from asterism.errors import AnswerError, RoutingError
 from asterism.limits.budgets import Budget
@@ -31,7 +32,7 @@ from tests.plans import drive, plan, task
 from tests.teams import follow
 
 Saver = BaseCheckpointSaver[str]
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 
 

@@ -28,6 +28,7 @@ from asterism import (
 )
 from asterism.core.agent_spec import MemoryConfig
 from asterism.core.messages import history_fault
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import WorkflowBuildError
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.desks import WORDS, answer, ask, decisions, desk
@@ -99,7 +100,7 @@ async def test_a_summary_model_that_fails_harms_no_run(way: str, thread: Runnabl
     context = ContextManager(max_tokens=900, strategy=Summary(model=writer))
     model = ScriptedChatModel(script=decisions(8))
     workflow = desk(model, InMemorySaver(), bus, context=context)
-    request = {"messages": [("user", "Request")]}
+    request: WorkflowInput = {"messages": [("user", "Request")]}
     if way == "sync":
         result = workflow.invoke(request, thread)
     else:

@@ -15,6 +15,7 @@ from asterism import (
     SupervisorWorkflowBuilder,
 )
 from asterism.core.interrupts import resume
+from asterism.core.run_types import WorkflowInput
 from asterism.events import Event, EventBus
 from asterism.limits.budgets import Budget
 from asterism.testing import ScriptedChatModel
@@ -24,7 +25,7 @@ from tests.plans import drive, plan, task
 from tests.teams import follow
 
 Saver = BaseCheckpointSaver[str]
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 
 

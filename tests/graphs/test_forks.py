@@ -19,6 +19,7 @@ from asterism import (
 )
 from asterism import memory as memory_of
 from asterism.core.agent_spec import Agent
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import UnknownThreadError
 from asterism.testing import ScriptedChatModel
 from tests.graphs.test_services import Server, quotes, tells
@@ -27,7 +28,7 @@ Saver = BaseCheckpointSaver[str]
 Team = Callable[[Saver, list[list[str]]], Any]
 
 
-def asking(words: str) -> dict[str, Any]:
+def asking(words: str) -> WorkflowInput:
     return {"messages": [("user", words)]}
 
 

@@ -22,6 +22,7 @@ from asterism import (
     proceed,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import InvalidThreadError
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive
@@ -29,7 +30,7 @@ from tests.teams import follow
 
 Saver = BaseCheckpointSaver[str]
 HALF = "a\ud800b"
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 
 
 class Trip(BaseModel):

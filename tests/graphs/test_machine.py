@@ -23,6 +23,7 @@ from asterism import (
     proceed,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import AnswerError, NothingPendingError
 from tests.graphs.test_memory import is_valid
 from tests.teams import said
@@ -80,7 +81,7 @@ class Runs(RuleBasedStateMachine):
     def ask_for_something(self, plan: list[str], before: set[str]) -> None:
         """A request, also while another one is under way."""
         self.plan = plan
-        request = {"messages": [("user", "Please")]}
+        request: WorkflowInput = {"messages": [("user", "Please")]}
         self.workflow.invoke(request, self.thread, interrupt_before=sorted(before))
 
     @precondition(lambda self: self.state.next and not self.state.interrupts)

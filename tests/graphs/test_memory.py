@@ -14,6 +14,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import Participant, SupervisorWorkflowBuilder
+from asterism.core.run_types import WorkflowInput
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.processes import run
 from tests.teams import Turns, follow, said, star
@@ -129,7 +130,7 @@ def test_memory_outlives_visits_requests_and_processes(tmp_path: Path) -> None:
 def test_another_thread_is_empty(thread: RunnableConfig) -> None:
     turns = Turns()
     workflow = star(turns, ["venue"]).build(checkpointer=InMemorySaver())
-    request = {"messages": [("user", "Plan it")]}
+    request: WorkflowInput = {"messages": [("user", "Plan it")]}
     workflow.invoke(request, thread)
     workflow.invoke(request, {"configurable": {"thread_id": "another"}})
     assert [len(prompt) for prompt in turns.prompts["venue"]] == [1, 1]

@@ -23,9 +23,10 @@ from asterism import (
     proceed,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.testing import ScriptedChatModel, ScriptedReply
 
-HELLO = {"messages": [("user", "Please work")]}
+HELLO: WorkflowInput = {"messages": [("user", "Please work")]}
 
 
 def works(messages: list[AnyMessage]) -> str:

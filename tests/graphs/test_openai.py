@@ -12,6 +12,7 @@ from langgraph.types import RetryPolicy
 from llmock.pytest_plugin import LLMock
 
 from asterism import SupervisorWorkflowBuilder
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import RoutingError
 from asterism.graphs.examples.event_planning import create_event_planning
 from asterism.limits.failure_policies import can_pass
@@ -19,7 +20,7 @@ from tests.teams import Turns, said
 
 MODEL = "openai:gpt-5-mini"
 QUICK = RetryPolicy(initial_interval=0.05, jitter=False, retry_on=can_pass)
-REQUEST = {"messages": [("user", "A party for 50 people in Seattle on 2026-12-15")]}
+REQUEST: WorkflowInput = {"messages": [("user", "A party for 50 people in Seattle on 2026-12-15")]}
 FACTS = {"city": "Seattle", "head_count": 50, "date": "2026-12-15"}
 
 

@@ -24,6 +24,7 @@ from asterism import (
     memory,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.core.thread_lease import take_lease
 from asterism.errors import (
     ConfigurationError,
@@ -37,7 +38,7 @@ from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.processes import run
 from tests.teams import Turns, follow, star
 
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 Saver = BaseCheckpointSaver[str]
 
 

@@ -23,13 +23,14 @@ from asterism import (
     resume,
 )
 from asterism.core.interrupts import ANY_TEXT, PendingRequest
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import AnswerError, NothingPendingError, UnknownRequestError
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.asterism.observability.telemetry.serving import Silent, serving
 from tests.graphs.test_memory import is_valid
 from tests.teams import follow, said
 
-REQUEST = {"messages": [("user", "Pay the bills")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Pay the bills")]}
 Saver = BaseCheckpointSaver[str]
 
 

@@ -6,6 +6,7 @@ import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from asterism import (
     proceed,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.core.state import DecisionChannel, take_last
 from asterism.errors import RoutingError, WorkflowBuildError
 from asterism.graphs.workflow import Workflow
@@ -37,7 +39,7 @@ from tests.plans import drive, part, plan, task, waiting
 from tests.teams import Turns, follow, star
 
 Saver = BaseCheckpointSaver[str]
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 
 
@@ -66,7 +68,7 @@ def workflow(decide: Any, saver: Any = None, **team: Any) -> Workflow:
     )
 
 
-def outcomes(result: dict[str, Any]) -> dict[str, tuple[str, str]]:
+def outcomes(result: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """The reports of a result by task: status and text."""
     return {r["task"]: (r["status"], r["text"]) for r in result["reports"]}
 

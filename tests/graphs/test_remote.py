@@ -31,6 +31,7 @@ from asterism import (
     proceed,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import AnswerError, RemoteError, WorkflowBuildError
 from asterism.graphs.workflow import Workflow
 from asterism.testing import check_participant
@@ -40,7 +41,7 @@ from tests.processes import forks
 from tests.teams import follow, said
 
 Saver = BaseCheckpointSaver[str]
-REQUEST = {"messages": [("user", "Hello")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Hello")]}
 ROOT = Path(__file__).parents[2]
 
 

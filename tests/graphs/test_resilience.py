@@ -24,6 +24,7 @@ from asterism import (
     pending_requests,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import WorkflowBuildError
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.graphs.test_memory import is_valid
@@ -31,7 +32,7 @@ from tests.plans import drive, part, plan, task
 from tests.teams import follow
 
 Saver = BaseCheckpointSaver[str]
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 AT_ONCE = RetryPolicy(initial_interval=0, max_attempts=3, retry_on=Exception)
 

@@ -38,6 +38,7 @@ from asterism import (
     resume,
 )
 from asterism.core.agent_spec import MemoryConfig
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import AnswerError, ConfigurationError, WorkflowBuildError
 from asterism.graphs.workflow import Workflow
 from asterism.limits.budgets import Budget
@@ -49,7 +50,7 @@ from tests.teams import follow, said
 
 Saver = BaseCheckpointSaver[str]
 Act = Callable[[BaseHTTPRequestHandler, dict[str, Any]], None]
-REQUEST = {"messages": [("user", "A quote")]}
+REQUEST: WorkflowInput = {"messages": [("user", "A quote")]}
 SECRET = "Bearer quite-secret-0123456789"
 
 

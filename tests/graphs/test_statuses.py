@@ -24,13 +24,14 @@ from asterism import (
     proceed,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import ChildFailedError, NothingPendingError, UnknownRequestError
 from asterism.supervision import AgentSupervisor, ChildStatus, SupervisorConfig
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive, task
 from tests.teams import Turns, follow, star
 
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 
 
 def broken(messages: Any) -> str:

@@ -25,13 +25,14 @@ from asterism import (
     resume,
 )
 from asterism.core.messages import history_fault
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import WorkflowBuildError
 from asterism.nodes.engine_keys import chosen_limit
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive, plan, task
 from tests.teams import follow
 
-REQUEST = {"messages": [("user", "What does it cost?")]}
+REQUEST: WorkflowInput = {"messages": [("user", "What does it cost?")]}
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 DECIDERS = {"a visit": follow(["trains"]), "a task": plan(task("t", "trains"))}
 EITHER = pytest.mark.parametrize("decide", DECIDERS.values(), ids=DECIDERS)

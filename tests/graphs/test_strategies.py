@@ -19,6 +19,7 @@ from asterism import (
     proceed,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import RoutingError, WorkflowBuildError
 from asterism.nodes.deciders.strategies import Vote, count_votes, read_vote
 from asterism.testing import ScriptedChatModel
@@ -26,7 +27,7 @@ from tests.plans import drive, part
 from tests.teams import follow
 
 Saver = BaseCheckpointSaver[str]
-REQUEST = {"messages": [("user", "Where do we meet?")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Where do we meet?")]}
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 TRIO = ("ann", "bob", "cid")
 
@@ -289,7 +290,7 @@ def test_a_consensus_fails_where_what_makes_up_for_it_fails(
     builder = SupervisorWorkflowBuilder("Vote", finish="forward", policies=[policy])
     built = builder.participants(**members).with_strategy("consensus", tie="fail").build()
     result = built.invoke(REQUEST)
-    assert (result["status"], result["reason"][:17]) == ("failed", "consensus_failed:")
+    assert (result["status"], str(result["reason"])[:17]) == ("failed", "consensus_failed:")
     assert "the compensation of consensus_failed failed" in caplog.text
 
 

@@ -7,11 +7,12 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism import Participant, SupervisorWorkflowBuilder, proceed, resume
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import UnknownParticipantError
 from tests.graphs.test_people import bank, calls
 from tests.teams import Turns, follow, said, star
 
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 ROUTE = ["venue", "food", "venue", "food", "venue"]
 Saver = BaseCheckpointSaver[str]
 

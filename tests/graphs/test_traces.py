@@ -29,6 +29,7 @@ from asterism import (
     proceed,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import InvalidRequestError, RoutingError
 from asterism.events import BUS, EventBus, WorkflowEventType, emit_from_context
 from asterism.nodes.run_context import WAITING_REASON, run_end_event
@@ -40,7 +41,7 @@ from tests.plans import drive, plan, task
 from tests.teams import follow
 
 Saver = BaseCheckpointSaver[str]
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 
 

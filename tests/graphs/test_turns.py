@@ -29,6 +29,7 @@ from asterism import (
     SupervisorWorkflowBuilder,
 )
 from asterism.core.continuation import is_unfinished, proceed
+from asterism.core.run_types import WorkflowInput
 from asterism.core.sync_async import Steps
 from asterism.nodes import participant as visits_module
 from asterism.nodes import report as reports
@@ -40,7 +41,7 @@ from tests.teams import Turns, follow, said, star
 STRIDE = 1 if "ASTERISM_KILLS" in os.environ else 2
 """How many writes lie between two kills; `make torture` kills at each of them."""
 TWICE = ["venue", "venue"]
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 Saver = BaseCheckpointSaver[str]
 
 
@@ -138,7 +139,7 @@ def test_no_turn_is_skipped_at_the_recursion_limit(
     turns = Turns()
     workflow = star(turns, ["venue"] * 4).build(checkpointer=saver)
     try:
-        result = workflow.invoke(REQUEST, {**thread, "recursion_limit": limit})
+        result: Any = workflow.invoke(REQUEST, {**thread, "recursion_limit": limit})
     except GraphRecursionError:  # below four steps not even a first decision fits
         assert limit < 4
         snapshot = workflow.get_state(thread)
@@ -186,7 +187,7 @@ def test_each_turn_runs_once_wherever_the_process_is_killed(tmp_path: Path) -> N
         with open_checkpointer(f"sqlite:///{path}") as saver:
             workflow = _visits(log).build(checkpointer=saver)
             if not workflow.get_state(config).values:  # killed before the request was stored
-                result = workflow.invoke(REQUEST, config)
+                result: Any = workflow.invoke(REQUEST, config)
             elif workflow.get_state(config).values.get("status") == "completed":
                 result = workflow.get_state(config).values
             else:

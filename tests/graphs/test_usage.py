@@ -33,6 +33,7 @@ from asterism import (
     generate_detailed_tool_trace,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.core.usage import Usage, lines_of, total_cost_breakdown
 from asterism.limits.prices import Price, PriceTable
 from asterism.limits.usage_callbacks import UsageMeter, estimate_tokens
@@ -41,7 +42,7 @@ from tests.plans import drive, plan, task
 from tests.teams import follow
 
 Saver = BaseCheckpointSaver[str]
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "30"))
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 

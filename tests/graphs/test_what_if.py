@@ -8,6 +8,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import interrupt
 
 from asterism import Participant, SupervisorDecision, awhat_if, read_run, resume, what_if
+from asterism.core.run_types import WorkflowInput
 from asterism.core.thread_lease import take_lease
 from asterism.errors import BadDecisionError, ThreadBusyError, UnknownThreadError, WhatIfError
 from tests.pictures import builder, member
@@ -15,7 +16,7 @@ from tests.plans import plan, task
 from tests.teams import Turns, follow, said, star
 
 Saver = BaseCheckpointSaver[str]
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 ELSE = {"next_agent": "venue", "instruction": "Else"}
 
 

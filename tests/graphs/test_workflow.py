@@ -26,6 +26,7 @@ from asterism import (
 )
 from asterism.core.continuation import aproceed
 from asterism.core.interrupts import apending_requests
+from asterism.core.run_types import WorkflowInput
 from asterism.core.thread_lease import take_lease
 from asterism.errors import (
     AnswerError,
@@ -40,7 +41,7 @@ from asterism.errors import (
 from tests.plans import drive
 from tests.teams import Turns, follow, said, star
 
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 Saver = BaseCheckpointSaver[str]
 
@@ -109,9 +110,7 @@ def test_without_a_checkpointer_no_thread_is_needed() -> None:
         pytest.param({"messages": [("nobody", "hi")]}, id="an unknown role"),
     ],
 )
-def test_a_request_is_checked_before_anything_runs(
-    given: dict[str, Any], thread: RunnableConfig
-) -> None:
+def test_a_request_is_checked_before_anything_runs(given: Any, thread: RunnableConfig) -> None:
     workflow = star(Turns(), ["venue"]).build(checkpointer=InMemorySaver())
     with pytest.raises(InvalidRequestError, match="The input"):
         workflow.invoke(given, thread)
@@ -272,7 +271,7 @@ def test_a_plain_message_instead_of_an_answer_keeps_the_request(thread: Runnable
 
 def test_a_request_that_is_given_again_is_a_new_one(saver: Saver, thread: RunnableConfig) -> None:
     workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
-    request = {"messages": [HumanMessage("Plan it")]}
+    request: WorkflowInput = {"messages": [HumanMessage("Plan it")]}
     for _ in range(2):
         result = workflow.invoke(request, thread)
     shown = [message.text for message in result["messages"]]
@@ -288,7 +287,7 @@ def test_an_answer_of_a_model_that_repeats_its_ids_is_a_new_one(thread: Runnable
         checkpointer=InMemorySaver()
     )
     for count in (1, 2):
-        texts = [message.text for message in workflow.invoke(REQUEST, thread)["messages"]]
+        texts = [str(message.text) for message in workflow.invoke(REQUEST, thread)["messages"]]
         assert (texts[-1], texts.count("Done.")) == ("Done.", count)
 
 

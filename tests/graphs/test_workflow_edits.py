@@ -11,6 +11,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import BadDecisionError
 from tests.decisions import THREAD, WAITING, run_to_the_end, waiting
 from tests.teams import Turns, star
@@ -134,7 +135,7 @@ async def test_an_earlier_message_that_is_sent_again_is_worked_on_as_edited(
     workflow = star(turns, ["venue"]).build(checkpointer=saver)
     for words in ("A party for 10", "And a cake"):
         workflow.invoke({"messages": [HumanMessage(words, id=words[:5])]}, thread)
-    again = {"messages": [HumanMessage("A party for 20", id="A par")]}
+    again: WorkflowInput = {"messages": [HumanMessage("A party for 20", id="A par")]}
     result = (
         await workflow.ainvoke(again, thread) if asynchronous else workflow.invoke(again, thread)
     )

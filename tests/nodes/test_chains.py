@@ -9,10 +9,11 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder, Prom
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 
 from asterism import Participant, SupervisorWorkflowBuilder
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import WorkflowBuildError
 from asterism.testing import ScriptedChatModel
 
-REQUEST = {"messages": [("user", "What does a pen cost?")]}
+REQUEST: WorkflowInput = {"messages": [("user", "What does a pen cost?")]}
 RULES = ("system", "You price.")
 
 

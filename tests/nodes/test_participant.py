@@ -24,11 +24,12 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, RetryPolicy
 
 from asterism import Participant, SupervisorWorkflowBuilder, Timeout
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import AgentTimeoutError
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.teams import Turns, follow, said, star
 
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 CALL = {"name": "look", "args": {}, "id": "1"}
 
 

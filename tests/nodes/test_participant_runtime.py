@@ -9,11 +9,12 @@ from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.runnables import RunnableConfig
 
 from asterism import Participant, Personality, SupervisorWorkflowBuilder
+from asterism.core.run_types import WorkflowInput
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive
 from tests.teams import follow
 
-REQUEST = {"messages": [("user", "What does it cost?")]}
+REQUEST: WorkflowInput = {"messages": [("user", "What does it cost?")]}
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 CALL = ScriptedReply(tool_calls=[("price", {"city": "Rome"})])
 

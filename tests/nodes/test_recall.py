@@ -14,10 +14,11 @@ from asterism import (
     SupervisorWorkflowBuilder,
     open_store,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.teams import Turns, follow, star
 
-REQUEST = {"messages": [("user", "Plan the party")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan the party")]}
 
 
 def config(user: object = "ann", thread: str = "1") -> RunnableConfig:

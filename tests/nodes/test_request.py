@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, computed_field, fi
 
 from asterism import Participant, SupervisorWorkflowBuilder, proceed
 from asterism.compat.langgraph_supervisor import create_supervisor
+from asterism.core.run_types import WorkflowInput
 from asterism.testing import ScriptedChatModel
 from tests.asterism.compat.teams import agent
 from tests.plans import drive
 from tests.teams import Turns, follow, star
 
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 
 
 class Plan(BaseModel):
@@ -286,4 +287,4 @@ def test_an_answer_within_a_decision_hides_no_failure(
     result = builder.participants(bad=bad, good=good).build().invoke({"messages": [("user", "Go")]})
     assert result["messages"][-1].text == "Done."
     assert result["status"] == status
-    assert re.search(reason, result["reason"])
+    assert re.search(reason, str(result["reason"]))

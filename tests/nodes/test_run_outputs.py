@@ -16,6 +16,7 @@ from asterism import (
     SupervisorDecision,
     SupervisorWorkflowBuilder,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.nodes.participant_runtime import collect_output, invoke_options
 from tests.teams import Turns, follow, said, star
 
@@ -44,7 +45,7 @@ def of(participant: Any) -> Any:
     return builder.with_manager(follow(["ann"])).build(checkpointer=InMemorySaver())
 
 
-def asks(state: MessagesState) -> dict[str, Any]:
+def asks(state: MessagesState) -> WorkflowInput:
     return {"messages": [AIMessage(interrupt({"prompt": "Where?"}))]}
 
 

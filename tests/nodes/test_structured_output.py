@@ -15,12 +15,13 @@ from pydantic import BaseModel
 from asterism import SupervisorWorkflowBuilder
 from asterism.core.decision_schema import decision_schema
 from asterism.core.defaults import METHOD_VARIABLE, Method
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import RoutingError, WorkflowBuildError
 from asterism.nodes.structured_output import StructuredOutput, bind_inside, bind_method
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.teams import said
 
-REQUEST = {"messages": [("user", "What does a pen cost?")]}
+REQUEST: WorkflowInput = {"messages": [("user", "What does a pen cost?")]}
 
 
 class Plan(BaseModel):

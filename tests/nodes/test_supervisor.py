@@ -17,11 +17,12 @@ from asterism import (
     SupervisorWorkflowBuilder,
     create_supervisor_agent,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import RoutingError
 from asterism.testing import ScriptedChatModel
 from tests.teams import Turns, said, star
 
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 VISIT = {"next_agent": "venue", "instruction": "Find a hall"}
 DONE: dict[str, Any] = {"next_agent": None}
 

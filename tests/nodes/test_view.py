@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import Participant, SupervisorWorkflowBuilder
+from asterism.core.run_types import WorkflowInput
 from asterism.nodes import view
 from asterism.nodes.view import OVERHEAD, Renderer, conversation, message_label
 from asterism.testing import ScriptedChatModel
@@ -140,7 +141,7 @@ def test_an_edited_state_is_shown_in_the_next_prompt(sync: bool) -> None:
     config: RunnableConfig = {"configurable": {"thread_id": "1"}}
 
     def say(text: str) -> None:
-        given = {"messages": [("user", text)]}
+        given: WorkflowInput = {"messages": [("user", text)]}
         if sync:
             workflow.invoke(given, config)
         else:

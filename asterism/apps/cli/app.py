@@ -112,6 +112,59 @@ def resume(
     exit_with(work())
 
 
+@app.command("eval")
+def evaluate(
+    team: GraphName,
+    dataset: Annotated[
+        str, typer.Argument(help="A file (.jsonl, .json, .yaml, .csv), or a database of threads.")
+    ],
+    thread: Annotated[
+        list[str] | None, typer.Option(help="A thread of that database; may be repeated.")
+    ] = None,
+    evaluator: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="route, contains, match, cost, turns, judge, or module:function of yours; may be "
+            "repeated. Nothing: the ready ones."
+        ),
+    ] = None,
+    judge: Annotated[str | None, typer.Option(help="The model that judges answers.")] = None,
+    fail_under: Annotated[
+        list[str] | None, typer.Option(help="Exit with 1 below it: route=0.9; may be repeated.")
+    ] = None,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Send examples, traces and scores to LangSmith.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="The experiment's name at LangSmith.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="How many run at once.")] = 1,
+    model: Model = OFFLINE,
+    decisions: Decisions = None,
+    db: Annotated[
+        str, typer.Option("--db", help="Where the threads of the evaluation are kept.")
+    ] = ":memory:",
+    as_json: AsJson = False,
+) -> None:
+    """Run a team on examples and print its scores; nothing is sent without --upload."""
+
+    async def work() -> int:
+        _introduce(model)
+        options: Any = {"model": model, "upload": upload, "concurrency": concurrency}
+        named = {"judge": judge, "name": name}
+        options |= {key: value for key, value in named.items() if value is not None}
+        return await engine.evaluate_dataset(
+            team,
+            dataset,
+            threads=thread or (),
+            evaluators=evaluator or (),
+            fail_under=fail_under or (),
+            options=options,
+            db=db,
+            as_json=as_json,
+        )
+
+    exit_with(work())
+
+
 @app.command()
 def supervise(
     file: Annotated[Path, typer.Argument(help="Children and their quotas, as TOML or YAML.")],

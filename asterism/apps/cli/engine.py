@@ -101,6 +101,13 @@ async def _read(saver: BaseCheckpointSaver[Any], thread: str) -> RunRecord:
     return await aread_thread(saver, thread, name=str(facts.get("graph") or ""))
 
 
+async def evaluate_dataset(team: str, dataset: str, **options: Any) -> int:
+    """Run a team on examples and print its scores; see `asterism.apps.cli.eval_command`."""
+    from asterism.apps.cli import eval_command  # it loads LangSmith's evaluation
+
+    return await eval_command.evaluate_dataset(team, dataset, **options)
+
+
 async def serve_page(
     *, port: int, db: str | None, graphs: Sequence[str], model: str, pace: float, open_to_all: bool
 ) -> None:
@@ -147,6 +154,7 @@ __all__ = [
     "check_named",
     "config_of",
     "drive",
+    "evaluate_dataset",
     "examine",
     "export_thread",
     "finish",

@@ -33,7 +33,8 @@ from asterism.core.state import Report
 from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
 from asterism.graphs.star import create_star, extend_state_schema
-from asterism.graphs.workflow import Workflow, WorkflowConfig
+from asterism.graphs.workflow import Workflow
+from asterism.graphs.workflow_config import WorkflowConfig
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import MODEL_RETRY, Policy
 from asterism.nodes.decider import DecisionRules

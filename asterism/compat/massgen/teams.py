@@ -13,6 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism.core.agent_spec import ModelLike, Personality, resolve_model
+from asterism.core.run_types import WorkflowInput
 from asterism.core.state import Report
 from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
@@ -414,7 +415,7 @@ def _state_of(outcome: BatchOutcome) -> Mapping[str, Any]:
     return failed if outcome.values is None else as_dict(outcome.values)
 
 
-def _request(task: str) -> dict[str, Any]:
+def _request(task: str) -> WorkflowInput:
     return {"messages": [("user", task)]}
 
 

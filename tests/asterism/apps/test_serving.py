@@ -30,13 +30,14 @@ from asterism import (
     resume,
 )
 from asterism.apps.serving import BODY_LIMIT
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import ConfigurationError, WorkflowBuildError
 from asterism.nodes.remote.contract import ServiceRequest
 from asterism.testing import ScriptedChatModel, ScriptedReply, check_participant
 from tests.teams import follow, said
 
 Saver = BaseCheckpointSaver[str]
-REQUEST = {"messages": [("user", "Hello")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Hello")]}
 
 
 class Seats(BaseModel):

@@ -1,6 +1,6 @@
 """Teams as users of langgraph-supervisor write them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain.agents import create_agent
@@ -8,9 +8,11 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 
 from asterism.core.messages import history_fault
+from asterism.core.run_types import WorkflowInput
 from asterism.testing import ScriptedChatModel, ScriptedReply
 
-REQUEST = {"messages": [("user", "What is the combined headcount?")]}
+TEXT = "What is the combined headcount?"
+REQUEST: WorkflowInput = {"messages": [("user", TEXT)]}
 THREAD: RunnableConfig = {"configurable": {"thread_id": "headcount"}}
 
 
@@ -24,7 +26,7 @@ def hand_over(*names: str, text: str = "", **args: Any) -> ScriptedReply:
     return ScriptedReply(text=text, tool_calls=[(f"transfer_to_{name}", args) for name in names])
 
 
-def told(result: dict[str, Any]) -> list[str]:
+def told(result: Mapping[str, Any]) -> list[str]:
     """The history of a result, a line each, checked to be one that models accept."""
     messages: list[BaseMessage] = result["messages"]
     assert history_fault(messages) is None

@@ -1,6 +1,6 @@
 """The supervisor's own prompt, hooks, tools and state, and questions to people among them."""
 
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, NotRequired, cast
 
 import pytest
 from langchain_core.messages import (
@@ -194,7 +194,7 @@ def waiter() -> Any:
 def test_further_keys_of_state_reach_agents_and_come_back(saver: BaseCheckpointSaver[str]) -> None:
     model = ScriptedChatModel(script=[hand_over("waiter"), "Done."])
     app = create_supervisor([waiter()], model=model, state_schema=Order).compile(checkpointer=saver)
-    result = app.invoke({**REQUEST, "budget": 50}, THREAD)
+    result: Any = app.invoke(cast(Any, {**REQUEST, "budget": 50}), THREAD)
     assert told(result)[3] == "waiter: Within 50"
     assert (result["budget"], result["table"]) == (50, "by the window")
     assert app.get_state(THREAD).values["table"] == "by the window"
@@ -213,7 +213,7 @@ def test_tools_read_and_write_further_keys_of_state() -> None:
     call = ScriptedReply(tool_calls=[("double", {})])
     model = ScriptedChatModel(script=[call, hand_over("waiter"), "Done."])
     app = create_supervisor([waiter()], model=model, tools=[double], state_schema=Order).compile()
-    result = app.invoke({**REQUEST, "budget": 50})
+    result: Any = app.invoke(cast(Any, {**REQUEST, "budget": 50}))
     assert result["budget"] == 100
     assert "waiter: Within 100" in told(result)
 
@@ -229,7 +229,7 @@ def test_two_agents_at_once_may_write_different_keys() -> None:
     app = create_supervisor(
         [waiter(), graph.compile(name="banker")], model=model, state_schema=Order
     ).compile()
-    result = app.invoke({**REQUEST, "budget": 50})
+    result: Any = app.invoke(cast(Any, {**REQUEST, "budget": 50}))
     assert (result["budget"], result["table"]) == (99, "by the window")
 
 

@@ -12,11 +12,12 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import interrupt
 
 from asterism import Participant, SupervisorWorkflowBuilder, idempotency_key, resume
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import ConfigurationError
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.teams import follow
 
-REQUEST = {"messages": [("user", "Pay the bills")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Pay the bills")]}
 Saver = BaseCheckpointSaver[str]
 
 

@@ -14,11 +14,12 @@ from langchain_core.runnables import RunnableConfig
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
 from asterism.core import sync_async as effects
+from asterism.core.run_types import WorkflowInput
 from asterism.core.sync_async import run_coroutine
 from tests.plans import plan, task
 from tests.teams import follow, said
 
-REQUEST = {"messages": [("user", "Fetch")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Fetch")]}
 
 
 class Client:

@@ -14,12 +14,13 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
+from asterism.core.run_types import WorkflowInput
 from asterism.core.thread_lease import take_file_lease, take_lease
 from asterism.errors import ThreadBusyError
 from tests.processes import Process
 from tests.teams import Turns, follow, said, star
 
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 Saver = BaseCheckpointSaver[str]
 
 

@@ -19,6 +19,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
 from asterism import Agent, Event, Participant, SupervisorWorkflowBuilder, Workflow
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import CapacityTimeoutError, WorkflowBuildError
 from asterism.events import EventBus
 from asterism.limits.rate_limited_model import estimate_tokens
@@ -238,7 +239,7 @@ async def test_agents_wait_before_each_call_but_not_for_their_tools(is_async: bo
         script=[ScriptedReply(tool_calls=[("weather", {"city": "Rome"})], usage=(20, 5)), SAID]
     )
     agent = cast(Any, create_agent(manager.wrap(model), [weather]))
-    asked = {"messages": [("user", "Rain?")]}
+    asked: WorkflowInput = {"messages": [("user", "Rain?")]}
     result = await agent.ainvoke(asked) if is_async else agent.invoke(asked)
     assert result["messages"][-1].text == "Hello to you"
     assert (running, status(manager)) == ([0], (0, 25 + 42, 2))

@@ -10,6 +10,7 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 
 from asterism import open_checkpointer, read_run
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import StorageError
 from asterism.storage.sqlite import GroupCommitSaver
 from tests.teams import Turns, star
@@ -50,7 +51,7 @@ async def test_a_run_on_a_full_disk_names_its_thread_and_goes_on_later(
         workflow = star(turns, ["ann", "bob"]).build(checkpointer=saver)
         workflow.invoke({"messages": [("user", "Go")]}, THREAD)
         before = workflow.get_state(THREAD).values
-        asked = {"messages": [("user", LONG)]}
+        asked: WorkflowInput = {"messages": [("user", LONG)]}
         with full(saver, path):
             with pytest.raises(StorageError, match=r"cannot be used: .*'party' is not stored"):
                 if way == "sync":

@@ -22,13 +22,14 @@ from asterism import (
     pending_requests,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import StorageError
 from asterism.storage.sqlite import GroupCommitSaver
 from tests.plans import drive
 from tests.stored import FINISHED, FOLDER, WAITING, workflow
 from tests.teams import Turns, follow, said, star
 
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 
 
 async def test_a_database_serves_sync_and_async_runs(

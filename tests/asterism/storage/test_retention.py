@@ -32,6 +32,7 @@ from asterism import (
     resume,
 )
 from asterism.core import state as state_module
+from asterism.core.run_types import WorkflowInput
 from asterism.core.thread_lease import take_lease
 from asterism.errors import ConfigurationError, StorageError, ThreadBusyError
 from asterism.storage.retention import Pruned, export_thread, forget_user, import_thread, prune
@@ -41,7 +42,7 @@ from asterism.storage.retention.transfer import decode, encode
 from tests.stored import workflow as asking
 from tests.teams import Turns, said, star
 
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 ROUTE = ["venue", "food", "venue"]
 LATER = datetime.now(UTC) + timedelta(days=60)
 MONTH = timedelta(days=30)
@@ -174,7 +175,7 @@ def snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
     for fields in (
         state_module.WorkflowState,
         state_module.WorkflowOutput,
-        state_module.WorkflowInput,
+        state_module.WorkflowInputSchema,
     ):
         for annotation in fields.__annotations__.values():
             for channel in getattr(annotation, "__metadata__", ()):
@@ -226,7 +227,7 @@ def test_growing_channels_without_a_snapshot_keep_what_they_are_read_from(saver:
 
 def fill(url: str, saver: Any, megabytes: int) -> int:
     """Store many copies of a finished thread with some 1.5 MB; return how many."""
-    text = {"messages": [("user", os.urandom(100_000).hex())]}
+    text: WorkflowInput = {"messages": [("user", os.urandom(100_000).hex())]}
     star(Turns(), ["venue"]).build(checkpointer=saver).invoke(text, place("old"))
     copies = megabytes  # of 1.04 MB each
     if is_file(saver):

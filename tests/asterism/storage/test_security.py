@@ -22,13 +22,14 @@ from langgraph.checkpoint.serde.jsonplus import (
 )
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import ConfigurationError, StorageError
 from asterism.nodes.view import conversation, fenced_report
 from asterism.storage.serializers import serializer
 from asterism.testing import ScriptedChatModel
 from tests.teams import Turns, said, star
 
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
 KEY = b"0123456789abcdef0123456789abcdef"
 MARK = "forged.mark"
@@ -94,7 +95,10 @@ def test_other_formats_are_not_read_at_all(kind: str) -> None:
 
 
 def test_what_is_stored_comes_back() -> None:
-    value = {"messages": [HumanMessage("hi", id="1"), AIMessage("ho", id="2")], "n": [1, None]}
+    value = {
+        "messages": [HumanMessage("hi", id="1"), AIMessage("ho", id="2")],
+        "n": [1, None],
+    }
     for serde in (serializer(), serializer(KEY)):
         assert serde.loads_typed(serde.dumps_typed(value)) == value
 
@@ -105,7 +109,7 @@ def test_an_encrypted_database_keeps_the_conversation_from_those_without_the_key
     path = tmp_path / "threads.db"
     url = f"sqlite:///{path}"
     workflow = star(Turns(), ["venue"])
-    request = {"messages": [("user", "The code is swordfish")]}
+    request: WorkflowInput = {"messages": [("user", "The code is swordfish")]}
     with open_checkpointer(url, key=KEY) as saver:
         workflow.build(checkpointer=saver).invoke(request, THREAD)
     files = b"".join(file.read_bytes() for file in tmp_path.glob("threads.db*") if file.is_file())

@@ -18,13 +18,14 @@ from langgraph.types import Command
 from pydantic import BaseModel
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import StorageError
 from asterism.storage.serializers import StrictSerializer
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive, plan, task
 from tests.teams import follow
 
-REQUEST = {"messages": [("user", "A pen")]}
+REQUEST: WorkflowInput = {"messages": [("user", "A pen")]}
 
 
 class Phase(Enum):

@@ -17,6 +17,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
 from asterism.core.continuation import Graph
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import ChildKilledError, ChildStateError, ConfigurationError
 from asterism.limits.prices import Price, PriceTable
 from asterism.limits.rate_limits import ResourceManager
@@ -27,7 +28,7 @@ from tests.asterism.supervision.helpers import Log, Told, chain, does, until
 SOON = 2.0
 """Seconds within which a child ends after its limit, on a busy machine; 0.2 s on a free one."""
 GO: dict[str, Any] = {"done": []}
-ASK: dict[str, Any] = {"messages": [("user", "Go")]}
+ASK: WorkflowInput = {"messages": [("user", "Go")]}
 
 
 A_CENT_A_TOKEN = Price(input=Decimal(10_000), output=Decimal(10_000))
@@ -124,7 +125,7 @@ def endless(pause: float = 0.002) -> ScriptedChatModel:
     return ScriptedChatModel(script=[lambda _: answer] * 10_000, asleep=asleep)
 
 
-def child_in_a_child(inner: Graph, request: dict[str, Any]) -> Graph:
+def child_in_a_child(inner: Graph, request: Any) -> Graph:
     """A graph whose node has a supervisor of its own, with a child."""
 
     async def parent(state: Log) -> Log:

@@ -19,13 +19,14 @@ from asterism import (
     SupervisorWorkflowBuilder,
     Workflow,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import ConfigurationError
 from asterism.limits.failure_policies import AGENT_RETRY, Compensation, Policy, UseCached
 from asterism.testing import Cassette, CassetteMismatchError, ScriptedChatModel, ScriptedReply
 from asterism.testing.cassette_requests import canonical_request, difference, key_of
 
 SECRET = "sk-abcdefghijklmnopqrstuv"
-REQUEST = {"messages": [("user", "Two tickets to Rome")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Two tickets to Rome")]}
 
 
 class City(BaseModel):
@@ -183,7 +184,7 @@ def test_headers_and_other_facts_of_an_answer_are_not_kept(path: Path) -> None:
 @pytest.mark.parametrize("way", ["sync", "async"])
 async def test_the_first_different_prompt_stops_the_run_with_a_diff(path: Path, way: str) -> None:
     record(path)
-    oslo = {"messages": [("user", "Two tickets to Oslo")]}
+    oslo: WorkflowInput = {"messages": [("user", "Two tickets to Oslo")]}
     with pytest.raises(CassetteMismatchError) as caught, Cassette(path, "replay") as cassette:
         team = trip(cassette.wrap(untouched()))
         team.invoke(oslo) if way == "sync" else await team.ainvoke(oslo)

@@ -7,6 +7,7 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import ConfigurationError
 from asterism.graphs.catalog import open_graph
 from asterism.graphs.examples.research import create_consensus, create_research
@@ -35,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "notes"
 
 
-def asking(text: str) -> dict[str, Any]:
+def asking(text: str) -> WorkflowInput:
     return {"messages": [("user", text)]}
 
 

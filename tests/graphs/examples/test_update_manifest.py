@@ -14,6 +14,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import UpdateManifestSupervisor, pending_requests, resume
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import AnswerError, ConfigurationError, TaskFailedError
 from asterism.graphs.catalog import open_graph
 from asterism.graphs.examples.update_manifest import create_update_manifest
@@ -26,7 +27,7 @@ from asterism.nodes.examples.manifest.team import MANIFEST
 from tests.plans import drive
 
 ROOT = Path(__file__).parents[3]
-ASK: dict[str, Any] = {"messages": [("user", "Update the manifest")]}
+ASK: WorkflowInput = {"messages": [("user", "Update the manifest")]}
 TASK = {"id": "t", "type": "update", "content": "Update the manifest"}
 FILES = {
     "src/app.py": "print('hello')\n",

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from asterism import Participant, SupervisorWorkflowBuilder, create_reviewer
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import BadDecisionError, ConfigurationError
 from asterism.testing import ScriptedChatModel
 from tests.teams import follow
@@ -90,7 +91,7 @@ async def test_a_reviewer_takes_part_in_a_workflow(way: str) -> None:
         .with_manager(follow(["reviewer"]))
         .build()
     )
-    request = {"messages": [("user", "Review this")]}
+    request: WorkflowInput = {"messages": [("user", "Review this")]}
     result = await workflow.ainvoke(request) if way == "async" else workflow.invoke(request)
     assert json.loads(result["reports"][0]["text"]) == {
         "score": 0.75,

@@ -11,6 +11,7 @@ from langgraph.types import interrupt
 from pydantic import BaseModel, Field
 
 from asterism import Participant, SupervisorWorkflowBuilder
+from asterism.core.run_types import WorkflowInput
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.teams import follow
 
@@ -116,7 +117,7 @@ def bank(model: Any) -> SupervisorWorkflowBuilder:
     return _team(["bank"], bank=Participant(runs=agent, description="Pays."))
 
 
-def _echo(state: MessagesState) -> dict[str, Any]:
+def _echo(state: MessagesState) -> WorkflowInput:
     return {"messages": [("ai", f"you said {state['messages'][-1].text}")]}
 
 

@@ -27,6 +27,7 @@ from asterism import (
     Usage,
     total_cost_breakdown,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import ConfigurationError, StorageError
 from asterism.limits.usage_callbacks import UsageMeter
 from asterism.memories.cache.semantic_guard import distinguishing_facts
@@ -366,7 +367,7 @@ def team(model: Any, bus: EventBus | None = None, saver: Any = None) -> Any:
     )
 
 
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 
 
 def priced(*texts: str) -> ScriptedChatModel:

@@ -29,6 +29,7 @@ from asterism import (
     read_run,
     resume,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.errors import ConfigurationError, UnknownThreadError
 from asterism.observability import (
     RequestRecord,
@@ -48,7 +49,7 @@ from tests.stored import FINISHED, WAITING, workflow
 from tests.teams import Turns, follow, star
 
 Saver = BaseCheckpointSaver[Any]
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 DRAWERS = (generate_orchestrator_flowchart, generate_detailed_tool_trace, generate_timeline)
 
 

@@ -28,13 +28,14 @@ from asterism import (
     show,
     show_progress,
 )
+from asterism.core.run_types import WorkflowInput
 from asterism.core.text_tables import HTML, PLAIN, SVG
 from asterism.errors import ConfigurationError
 from asterism.observability.render.svg import draw_svg
 
 SVG_NAMES = {"svg": "http://www.w3.org/2000/svg"}
 HOSTILE = "</pre><script>alert(1)</script>\n| not a column & <b>bold</b>\u202e"
-REQUEST = {"messages": [("user", "Plan everything")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan everything")]}
 
 
 def team(saver: Any = None, bus: EventBus | None = None) -> Workflow:

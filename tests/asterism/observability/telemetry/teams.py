@@ -5,11 +5,12 @@ from typing import Any
 from langgraph.types import RetryPolicy, interrupt
 
 from asterism import EventBus, Participant, SupervisorWorkflowBuilder
+from asterism.core.run_types import WorkflowInput
 from asterism.testing import ScriptedChatModel
 from asterism.testing.scripted_model import ScriptedReply
 
 SECRET = "the codeword is mulberry"
-REQUEST = {"messages": [("user", f"Plan it; {SECRET}")]}
+REQUEST: WorkflowInput = {"messages": [("user", f"Plan it; {SECRET}")]}
 
 
 def price(city: str) -> str:

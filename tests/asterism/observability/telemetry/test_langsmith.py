@@ -15,8 +15,10 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langsmith import Client, tracing_context
+from pydantic import BaseModel
 
-from asterism import resume
+from asterism import Participant, SupervisorWorkflowBuilder, resume
+from asterism.testing import ScriptedChatModel
 from tests.asterism.observability.telemetry.serving import Silent, serving
 from tests.asterism.observability.telemetry.teams import REQUEST, ask, caterer, flaky, team
 from tests.plans import drive, plan, task
@@ -194,3 +196,47 @@ def test_the_library_sets_no_variable_of_langsmith() -> None:
     files = [path for name in FOLDERS for path in (root / name).rglob("*.py")]
     assert len(files) > 100
     assert not [path for path in files if "LANGSMITH" in path.read_text()]
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_model_runs_are_named_by_purpose_and_know_participant_round_and_task(
+    runs: Runs, saver: BaseCheckpointSaver[str], thread: RunnableConfig, way: str
+) -> None:
+    tasks = [{"task_id": "t", "agent_id": "cook", "task_description": "Cook."}]
+    script = [{"next_agent": None, "tasks": tasks}, {"next_agent": "cook"}]
+    model = ScriptedChatModel(script=[*script, {"next_agent": None}, "the answer"])
+    cook = Participant(model=ScriptedChatModel(script=["one", "two"]), prompt="You cook.")
+    built = SupervisorWorkflowBuilder("Party", model=model)
+    helper = Participant(runs=lambda ms: "-", description="Helps.")
+    party = built.participants(cook=cook, helper=helper).build(checkpointer=saver)
+    assert (await drive(party, way, REQUEST, thread))["messages"][-1].text == "the answer"
+    told = flushed(runs, thread)
+    models = [run for run in told.by_id.values() if run["run_type"] == "llm"]
+    keys = ("participant", "round", "task")
+    facts = [
+        (run["name"], *(run["extra"]["metadata"].get(key) for key in keys))
+        for run in sorted(models, key=lambda run: str(run["start_time"]))
+    ]
+    assert facts == [
+        ("supervisor.decide", "supervisor", 1, None),
+        ("ScriptedChatModel", "cook", 1, "t"),
+        ("supervisor.decide", "supervisor", 2, None),
+        ("ScriptedChatModel", "cook", 2, None),
+        ("supervisor.decide", "supervisor", 3, None),
+        ("finish.answer", "supervisor", 3, None),
+    ]
+
+
+class Facts(BaseModel):
+    city: str
+
+
+def test_a_structured_answer_is_named_as_one(
+    runs: Runs, saver: BaseCheckpointSaver[str], thread: RunnableConfig
+) -> None:
+    model = ScriptedChatModel(script=[{"city": "Rome"}])
+    built = SupervisorWorkflowBuilder("Party", model=model, finish=Facts)
+    helper = Participant(runs=lambda ms: "-", description="Helps.")
+    party = built.participants(helper=helper).with_manager(follow(["helper"]))
+    assert party.build(checkpointer=saver).invoke(REQUEST, thread)["structured_response"].city
+    assert len(flushed(runs, thread).named("finish.structured", "llm")) == 1

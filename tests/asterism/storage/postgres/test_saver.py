@@ -15,6 +15,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 from psycopg.conninfo import conninfo_to_dict
 
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
+from asterism.core.run_types import WorkflowInput
 from asterism.core.thread_lease import take_lease
 from asterism.errors import AbandonedError, ConfigurationError, StorageError, ThreadBusyError
 from asterism.storage.open import migrate
@@ -25,7 +26,7 @@ from asterism.storage.serializers import serializer
 from tests.databases import Server, serving
 from tests.teams import Turns, follow, said, star
 
-REQUEST = {"messages": [("user", "Plan it")]}
+REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 PLACE: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 LEASE = 0.3
 

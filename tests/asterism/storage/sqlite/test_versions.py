@@ -12,11 +12,12 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from asterism import open_checkpointer
+from asterism.core.run_types import WorkflowInput
 from asterism.storage.sqlite import GroupCommitSaver
 from tests.teams import Turns, said, star
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
-ASKED = {"messages": [("user", "Go.")]}
+ASKED: WorkflowInput = {"messages": [("user", "Go.")]}
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(999_980, 1_000_010))

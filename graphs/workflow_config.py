@@ -1,0 +1,66 @@
+"""The configuration of a workflow: what the builder has decided, and runs read.
+
+Tests: tests/graphs/test_workflow.py.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel
+
+from asterism.events import EventBus
+from asterism.limits.budgets import Budget
+from asterism.limits.prices import DEFAULT_PRICES, PriceTable
+from asterism.nodes.team import Team
+from asterism.prompts import prompts_hash, text_hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkflowConfig:
+    """The configuration of a workflow."""
+
+    id: str
+    description: str | None
+    team: Team
+    """The participants."""
+    response_format: type[BaseModel] | None = None
+    """The model of `structured_response`, where one was asked for."""
+    thread_wait: float = 0.0
+    """Seconds that a call waits for a thread that another one drives."""
+    budget: Budget | None = None
+    """The budget of one run."""
+    events: EventBus | None = None
+    """The bus that events are emitted on."""
+    prices: PriceTable = DEFAULT_PRICES
+    """The prices of tokens."""
+    instructions: tuple[str, ...] = ()
+    """The texts of its own prompts, by which traces tell versions apart."""
+    prompts: str = field(default_factory=prompts_hash)
+    """The hash of the library's prompts, taken when it is built: a run must not list files."""
+    remade: Callable[[str, Any], Any] | None = None
+    """Builds the workflow anew with another participant under a name, where that can be done."""
+
+    @property
+    def participants(self) -> Mapping[str, str]:
+        """The participants from the beginning: id and description."""
+        return self.team.descriptions
+
+    @cached_property
+    def types(self) -> frozenset[type]:
+        """The types that the state schemas of its participants name."""
+        from asterism.storage.serializers import types_in_state
+
+        graphs: list[Any] = [member.graph for member in self.team.members.values()]
+        below = [inner for each in graphs for _, inner in each.get_subgraphs(recurse=True)]
+        return frozenset(found for graph in (*graphs, *below) for found in types_in_state(graph))
+
+    def versions(self) -> dict[str, str]:
+        """Return hashes of what the workflow is made of: its prompts and its team."""
+        team = (part for pair in self.participants.items() for part in pair)
+        return {
+            "prompts": self.prompts,
+            "instructions": text_hash(*self.instructions),
+            "team": text_hash(*team),
+        }
