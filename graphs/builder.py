@@ -6,7 +6,8 @@ Start here to read the core. Tests: tests/graphs/test_builder.py.
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
-from functools import partial
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.messages import AIMessage
@@ -190,6 +191,17 @@ class SupervisorWorkflowBuilder:
         self._manager = decider
         return self
 
+    def with_model(self, model: ModelLike) -> Self:
+        """Return a copy that is built with another model; this builder stays as it is.
+
+        Participants and deciders that were given a model of their own keep it.
+        """
+        other = copy(self)
+        other._model, other._participants = model, [*self._participants]
+        if self._creation is not None:
+            other._creation = replace(self._creation, model=model)
+        return other
+
     def with_strategy(
         self,
         strategy: "StrategyName | Selector | None" = None,
@@ -287,6 +299,7 @@ class SupervisorWorkflowBuilder:
             prices=self._prices,
             events=self._events,
             instructions=(self._prompt or "", self._answer_prompt),
+            find_models=lru_cache(1)(copy(self)._find_models),
             remade=partial(copy(self)._remade, tuple(self._participants), checkpointer, store),
         )
         compiled = star.compile(checkpointer, cache=cache, store=store, name=self._name)
@@ -306,6 +319,15 @@ class SupervisorWorkflowBuilder:
             instead = Participant(runs=instead, description=describe(old) or name)
         self._participants = [(k, instead if k == name else thing) for k, thing in participants]
         return self.build(checkpointer, store)
+
+    def _find_models(self) -> tuple[str, ...]:
+        """Name the models that the workflow calls: to decide, to write, in its participants."""
+        from asterism.nodes.models_used import find_models
+
+        default = None if self._model is None else resolve_model(self._model)
+        idle = self._manager is not None and self._finish == "forward" and self._creation is None
+        team = (thing for _, thing in self._participants)
+        return find_models(None if idle else default, self._manager, *team, default=default)
 
     def _team(self) -> Team:
         members = {

@@ -28,7 +28,7 @@ from asterism.core.continuation import is_unfinished
 from asterism.core.interrupts import answer_command, apending_requests
 from asterism.errors import ConfigurationError
 from asterism.events import Event, EventBus
-from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, open_graph
+from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, models_of, open_graph
 from asterism.graphs.request_checks import check_thread
 from asterism.memories.long_term import forget_everywhere
 from asterism.observability import (
@@ -102,7 +102,13 @@ async def _read(saver: BaseCheckpointSaver[Any], thread: str) -> RunRecord:
 
 
 async def serve_page(
-    *, port: int, db: str | None, graphs: Sequence[str], model: str, pace: float, open_to_all: bool
+    *,
+    port: int,
+    db: str | None,
+    graphs: Sequence[str],
+    model: str | None,
+    pace: float,
+    open_to_all: bool,
 ) -> None:
     """Serve the page until the process is told to end.
 
@@ -157,6 +163,7 @@ __all__ = [
     "is_unfinished",
     "list_threads",
     "migrate",
+    "models_of",
     "open_checkpointer",
     "open_database",
     "open_graph",
