@@ -103,10 +103,7 @@ def test_the_models_of_a_team_are_found(
 
 def test_the_models_of_a_plain_graph_are_found() -> None:
     assert find_models(create_agent(OLLAMA, [price])) == ("ollama:qwen3",)
-    assert find_models(create_agent(LOCAL.with_fallbacks([OLLAMA]), [])) == (
-        "offline",
-        "ollama:qwen3",
-    )
+    assert find_models(LOCAL.with_fallbacks([OLLAMA])) == ("offline", "ollama:qwen3")
     assert find_models(say, OLLAMA.bind(stop=["x"])) == ("ollama:qwen3",)
 
 
