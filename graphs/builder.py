@@ -93,6 +93,8 @@ class SupervisorWorkflowBuilder:
             before it raises `ThreadBusyError`.
         context: Keeps the prompts of the supervisor and of the answer short where conversations
             get long. None: they hold the whole conversation.
+        debug: Whether the exception of a participant is raised, so that its traceback is seen,
+            rather than reported to the supervisor.
         digest_tokens: Above how many tokens a report is shown to the supervisor as a digest; it
             can read the whole, and the answer is written from it. None: never.
 
@@ -137,6 +139,7 @@ class SupervisorWorkflowBuilder:
         thread_wait: float = 0.0,
         context: "ContextManager | None" = None,
         digest_tokens: int | None = DIGEST_TOKENS,
+        debug: bool = False,
     ) -> None:
         model = client if model is None else model
         self._name = name
@@ -166,6 +169,7 @@ class SupervisorWorkflowBuilder:
         self._thread_wait = thread_wait
         self._context = context
         self._digest_tokens = digest_tokens
+        self._debug = debug
         self._model = model
         self._prompt = prompt
         self._finish: Finish = finish
@@ -299,6 +303,7 @@ class SupervisorWorkflowBuilder:
             prices=self._prices,
             events=self._events,
             instructions=(self._prompt or "", self._answer_prompt),
+            debug=self._debug,
             find_models=lru_cache(1)(copy(self)._find_models),
             remade=partial(copy(self)._remade, tuple(self._participants), checkpointer, store),
         )

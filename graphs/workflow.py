@@ -75,6 +75,8 @@ class WorkflowConfig:
     """The texts of its own prompts, by which traces tell versions apart."""
     prompts: str = field(default_factory=prompts_hash)
     """The hash of the library's prompts, taken when it is built: a run must not list files."""
+    debug: bool = False
+    """Whether the exception of a participant is raised rather than reported."""
     find_models: Callable[[], tuple[str, ...]] = tuple
     """Names the chat models that it calls, those of its participants included."""
     remade: Callable[[str, Any], Any] | None = None
@@ -96,11 +98,10 @@ class WorkflowConfig:
 
     def versions(self) -> dict[str, str]:
         """Return hashes of what the workflow is made of: its prompts and its team."""
-        team = (part for pair in self.participants.items() for part in pair)
         return {
             "prompts": self.prompts,
             "instructions": text_hash(*self.instructions),
-            "team": text_hash(*team),
+            "team": text_hash(*(part for pair in self.participants.items() for part in pair)),
         }
 
 
@@ -253,6 +254,7 @@ class Workflow(CompiledStateGraph[Any, Any, Any, Any]):
             events=facts.events,
             values=values,
             held=held,
+            debug=facts.debug,
         )
 
     def _run_events(

@@ -101,6 +101,25 @@ Decisions = Annotated[
         help="How models are asked to decide; nothing: as each of them is able to.",
     ),
 ]
+DEBUG_VARIABLE = "ASTERISM_DEBUG"
+"""The environment variable that lets every failure end a command with its traceback."""
+
+
+def _set_debug(value: bool) -> bool:
+    if value:
+        os.environ[DEBUG_VARIABLE] = "1"
+    return value
+
+
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        envvar=DEBUG_VARIABLE,
+        callback=_set_debug,
+        help="Raise what a participant raises, with its traceback, rather than report it.",
+    ),
+]
 Database = Annotated[
     str | None,
     typer.Option("--db", envvar="ASTERISM_DB", help="A sqlite file, postgresql://... or :memory:."),
@@ -123,7 +142,7 @@ def exit_with(work: Coroutine[Any, Any, int]) -> None:
         ERRORS.print(_with_ways_out(str(error)), style="red", markup=False)
         code = FAILED
     except BaseException as error:
-        if os.environ.get("ASTERISM_DEBUG"):
+        if os.environ.get(DEBUG_VARIABLE):
             raise
         ERRORS.print(_sentence(error), style="red", markup=False)
         code = FAILED

@@ -25,3 +25,17 @@ builder = _team("offline")
 compiled = builder.build()
 paid = _team("openai:gpt-5-mini")
 mixed = _team("offline", fallback_model="openai:gpt-5-mini")
+
+
+def _breaks(messages: Any) -> str:
+    """Breaks down."""
+    raise RuntimeError("no connection: password=hunter2")
+
+
+def _works(messages: Any) -> str:
+    """Works."""
+    return "done"
+
+
+broken = SupervisorWorkflowBuilder("Broken", model="offline").participants(breaks=_breaks)
+half = SupervisorWorkflowBuilder("Half", model="offline").participants(breaks=_breaks, works=_works)

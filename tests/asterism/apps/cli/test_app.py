@@ -251,6 +251,29 @@ def test_a_thread_goes_on_with_the_model_that_was_chosen_for_it(llmock: LLMock, 
     assert (again.stdout, "Model: openai:gpt-5-mini." in again.stderr) == ("Done.\n", True)
 
 
+def test_a_failure_looks_like_one(db: str) -> None:
+    graphs = [f"{MODELS}:{name}" for name in ("broken", "half")]
+    all_failed = asterism("run", graphs[0], "Prepare it", "--db", db, "--thread", "b")
+    assert (all_failed.returncode, "failed: nobody could do it" in all_failed.stderr) == (1, True)
+    some = asterism("run", graphs[1], "Prepare it", "--db", db)
+    assert (some.returncode, "not all could do their part" in some.stderr) == (0, True)
+    found = json.loads(asterism("trace", "b", "--json", "--db", db).stdout)
+    (visit,) = found["requests"][0]["rounds"][0]["visits"]
+    assert visit["traceback"].startswith("Traceback") and "hunter2" not in visit["traceback"]
+    drawn = asterism("trace", "b", "--tools", "--db", db).stdout
+    assert "in _breaks" in drawn and "hunter2" not in drawn
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_debug_shows_the_traceback(db: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "variable":
+        monkeypatch.setenv("ASTERISM_DEBUG", "1")
+    options = ["--debug"] if way == "option" else []
+    shown = asterism("run", f"{MODELS}:broken", "Prepare it", "--db", db, *options)
+    assert shown.returncode != 0
+    assert "_breaks" in shown.stderr and "RuntimeError: no connection" in shown.stderr
+
+
 def test_a_bad_key_is_one_sentence_and_nothing_is_lost(llmock: LLMock, db: str) -> None:
     llmock.fail(401, message="Incorrect API key provided", times=1)
     model = ["--model", "openai:gpt-5-mini"]
