@@ -119,7 +119,7 @@ def resolve_model(model: ModelLike, **options: Any) -> Runnable[Any, AIMessage]:
     if not model.rpartition(":")[2].strip():
         raise ModelNotFoundError(f"The model {model!r} cannot be used: it has no name. {_NAMES}")
     try:
-        made = init_chat_model(model, **options)
+        made: BaseChatModel = cast(Any, init_chat_model)(model, **options)
     except ImportError as error:
         raise ModelNotFoundError(f"The model {model!r} needs a package: {error}") from error
     except ValueError as error:
@@ -162,13 +162,13 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _missing_key(model: Any) -> str | None:
+def _missing_key(model: BaseChatModel) -> str | None:
     """Return the variable of a provider's key where its client would only miss it when called."""
     for name, about in type(model).model_fields.items():
         value = getattr(model, name, None)
         is_key = "api_key" in (name, about.alias)
         if is_key and isinstance(value, SecretStr) and not value.get_secret_value():
-            return str(name if "_" in name and name != "api_key" else "its API key").upper()
+            return "its API key" if name == "api_key" else str(name).upper()
     return None
 
 

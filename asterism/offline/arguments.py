@@ -170,10 +170,7 @@ class _Reader:
         quoted = [found for text in said for found in text_parsing.find_quotations(text)]
         near = [find_named(name, text) for text in texts] if needed else []
         named = [found for exact, _ in near for found in exact]
-        is_text = own & (
-            KIND_WORDS["message"] | KIND_WORDS["title"] | KIND_WORDS["query"] | KIND_WORDS["about"]
-        )
-        found = [*quoted, *named] if is_text else [*named, *quoted]
+        found = [*quoted, *named] if own & _TEXTS else [*named, *quoted]
         found += [text for _, loose in near for text in loose]
         for kind, pattern in PHRASES.items():
             if own & KIND_WORDS[kind]:
@@ -182,9 +179,7 @@ class _Reader:
             found += [find_object(request) or ""]
         elif own & KIND_WORDS["query"]:
             return quoted[0] if quoted else request or None
-        elif needed and (
-            own == {"name"} or own & KIND_WORDS["person"] or any(map(_AGENT.search, own))
-        ):
+        elif needed and _is_person(own):
             found += [match for text in texts for match in text_parsing.find_names(text)]
         elif needed and not own & _NO_THINGS:
             found += find_things(own, self.names, self.about, request)

@@ -215,18 +215,16 @@ def judge(schema: Mapping[str, Any], work: str) -> dict[str, Any]:
     """Give each criterion of a review a score: the share of its words that the work has."""
     found: dict[str, Any] = {}
     definitions: dict[str, Any] = schema.get("$defs") or {}
+    properties: dict[str, dict[str, Any]] = schema.get("properties") or {}
     have = {stem(word) for word in words(work)}
-    for name, spec in (schema.get("properties") or {}).items():
-        refs = [spec, *(spec.get("allOf") or ())]
-        keys = [str(ref.get("$ref", "")).rpartition("/")[2] for ref in refs]
-        fields = {
-            k
-            for ref in (*refs, *(definitions.get(k, {}) for k in keys))
-            for k in ref.get("properties", ())
-        }
+    for name, spec in properties.items():
+        inner: list[dict[str, Any]] = [spec, *(spec.get("allOf") or ())]
+        named = [str(one.get("$ref", "")).rpartition("/")[2] for one in inner]
+        inner += [definitions[key] for key in named if key in definitions]
+        fields = {str(key) for one in inner for key in one.get("properties", ())}
         if fields == {"score", "reason"}:
             wanted = concepts(str(spec.get("description") or name))
-            share = len({w for w in wanted if w in have}) / len(wanted) if wanted else 0.0
+            share = len(wanted & have) / len(wanted) if wanted else 0.0
             reason = f"(offline model) Of the words of this criterion, {share:.0%} are in the work."
             found[name] = {"score": round(share, 2), "reason": reason}
     return found

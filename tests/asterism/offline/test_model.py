@@ -317,7 +317,8 @@ def test_it_asks_for_what_is_missing(thread: RunnableConfig) -> None:
     ],
 )
 def test_a_question_for_one_argument_is_plain_english(name: str, kind: Any, expected: str) -> None:
-    schema = create_model("Arguments", **{name: (kind, ...)}).model_json_schema()
+    fields: dict[str, Any] = {name: (kind, ...)}
+    schema = create_model("Arguments", **fields).model_json_schema()
     assert question_for(describe_missing([name], schema, [])) == expected
 
 
