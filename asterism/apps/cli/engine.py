@@ -84,13 +84,20 @@ async def picture(
         raise ConfigurationError("Choose one picture: --tools, --timeline or --diff.")
     run = await _read(saver, thread)
     if other is None:
-        return PICTURES[wanted[0] if wanted else "flowchart"](run, format=format)
+        drawn = PICTURES[wanted[0] if wanted else "flowchart"](run, format=format)
+        return drawn + _tracebacks(run) if wanted == ["tools"] and format == "ascii" else drawn
     difference = compare_runs(run, await _read(saver, other))
     if format == "mermaid":
         raise ConfigurationError("--diff is a text or --json; it has no --mermaid.")
     if format == "json":
         return json.dumps(difference.as_json(), ensure_ascii=False, indent=2) + "\n"
     return str(difference)
+
+
+def _tracebacks(run: RunRecord) -> str:
+    """Write the tracebacks of the visits that failed, as they are stored."""
+    visits = [visit for request in run.requests for visit in request.visits() if visit.traceback]
+    return "".join(f"\n{visit.path}: {visit.traceback}\n" for visit in visits)
 
 
 async def _read(saver: BaseCheckpointSaver[Any], thread: str) -> RunRecord:

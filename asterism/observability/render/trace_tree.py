@@ -91,10 +91,6 @@ def _try(bad: TryRecord) -> str:
     return try_line(replace(bad, said=fit_text(bad.said, LINE_WIDTH // 3)))
 
 
-_TRACEBACK_LINES = 9
-"""How many lines of a traceback are drawn, the last ones; --json has all that is stored."""
-
-
 def _visit(visit: VisitRecord) -> TraceNode:
     state, _, more = state_of(visit).partition(" ")
     task = f"{visit.task} → " if visit.task and visit.task != visit.participant else ""
@@ -105,10 +101,6 @@ def _visit(visit: VisitRecord) -> TraceNode:
     below += [TraceNode(text=f"asked {question_line(q)}", kind="note") for q in visit.questions]
     if visit.heir:
         below.append(TraceNode(text=f"handed over to {visit.heir}", kind="note"))
-    if visit.traceback:
-        last = visit.traceback.strip().splitlines()[-_TRACEBACK_LINES:]
-        lines = tuple(TraceNode(text=fit_text(line, LINE_WIDTH), kind="note") for line in last)
-        below.append(TraceNode(text="traceback", kind="note", below=lines))
     if visit.inside is not None:
         below += [_round(decided) for decided in visit.inside.rounds]
     shown = fit_text(f"{text}: {said}" if said else text, LINE_WIDTH - 40)
