@@ -47,7 +47,7 @@ def specs_of(schema: Schema, description: str) -> dict[str, Schema]:
 def counted_thing(own: Sequence[str]) -> str | None:
     """Return what an argument counts: `guest_count` guests, `number_of_rooms` rooms."""
     rest = [word for word in own if word not in ("number", "of", "count", "num", "n", "total")]
-    if {"head", "heads"} & set(rest):
+    if {"head", "heads"} & set(rest) or own[-1] == "number":
         return None
     if len(rest) < len(own) and rest:
         return " ".join(rest if rest[-1].endswith("s") else [*rest[:-1], f"{rest[-1]}s"])

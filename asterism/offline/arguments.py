@@ -259,7 +259,7 @@ _COUNTS = re.compile(
 )
 
 _ID_BEFORE = re.compile(
-    rf"(?:#|\b(?:{'|'.join(sorted(KIND_WORDS['id']))}|no\.?|ward|desk|employee|patient|item)s?\s+)$",
+    rf"(?:#|\b(?:{'|'.join(sorted(KIND_WORDS['id']))}|no\.?|ward|table|room|seat|gate|page|floor|desk|employee|patient|item)s?\s+)$",
     re.I,
 )
 

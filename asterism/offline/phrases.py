@@ -80,7 +80,13 @@ def find_things(own: set[str], names: set[str], about: str, request: str) -> lis
     found += [match for first in before for match in re.findall(f"(?i){first}{_THING}", request)]
     known = {stem(w) for w in (*text_parsing.MONTHS, *text_parsing.WEEKDAYS, *words(about))}
     known |= names | {"the", "on", "off", "up", "down", "out", "back"}
-    return [one for one in found if not {stem(w) for w in words(one)} <= known]
+    found = [one for one in found if not re.search(r"\d", one)]
+    while any(one and words(one) and stem(words(one)[-1]) in names for one in found):
+        found = [
+            one.rpartition(" ")[0] if words(one) and stem(words(one)[-1]) in names else one
+            for one in found
+        ]
+    return [one for one in found if one and not {stem(w) for w in words(one)} <= known]
 
 
 def find_object(request: str) -> str | None:

@@ -149,6 +149,8 @@ def changing_verbs(tool: Tool) -> set[str]:
     first = stem(said[0]) if said and not _READS.match(" ".join(said)) else ""
     if stem(name[0]) in _READING:
         return {first} & _CHANGING
+    if first in _READING and stem(name[0]) not in _CHANGING:
+        return set()
     found = {stem(word) for word in name} & _CHANGING | {first} & _CHANGING_AS_VERB
     return found | ({stem(name[0])} & _CHANGING_AS_VERB if found else set())
 
