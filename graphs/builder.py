@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, cast
 
 from langchain_core.messages import AIMessage
@@ -122,6 +122,8 @@ class SupervisorWorkflowBuilder(Generic[M]):
         resource_manager: Holds back the calls of the workflow's model and of its participants' own
             chat models. Graphs, functions and workflows see to that themselves. A run says its
             priority with `config={"configurable": {"priority": "high"}}`.
+        debug: Whether the exception of a participant is raised, so that its traceback is seen,
+            rather than reported to the supervisor.
         digest_tokens: Above how many tokens a report is shown to the supervisor as a digest; it
             can read the whole, and the answer is written from it. None: never.
 
@@ -167,6 +169,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
         context: "ContextManager | None" = None,
         digest_tokens: int | None = DIGEST_TOKENS,
         resource_manager: "ResourceManager | None" = None,
+        debug: bool = False,
     ) -> None:
         model = client if model is None else model
         self._name = name
@@ -197,6 +200,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
         self._context = context
         self._digest_tokens = digest_tokens
         self._resource_manager = resource_manager
+        self._debug = debug
         self._model = model
         self._prompt = prompt
         self._finish: Finish = finish
@@ -261,6 +265,17 @@ class SupervisorWorkflowBuilder(Generic[M]):
             decider = decider.supervisor_agent
         self._manager = decider
         return self
+
+    def with_model(self, model: ModelLike) -> Self:
+        """Return a copy that is built with another model; this builder stays as it is.
+
+        Participants and deciders that were given a model of their own keep it.
+        """
+        other = copy(self)
+        other._model, other._participants = model, [*self._participants]
+        if self._creation is not None:
+            other._creation = replace(self._creation, model=model)
+        return other
 
     def with_strategy(
         self,
@@ -373,6 +388,8 @@ class SupervisorWorkflowBuilder(Generic[M]):
             prices=self._prices,
             events=self._events,
             instructions=(self._prompt or "", self._answer_prompt),
+            debug=self._debug,
+            find_models=lru_cache(1)(copy(self)._find_models),
             remade=partial(copy(self)._remade, tuple(self._participants), saver, store),
         )
         compiled = star.compile(saver, cache=cache, store=store, name=self._name)
@@ -392,6 +409,15 @@ class SupervisorWorkflowBuilder(Generic[M]):
             instead = Participant(runs=instead, description=describe(old) or name)
         self._participants = [(k, instead if k == name else thing) for k, thing in participants]
         return self.build(checkpointer, store)
+
+    def _find_models(self) -> tuple[str, ...]:
+        """Name the models that the workflow calls: to decide, to write, in its participants."""
+        from asterism.nodes.models_used import find_models
+
+        default = None if self._model is None else resolve_model(self._model)
+        idle = self._manager is not None and self._finish == "forward" and self._creation is None
+        team = (thing for _, thing in self._participants)
+        return find_models(None if idle else default, self._manager, *team, default=default)
 
     def _team(self, model: Runnable[Any, AIMessage] | None) -> Team:
         held = self._resource_manager

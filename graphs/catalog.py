@@ -15,9 +15,10 @@ from typing import Any, TypeVar, cast, get_origin
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from asterism.core.agent_spec import ModelLike
+from asterism.core.agent_spec import ModelLike, label_of_model, resolve_model
 from asterism.core.config_files import raise_faults, read_values, strangers, table_at
 from asterism.core.continuation import Graph, is_graph
+from asterism.core.defaults import OFFLINE
 from asterism.core.values import as_list, shorten
 from asterism.errors import ConfigurationError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
@@ -25,6 +26,7 @@ from asterism.graphs.examples.event_planning import create_event_planning
 from asterism.graphs.examples.research import create_consensus, create_research
 from asterism.graphs.examples.toy_example import create_toy_example
 from asterism.graphs.examples.update_manifest import create_update_manifest
+from asterism.nodes.models_used import find_models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,11 @@ def check_named(name: str, graphs: Collection[str]) -> None:
 
 
 def open_graph(
-    name: object, *, model: ModelLike, checkpointer: BaseCheckpointSaver[Any] | None = None
+    name: object,
+    *,
+    model: ModelLike | None = None,
+    checkpointer: BaseCheckpointSaver[Any] | None = None,
+    is_label: bool = False,
 ) -> Graph:
     """Open a graph that a person has named; for a name that was stored, see `check_named`.
 
@@ -128,27 +134,63 @@ def open_graph(
         name: The name of a shipped graph, or `module:attribute`, where the attribute is a
             builder, a compiled graph, or a function that makes one: see `graph_factory`. What
             the attribute may be is opened as well.
-        model: The model of a shipped graph or of such a function.
+        model: The model that it is built with. None: its own; for one that needs to be given one,
+            the offline model.
         checkpointer: Where its threads are stored.
+        is_label: Whether the model is the label of a stored thread: a compiled graph keeps its own
+            model then.
 
     Raises:
-        ConfigurationError: There is no such graph.
+        ConfigurationError: There is no such graph, or it is compiled with another model.
+        ModelNotFoundError: The model cannot be used.
     """
-    found = name
-    if isinstance(name, str):
-        found = SHIPPED[name].create(model) if name in SHIPPED else _load(name)
-    if not isinstance(found, SupervisorWorkflowBuilder) and _is_factory(found):
-        make = cast(Callable[..., object], found)
-        found = make(model) if _takes_model(make) else make()
+    found, chosen = _make(name, model)
     if isinstance(found, SupervisorWorkflowBuilder):
-        return cast(Graph, found.build(checkpointer=checkpointer))
-    if is_graph(found):
-        return found.copy({"checkpointer": checkpointer})
-    raise ConfigurationError(
-        f"{name!r} is a {type(found).__name__}; allowed: a SupervisorWorkflowBuilder, a compiled "
-        "graph, or a function that returns one: with one parameter, called model, or marked by "
-        "@asterism.graph_factory"
-    )
+        builder = found if chosen is None else found.with_model(chosen)
+        return cast(Graph, builder.build(checkpointer=checkpointer))
+    if not is_graph(found):
+        raise ConfigurationError(
+            f"{name!r} is a {type(found).__name__}; allowed: a SupervisorWorkflowBuilder, a "
+            "compiled graph, or a function that returns one: with one parameter, called model, or "
+            "marked by @asterism.graph_factory"
+        )
+    if chosen is not None and not is_label:
+        _check_own_model(name, found, chosen)
+    return found.copy({"checkpointer": checkpointer})
+
+
+def _make(name: object, model: ModelLike | None) -> tuple[object, ModelLike | None]:
+    """Return what a name stands for, and the model that it is still to be built with."""
+    if isinstance(name, str) and name in SHIPPED:
+        return SHIPPED[name].create(OFFLINE if model is None else model), None
+    found = _load(name) if isinstance(name, str) else name
+    if isinstance(found, SupervisorWorkflowBuilder) or not _is_factory(found):
+        return found, model
+    if model is not None:
+        resolve_model(model)  # what cannot be used is told before anything of the graph runs
+    make = cast(Callable[..., object], found)
+    if not _accepts(make, None):
+        return make(), model
+    if model is not None:
+        return make(model), None
+    return (make() if _accepts(make) else make(OFFLINE)), None
+
+
+def _check_own_model(name: object, graph: Graph, model: ModelLike) -> None:
+    """Check that a compiled graph calls the model that a person has chosen."""
+    own, label = models_of(graph), label_of_model(model)
+    if own != (label,) and (own or label != OFFLINE):
+        raise ConfigurationError(
+            f"The model {label!r} cannot be used with {name!r}: it is compiled, so "
+            f"this graph brings its own model ({', '.join(own) or 'none that can be seen'}). Leave "
+            "--model and ASTERISM_MODEL out, or name its builder (before .build()) or a function: "
+            "def make(model): ..."
+        )
+
+
+def models_of(graph: object) -> tuple[str, ...]:
+    """Name the chat models that an opened graph calls, as far as they can be seen."""
+    return find_models(graph)
 
 
 def _load(name: str) -> object:
@@ -199,10 +241,10 @@ def _returns_graph(function: FunctionType) -> bool:
     return isinstance(kind, type) and any(base.__name__ in _GRAPHS for base in kind.__mro__)
 
 
-def _takes_model(function: Callable[..., object]) -> bool:
-    """Whether a function takes a model."""
+def _accepts(function: Callable[..., object], *arguments: object) -> bool:
+    """Whether a function can be called with so many arguments."""
     try:
-        inspect.signature(function).bind(None)
+        inspect.signature(function).bind(*arguments)
     except TypeError:
         return False
     return True

@@ -222,6 +222,7 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
             events=facts.events,
             values=values,
             held=held,
+            debug=facts.debug,
         )
 
     def _run_events(

@@ -39,6 +39,10 @@ class WorkflowConfig:
     """The texts of its own prompts, by which traces tell versions apart."""
     prompts: str = field(default_factory=prompts_hash)
     """The hash of the library's prompts, taken when it is built: a run must not list files."""
+    debug: bool = False
+    """Whether the exception of a participant is raised rather than reported."""
+    find_models: Callable[[], tuple[str, ...]] = tuple
+    """Names the chat models that it calls, those of its participants included."""
     remade: Callable[[str, Any], Any] | None = None
     """Builds the workflow anew with another participant under a name, where that can be done."""
 

@@ -69,7 +69,13 @@ from asterism.nodes.report import (
     visit_metadata,
 )
 from asterism.nodes.routing import visit_in
-from asterism.nodes.run_context import meter_of, participant_path, visit_span_config, workflow_path
+from asterism.nodes.run_context import (
+    is_debugged,
+    meter_of,
+    participant_path,
+    visit_span_config,
+    workflow_path,
+)
 from asterism.prompts import render
 
 _log = logging.getLogger(__name__)
@@ -171,6 +177,8 @@ class Visit:
             if is_invalid_resume(error):
                 raise  # a person's answer was refused; the question is still open
             if isinstance(error, BudgetExceededError) and error.asks:
+                raise
+            if is_debugged(self.config) and not isinstance(error, BudgetExceededError):
                 raise
             failure = error
             left = yield from self._last_state()

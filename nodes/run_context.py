@@ -145,6 +145,15 @@ def background_of(config: RunnableConfig) -> RunContext:
     return background
 
 
+DEBUG = "__asterism_debug"
+"""The key of a config under which a run is told to raise what participants raise."""
+
+
+def is_debugged(config: RunnableConfig) -> bool:
+    """Whether the exceptions of participants are raised rather than reported."""
+    return bool(as_dict(config.get("configurable")).get(DEBUG))
+
+
 def create_run_config(
     config: RunnableConfig | None,
     background: RunContext,
@@ -155,6 +164,7 @@ def create_run_config(
     events: EventBus | None,
     values: Mapping[str, Any],
     held: asyncio.AbstractEventLoop | None = None,
+    debug: bool = False,
 ) -> RunnableConfig:
     """Give a run its background, and its meter; a workflow inside another shares that one's.
 
@@ -167,6 +177,7 @@ def create_run_config(
         events: The bus that is told what happens. None: that of the workflow around it.
         values: The state of the run, where it goes on.
         held: The event loop that the run holds up, because it is a sync one.
+        debug: Whether the exception of a participant is raised rather than reported.
     """
     configurable: dict[str, Any] = {
         **as_dict((config or {}).get("configurable")),
@@ -187,6 +198,8 @@ def create_run_config(
     if events is not None and (line is None or line.bus is not events):
         line = EventScope(bus=events, run=str(background.run_id), owner=background)
     configurable[BUS] = line
+    if debug or outer.get(DEBUG):
+        configurable[DEBUG] = True
     meter = shared or UsageMeter(prices)
     if shared is None:
         meter.gate.held = held

@@ -21,7 +21,7 @@ SAID: Mapping[str, Sequence[str]] = {
     "supervisor_workflow": [
         "→ venue",
         "['venue', 'catering', 'budget', 'logistics']\ncompleted\n",
-        "asked: To go on I need the city. What is it?\ncompleted\n",
+        "asked: Which city?\ncompleted\n",
         "['Hall A takes 50 people.', 'Hall A costs 2,400 dollars.']",
     ],
     "subagents": [

@@ -52,7 +52,7 @@ class EvaluationOptions(TypedDict, total=False):
     """Options of an evaluation."""
 
     model: ModelLike
-    """The model of a shipped graph, or of a function that makes one; `"offline"` by default."""
+    """The model that the team is built with. Left out: its own, or the offline model."""
     checkpointer: BaseCheckpointSaver[Any]
     """Where threads are stored, a new one for each example; in memory by default."""
     judge: ModelLike
@@ -198,11 +198,13 @@ class _Evaluation:
         evaluators: Sequence[Evaluator] | None,
         options: EvaluationOptions,
     ) -> None:
-        model, saver = options.get("model", OFFLINE), options.get("checkpointer") or InMemorySaver()
+        model, saver = options.get("model"), options.get("checkpointer") or InMemorySaver()
         self.uploads = options.get("upload", False)
         examples = load_examples(dataset)
         self._graph = open_graph(team, model=model, checkpointer=saver)
-        self._labels = {"graph": team, "model": model} if isinstance(team, str) else {}
+        self._labels = (
+            {"graph": team, "model": str(model or OFFLINE)} if isinstance(team, str) else {}
+        )
         file = Path(dataset).stem if isinstance(dataset, str | Path) else ""
         name = options.get("name") or file or self._graph.get_name()
         count = options.get("concurrency", 1)

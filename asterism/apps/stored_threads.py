@@ -14,7 +14,6 @@ from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
 
 from asterism.core.continuation import Graph
-from asterism.core.defaults import OFFLINE
 from asterism.core.state import WorkflowState
 from asterism.core.values import as_dict, as_list, shorten
 from asterism.errors import ConfigurationError, StorageError
@@ -36,9 +35,10 @@ def open_database(given: str | None) -> str:
     return f"sqlite:///{path.absolute()}"
 
 
-def config_of(thread: str, graph: str, model: str) -> RunnableConfig:
+def config_of(thread: str, graph: str, model: str | None) -> RunnableConfig:
     """Return the config of a thread; what it is labelled with is found again by `origin_of`."""
-    return {"configurable": {"thread_id": thread}, "metadata": {"graph": graph, "model": model}}
+    labels = {"graph": graph} if model is None else {"graph": graph, "model": model}
+    return {"configurable": {"thread_id": thread}, "metadata": labels}
 
 
 async def list_threads(saver: BaseCheckpointSaver[Any], limit: int) -> list[dict[str, str]]:
@@ -95,8 +95,10 @@ def _nothing(state: WorkflowState) -> dict[str, Any]:
     return {}
 
 
-async def origin_of(saver: BaseCheckpointSaver[Any], thread: str) -> tuple[str, str]:
+async def origin_of(saver: BaseCheckpointSaver[Any], thread: str) -> tuple[str, str | None]:
     """Return the graph and the model that a thread is labelled with: data, which opens nothing.
+
+    A thread whose model nobody chose is labelled with none: its graph has its own.
 
     Raises:
         ConfigurationError: There is no such thread, it was not started from here, or it is no
@@ -106,21 +108,21 @@ async def origin_of(saver: BaseCheckpointSaver[Any], thread: str) -> tuple[str, 
     check_thread(config)
     saved = await saver.aget_tuple(config)
     facts = as_dict(saved.metadata) if saved else {}
-    graph, model = facts.get("graph"), facts.get("model", OFFLINE)
+    graph, model = facts.get("graph"), facts.get("model")
     if not isinstance(graph, str):
         raise ConfigurationError(
             f"There is no thread {thread!r} of Asterism's in this database; see: asterism threads"
         )
-    return graph, model if isinstance(model, str) else OFFLINE
+    return graph, model if isinstance(model, str) else None
 
 
-def check_model_label(model: str) -> str:
-    """Return the name of a model that stored data gives.
+def check_model_label(model: str | None) -> str | None:
+    """Return the name of a model that stored data gives, if it does.
 
     Raises:
         ConfigurationError: It is none.
     """
-    if not _MODEL.fullmatch(model):
+    if model is not None and not _MODEL.fullmatch(model):
         raise ConfigurationError(
             f"The stored name of a model is {shorten(repr(model), 120)}. Allowed: offline, or "
             "provider:model. Choose one with --model."

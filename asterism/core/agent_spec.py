@@ -1,5 +1,6 @@
 """Specs of agents: personality, chat model by name, memory, tools; each can be written as JSON."""
 
+import difflib
 import re
 from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, Protocol, cast
@@ -15,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SecretStr,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -128,17 +130,75 @@ def resolve_model(model: ModelLike, **options: Any) -> Runnable[Any, AIMessage]:
         return OfflineChatModel()
     from langchain.chat_models import init_chat_model
 
+    if not model.rpartition(":")[2].strip():
+        raise ModelNotFoundError(f"The model {model!r} cannot be used: it has no name. {_NAMES}")
     try:
-        return cast(BaseChatModel, with_stream_usage(init_chat_model(model, **options)))
+        made: BaseChatModel = cast(Any, init_chat_model)(model, **options)
     except ImportError as error:
         raise ModelNotFoundError(f"The model {model!r} needs a package: {error}") from error
     except ValueError as error:
-        raise ModelNotFoundError(
-            f"The model {model!r} cannot be used: {error} Names look like 'openai:gpt-5-mini'; "
-            "'offline' needs no key."
-        ) from error
+        said = str(error).partition("\n")[0]
+        said += f" Did you mean {meant!r}?" if (meant := _similar_name(model)) else ""
+        raise ModelNotFoundError(f"The model {model!r} cannot be used: {said} {_NAMES}") from error
     except Exception as error:  # each provider has its own for a key that is missing
         raise ModelNotFoundError(f"The model {model!r} cannot be used: {error}") from error
+    if variable := _missing_key(made):
+        raise ModelNotFoundError(
+            f"The model {model!r} cannot be used: it has no key. Set {variable}, or pass api_key."
+        )
+    return cast(BaseChatModel, with_stream_usage(made))
+
+
+_NAMES = "Names look like 'openai:gpt-5-mini'; 'offline' needs no key."
+_KNOWN_MODELS = (
+    "offline openai:gpt-5 openai:gpt-5-mini openai:gpt-5-nano openai:gpt-4.1 openai:gpt-4.1-mini "
+    "openai:gpt-4o openai:gpt-4o-mini openai:o3 openai:o4-mini anthropic:claude-opus-4-1 "
+    "anthropic:claude-sonnet-4-5 anthropic:claude-haiku-4-5 google_genai:gemini-2.5-pro "
+    "google_genai:gemini-2.5-flash mistralai:mistral-large-latest ollama:llama3.2 ollama:qwen3"
+).split()
+"""Names that a misspelt one is compared with; any other one may be used as well."""
+
+
+def _similar_name(name: str) -> str | None:
+    """Return the known model, or the provider with the same model, that a name is close to."""
+    provider, _, model = name.rpartition(":")
+    if provider:
+        providers = {known.partition(":")[0] for known in _KNOWN_MODELS if ":" in known}
+        close = difflib.get_close_matches(provider.lower(), providers, 1)
+        if close and close[0] != provider:
+            return f"{close[0]}:{model}"
+    plain = {_letters(known.rpartition(":")[2]): known for known in reversed(_KNOWN_MODELS)}
+    close = difflib.get_close_matches(_letters(model), plain, 1, 0.75)
+    return plain[close[0]] if close else None
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _missing_key(model: BaseChatModel) -> str | None:
+    """Return the variable of a provider's key where its client would only miss it when called."""
+    for name, about in type(model).model_fields.items():
+        value = getattr(model, name, None)
+        is_key = "api_key" in (name, about.alias)
+        if is_key and isinstance(value, SecretStr) and not value.get_secret_value():
+            return "its API key" if name == "api_key" else str(name).upper()
+    return None
+
+
+def label_of_model(model: object) -> str:
+    """Name a model for people: `provider:model` as it was given, or as the model tells it."""
+    if isinstance(model, str):
+        return model
+    for attribute in ("runnable", "bound"):  # with fallbacks, with bound arguments
+        model = getattr(model, attribute, model)
+    name = getattr(model, "name_of_model", None)  # a model without a provider
+    if isinstance(name, str):
+        return name
+    name = getattr(model, "model_name", None) or getattr(model, "model", None)
+    if not isinstance(model, BaseChatModel) or not isinstance(name, str):
+        return type(model).__name__
+    return f"{cast(Any, model)._get_ls_params().get('ls_provider')}:{name.removeprefix('models/')}"
 
 
 def with_stream_usage(model: Any) -> Any:

@@ -70,6 +70,8 @@ class VisitRecord:
     """What it reported, shortened."""
     error: str | None = None
     """What went wrong, as `kind: message`."""
+    traceback: str | None = None
+    """The end of the traceback, without secrets, where an error was raised."""
     task: str | None = None
     """The task of a plan that it is for."""
     needs: tuple[str, ...] = ()

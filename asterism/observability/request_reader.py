@@ -238,6 +238,7 @@ class RequestReader:
             status=report["status"],
             text=shorten(report["text"], TEXT_LIMIT),
             error=report.get("error"),
+            traceback=report.get("traceback"),
             task=task,
             needs=current.needs(task),
             attempts=report["attempts"],

@@ -1,34 +1,31 @@
 """The arguments of a tool, read from a conversation by the names and types of its schema."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from asterism.offline import text_parsing
+from asterism.offline.argument_kinds import (
+    KIND_WORDS,
+    Schema,
+    counted_thing,
+    find_labelled,
+    find_option,
+    first_number,
+    is_date,
+    is_time,
+    specs_of,
+    spoken,
+)
+from asterism.offline.phrases import PHRASES, find_named, find_object, find_things
+from asterism.offline.questions import read_answers
 from asterism.offline.text_parsing import Number, find_dates, stem, words
 
-Schema = Mapping[str, Any]
-"""A JSON schema."""
-
-_KINDS = {
-    "date": "date day when deadline",
-    "time": "time hour",
-    "place": "city place location town where destination origin country region venue_city",
-    "money": "cost price budget amount fee rate money usd eur dollars spend salary",
-    "title": "title subject heading event headline",
-    "query": (
-        "query question text request topic task message content description search prompt data"
-    ),
-    "expression": "expression formula calculation equation sum",
-    "code": "currency",
-    "id": "id number reference order ticket invoice account code",
-}
 _GIVEN = frozenset({"text", "content", "data"})
 """Names of arguments that results of tasks before are meant for, where there are any."""
-_WORDS = {kind: frozenset(names.split()) for kind, names in _KINDS.items()}
 _PEOPLE = frozenset(
     stem(w)
     for w in [
@@ -44,17 +41,12 @@ _PEOPLE = frozenset(
         "adult",
     ]
 )
+
 _BOUNDS = {
     "max": ("under", "below", "at most", "up to", "max", "no more than", "less than"),
     "limit": ("budget", "limit", "at most", "up to", "under", "no more than"),
     "min": ("over", "above", "at least", "min", "from", "more than"),
 }
-_OBJECT = re.compile(
-    r"^\W*(?:(?:please|can|could|would|you|help|me|us|we|i|want|need|like|to)\W+)*"
-    r"(?:\w+)\s+(?:a|an|the|our|my|some)?\s*(?P<what>.+?)"
-    r"(?:\s+(?:for|in|on|at|with|by|from|to|near|under|around|between)\b|[.,;:!?\n]|$)",
-    re.I,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +55,8 @@ class Sources:
 
     answers: Sequence[str] = ()
     """What the user answered to questions, latest first."""
+    dialog: Sequence[tuple[str, str]] = ()
+    """Those questions with their answers, latest first."""
     request: str = ""
     """What is asked for now."""
     reports: Sequence[str] = ()
@@ -79,12 +73,16 @@ class Sources:
         return [*self.answers, self.request, *self.reports, *self.results, *self.earlier]
 
 
-def read_arguments(schema: Schema, sources: Sources) -> tuple[dict[str, Any], list[str]]:
+def read_arguments(
+    schema: Schema, sources: Sources, *, description: str = "", about: str = ""
+) -> tuple[dict[str, Any], list[str]]:
     """Read the arguments that a JSON schema asks for.
 
     Args:
         schema: The parameters of a tool: `properties` and `required`.
         sources: Where to read.
+        description: What the tool says of itself, where its arguments may be described.
+        about: The name of the tool, which says what a bare `id` is one of.
 
     Returns:
         The arguments that were found, and the names of the required ones that were not.
@@ -92,88 +90,188 @@ def read_arguments(schema: Schema, sources: Sources) -> tuple[dict[str, Any], li
     found: dict[str, Any] = {}
     missing: list[str] = []
     required: Sequence[str] = schema.get("required") or ()
-    properties: dict[str, Schema] = schema.get("properties") or {}
-    for name, spec in properties.items():
-        value = _value(name, _plain(spec, schema), sources, needed=name in required)
+    specs = specs_of(schema, description)
+    answered = read_answers(specs, sources.dialog, sources.today)
+    reader = _Reader(sources, about, names={stem(w) for n in specs for w in words(n)}, taken=[])
+    for name, spec in specs.items():
+        needed = name in required
+        value = answered.get(name)
+        if value is None:
+            value = reader.read(name, spec, needed=needed)
         if value is not None:
             found[name] = value
-        elif name in required:
+            reader.taken.append(value)
+        elif needed:
             missing.append(name)
     return found, missing
 
 
-def spoken(name: str) -> str:
-    """Say the name of an argument as a person would."""
-    return " ".join(words(name))
+@dataclass(frozen=True)
+class _Reader:
+    """Reads one argument of a tool after the other; no text serves for two."""
+
+    sources: Sources
+    about: str
+    names: set[str]
+    """The stems of the words of all arguments: no value is one of them."""
+    taken: list[Any]
+
+    def read(self, name: str, spec: Schema, *, needed: bool) -> Any:
+        """Read an argument, or return None."""
+        kind, sources = spec.get("type"), self.sources
+        labelled = _find_labelled_line(name, sources)
+        if options := spec.get("enum"):
+            return find_option(options, [labelled or "", *sources.texts])
+        if kind == "array":
+            return _options(spec, sources) or (_list(name, labelled, sources) if needed else None)
+        if kind == "object":
+            found, missing = read_arguments(spec, sources)
+            return None if missing or not spec.get("properties") else found
+        if kind in ("integer", "number"):
+            value = first_number(labelled) if labelled else None
+            if value is None:
+                value = _amount(name, spec, sources, self.about, needed=needed)
+            return None if value is None else int(value) if kind == "integer" else float(value)
+        if kind == "boolean":
+            said = any(_says(name, text) for text in sources.texts)
+            return True if said else (False if needed else None)
+        if kind == "string" or kind is None:
+            return self._text(name, spec, labelled, needed=needed)
+        return None
+
+    def _text(self, name: str, spec: Schema, labelled: str | None, *, needed: bool) -> str | None:
+        own, sources = set(words(name)), self.sources
+        if is_date(own, spec):
+            return _date(own, sources)
+        if is_time(own, spec):
+            return _first(sources, text_parsing.times)
+        if labelled:
+            return labelled
+        readers = (
+            ("email", text_parsing.find_emails),
+            ("url", text_parsing.find_urls),
+            ("file", text_parsing.find_files),
+        )
+        for kind, read in readers:
+            fits = own & KIND_WORDS[kind] or (kind == "email" and own == {"to"})
+            if fits and (found := _first(sources, read)):
+                return found
+        if not own.isdisjoint(KIND_WORDS["place"]):
+            return _place(own, sources, needed=needed)
+        if not own.isdisjoint(KIND_WORDS["code"]):
+            return _currency(own, sources)
+        if not own.isdisjoint(KIND_WORDS["id"]) and (
+            code := _identifier(name, self.about, sources, needed)
+        ):
+            return code
+        if own & KIND_WORDS["expression"]:
+            return _first(sources, text_parsing.find_expressions)
+        if own & _GIVEN and sources.reports:
+            return "\n\n".join(sources.reports)
+        return self._words_of(name, own, needed=needed)
+
+    def _words_of(self, name: str, own: set[str], *, needed: bool) -> str | None:
+        """Read what has no form of its own: names, messages, things."""
+        request = self.sources.request.split("\n\nYour part:")[0].strip()
+        said = [*self.sources.answers, request]
+        texts = [*said, *self.sources.earlier]
+        quoted = [found for text in said for found in text_parsing.find_quotations(text)]
+        near = [find_named(name, text) for text in texts] if needed else []
+        named = [found for exact, _ in near for found in exact]
+        found = [*quoted, *named] if own & _TEXTS else [*named, *quoted]
+        found += [text for _, loose in near for text in loose]
+        for kind, pattern in PHRASES.items():
+            if own & KIND_WORDS[kind]:
+                found += [match for text in said for match in pattern.findall(text)]
+        if own & KIND_WORDS["title"]:
+            found += [find_object(request) or ""]
+        elif own & KIND_WORDS["query"]:
+            return quoted[0] if quoted else request or None
+        elif needed and _is_person(own):
+            found += [match for text in texts for match in text_parsing.find_names(text)]
+        elif needed and not own & _NO_THINGS:
+            found += find_things(own, self.names, self.about, request)
+        if needed and own & _GIVEN:
+            found.append(request)
+        cleaned = (one.strip(" .,;:!?\"'") for one in found)
+        return next((text for text in cleaned if text and text not in self.taken), None)
 
 
-def _plain(spec: Schema, schema: Schema) -> Schema:
-    """Follow a reference and take the first real type of a union with null."""
-    if spec.get("$ref"):
-        definitions: dict[str, Schema] = schema.get("$defs") or {}
-        spec = {**definitions.get(str(spec["$ref"]).rsplit("/", 1)[-1], {}), **spec, "$ref": None}
-    options: list[Schema] = spec.get("anyOf") or []
-    for option in options:
-        if option.get("type") != "null":
-            return {**spec, **_plain(option, schema)}
-    return spec
+def _is_person(own: set[str]) -> bool:
+    return own == {"name"} or bool(own & KIND_WORDS["person"]) or any(map(_AGENT.search, own))
 
 
-def _value(name: str, spec: Schema, sources: Sources, *, needed: bool) -> Any:
-    kind = spec.get("type")
-    if options := spec.get("enum"):
-        return _option(options, sources)
-    if kind == "array":
-        return _options(spec, sources)
-    if kind == "object" and spec.get("properties"):
-        inner, lacking = read_arguments(spec, sources)
-        return None if lacking else inner
-    labelled = _find_labelled_line(name, sources)
-    if kind in ("integer", "number"):
-        value = _first_number(labelled) if labelled else None
-        if value is None:
-            value = _amount(name, spec, sources, needed=needed)
-        if value is None:
-            return None
-        return int(value) if kind == "integer" else float(value)
-    if kind == "boolean":
-        said = any(_says(name, text) for text in sources.texts)
-        return True if said else (False if needed else None)
-    if kind == "string" or kind is None:
-        return _text(name, spec, sources, labelled, needed=needed)
+_TEXTS = KIND_WORDS["message"] | KIND_WORDS["title"] | KIND_WORDS["query"] | KIND_WORDS["about"]
+_NO_THINGS = KIND_WORDS["message"] | KIND_WORDS["reason"] | KIND_WORDS["id"] | KIND_WORDS["file"]
+
+_AGENT = re.compile(r"...(?:er|or|ee|ist|ant)$")
+"""How words end for one who does something: `interviewer`."""
+
+
+def _list(name: str, labelled: str | None, sources: Sources) -> list[str] | None:
+    """Read a list of texts: what a label, quotation marks, or the name of the argument gives."""
+    if "email" in words(name) or "recipient" in " ".join(words(name)):
+        return text_parsing.find_emails(sources.request) or None
+    if quoted := text_parsing.find_quotations(sources.request):
+        return quoted
+    noun = re.escape(spoken(name))
+    said = labelled or next(
+        iter(re.findall(rf"(?i)\b{noun}:?\s+([^.;?\n]+)", sources.request)), None
+    )
+    return (
+        [part for part in re.split(r",\s*(?:and\s+)?|\s+and\s+", said.strip()) if part]
+        if said
+        else None
+    )
+
+
+def _date(own: set[str], sources: Sources) -> str | None:
+    """Find a date; of two, the second where the argument is the end of a time."""
+    is_end = not own.isdisjoint({"end", "to", "until", "return", "out", "checkout", "last"})
+    for text in sources.texts:
+        if found := find_dates(text, sources.today):
+            if not is_end:
+                return str(found[0])
+            if len(found) > 1 or re.search(r"\b(?:until|till|through|by)\b", text, re.I):
+                return str(found[-1])
     return None
 
 
 def _find_labelled_line(name: str, sources: Sources) -> str | None:
     """Find a line `Label: value` whose label has exactly the words of the argument's name."""
-    wanted = {stem(word) for word in words(name)}
-    for text in sources.texts:
-        for label, value in reversed(list(text_parsing.labels(text))):
-            if {stem(word) for word in words(label)} == wanted:
-                return value
-    return None
+    return next((v for t in sources.texts if (v := find_labelled(t, name)) is not None), None)
 
 
-def _first_number(text: str) -> Decimal | None:
-    found = [*text_parsing.find_money(text), *text_parsing.numbers(text)]
-    return found[0].value if found else None
-
-
-def _amount(name: str, spec: Schema, sources: Sources, *, needed: bool) -> Decimal | None:
+def _amount(
+    name: str, spec: Schema, sources: Sources, about: str, *, needed: bool
+) -> Decimal | None:
     own = words(name)
-    about = {stem(w) for w in own} | {stem(w) for w in words(str(spec.get("description") or ""))}
-    is_money = not _WORDS["money"].isdisjoint(own) or any(bound in own for bound in ("limit",))
+    stems = {stem(w) for w in own} | {stem(w) for w in words(str(spec.get("description") or ""))}
+    is_money = not KIND_WORDS["money"].isdisjoint(own) or "limit" in own
+    if not is_money and not KIND_WORDS["id"].isdisjoint(own) and not counted_thing(own):
+        code = _identifier(name, about, sources, needed)
+        return Decimal(code) if code and code.isdigit() else None
     for text in sources.texts:
         if is_money:
             if (found := _near(text_parsing.find_money(text), own, needed=needed)) is not None:
                 return found
-            continue
-        if (found := _choose_count(text_parsing.numbers(text), about)) is not None:
+        elif (found := _choose_count(text_parsing.numbers(text), stems)) is not None:
             return found
-    if needed and not is_money:
+    if needed:
         said = [n for text in sources.texts[:2] for n in text_parsing.numbers(text)]
-        return said[0].value if len(said) == 1 else None
+        free = {n.value for n in said if _COUNTS.match(n.after) or not _ID_BEFORE.search(n.before)}
+        return free.pop() if len(free) == 1 else None
     return None
+
+
+_COUNTS = re.compile(
+    r"\s+(?!and|for|to|is|was|has|from|in|at|on|of|with|by|please|now|today)[a-z]+", re.I
+)
+
+_ID_BEFORE = re.compile(
+    rf"(?:#|\b(?:{'|'.join(sorted(KIND_WORDS['id']))}|no\.?|ward|table|room|seat|gate|page|floor|desk|employee|patient|item)s?\s+)$",
+    re.I,
+)
 
 
 def _near(amounts: Sequence[Number], own: Sequence[str], *, needed: bool) -> Decimal | None:
@@ -188,7 +286,7 @@ def _near(amounts: Sequence[Number], own: Sequence[str], *, needed: bool) -> Dec
         before = amount.before.lower().rstrip()
         if any(before.endswith(phrase) for phrase in bounds):
             return amount.value
-    return amounts[0].value if needed and len(amounts) == 1 and not clues else None
+    return amounts[0].value if needed and len(amounts) == 1 else None
 
 
 def _choose_count(found: Sequence[Number], about: set[str]) -> Decimal | None:
@@ -199,14 +297,6 @@ def _choose_count(found: Sequence[Number], about: set[str]) -> Decimal | None:
         before = [stem(w) for w in words(number.before)[-2:]]
         if wanted.intersection(after) or about.intersection(before) - {"of", "for", "th", "numb"}:
             return number.value
-    return None
-
-
-def _option(options: Sequence[Any], sources: Sources) -> Any:
-    for text in sources.texts:
-        for option in sorted(options, key=lambda o: len(str(o)), reverse=True):
-            if re.search(rf"(?<!\w){re.escape(str(option))}(?!\w)", text, re.I):
-                return option
     return None
 
 
@@ -238,52 +328,25 @@ def _says(name: str, text: str) -> bool:
     return re.search(rf"(?<!not )(?<!no )\b{re.escape(spoken(name))}\b", text, re.I) is not None
 
 
-def _text(
-    name: str, spec: Schema, sources: Sources, labelled: str | None, *, needed: bool
-) -> str | None:
-    own = set(words(name))
-    hint = f"{spec.get('format') or ''} {spec.get('description') or ''}".lower()
-    if not own.isdisjoint(_WORDS["date"]) or "yyyy-mm-dd" in hint or spec.get("format") == "date":
-        return _first(sources, lambda text: list(map(str, find_dates(text, sources.today))))
-    if not own.isdisjoint(_WORDS["time"]) or "hh:mm" in hint:
-        return _first(sources, text_parsing.times)
-    if not own.isdisjoint(_WORDS["place"]):
-        return labelled or _place(own, sources)
-    if labelled:
-        return labelled
-    if not own.isdisjoint(_WORDS["code"]):
-        return _currency(own, sources)
-    if not own.isdisjoint(_WORDS["id"]):
-        return _identifier(name, sources)
-    if not own.isdisjoint(_WORDS["expression"]):
-        return _first(sources, text_parsing.find_expressions)
-    if not own.isdisjoint(_GIVEN) and sources.reports:
-        return "\n\n".join(sources.reports)
-    if said := _first(sources, text_parsing.find_quotations):
-        return said
-    if not own.isdisjoint(_WORDS["title"]):
-        return _object(sources.request)
-    if not own.isdisjoint(_WORDS["query"]):
-        return sources.request.split("\n\nYour part:")[0].strip() or None
-    return _after_name(name, sources) if needed else None
-
-
 def _first(sources: Sources, read: Callable[[str], Sequence[str]]) -> str | None:
     return next((found[0] for text in sources.texts if (found := read(text))), None)
 
 
-def _place(own: set[str], sources: Sources) -> str | None:
+def _place(own: set[str], sources: Sources, *, needed: bool) -> str | None:
     wanted = "from" if "origin" in own or "from" in own else "to" if "destination" in own else None
     for text in sources.texts:
         found = text_parsing.find_places(text)
         exact = [place for how, place in found if how == wanted]
-        if wanted and (exact or len(found) == 1):
+        if wanted and (exact or (len(found) == 1 and found[0][0] not in ("from", "to"))):
             return (exact or [found[0][1]])[0]
         if not wanted and found:
             return found[0][1]
+        if ":" in text or "=" in text:
+            continue
         if text in sources.answers and (bare := text_parsing.bare_place(text, sources.today)):
             return bare
-    return None
+    names = text_parsing.find_names(sources.request.split("\n\nYour part:")[0])
+    return names[-1] if names and needed and wanted != "from" else None
 
 
 def _currency(own: set[str], sources: Sources) -> str | None:
@@ -293,22 +356,21 @@ def _currency(own: set[str], sources: Sources) -> str | None:
     return codes[1] if second and len(codes) > 1 else codes[0] if codes and not second else None
 
 
-def _identifier(name: str, sources: Sources) -> str | None:
-    """Find `order 1234`, `order id: AB-12`, `#1234`."""
-    nouns = [w for w in words(name) if w not in ("id", "number", "code")] or [r"id"]
+def _identifier(name: str, about: str, sources: Sources, needed: bool) -> str | None:
+    """Find `order 1234`, `order id: AB-12`, `#1234`, or the one code that there is."""
+    nouns = [w for w in words(name) if w not in ("id", "number", "code", "reference")]
+    nouns = nouns or [w for w in words(about) if len(w) > 2] or ["id"]
     noun = "|".join(map(re.escape, nouns))
-    pattern = rf"(?:\b(?:{noun})\b(?:\s+(?:id|number|no\.?|code))?\s*[:#]?\s*|#)([\w-]*\d[\w-]*)"
-    return _first(sources, lambda text: re.findall(pattern, text, re.I))
-
-
-def _object(request: str) -> str | None:
-    """Find what a request is about: `Plan a garden party for ...` is about a garden party."""
-    match = _OBJECT.match(request.strip())
-    return match["what"].strip() if match else None
-
-
-def _after_name(name: str, sources: Sources) -> str | None:
-    noun = re.escape(spoken(name))
-    pattern = rf"\b{noun}\b\s*(?:is|are|=|:|called|named)\s*([^\n,.;]+)"
-    said = _first(sources, lambda text: re.findall(pattern, text, re.I))
-    return said.strip() if said else None
+    code = r"([\w-]*\d[\w-]*)"
+    if start := next((w for w in ("from", "to") if w in words(name)), ""):
+        noun = "|".join(re.escape(w) for w in nouns if w != start) or noun
+        start = rf"\b{start}\s+(?:the\s+)?"
+        exact = rf"(?i){start}(?:(?:{noun})\s+)?{code}"
+        if found := _first(sources, lambda text: re.findall(exact, text)):
+            return found
+    known = rf"(?:\b(?:{noun})s?\b(?:\s+(?:id|number|no\.?|code))?\s*[:#]?\s*|#){code}"
+    if found := _first(sources, lambda text: re.findall(known, text, re.I)):
+        return found
+    if not needed:
+        return None
+    return _first(sources, lambda text: re.findall(r"\b[A-Z]{1,6}-?\d[\w-]*\b", text))

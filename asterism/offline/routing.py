@@ -1,40 +1,30 @@
 """Routes and votes of the offline model."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from asterism.core.model_input import GO_ON
+from asterism.offline.questions import NEED
 from asterism.offline.text_parsing import labels, stem, words
+from asterism.offline.tool_choice import clauses, concepts, is_broad, is_small_talk
 
-NEED = "To go on I need"
-"""How the offline model begins to say what is missing."""
 CANNOT = "Cannot "
 """How a tool says that it was asked for what it has not."""
+NOTHING = "There is nothing that the tools could do."
+"""What is reported where no tool is asked for."""
+UNREAD = f"{CANNOT}go on: the offline model"
+_QUESTION = re.compile(
+    rf"(?:{NEED} |How many |Which |What (?:is|are) the |[\w ]+: yes or no)[^\n]*\?$"
+)
 
 _REPORT = re.compile(
     r'^<report from="(?P<who>[^"]+)"(?: status="(?P<status>\w+)")?>\n(?P<text>.*)\n</report>'
     r"(?:\n\(digest of .*)?$",
     re.S,
-)
-_BROAD = frozenset(
-    stem(word)
-    for word in (
-        "plan organise organize prepare arrange coordinate create build produce launch design "
-        "develop draft research compare review analyse analyze assess evaluate"
-    ).split()
-)
-_COMMON = frozenset(
-    stem(word)
-    for word in (
-        "the and for with from into that this what which who how are you can please need want "
-        "have has our your its their about give make find tell show some any all one by in on of "
-        "to a an is it be do does me my we us or at as user request task answers works team "
-        "information plan people get use using"
-    ).split()
 )
 _MOST_AGENTS = 8
 """How many agents are created for a request, at most."""
@@ -53,8 +43,29 @@ class Reported:
     @property
     def open_question(self) -> str | None:
         """What only the user can say, where the report says that something is missing."""
-        first = self.text.strip()
-        return first if first.startswith((NEED, CANNOT)) else None
+        return open_part(self.text)
+
+
+def open_part(text: str) -> str | None:
+    """Return the question at the end of a report, or what a tool has not; else None."""
+    last = text.strip().rpartition("\n\n")[2]
+    if _QUESTION.match(last):
+        return last
+    first = text.strip()
+    return first if first.startswith(CANNOT) and not first.startswith(UNREAD) else None
+
+
+def is_open(text: str) -> bool:
+    """Whether a report asks for something, or says what a tool has not."""
+    return open_part(text) is not None
+
+
+def is_own_question(message: BaseMessage) -> bool:
+    """Whether a message is a question of the offline model for arguments."""
+    return (
+        message.type == "ai"
+        and _QUESTION.match(message.text.strip().rpartition("\n\n")[2]) is not None
+    )
 
 
 def parse_report(message: BaseMessage) -> Reported | None:
@@ -91,7 +102,10 @@ def offline_decision(
         return _decision(user_input_needed=True, user_prompt=_as_question(asked))
     request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
     described = descriptions(system, names)
-    for name in find_concerned(request, described):
+    concerned = find_concerned(request, described)
+    if reports and all(report.text == NOTHING for report in reports.values()):
+        concerned = [*concerned, *described]  # nobody whose words it said had a tool for it
+    for name in concerned:
         if name not in reports:
             instruction = _instruction(described[name], list(reports.values()))
             return _decision(next_agent=name, instruction=instruction)
@@ -141,7 +155,7 @@ def plan_team(messages: Sequence[BaseMessage], tools: Sequence[str]) -> dict[str
         {
             "task_id": name,
             "agent_id": name,
-            "task_description": described[name],
+            "task_description": described[name].replace("Works with", "Use", 1),
             "dependencies": names[:place],
         }
         for place, name in enumerate(names)
@@ -167,19 +181,19 @@ def descriptions(system: str, names: Sequence[str]) -> dict[str, str]:
 def find_concerned(request: str, described: dict[str, str]) -> list[str]:
     """Return the participants that a request concerns, in the order of the team.
 
-    A broad request (plan, prepare, compare, ...) concerns all. A narrow one concerns those
-    whose names it says, or else those with whose descriptions it shares a word, or else all.
+    Small talk concerns nobody. A broad request (plan, prepare, compare, ...) concerns all. A narrow
+    one concerns, sentence by sentence, those whose names it says, or else those with whose
+    descriptions it shares a word, or else all.
     """
-    asked = {stem(word) for word in words(request)}
-    if asked & _BROAD:
+    if is_small_talk(request):
+        return []
+    if is_broad(request):
         return list(described)
-    named = [name for name in described if asked & {stem(word) for word in words(name)}]
-    shared = [
-        name
-        for name, text in described.items()
-        if (asked & {stem(word) for word in words(text)}) - _COMMON
-    ]
-    return named or shared or list(described)
+    found = set[str]()
+    for asked in map(concepts, clauses(request)):
+        named = {name for name in described if asked & concepts(name)}
+        found |= named or {name for name, text in described.items() if asked & concepts(text)}
+    return [name for name in described if name in found] or list(described)
 
 
 def _instruction(description: str, reports: Sequence[Reported]) -> str:
@@ -236,3 +250,22 @@ def vote(messages: Sequence[BaseMessage]) -> str | None:
     shared = {who: len(wanted & {stem(w) for w in words(text)}) for who, text in answers.items()}
     best = max(shared, key=lambda who: shared[who])
     return f"vote: {best}\nIt has {shared[best]} of the words that I was asked about."
+
+
+def judge(schema: Mapping[str, Any], work: str) -> dict[str, Any]:
+    """Give each criterion of a review a score: the share of its words that the work has."""
+    found: dict[str, Any] = {}
+    definitions: dict[str, Any] = schema.get("$defs") or {}
+    properties: dict[str, dict[str, Any]] = schema.get("properties") or {}
+    have = {stem(word) for word in words(work)}
+    for name, spec in properties.items():
+        inner: list[dict[str, Any]] = [spec, *(spec.get("allOf") or ())]
+        named = [str(one.get("$ref", "")).rpartition("/")[2] for one in inner]
+        inner += [definitions[key] for key in named if key in definitions]
+        fields = {str(key) for one in inner for key in one.get("properties", ())}
+        if fields == {"score", "reason"}:
+            wanted = concepts(str(spec.get("description") or name))
+            share = len(wanted & have) / len(wanted) if wanted else 0.0
+            reason = f"(offline model) Of the words of this criterion, {share:.0%} are in the work."
+            found[name] = {"score": round(share, 2), "reason": reason}
+    return found

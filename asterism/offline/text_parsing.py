@@ -55,7 +55,21 @@ _MONEY = re.compile(
     r"|(?:\b(?P<b>\d[\d,]*(?:\.\d+)?)\s?(?P<kb>k)?\s?(?:dollars|euros?|pounds|usd|eur|gbp)\b)",
     re.I,
 )
+_NUMBER_WORDS = {
+    word: str(value)
+    for value, word in enumerate(
+        "two three four five six seven eight nine ten eleven twelve".split(), 2
+    )
+} | {"a dozen": "12", "twenty": "20"}
+_NUMBER_WORD = re.compile(rf"\b(?:{'|'.join(_NUMBER_WORDS)})\b", re.I)
 _NUMBER = re.compile(r"(?<![\w.,/:-])(?P<n>-?\d[\d,]*(?:\.\d+)?)(?![\w/:]|[.,]\d)")
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_FILE = re.compile(
+    r"(?<![\w@])(?:[A-Za-z]:)?[\w~./\\-]*[\w-]\.[A-Za-z][A-Za-z0-9]{0,4}\b(?![@\w])|"
+    r"(?<!\w)(?:~|\.{0,2})/[\w./-]+"
+)
+_URL = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:!?)]")
+_CAPITALISED = re.compile(r"(?<![\w@.])[A-Z][\w'-]*(?: [A-Z][\w'-]*)*")
 _QUOTED = re.compile(r"[\"“”]([^\"“”\n]{1,200})[\"“”]|(?<!\w)'([^'\n]{1,200})'(?!\w)")
 _TERM = r"\(*-?\d[\d.]*\)*"
 _EXPRESSION = re.compile(rf"(?<![\w.])(?:{_TERM})(?: *(?:[-+/%]|\*\*?) *{_TERM})+(?!\w)")
@@ -77,6 +91,9 @@ _NO_PLACE = frozenset(
         "make find get have please which what when where who how"
     ).split()
 )
+
+
+_NO_NAMES = (_NO_PLACE - {"the"}) | {*MONTHS, *WEEKDAYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +124,40 @@ def find_expressions(text: str) -> list[str]:
     return [found.rstrip(".") for found in _EXPRESSION.findall(rest)]
 
 
+def find_emails(text: str) -> list[str]:
+    """Return the e-mail addresses."""
+    return _EMAIL.findall(text)
+
+
+def find_urls(text: str) -> list[str]:
+    """Return the addresses of web pages."""
+    return _URL.findall(text)
+
+
+def find_files(text: str) -> list[str]:
+    """Return the names of files: `sales.csv`, `/data/sales`, `notes/a.txt`."""
+    rest = _EMAIL.sub(" ", _URL.sub(" ", text))
+    return [found for found in _FILE.findall(rest) if found.lower() not in ("e.g", "i.e", "p.m")]
+
+
+def find_names(text: str) -> list[str]:
+    """Return the words with a capital that do not begin a sentence; no months, no weekdays."""
+    found: list[str] = []
+    for match in _CAPITALISED.finditer(text):
+        begins = not text[: match.start()].strip() or text[: match.start()].rstrip()[-1] in ".!?:"
+        name = match[0].removesuffix("'s")
+        if (
+            begins
+            and "'s" not in match[0]
+            and not re.match(r" (?:is|has|wants|needs)\b", text[match.end() :])
+        ):
+            name = name.partition(" ")[2]
+        if name in ("", "I") or name.isupper() or name.split()[0].lower() in _NO_NAMES:
+            continue
+        found.append(name)
+    return found
+
+
 def find_money(text: str) -> list[Number]:
     """Return the amounts of money, in their order."""
     found: list[Number] = []
@@ -119,8 +170,8 @@ def find_money(text: str) -> list[Number]:
 
 def numbers(text: str) -> list[Number]:
     """Return the plain numbers: neither money nor parts of dates and times."""
-    rest = text
-    for pattern in (_MONEY, *_DATES, *_TIMES):
+    rest = _NUMBER_WORD.sub(lambda m: _NUMBER_WORDS[m[0].lower()], text)
+    for pattern in (_EMAIL, _FILE, _MONEY, *_DATES, *_TIMES):
         rest = pattern.sub(lambda m: " " * len(m[0]), rest)
     return [
         Number(

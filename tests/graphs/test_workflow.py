@@ -502,3 +502,46 @@ def test_a_replay_runs_the_turn_again(thread: RunnableConfig) -> None:
     result = workflow.invoke(None, second.config)
     assert said(result) == ["venue 1", "venue 3"]
     assert [len(prompt) for prompt in turns.prompts["venue"]] == [1, 3, 3]
+
+
+class OutageError(Exception):
+    pass
+
+
+def _breaks(messages: Any) -> str:
+    """Breaks down."""
+    raise OutageError("no connection")
+
+
+def _debugged(kind: str, *, debug: bool) -> Any:
+    """Return a workflow whose participant raises, in one of the ways in which it may be sent."""
+    builder = SupervisorWorkflowBuilder("Team", model="offline", debug=debug)
+    if kind == "nested":
+        inner = SupervisorWorkflowBuilder("Inner", model="offline", description="Breaks down.")
+        return builder.participants(breaks=inner.participants(breaks=_breaks).build()).build()
+    builder.participants(breaks=_breaks, other=_breaks)
+    return (builder.with_strategy("parallel") if kind == "plan" else builder).build()
+
+
+ASK_ALL = {"messages": [("user", "Prepare everything")]}
+
+
+@pytest.mark.parametrize("kind", ["routed", "plan", "nested"])
+async def test_debug_raises_what_a_participant_raises(kind: str) -> None:
+    workflow = _debugged(kind, debug=True)
+    with pytest.raises(OutageError, match="no connection"):
+        workflow.invoke(ASK_ALL)
+    with pytest.raises(OutageError):
+        [*workflow.stream(ASK_ALL)]
+    with pytest.raises(OutageError):
+        await workflow.ainvoke(ASK_ALL)
+    with pytest.raises(OutageError):
+        [part async for part in workflow.astream(ASK_ALL)]
+
+
+@pytest.mark.parametrize("kind", ["routed", "plan", "nested"])
+async def test_without_debug_a_failure_is_a_report(kind: str) -> None:
+    workflow = _debugged(kind, debug=False)
+    for result in (workflow.invoke(ASK_ALL), await workflow.ainvoke(ASK_ALL)):
+        assert result["status"] == "failed"
+        assert "no connection" in result["reports"][0]["error"]

@@ -232,7 +232,7 @@ async def test_the_offline_model_asks_the_user_for_what_no_agent_of_a_plan_knows
     team = AgentOrchestrator(main, [execute_python, sql_query], subagent_model="offline")
     response = await team.process("Analyze the batting of each team")
     assert response.status == "waiting"
-    assert response.content == "To go on I need the code. What is it?"
+    assert response.content == "What is the code?"
     assert "rows for Analyze the batting of each team" in str(response.tool_outputs)
 
 

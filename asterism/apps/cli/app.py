@@ -18,12 +18,14 @@ from asterism.apps.cli.options import (
     NEEDS_INPUT,
     AsJson,
     Database,
+    Debug,
     Decisions,
     GraphName,
     Graphs,
     Model,
     exit_with,
     print_json,
+    print_models,
     print_text,
     text_of,
 )
@@ -44,9 +46,10 @@ Out = Annotated[Path | None, typer.Option(help="A folder for the answer and its 
 def run(
     graph: GraphName,
     request: str,
-    model: Model = OFFLINE,
+    model: Model = None,
     decisions: Decisions = None,
     thread: Annotated[str | None, typer.Option(help="Go on with this conversation.")] = None,
+    debug: Debug = False,
     db: Database = None,
     as_json: AsJson = False,
     out: Out = None,
@@ -57,7 +60,7 @@ def run(
     async def work() -> int:
         async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
             opened = engine.open_graph(graph, model=model, checkpointer=saver)
-            _introduce(model)
+            print_models(engine.models_of(opened))
             config = engine.config_of(thread, graph, model)
             given = {"messages": [("user", request)]}
             with _going_on(engine.again(thread, graph), kept=db != engine.MEMORY_FILE):
@@ -79,6 +82,7 @@ def resume(
     decisions: Decisions = None,
     queue: Annotated[bool, typer.Option("--queue", help="Let a worker go on with it.")] = False,
     quota: queue_commands.Quotas = None,
+    debug: Debug = False,
     db: Database = None,
     as_json: AsJson = False,
     out: Out = None,
@@ -90,7 +94,7 @@ def resume(
             return await queue_commands.resume_queued(db, thread, quota)
         async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
             name, used = await _choose_graph_and_model(saver, thread, graph, model)
-            opened = engine.open_graph(name, model=used, checkpointer=saver)
+            opened = engine.open_graph(name, model=used, checkpointer=saver, is_label=model is None)
             config = engine.config_of(thread, name, used)
             pending = await engine.apending_requests(opened, config)
             if answer is not None:
@@ -104,7 +108,7 @@ def resume(
                     what = "waits for an answer" if pending else "has nothing unfinished"
                     ERRORS.print(f"The thread {thread} {what}.", markup=False)
                     return NEEDS_INPUT if pending else FAILED
-            _introduce(used)
+            print_models(engine.models_of(opened))
             with _going_on(engine.again(thread, name), kept=db != engine.MEMORY_FILE):
                 outcome = await engine.drive(opened, config, given, ask=not as_json)
             return engine.finish(outcome, thread, graph=name, as_json=as_json, out=out)
@@ -137,7 +141,7 @@ def evaluate(
     ] = False,
     name: Annotated[str | None, typer.Option(help="The experiment's name at LangSmith.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="How many run at once.")] = 1,
-    model: Model = OFFLINE,
+    model: Model = None,
     decisions: Decisions = None,
     db: Annotated[
         str, typer.Option("--db", help="Where the threads of the evaluation are kept.")
@@ -147,9 +151,9 @@ def evaluate(
     """Run a team on examples and print its scores; nothing is sent without --upload."""
 
     async def work() -> int:
-        _introduce(model)
-        options: Any = {"model": model, "upload": upload, "concurrency": concurrency}
-        named = {"judge": judge, "name": name}
+        print_models(engine.models_of(engine.open_graph(team, model=model)))
+        options: Any = {"upload": upload, "concurrency": concurrency}
+        named = {"model": model, "judge": judge, "name": name}
         options |= {key: value for key, value in named.items() if value is not None}
         return await engine.evaluate_dataset(
             team,
@@ -168,7 +172,7 @@ def evaluate(
 @app.command()
 def supervise(
     file: Annotated[Path, typer.Argument(help="Children and their quotas, as TOML or YAML.")],
-    model: Model = OFFLINE,
+    model: Model = None,
     decisions: Decisions = None,
     db: Database = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print events, a line each.")] = False,
@@ -177,7 +181,6 @@ def supervise(
 
     async def work() -> int:
         async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
-            _introduce(model)
             return await engine.supervise_file(file, saver, model=model, as_json=as_json)
 
     exit_with(work())
@@ -186,7 +189,7 @@ def supervise(
 @app.command()
 def ui(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
-    model: Model = OFFLINE,
+    model: Model = None,
     decisions: Decisions = None,
     db: Database = None,
     graphs: Graphs = None,
@@ -201,10 +204,10 @@ def ui(
 
     async def work() -> int:
         named = engine.allowed_graphs(graphs or ())
-        for name in named:
-            engine.open_graph(name, model=model)
+        opened = [engine.open_graph(name, model=model) for name in named]
         async with engine.aopen_checkpointer(engine.open_database(db)):
-            _introduce(model)  # what cannot be used is told before the server starts
+            for name, graph in zip(named, opened, strict=True):  # faults are told before it starts
+                print_models(engine.models_of(graph), name)
         await engine.serve_page(
             port=port, db=db, graphs=named, model=model, pace=pace, open_to_all=no_token
         )
@@ -214,12 +217,13 @@ def ui(
 
 
 @app.command()
-def doctor(model: Model = OFFLINE, as_json: AsJson = False) -> None:
+def doctor(model: Model = None, as_json: AsJson = False) -> None:
     """Try what a model and its server are able to do, by six short calls; say what to set."""
 
     async def work() -> int:
-        _introduce(model)
-        found = await asyncio.to_thread(engine.examine, model)
+        chosen = model or OFFLINE
+        print_models((chosen,))
+        found = await asyncio.to_thread(engine.examine, chosen)
         return engine.report(found, as_json=as_json)
 
     exit_with(work())
@@ -244,7 +248,7 @@ def graph(
     """Draw a graph, as Mermaid."""
 
     async def work() -> int:
-        drawing = engine.open_graph(name, model=OFFLINE).get_graph(xray=xray)
+        drawing = engine.open_graph(name).get_graph(xray=xray)
         try:
             print_text(drawing.draw_ascii() if ascii else drawing.draw_mermaid())
         except ImportError as error:
@@ -324,7 +328,7 @@ def trace(
 
 async def _choose_graph_and_model(
     saver: Any, thread: str, graph: str | None, model: str | None
-) -> tuple[str, str]:
+) -> tuple[str, str | None]:
     """Return the graph and the model of a thread: what a person says, else its labels."""
     if graph is not None and model is not None:
         return graph, model
@@ -340,7 +344,9 @@ async def _choose_graph_and_model(
     return graph or name, model or engine.check_model_label(used)
 
 
-async def _hand_over(db: str | None, thread: str, given: Any, origin: tuple[str, str]) -> int:
+async def _hand_over(
+    db: str | None, thread: str, given: Any, origin: tuple[str, str | None]
+) -> int:
     """Let a worker go on with a thread whose questions are answered."""
     from asterism.apps.workers.queue import enqueue_answers
 
@@ -351,15 +357,6 @@ async def _hand_over(db: str | None, thread: str, given: Any, origin: tuple[str,
     if not found.new:
         ERRORS.print("This was answered before; the first answer holds.")
     return 0
-
-
-def _introduce(model: str) -> None:
-    if model == OFFLINE:
-        ERRORS.print(
-            "Offline model: fixed rules instead of a language model, no key needed. "
-            "Choose another with --model.",
-            style="dim",
-        )
 
 
 @contextmanager

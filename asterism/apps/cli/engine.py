@@ -28,7 +28,7 @@ from asterism.core.continuation import is_unfinished
 from asterism.core.interrupts import answer_command, apending_requests
 from asterism.errors import ConfigurationError
 from asterism.events import Event, EventBus
-from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, open_graph
+from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, models_of, open_graph
 from asterism.graphs.request_checks import check_thread
 from asterism.memories.long_term import forget_everywhere
 from asterism.observability import (
@@ -84,13 +84,20 @@ async def picture(
         raise ConfigurationError("Choose one picture: --tools, --timeline or --diff.")
     run = await _read(saver, thread)
     if other is None:
-        return PICTURES[wanted[0] if wanted else "flowchart"](run, format=format)
+        drawn = PICTURES[wanted[0] if wanted else "flowchart"](run, format=format)
+        return drawn + _tracebacks(run) if wanted == ["tools"] and format == "ascii" else drawn
     difference = compare_runs(run, await _read(saver, other))
     if format == "mermaid":
         raise ConfigurationError("--diff is a text or --json; it has no --mermaid.")
     if format == "json":
         return json.dumps(difference.as_json(), ensure_ascii=False, indent=2) + "\n"
     return str(difference)
+
+
+def _tracebacks(run: RunRecord) -> str:
+    """Write the tracebacks of the visits that failed, as they are stored."""
+    visits = [visit for request in run.requests for visit in request.visits() if visit.traceback]
+    return "".join(f"\n{visit.path}: {visit.traceback}\n" for visit in visits)
 
 
 async def _read(saver: BaseCheckpointSaver[Any], thread: str) -> RunRecord:
@@ -109,7 +116,13 @@ async def evaluate_dataset(team: str, dataset: str, **options: Any) -> int:
 
 
 async def serve_page(
-    *, port: int, db: str | None, graphs: Sequence[str], model: str, pace: float, open_to_all: bool
+    *,
+    port: int,
+    db: str | None,
+    graphs: Sequence[str],
+    model: str | None,
+    pace: float,
+    open_to_all: bool,
 ) -> None:
     """Serve the page until the process is told to end.
 
@@ -165,6 +178,7 @@ __all__ = [
     "is_unfinished",
     "list_threads",
     "migrate",
+    "models_of",
     "open_checkpointer",
     "open_database",
     "open_graph",

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 
-from asterism.core.defaults import METHOD_VARIABLE, Method
+from asterism.core.defaults import METHOD_VARIABLE, OFFLINE, Method
 from asterism.core.values import describe_error, printable_json, printable_text
 from asterism.errors import FALLBACK_WAY, AsterismError
 
@@ -61,7 +61,29 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
     sys.stdout.flush()
 
 
-Model = Annotated[str, typer.Option(envvar="ASTERISM_MODEL", help="provider:model, or offline.")]
+def print_models(models: Sequence[str], graph: str = "") -> None:
+    """Say which models a graph calls; the offline model is never passed off as another one."""
+    about = f"{graph}: " if graph else ""
+    if tuple(models) == (OFFLINE,):
+        said = (
+            "Offline model: fixed rules instead of a language model, no key needed. "
+            "Choose another with --model."
+        )
+    elif models:
+        named = [f"{name} (fixed rules)" if name == OFFLINE else name for name in models]
+        said = f"Model{'s' if len(named) > 1 else ''}: {', '.join(named)}."
+    else:
+        return
+    ERRORS.print(f"{about}{said}", style="dim", markup=False, highlight=False)
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        envvar="ASTERISM_MODEL",
+        help="provider:model, or offline; nothing: the graph's own, or offline where it has none.",
+    ),
+]
 
 
 def _set_decisions(value: Method | None) -> Method | None:
@@ -77,6 +99,25 @@ Decisions = Annotated[
         envvar=METHOD_VARIABLE,
         callback=_set_decisions,
         help="How models are asked to decide; nothing: as each of them is able to.",
+    ),
+]
+DEBUG_VARIABLE = "ASTERISM_DEBUG"
+"""The environment variable that lets every failure end a command with its traceback."""
+
+
+def _set_debug(value: bool) -> bool:
+    if value:
+        os.environ[DEBUG_VARIABLE] = "1"
+    return value
+
+
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        envvar=DEBUG_VARIABLE,
+        callback=_set_debug,
+        help="Raise what a participant raises, with its traceback, rather than report it.",
     ),
 ]
 Database = Annotated[
@@ -101,7 +142,7 @@ def exit_with(work: Coroutine[Any, Any, int]) -> None:
         ERRORS.print(_with_ways_out(str(error)), style="red", markup=False)
         code = FAILED
     except BaseException as error:
-        if os.environ.get("ASTERISM_DEBUG"):
+        if os.environ.get(DEBUG_VARIABLE):
             raise
         ERRORS.print(_sentence(error), style="red", markup=False)
         code = FAILED

@@ -51,7 +51,8 @@ def finish(
         for path in write_files(values, out):
             ERRORS.print(f"wrote {path}", markup=False, highlight=False)
     status = values.get("status", "completed")
-    if status != "completed":
+    lost = any(report.get("status") == "failed" for report in values.get("reports") or ())
+    if status != "completed" or lost:
         ERRORS.print(f"{status}: {values.get('reason')}", style="yellow", markup=False)
     return 0 if status in ("completed", "limit") else FAILED
 

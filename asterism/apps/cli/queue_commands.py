@@ -23,7 +23,6 @@ from asterism.apps.cli.options import (
     print_text,
     text_of,
 )
-from asterism.core.defaults import OFFLINE
 from asterism.core.values import plain_facts, shorten
 from asterism.errors import ConfigurationError
 
@@ -39,7 +38,7 @@ Quotas = Annotated[
 def enqueue_request(
     graph: GraphName,
     request: str,
-    model: Model = OFFLINE,
+    model: Model = None,
     thread: Annotated[str | None, typer.Option(help="Go on with this conversation.")] = None,
     priority: Annotated[int, typer.Option(help="Higher comes first.")] = 0,
     idempotency_key: Annotated[

@@ -1,6 +1,7 @@
 """One run from the command line: drive it, show it, ask, stop at a step boundary."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Generator
@@ -16,12 +17,13 @@ from langgraph.types import Command, StateSnapshot
 from rich.prompt import Prompt
 from rich.text import Text
 
-from asterism.apps.cli.options import ERRORS
+from asterism.apps.cli.options import DEBUG_VARIABLE, ERRORS
 from asterism.apps.cli.progress_board import Board
 from asterism.core.continuation import Graph
 from asterism.core.interrupts import PendingRequest, answer_command, open_requests
 from asterism.core.values import printable_text
 from asterism.events import BUS, EventBus
+from asterism.nodes.run_context import DEBUG
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -62,7 +64,8 @@ async def _run(graph: Graph, config: RunnableConfig, given: Command[Any] | Any) 
     control = RunControl()
     participants = getattr(getattr(graph, "facts", None), "participants", {})
     bus = EventBus(history=0)
-    told = merge_configs(config, {"configurable": {BUS: bus}})
+    debug = {DEBUG: True} if os.environ.get(DEBUG_VARIABLE) else {}
+    told = merge_configs(config, {"configurable": {BUS: bus, **debug}})
     with Board(participants, ERRORS) as board, _drain_on_signal(control):
         bus.on(None, board.hear)
         try:

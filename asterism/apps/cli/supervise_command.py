@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 from rich.tree import Tree
 
-from asterism.apps.cli.options import ERRORS, FAILED, print_json
+from asterism.apps.cli.options import ERRORS, FAILED, print_json, print_models
 from asterism.apps.cli.output import again
 from asterism.core.config_files import raise_faults
 from asterism.core.continuation import Graph
@@ -22,7 +22,7 @@ from asterism.errors import (
 )
 from asterism.events import EventBus, SupervisionEvent
 from asterism.events import SupervisionEventType as Type
-from asterism.graphs.catalog import open_graph
+from asterism.graphs.catalog import models_of, open_graph
 from asterism.supervision import AgentProgress, AgentSupervisor, ChildStatus, SupervisedAgent
 from asterism.supervision.children_file import ChildEntry, ChildrenFile, read_children
 from asterism.supervision.supervisor import on_signal
@@ -42,14 +42,14 @@ _WIDTH = 60
 
 
 async def supervise_file(
-    path: Path, saver: BaseCheckpointSaver[Any], *, model: str, as_json: bool
+    path: Path, saver: BaseCheckpointSaver[Any], *, model: str | None, as_json: bool
 ) -> int:
     """Run the children of a file to their ends, and return the exit code.
 
     Args:
         path: The file.
         saver: Where their threads are stored.
-        model: The model of shipped graphs.
+        model: The model that the graphs are built with. None: their own.
         as_json: Whether the events go to stdout, a line each; else a tree is shown on stderr.
 
     Raises:
@@ -57,6 +57,8 @@ async def supervise_file(
     """
     content = read_children(path)
     graphs = _graphs(path, content, saver, model)
+    for name, graph in {e.graph: g for e, g in zip(content.children, graphs, strict=True)}.items():
+        print_models(models_of(graph), name)
     bus = EventBus()
     supervisor = AgentSupervisor(content.config, bus=bus)
     with _Show(supervisor, path.name, ERRORS, as_json=as_json):
@@ -84,7 +86,7 @@ async def supervise_file(
 
 
 def _graphs(
-    path: Path, content: ChildrenFile, saver: BaseCheckpointSaver[Any], model: str
+    path: Path, content: ChildrenFile, saver: BaseCheckpointSaver[Any], model: str | None
 ) -> list[Graph]:
     faults: list[str] = []
     graphs: list[Graph] = []
@@ -97,7 +99,9 @@ def _graphs(
     return graphs
 
 
-async def _begin(supervisor: AgentSupervisor, entry: ChildEntry, graph: Graph, model: str) -> bool:
+async def _begin(
+    supervisor: AgentSupervisor, entry: ChildEntry, graph: Graph, model: str | None
+) -> bool:
     """Begin a child, or go on with it; return whether it was finished before."""
     try:
         if entry.thread is not None:
@@ -108,7 +112,9 @@ async def _begin(supervisor: AgentSupervisor, entry: ChildEntry, graph: Graph, m
     return False
 
 
-async def _go_on(supervisor: AgentSupervisor, entry: ChildEntry, graph: Graph, model: str) -> bool:
+async def _go_on(
+    supervisor: AgentSupervisor, entry: ChildEntry, graph: Graph, model: str | None
+) -> bool:
     """Go on with a child that was begun before, or begin it on its thread."""
     thread, given = str(entry.thread), _read_entry(entry, model)
     try:
@@ -123,8 +129,10 @@ async def _go_on(supervisor: AgentSupervisor, entry: ChildEntry, graph: Graph, m
     return False
 
 
-def _read_entry(entry: ChildEntry, model: str) -> dict[str, Any]:
-    facts = {"graph": entry.graph, "model": model}  # for asterism resume
+def _read_entry(entry: ChildEntry, model: str | None) -> dict[str, Any]:
+    facts = {"graph": entry.graph}  # for asterism resume
+    if model is not None:
+        facts["model"] = model
     return {"quotas": entry.quotas, "metadata": entry.metadata, "config": {"metadata": facts}}
 
 

@@ -33,10 +33,9 @@ from asterism.apps.ui.responses import (
 from asterism.apps.ui.run_manager import RunManager, StartRun
 from asterism.apps.ui.thread_watch import STREAM_SECONDS, ThreadWatch
 from asterism.core.continuation import areopen
-from asterism.core.defaults import OFFLINE
 from asterism.core.interrupts import answer_command, apending_requests
 from asterism.errors import AsterismError, ConfigurationError
-from asterism.graphs.catalog import SHIPPED
+from asterism.graphs.catalog import SHIPPED, models_of
 from asterism.graphs.request_checks import check_thread
 from asterism.storage.open import open_checkpointer
 
@@ -50,7 +49,7 @@ def create_app(
     *,
     db: str | None = None,
     graphs: Sequence[str] = (),
-    model: str = OFFLINE,
+    model: str | None = None,
     pace: float = 0.0,
     stream_seconds: float = STREAM_SECONDS,
     token: SecretStr | None = None,
@@ -60,7 +59,7 @@ def create_app(
     Args:
         db: The database, as `--db` names it.
         graphs: Graphs as `module:attribute`, besides those that are shipped.
-        model: The model of new threads.
+        model: The model that graphs of new threads are built with. None: their own.
         pace: Seconds that a reply of the offline model takes.
         stream_seconds: How long one stream of events lasts; the page asks for the next one.
         token: What a browser has to bring once, as `?token=`. None: whoever is on this machine
@@ -106,8 +105,9 @@ def create_app(
 
 async def _graphs(request: Request) -> Response:
     hub: RunManager = request.app.state.hub
-    found = [_about(name) for name in hub.graphs]
-    return answer({"graphs": found, "model": hub.model})
+    opened = [(name, await hub.graph(name, hub.model)) for name in hub.graphs]
+    found = [{**_about(name), "models": models_of(graph)} for name, graph in opened]
+    return answer({"graphs": found})
 
 
 async def _threads(request: Request) -> Response:

@@ -14,11 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 
 from asterism.apps.ui.app import create_app
-from asterism.core.defaults import OFFLINE
 
-_page = create_app(
-    db=os.environ.get("ASTERISM_DB"), model=os.environ.get("ASTERISM_MODEL", OFFLINE)
-)
+_page = create_app(db=os.environ.get("ASTERISM_DB"), model=os.environ.get("ASTERISM_MODEL"))
 
 
 def _slash(request: Request) -> Response:

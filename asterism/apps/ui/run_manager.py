@@ -22,7 +22,7 @@ from asterism.core.thread_lease import take_lease, with_process_leases
 from asterism.core.values import as_dict, describe_error, log_failure
 from asterism.errors import ThreadBusyError
 from asterism.events import BUS, Event, EventBus
-from asterism.graphs.catalog import check_named, open_graph
+from asterism.graphs.catalog import SHIPPED, check_named, open_graph
 from asterism.nodes.routing import FINISH, SUPERVISOR
 
 TEXT_SHOWN = 4_000
@@ -134,7 +134,7 @@ class RunManager:
     Args:
         saver: The database of the threads.
         graphs: The names of the graphs that may be run and read; no other is opened.
-        model: The model of new threads.
+        model: The model that graphs of new threads are built with. None: their own.
         pace: Seconds that a reply of the offline model takes.
     """
 
@@ -143,12 +143,12 @@ class RunManager:
         saver: BaseCheckpointSaver[Any],
         graphs: Sequence[str],
         *,
-        model: str = OFFLINE,
+        model: str | None = None,
         pace: float = 0.0,
     ) -> None:
         self.saver, self.graphs, self.model, self._pace = saver, tuple(graphs), model, pace
         self._within = with_process_leases(saver)  # the hub takes leases against others in a thread
-        self._opened: dict[tuple[str, str], Graph] = {}
+        self._opened: dict[tuple[str, str | None], Graph] = {}
         self._runs: dict[str, Run] = {}
         self.failures: dict[str, str] = {}
         """Why the latest run of a thread broke off."""
@@ -157,8 +157,10 @@ class RunManager:
         self.closing = False
         """Whether the server ends."""
 
-    async def graph(self, name: str, model: str, *, anew: bool = False) -> Graph:
-        """Open a graph.
+    async def graph(
+        self, name: str, model: str | None, *, anew: bool = False, is_label: bool = False
+    ) -> Graph:
+        """Open a graph; for the arguments, see `open_graph`.
 
         Raises:
             ConfigurationError: It is not one of those that were named when the server started.
@@ -166,15 +168,20 @@ class RunManager:
         check_named(name, self.graphs)
         key = (name, model)
         if anew or key not in self._opened:
-            given = _slow_model(model, self._pace)
-            made = asyncio.to_thread(open_graph, name, model=given, checkpointer=self._within)
-            self._opened[key] = await made
+            self._opened[key] = await asyncio.to_thread(
+                open_graph,
+                name,
+                model=_slow_model(name, model, self._pace),
+                checkpointer=self._within,
+                is_label=is_label,
+            )
         return self._opened[key]
 
     async def of(self, thread: str) -> tuple[Graph, RunnableConfig]:
         """Return the graph of a stored thread, and the thread's config."""
         name, model = await origin_of(self.saver, thread)
-        return await self.graph(name, check_model_label(model)), config_of(thread, name, model)
+        graph = await self.graph(name, check_model_label(model), is_label=True)
+        return graph, config_of(thread, name, model)
 
     def run(self, thread: str) -> Run | None:
         """Return the run of a thread that is under way here."""
@@ -191,8 +198,9 @@ class RunManager:
         name, model = (
             (graph or "", self.model) if thread is None else await origin_of(self.saver, thread)
         )
+        is_label = thread is not None
         thread = thread or uuid.uuid4().hex[:8]
-        opened = await self.graph(name, check_model_label(model), anew=True)
+        opened = await self.graph(name, check_model_label(model), anew=True, is_label=is_label)
         config = config_of(thread, name, model)
 
         async def ready() -> StartRun:
@@ -325,8 +333,8 @@ def _busy(thread: str) -> ThreadBusyError:
     )
 
 
-def _slow_model(model: str, pace: float) -> ModelLike:
-    if model != OFFLINE or not pace:
+def _slow_model(name: str, model: str | None, pace: float) -> ModelLike | None:
+    if not pace or not (model == OFFLINE or (model is None and name in SHIPPED)):
         return model
     from asterism.offline import OfflineChatModel
 

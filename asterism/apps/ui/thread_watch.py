@@ -18,6 +18,7 @@ from asterism.core.thread_lease import take_lease
 from asterism.core.usage import Usage, lines_of
 from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
+from asterism.graphs.catalog import models_of
 from asterism.nodes.routing import BEGIN, SUPERVISOR
 from asterism.nodes.view import message_facts
 
@@ -293,7 +294,7 @@ def _thread_view(
         **run_view(values, team),
         "thread": as_dict(config.get("configurable"))["thread_id"],
         "graph": labels["graph"],
-        "model": labels["model"],
+        "models": models_of(graph),
         "driven": driven,
         "error": None,
         "questions": [],

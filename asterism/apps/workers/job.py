@@ -40,7 +40,8 @@ class JobArguments(BaseModel):
     """Names the work; the same key is never queued twice."""
     thread: str
     graph: str
-    model: str
+    model: str | None = None
+    """The model that the graph is built with. None: its own."""
     request: str | None = None
     """What the user says."""
     answers: dict[str, Any] | None = None
@@ -54,7 +55,8 @@ class JobArguments(BaseModel):
     @property
     def facts(self) -> dict[str, str]:
         """What its runs are labelled with."""
-        return {"graph": self.graph, "model": self.model, JOB_KEY: self.key}
+        model = {} if self.model is None else {"model": self.model}
+        return {"graph": self.graph, **model, JOB_KEY: self.key}
 
     @property
     def config(self) -> RunnableConfig:

@@ -43,7 +43,7 @@ async def enqueue(
     graph: str,
     request: str,
     *,
-    model: str,
+    model: str | None = None,
     thread: str | None = None,
     priority: int = 0,
     key: str | None = None,
@@ -55,7 +55,7 @@ async def enqueue(
         url: A Postgres database that was migrated.
         graph: A shipped graph, or `module:attribute`, as workers can import it.
         request: What the user says.
-        model: The model of the graph.
+        model: The model that the graph is built with. None: its own.
         thread: Go on with this conversation; otherwise a new one.
         priority: Higher comes first; requests of one thread stay in their order.
         key: Makes it safe to ask twice: the second time, the first request is returned.
@@ -82,7 +82,13 @@ async def enqueue(
 
 
 async def enqueue_answers(
-    url: str, thread: str, answers: dict[str, Any], *, graph: str, model: str, priority: int = 0
+    url: str,
+    thread: str,
+    answers: dict[str, Any],
+    *,
+    graph: str,
+    model: str | None,
+    priority: int = 0,
 ) -> Queued:
     """Put checked answers to open questions into the queue; each question is answered once."""
     key = f"answer:{thread}:{','.join(sorted(answers))}"

@@ -84,7 +84,7 @@ class Worker:
         self._on_done = on_done or _ignore
         self._relay = Relay(queue, bus)
         self._nursery = WorkerChildHost(self._within, bus, config or SupervisorConfig())
-        self._graphs: dict[tuple[str, str], asyncio.Future[Graph]] = {}
+        self._graphs: dict[tuple[str, str | None, bool], asyncio.Future[Graph]] = {}
         self._children: dict[int, QueuedChild] = {}
         self._stopping = False
         self._taken = 0
@@ -189,7 +189,7 @@ class Worker:
 
     async def _graph(self, work: JobArguments) -> Graph:
         """Open a graph once, aside: what it imports must not silence this worker."""
-        place = (work.graph, check_model_label(work.model))
+        place = (work.graph, check_model_label(work.model), work.request is None)
         check_named(work.graph, self._named)
         if place not in self._graphs:
             opening = asyncio.to_thread(self._open_graph, *place)
@@ -200,9 +200,9 @@ class Worker:
             self._graphs.pop(place, None)
             raise
 
-    def _open_graph(self, graph: str, model: str) -> Graph:
+    def _open_graph(self, graph: str, model: str | None, is_label: bool) -> Graph:
         try:
-            return open_graph(graph, model=model, checkpointer=self._within)
+            return open_graph(graph, model=model, checkpointer=self._within, is_label=is_label)
         except Exception:
             raise
         except BaseException as error:  # it would end the worker

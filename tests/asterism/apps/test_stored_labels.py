@@ -186,7 +186,7 @@ def test_a_function_that_makes_no_graph_is_refused_without_a_call(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = list[str]()
-    monkeypatch.setattr("asterism.graphs.catalog._takes_model", calls.append)
+    monkeypatch.setattr("asterism.graphs.catalog._accepts", calls.append)
     with pytest.raises(ConfigurationError, match="allowed: a SupervisorWorkflowBuilder"):
         open_graph(name, model="touch /tmp/ran")
     assert not calls

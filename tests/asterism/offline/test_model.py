@@ -5,17 +5,26 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
-from asterism import Agent, AgentOrchestrator, Participant, SupervisorWorkflowBuilder, resume
+from asterism import (
+    Agent,
+    AgentOrchestrator,
+    Participant,
+    SupervisorWorkflowBuilder,
+    create_reviewer,
+    resume,
+)
 from asterism.core.agent_spec import resolve_model
 from asterism.offline import OfflineChatModel
 from asterism.offline import text_parsing as reading
 from asterism.offline.arguments import Sources, read_arguments
+from asterism.offline.questions import describe_missing, question_for
 from asterism.offline.routing import find_concerned
 from asterism.prompts import render
 from tests.teams import said
@@ -249,7 +258,8 @@ def test_lists_are_read_from_the_words_that_the_description_lists() -> None:
         ("Plan a trip to Oslo", ["flights", "hotels", "visa"]),
         ("Do I need a visa?", ["visa"]),
         ("Which hotels are there?", ["hotels"]),
-        ("Hello", ["flights", "hotels", "visa"]),
+        ("Something for Ann", ["flights", "hotels", "visa"]),
+        ("Hello", []),
     ],
 )
 def test_a_request_concerns_some_or_all(request_text: str, expected: list[str]) -> None:
@@ -305,6 +315,73 @@ def test_it_asks_for_what_is_missing(thread: RunnableConfig) -> None:
     result = resume(workflow, thread, "oslo, tomorrow")
     assert result["status"] == "completed"
     assert said(result)[-1] == "Temperature: 7 degrees in Oslo on 2026-11-21"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("travellers", int, "How many travellers?"),
+        ("number_of_rooms", int, "How many rooms?"),
+        ("severity", Literal["low", "high"], "Which severity (low, high)?"),
+        ("path", str, "What is the path?"),
+        ("city", str, "Which city?"),
+        ("start_date", str, "Which start date?"),
+        ("amount", float, "What is the amount?"),
+        ("urgent", bool, "Urgent: yes or no?"),
+    ],
+)
+def test_a_question_for_one_argument_is_plain_english(name: str, kind: Any, expected: str) -> None:
+    fields: dict[str, Any] = {name: (kind, ...)}
+    schema = create_model("Arguments", **fields).model_json_schema()
+    assert question_for(describe_missing([name], schema, [])) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "expected"),
+    [
+        (str, "critical", "critical"),
+        (str, "the path is data/sales.csv", "data/sales.csv"),
+        (int, "three, please", 3),
+        (float, "$59.90", 59.9),
+        (bool, "yes please", True),
+        (bool, "no", False),
+        (Literal["low", "high"], "High", "high"),
+        (list[str], "eggs, milk and flour", ["eggs", "milk", "flour"]),
+        (int, "many", None),
+        (Literal["low", "high"], "middling", None),
+        (str, "I don't know", None),
+    ],
+)
+def test_an_answer_is_the_argument_that_was_asked_for(kind: Any, said: str, expected: Any) -> None:
+    schema = create_model("Arguments", value=(kind, ...)).model_json_schema()
+    question = question_for(describe_missing(["value"], schema, []))
+    sources = Sources(request="Do it", answers=[said], dialog=[(question, said)], today=TODAY)
+    found, missing = read_arguments(schema, sources)
+    assert (found, missing) == (({}, ["value"]) if expected is None else ({"value": expected}, []))
+
+
+def test_a_reviewer_works_offline() -> None:
+    reviewer = create_reviewer("offline", {"price": "names the price", "tone": "is friendly"})
+    good = reviewer.review("The price is named: $5. A friendly tone.")
+    assert good.score > reviewer.review("Nothing.").score
+    assert all("(offline model)" in judged.reason for judged in good.judgements.values())
+
+
+def test_an_agent_without_a_workflow_takes_the_next_message_as_an_answer() -> None:
+    calls: list[str] = []
+
+    def set_severity(bug_id: int, severity: Literal["low", "high"]) -> str:
+        """Set the severity of a bug."""
+        calls.append(f"{bug_id} {severity}")
+        return "Set."
+
+    create: Any = create_agent
+    agent = create(OfflineChatModel(), [set_severity], checkpointer=InMemorySaver())
+    place: Any = {"configurable": {"thread_id": "1"}}
+    asked = agent.invoke({"messages": [("user", "Set the severity of bug 7")]}, place)
+    assert asked["messages"][-1].text == "Which severity (low, high)?"
+    agent.invoke({"messages": [("user", "high")]}, place)
+    assert calls == ["7 high"]
 
 
 def test_it_remembers_what_a_participant_was_told_before(thread: RunnableConfig) -> None:

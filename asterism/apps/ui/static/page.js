@@ -5,7 +5,7 @@ import { drawStar, glyph } from "./star.js";
 
 const STATES = { running: "working", waiting: "waiting", completed: "ok" };
 let thread = null, stream = null, view = null, live = null;
-let past = null, steps = [], late = 0, lost = 0;
+let past = null, steps = [], late = 0, lost = 0, graphs = [];
 
 // ---- asking the server
 
@@ -44,6 +44,7 @@ function open() {
   if (thread) watch();
   else {
     document.title = "Asterism";
+    chosen();
     $("request").focus();
     threads();
   }
@@ -126,6 +127,7 @@ function draw(shown) {
   $("proceed").hidden = past || Boolean(shown.driven) || !(cut || state === "stopped");
   $("again").hidden = past || Boolean(shown.driven) || state === "stopped" || shown.questions.length > 0;
   $("past").hidden = !past;
+  models(shown);
   drawTeam(shown);
   drawMeters(shown.usage, shown.iterations);
   drawTalk(shown);
@@ -284,13 +286,24 @@ function back() {
 // ---- the beginning
 
 async function start() {
-  const { graphs, model } = await api("graphs");
-  $("model").textContent = model === "offline" ? "offline model: fixed rules" : model;
+  ({ graphs } = await api("graphs"));
   $("graphs").replaceChildren(...graphs.map((graph, place) => el("label", { class: "choice" },
-    el("input", { type: "radio", name: "graph", value: graph.name, checked: place === 0, onchange: () => ($("request").placeholder = graph.example) }),
+    el("input", { type: "radio", name: "graph", value: graph.name, checked: place === 0, onchange: chosen }),
     " ", el("strong", {}, graph.name), " ", el("small", {}, graph.description))));
-  $("request").placeholder = graphs[0].example;
   open();
+}
+
+function chosen() {
+  const graph = graphs.find((one) => one.name === document.querySelector("input[name=graph]:checked").value);
+  $("request").placeholder = graph.example;
+  models(graph);
+}
+
+// Which models the graph in view calls: those of the thread, or of the graph that is chosen.
+function models({ models }) {
+  const words = models.map((name) => (name === "offline" ? "offline model: fixed rules" : name));
+  $("model").textContent = words.join(", ");
+  $("model").hidden = !words.length;
 }
 
 onSubmit($("new"), async () => {

@@ -19,6 +19,7 @@ from asterism.apps.stored_threads import open_database
 from tests.processes import CLI, Process, asterism
 
 ROOT = Path(__file__).parents[4]
+MODELS = "tests.asterism.apps.cli.priced_team"
 PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
 
 
@@ -158,6 +159,31 @@ def test_a_graph_in_characters_needs_a_package(monkeypatch: pytest.MonkeyPatch) 
             id="no key",
         ),
         pytest.param(
+            ["run", "event_planning", "x", "--model", "gpt5"],
+            "Did you mean 'openai:gpt-5'?",
+            id="a misspelt model",
+        ),
+        pytest.param(
+            ["run", f"{MODELS}:compiled", "x", "--model", "ollama:qwen3"],
+            "this graph brings its own model (offline)",
+            id="a compiled graph",
+        ),
+        pytest.param(
+            ["run", f"{MODELS}:builder", "x", "--model", "anthropic:claude-haiku-4-5"],
+            "it has no key. Set ANTHROPIC_API_KEY",
+            id="a builder without a key",
+        ),
+        pytest.param(
+            ["run", f"{MODELS}:make", "x", "--model", "mistralai:x"],
+            "pip install langchain-mistralai",
+            id="a function without a package",
+        ),
+        pytest.param(
+            ["ui", "--graph", f"{MODELS}:compiled", "--model", "ollama:qwen3"],
+            "this graph brings its own model (offline)",
+            id="a compiled graph on the page",
+        ),
+        pytest.param(
             ["run", "event_planning", "x", "--db", "mysql://x"], "allowed: sqlite", id="database"
         ),
     ],
@@ -165,7 +191,8 @@ def test_a_graph_in_characters_needs_a_package(monkeypatch: pytest.MonkeyPatch) 
 def test_a_fault_is_one_clear_sentence(
     arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, db: str
 ) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for provider in ("OPENAI", "ANTHROPIC"):
+        monkeypatch.delenv(f"{provider}_API_KEY", raising=False)
     monkeypatch.chdir(ROOT)
     if "--db" not in arguments and arguments[0] == "run":
         arguments = [*arguments, "--db", db]
@@ -174,6 +201,77 @@ def test_a_fault_is_one_clear_sentence(
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("graph", "chosen", "expected"),
+    [
+        ("builder", None, "Offline model: fixed rules"),
+        ("compiled", None, "Offline model: fixed rules"),
+        ("compiled", "offline", "Offline model: fixed rules"),
+        ("make", None, "Offline model: fixed rules"),
+        ("builder", "openai:gpt-5-mini", "Model: openai:gpt-5-mini.\n"),
+        ("make", "openai:gpt-5-mini", "Model: openai:gpt-5-mini.\n"),
+        ("paid", None, "Model: openai:gpt-5-mini.\n"),
+        ("paid", "offline", "Offline model: fixed rules"),
+        ("mixed", None, "Models: offline (fixed rules), openai:gpt-5-mini.\n"),
+    ],
+)
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_what_is_printed_is_the_model_that_is_called(
+    llmock: LLMock,
+    db: str,
+    monkeypatch: pytest.MonkeyPatch,
+    graph: str,
+    chosen: str | None,
+    expected: str,
+    by_variable: bool,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    llmock.call_tool("SupervisorDecision", {"next_agent": None})
+    llmock.reply("Done.")
+    options = [] if chosen is None else ["--model", chosen]
+    if by_variable and chosen is not None:
+        monkeypatch.setenv("ASTERISM_MODEL", chosen)
+        options = []
+    result = asterism("run", f"{MODELS}:{graph}", "What does a pen cost?", "--db", db, *options)
+    assert result.stderr.startswith(expected)
+    paid = "openai" in expected and "offline" not in expected
+    assert (len(llmock.requests) > 0) == paid
+    assert ("no key needed" in result.stderr) == ("openai" not in expected)
+
+
+def test_a_thread_goes_on_with_the_model_that_was_chosen_for_it(llmock: LLMock, db: str) -> None:
+    first = ["run", f"{MODELS}:builder", "What does a pen cost?", "--db", db, "--thread", "t"]
+    llmock.fail(401, message="No", times=1)
+    assert asterism(*first, "--model", "openai:gpt-5-mini").returncode == 1
+    llmock.call_tool("SupervisorDecision", {"next_agent": None})
+    llmock.reply("Done.")
+    again = asterism("resume", "t", "--db", db, "--graph", f"{MODELS}:builder")
+    assert (again.stdout, "Model: openai:gpt-5-mini." in again.stderr) == ("Done.\n", True)
+
+
+def test_a_failure_looks_like_one(db: str) -> None:
+    graphs = [f"{MODELS}:{name}" for name in ("broken", "half")]
+    all_failed = asterism("run", graphs[0], "Prepare it", "--db", db, "--thread", "b")
+    assert (all_failed.returncode, "failed: nobody could do it" in all_failed.stderr) == (1, True)
+    some = asterism("run", graphs[1], "Prepare it", "--db", db)
+    assert (some.returncode, "not all could do their part" in some.stderr) == (0, True)
+    found = json.loads(asterism("trace", "b", "--json", "--db", db).stdout)
+    (visit,) = found["requests"][0]["rounds"][0]["visits"]
+    assert visit["traceback"].startswith("Traceback") and "hunter2" not in visit["traceback"]
+    drawn = asterism("trace", "b", "--tools", "--db", db).stdout
+    assert "in _breaks" in drawn and "hunter2" not in drawn
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_debug_shows_the_traceback(db: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "variable":
+        monkeypatch.setenv("ASTERISM_DEBUG", "1")
+    options = ["--debug"] if way == "option" else []
+    shown = asterism("run", f"{MODELS}:broken", "Prepare it", "--db", db, *options)
+    assert shown.returncode != 0
+    assert "_breaks" in shown.stderr and "RuntimeError: no connection" in shown.stderr
 
 
 def test_a_bad_key_is_one_sentence_and_nothing_is_lost(llmock: LLMock, db: str) -> None:

@@ -471,3 +471,11 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
 def test_the_graphs_are_those_of_the_catalog_and_of_the_start(page: Page) -> None:
     found = [graph["name"] for graph in page.get("graphs")["graphs"]]
     assert found[: len(SHIPPED) + 1] == [*SHIPPED, GRAPHS[0]]
+
+
+def test_each_graph_and_thread_names_the_models_that_it_calls(page: Page) -> None:
+    models = {graph["name"]: graph["models"] for graph in page.get("graphs")["graphs"]}
+    assert models["event_planning"] == ["offline"]
+    assert (models[f"{HERE}:hostile"], models[f"{HERE}:bank"]) == ([], ["scripted"])
+    view = page.settled(page.begin("bank"))
+    assert view["models"] == ["scripted"]
