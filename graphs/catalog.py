@@ -194,11 +194,13 @@ def models_of(graph: object) -> tuple[str, ...]:
 
 
 def _load(name: str) -> object:
-    module, _, attribute = name.partition(":")
+    module, _, attribute = name.rpartition(":")
+    if module.endswith(".py") and attribute.isidentifier():
+        return _load_file(Path(module), name, attribute)
     if not module or not attribute:
         raise ConfigurationError(
             f"There is no graph {shorten(repr(name), 120)}; there are {', '.join(SHIPPED)}, and "
-            "your own as module:attribute"
+            "your own as module:attribute or ./file.py:attribute"
         )
     if not all(part.isidentifier() for part in [*module.split("."), attribute]):
         raise ConfigurationError(
@@ -207,6 +209,20 @@ def _load(name: str) -> object:
         )
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as python -m does
+    return _import(module, name, attribute)
+
+
+def _load_file(path: Path, name: str, attribute: str) -> object:
+    """Import a file as `python path` does: what stands beside it can be imported."""
+    folder = str(path.resolve().parent)
+    if not path.is_file():
+        raise ConfigurationError(f"The graph {name!r} cannot be opened: there is no file {path}.")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return _import(path.stem, name, attribute)
+
+
+def _import(module: str, name: str, attribute: str) -> object:
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, SyntaxError, SystemExit) as error:

@@ -1,9 +1,10 @@
-"""The commands."""
+"""Run, inspect and operate Asterism workflows."""
 
 import asyncio
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,9 @@ from asterism.apps.cli.lazy_engine import engine
 from asterism.apps.cli.options import (
     ERRORS,
     FAILED,
+    LOOK,
     NEEDS_INPUT,
+    RUN,
     AsJson,
     Database,
     Debug,
@@ -23,6 +26,8 @@ from asterism.apps.cli.options import (
     GraphName,
     Graphs,
     Model,
+    RequestText,
+    ThreadId,
     exit_with,
     print_json,
     print_models,
@@ -32,20 +37,37 @@ from asterism.apps.cli.options import (
 from asterism.core.defaults import OFFLINE
 from asterism.errors import ConfigurationError
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, help=__doc__
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
 app.add_typer(new_command.commands)
 app.add_typer(database_commands.commands)
 app.add_typer(queue_commands.commands)
 
+
+def _print_version(chosen: bool) -> None:
+    if chosen:
+        print_text(version("asterism-agents"))
+        raise typer.Exit
+
+
+@app.callback()
+def begin(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Run, inspect and operate Asterism workflows."""
+
+
 Out = Annotated[Path | None, typer.Option(help="A folder for the answer and its files.")]
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def run(
     graph: GraphName,
-    request: str,
+    request: RequestText,
     model: Model = None,
     decisions: Decisions = None,
     thread: Annotated[str | None, typer.Option(help="Go on with this conversation.")] = None,
@@ -70,9 +92,9 @@ def run(
     exit_with(work())
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def resume(
-    thread: str,
+    thread: ThreadId,
     answer: Annotated[str | None, typer.Argument(help="The answer; nothing: just go on.")] = None,
     request_id: Annotated[str | None, typer.Option("--id", help="Which question.")] = None,
     graph: Annotated[
@@ -116,7 +138,7 @@ def resume(
     exit_with(work())
 
 
-@app.command("eval")
+@app.command("eval", rich_help_panel=RUN)
 def evaluate(
     team: GraphName,
     dataset: Annotated[
@@ -169,7 +191,7 @@ def evaluate(
     exit_with(work())
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def supervise(
     file: Annotated[Path, typer.Argument(help="Children and their quotas, as TOML or YAML.")],
     model: Model = None,
@@ -186,7 +208,7 @@ def supervise(
     exit_with(work())
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def ui(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
     model: Model = None,
@@ -216,7 +238,7 @@ def ui(
     exit_with(work())
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def doctor(model: Model = None, as_json: AsJson = False) -> None:
     """Try what a model and its server are able to do, by six short calls; say what to set."""
 
@@ -229,7 +251,7 @@ def doctor(model: Model = None, as_json: AsJson = False) -> None:
     exit_with(work())
 
 
-@app.command("list")
+@app.command("list", rich_help_panel=LOOK)
 def list_graphs(as_json: AsJson = False) -> None:
     """List the graphs that are shipped."""
     if as_json:
@@ -239,7 +261,7 @@ def list_graphs(as_json: AsJson = False) -> None:
         print_text(f"{name}\n  {shipped.description}\n  asterism run {name} {shipped.example!r}")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def graph(
     name: GraphName,
     ascii: Annotated[bool, typer.Option("--ascii", help="Draw with characters.")] = False,
@@ -261,7 +283,7 @@ def graph(
     exit_with(work())
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def threads(
     db: Database = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, the latest first.")] = 20,
@@ -284,8 +306,8 @@ def threads(
     exit_with(work())
 
 
-@app.command()
-def show(thread: str, db: Database = None, as_json: AsJson = False) -> None:
+@app.command(rich_help_panel=LOOK)
+def show(thread: ThreadId, db: Database = None, as_json: AsJson = False) -> None:
     """Show the conversation of a thread."""
 
     async def work() -> int:
@@ -303,9 +325,9 @@ def show(thread: str, db: Database = None, as_json: AsJson = False) -> None:
     exit_with(work())
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def trace(
-    thread: str,
+    thread: ThreadId,
     tools: Annotated[bool, typer.Option("--tools", help="Every tool, tokens, money.")] = False,
     timeline: Annotated[bool, typer.Option("--timeline", help="What ran when.")] = False,
     diff: Annotated[str | None, typer.Option(help="Compare with a later thread.")] = None,

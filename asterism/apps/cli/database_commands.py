@@ -13,8 +13,10 @@ from asterism.apps.cli.lazy_engine import engine
 from asterism.apps.cli.options import (
     ERRORS,
     FAILED,
+    KEEP,
     AsJson,
     Database,
+    ThreadId,
     exit_with,
     print_json,
     print_text,
@@ -26,7 +28,7 @@ commands = typer.Typer()
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-@commands.command("migrate")
+@commands.command("migrate", rich_help_panel=KEEP)
 def migrate_database(db: Database = None) -> None:
     """Prepare a Postgres database, or bring it up to date."""
 
@@ -38,7 +40,7 @@ def migrate_database(db: Database = None) -> None:
     exit_with(work())
 
 
-@commands.command("prune")
+@commands.command("prune", rich_help_panel=KEEP)
 def prune_database(
     older_than: Annotated[
         str | None, typer.Option(help="Delete threads that are older: 30d, 12h, 4w.")
@@ -77,9 +79,9 @@ def prune_database(
     exit_with(work())
 
 
-@commands.command("export")
+@commands.command("export", rich_help_panel=KEEP)
 def export_to_json(
-    thread: str,
+    thread: ThreadId,
     out: Annotated[Path | None, typer.Option(help="A file; without it, print.")] = None,
     db: Database = None,
 ) -> None:
@@ -99,7 +101,7 @@ def export_to_json(
     exit_with(work())
 
 
-@commands.command("import")
+@commands.command("import", rich_help_panel=KEEP)
 def import_from_json(
     file: Annotated[Path, typer.Argument(help="What asterism export wrote.")],
     thread: Annotated[str | None, typer.Option(help="Another name for the thread.")] = None,
@@ -116,7 +118,7 @@ def import_from_json(
     exit_with(work())
 
 
-@commands.command("forget")
+@commands.command("forget", rich_help_panel=KEEP)
 def forget(
     user: Annotated[str, typer.Argument(help="Whose threads are to be deleted.")],
     key: Annotated[

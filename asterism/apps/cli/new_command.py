@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from asterism.apps.cli.options import exit_with, print_text
+from asterism.apps.cli.options import RUN, exit_with, print_text
 from asterism.errors import ConfigurationError
 
 commands = typer.Typer()
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
-@commands.command("new")
+@commands.command("new", rich_help_panel=RUN)
 def create_project(
     path: Annotated[Path, typer.Argument(help="The folder to make; its name is the project's.")],
 ) -> None:

@@ -77,6 +77,11 @@ def print_models(models: Sequence[str], graph: str = "") -> None:
     ERRORS.print(f"{about}{said}", style="dim", markup=False, highlight=False)
 
 
+RUN, LOOK, KEEP, WORK = "Run", "Look", "Databases", "Workers"
+"""The groups of commands in `asterism --help`."""
+
+ThreadId = Annotated[str, typer.Argument(help="The thread, as a run prints it.")]
+RequestText = Annotated[str, typer.Argument(help="What you want, as a text.")]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -125,10 +130,14 @@ Database = Annotated[
     typer.Option("--db", envvar="ASTERISM_DB", help="A sqlite file, postgresql://... or :memory:."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-GraphName = Annotated[str, typer.Argument(help="A shipped graph, or module:attribute.")]
+_OWN = "module:attribute or ./file.py:attribute"
+GraphName = Annotated[str, typer.Argument(help=f"A shipped graph, {_OWN}.")]
 Graphs = Annotated[
     list[str] | None,
-    typer.Option("--graph", help="A graph of yours, as module:attribute; may be repeated."),
+    typer.Option(
+        "--graph",
+        help=f"A graph of yours: {_OWN}; may be repeated.",
+    ),
 ]
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asterism.core.decision import RunPlan, VisitNext, load_decision
+from asterism.core.interrupts import request_prompt
 from asterism.core.values import as_dict
 from asterism.events import Event
 from asterism.events import WorkflowEventType as Type
@@ -95,7 +96,9 @@ class Board:
     def _show_report(self, name: str, task: Mapping[str, Any]) -> None:
         reports: list[Any] = as_dict(task["result"]).get("reports") or []
         if not reports and name not in _MANY:
-            self._set(name, "waiting" if task.get("interrupts") else "failed", "")
+            open_ones = task.get("interrupts") or ()
+            asked = [request_prompt(as_dict(one).get("value")) for one in open_ones]
+            self._set(name, "waiting" if asked else "failed", "; ".join(asked))
         for report in reports:
             said = str(report["text"] or report.get("error") or "")
             state, line = report["status"], next(iter(said.strip().splitlines()), "")

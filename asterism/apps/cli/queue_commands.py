@@ -13,11 +13,14 @@ from rich.table import Table
 from asterism.apps.cli.lazy_engine import engine
 from asterism.apps.cli.options import (
     ERRORS,
+    WORK,
     AsJson,
     Database,
     GraphName,
     Graphs,
     Model,
+    RequestText,
+    ThreadId,
     exit_with,
     print_json,
     print_text,
@@ -34,10 +37,10 @@ Quotas = Annotated[
 ]
 
 
-@commands.command("enqueue")
+@commands.command("enqueue", rich_help_panel=WORK)
 def enqueue_request(
     graph: GraphName,
-    request: str,
+    request: RequestText,
     model: Model = None,
     thread: Annotated[str | None, typer.Option(help="Go on with this conversation.")] = None,
     priority: Annotated[int, typer.Option(help="Higher comes first.")] = 0,
@@ -72,7 +75,7 @@ def enqueue_request(
     exit_with(work())
 
 
-@commands.command("worker")
+@commands.command("worker", rich_help_panel=WORK)
 def run_a_worker(
     concurrency: Annotated[int, typer.Option(min=1, help="How many runs at once.")] = 10,
     lease: Annotated[
@@ -111,7 +114,7 @@ def run_a_worker(
     exit_with(work())
 
 
-@commands.command("status")
+@commands.command("status", rich_help_panel=WORK)
 def show_status(db: Database = None, as_json: AsJson = False) -> None:
     """Show the queue: what waits, what runs, what failed, who is asked what."""
 
@@ -128,15 +131,15 @@ def show_status(db: Database = None, as_json: AsJson = False) -> None:
     exit_with(work())
 
 
-@commands.command("pause")
-def pause_run(thread: str, db: Database = None) -> None:
+@commands.command("pause", rich_help_panel=WORK)
+def pause_run(thread: ThreadId, db: Database = None) -> None:
     """Let a run of a worker rest at its next step, or not begin; resume THREAD --queue goes on."""
     exit_with(_steer(db, lambda supervisor: supervisor.pause_child(thread)))
 
 
-@commands.command("kill")
+@commands.command("kill", rich_help_panel=WORK)
 def kill_run(
-    thread: str,
+    thread: ThreadId,
     reason: Annotated[str, typer.Option(help="Is kept with it.")] = "it was told to stop",
     db: Database = None,
 ) -> None:
@@ -144,7 +147,7 @@ def kill_run(
     exit_with(_steer(db, lambda supervisor: supervisor.kill_child(thread, reason)))
 
 
-@commands.command("events")
+@commands.command("events", rich_help_panel=WORK)
 def show_events(db: Database = None, as_json: AsJson = False) -> None:
     """Print what happens in all workers, a line each, until Ctrl-C."""
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,21 @@ def test_a_new_project_runs_and_passes_its_tests(tmp_path: Path) -> None:
     request = "Price tickets to Rome for 2 travellers"
     priced = run(ASTERISM, "run", "team:create_team", request, cwd=project)
     assert priced.returncode == 0 and "$240" in priced.stdout, priced.stderr
+    by_path = run(ASTERISM, "run", "my-team/team.py:create_team", request, cwd=tmp_path)
+    assert by_path.returncode == 0 and "$240" in by_path.stdout, by_path.stderr
     booked = run(ASTERISM, "run", "team:create_team", request.replace("Price", "Book"), cwd=project)
     assert booked.returncode == 3 and "book_tickets(city='Rome'" in booked.stdout
+    assert "? bookings: May these tools be called: book_tickets" in booked.stderr
+
+
+def test_commands_stand_in_groups_and_say_their_version() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "100"}).stdout
+    places = [shown.index(f"─ {group} ─") for group in ("Run", "Look", "Databases", "Workers")]
+    assert places == sorted(places) and "--install-completion" in shown
+    assert CliRunner().invoke(app, ["--version"]).stdout.strip() == version("asterism-agents")
+    assert (
+        "there is no file nosuch.py" in CliRunner().invoke(app, ["run", "nosuch.py:x", "hi"]).stderr
+    )
 
 
 @pytest.mark.parametrize(
