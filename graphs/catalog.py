@@ -146,7 +146,8 @@ def open_graph(
     """
     found, chosen = _make(name, model)
     if isinstance(found, SupervisorWorkflowBuilder):
-        builder = found if chosen is None else found.with_model(chosen)
+        builder = cast("SupervisorWorkflowBuilder[Any]", found)
+        builder = builder if chosen is None else builder.with_model(chosen)
         return cast(Graph, builder.build(checkpointer=checkpointer))
     if not is_graph(found):
         raise ConfigurationError(
@@ -165,7 +166,7 @@ def _make(name: object, model: ModelLike | None) -> tuple[object, ModelLike | No
         return SHIPPED[name].create(OFFLINE if model is None else model), None
     found = _load(name) if isinstance(name, str) else name
     if isinstance(found, SupervisorWorkflowBuilder) or not _is_factory(found):
-        return found, model
+        return cast(object, found), model
     if model is not None:
         resolve_model(model)  # what cannot be used is told before anything of the graph runs
     make = cast(Callable[..., object], found)
