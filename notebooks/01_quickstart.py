@@ -17,7 +17,7 @@
 from asterism import (
     Participant,
     SupervisorWorkflowBuilder,
-    open_checkpointer,
+    memory,
     pending_requests,
     resume,
     show,
@@ -49,19 +49,17 @@ def packing(messages):
 
 
 # %% [markdown]
-# The builder joins them to a supervisor. The checkpointer stores every step. `memory:` lasts as
-# long as this notebook; `sqlite:///trips.db` lasts. In a program, write `with ... as saver:`.
+# The builder joins them to a supervisor. The checkpointer stores every step: `"memory:"` lasts as
+# long as this notebook, `"sqlite:///trips.db"` as long as the file.
 
 # %%
-opened = open_checkpointer("memory:")
-saver = opened.__enter__()
 trip = (
     SupervisorWorkflowBuilder("Trip", model="offline")
     .participants(
         trains=Participant(tools=[ticket_price], description="Prices train tickets to a city."),
         packing=packing,
     )
-    .build(checkpointer=saver)
+    .build(checkpointer="memory:")
 )
 
 # %% [markdown]
@@ -81,13 +79,10 @@ trip
 thread = {"configurable": {"thread_id": "lisbon"}}
 request = {"messages": [("user", "Prepare a trip to Lisbon for 3 travellers")]}
 
-async for node, update in (
-    item
-    async for step in trip.astream(request, thread, stream_mode="updates")
-    for item in step.items()
-):
-    for message in (update or {}).get("messages", []):
-        print(f"{node:>10} | {message.text.splitlines()[0]}")
+async for step in trip.astream(request, thread, stream_mode="updates"):
+    for node, update in step.items():
+        for message in (update or {}).get("messages", []):
+            print(f"{node:>10} | {message.text.splitlines()[0]}")
 
 # %%
 show(trip, thread)  # what ran on this thread, and what it took
@@ -104,11 +99,11 @@ result = trip.invoke({"messages": [("user", "Prepare a trip to Vienna")]}, threa
 result["status"]
 
 # %%
-for open_request in pending_requests(trip, thread):
+for open_request in pending_requests(trip, "vienna"):
     print(f"{open_request.participant} asks: {open_request.prompt}")
 
 # %%
-result = resume(trip, thread, "2 travellers")
+result = resume(trip, "vienna", "2 travellers")
 show(result)
 
 # %% [markdown]
@@ -117,6 +112,20 @@ show(result)
 # Each keeps its own history, and only its own.
 
 # %%
-inside = {"configurable": {"thread_id": "vienna", "checkpoint_ns": "trains"}}
-for message in trip.get_state(inside).values["messages"]:
+for message in memory(trip, "vienna", "trains").messages():
     print(f"{message.type:>6} | {message.text!r}")
+
+# %% [markdown]
+# ## With your own key
+#
+# Set `OPENAI_API_KEY`, and build the same team with `SupervisorWorkflowBuilder("Trip",
+# model="openai:gpt-5-mini")`: a language model then decides, calls the tools and writes the answer.
+# `asterism doctor --model openai:gpt-5-mini` says what a model is able to do.
+#
+# ## Exercises
+#
+# 1. Give the team a participant that books hotels, with `approve=["book_hotel"]`, and answer its
+#    approval with `resume`.
+# 2. Ask a second question on the thread `lisbon`. What does `packing` remember of the first one?
+# 3. Change a decision of the past: `what_if(trip, "lisbon", round=1, decision={"next_agent":
+#    "packing"})`, and show the result.
