@@ -14,7 +14,10 @@ PLAIN, HTML, SVG = "text/plain", "text/html", "image/svg+xml"
 
 def as_block(text: str) -> Bundle:
     """Show a text line by line, as it is."""
-    return {PLAIN: text.rstrip("\n"), HTML: f'<pre style="font-family:monospace;line-height:1.2">{escape(text)}</pre>'}
+    return {
+        PLAIN: text.rstrip("\n"),
+        HTML: f'<pre style="font-family:monospace;line-height:1.2">{escape(text)}</pre>',
+    }
 
 
 def as_table(head: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Bundle:

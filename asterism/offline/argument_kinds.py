@@ -67,7 +67,9 @@ def _described(name: str, spec: Schema, description: str) -> Schema:
         rf"^\s*[-*]?\s*{re.escape(name)}\s*(?:\([^)]*\))?\s*:\s*(.+)$", description, re.M
     )
     near = re.search(
-        rf"\b{re.escape(spoken(name))}\b[^.\n]*\b(?:one of|either)\b[^.\n]*", description, re.I
+        rf"\b{re.escape(spoken(name))}\b[^.\n]*(?:\b(?:one of|either)\b|:)[^.\n]*",
+        description,
+        re.I,
     )
     said = str(spec.get("description") or (line and line[1]) or (near and near[0]) or "")
     spec = {**spec, "description": said}

@@ -69,7 +69,9 @@ _BEFORE_THING = (
     r"\b(?:in|with|does|do)\s+",
 )
 
-_VALUES = frozenset("status priority state level label category new role stage plan".split())
+_VALUES = frozenset(
+    "status priority severity urgency state level label category new role stage plan".split()
+)
 
 
 def find_things(own: set[str], names: set[str], about: str, request: str) -> list[str]:
