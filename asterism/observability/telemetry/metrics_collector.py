@@ -111,7 +111,9 @@ class MetricsCollector:
         if push_gateway is not None and backend == "memory":
             raise ConfigurationError("a push_gateway needs backend='prometheus'")
         if push_gateway is not None and find_spec("prometheus_client") is None:
-            raise ConfigurationError("push_gateway needs a package: pip install 'asterism[otel]'.")
+            raise ConfigurationError(
+                "push_gateway needs a package: pip install 'asterism-agents[otel]'."
+            )
         self.push_gateway = push_gateway
         self._kept = kept
         self._metrics: dict[str, Metric] = {}

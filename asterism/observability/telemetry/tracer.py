@@ -56,7 +56,7 @@ class Tracer:
                 self.provider = _create_provider(service_name, _check_endpoint(endpoint))
         except ImportError as error:
             raise ConfigurationError(
-                f"A Tracer needs a package ({error.name}): pip install 'asterism[otel]' "
+                f"A Tracer needs a package ({error.name}): pip install 'asterism-agents[otel]' "
                 "opentelemetry-exporter-otlp-proto-http."
             ) from error
         self._tracer = self.provider.get_tracer("asterism")
