@@ -69,13 +69,21 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-def test_the_commands_of_the_readme_are_commands() -> None:
-    for block in blocks(ROOT / "README.md", "sh"):
-        for line in block.splitlines():
-            if line.startswith("asterism "):
-                arguments = shlex.split(line, comments=True)[1:]
-                result = CliRunner().invoke(app, [arguments[0], "--help"])
-                assert result.exit_code == 0, line
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "sh")], ids=lambda p: p.name)
+def test_the_commands_of_a_page_are_commands(page: Path) -> None:
+    for line in "".join(blocks(page, "sh")).splitlines():
+        if line.startswith("asterism "):
+            command, *arguments = shlex.split(line, comments=True)[1:]
+            shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+            assert shown.exit_code == 0, line
+            for option in (word.split("=")[0] for word in arguments if word.startswith("--")):
+                assert re.search(rf"{option}\b", shown.output), line
+
+
+def test_the_command_line_page_lists_every_command() -> None:
+    listed = re.findall(r"`asterism ([a-z]+)", (ROOT / "docs" / "cli.md").read_text())
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
+    assert set(listed) == set(re.findall(r"^│ ([a-z]+) ", shown, re.M))
 
 
 def test_the_targets_of_the_readme_are_targets() -> None:
