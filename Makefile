@@ -58,6 +58,7 @@ notebooks: $(VENV)/developed ## Run the notebooks and keep their outputs
 # Without a network: the build fails on a page that would load anything from elsewhere.
 docs: $(VENV)/documented ## Build the documentation into out/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	$(BIN)/python -m tests.docs_search out/site/search/search_index.json
 	@! grep -rE '<(script|link|img|iframe)[^>]+(src|href)="(https?:)?//' out/site --include='*.html'
 
 bench: $(VENV)/developed ## Measure against a hand-written LangGraph star, in one run

@@ -21,6 +21,7 @@ from asterism.graphs.responses import OrchestratorResponse
 from asterism.limits.failure_policies import FAILURES
 from asterism.nodes.remote.contract import REPLY, ServiceRequest
 from asterism.observability.render.svg import draw_svg
+from tests.docs_search import QUESTIONS, WORDS, Section, find_faults, read_markdown
 from tests.test_layout import PACKAGES
 
 ROOT = Path(__file__).parents[1]
@@ -138,6 +139,43 @@ def test_every_page_is_in_the_navigation_once() -> None:
     settings = (ROOT / "mkdocs.yml").read_text()
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in DOCS]
     assert sorted(re.findall(r": ([\w/-]+\.md)$", settings, re.M)) == sorted(pages)
+
+
+def test_a_search_finds_the_page_that_answers() -> None:
+    """`make docs` checks the index of the built site in the same way."""
+    assert find_faults(read_markdown()) == []
+
+
+def test_a_search_that_leads_elsewhere_is_a_fault() -> None:
+    only = [Section("security", "Security", " ".join(QUESTIONS | WORDS))]
+    assert len(find_faults(only)) == len(QUESTIONS | WORDS)
+
+
+RIDDLES = (
+    "asks for leave",
+    "leave for a tool",
+    "decide otherwise",
+    "in earnest",
+    "the commands.",
+    "gone on with",
+    "moment it is due",
+    "with what there is",
+    "what is to be done",
+    "what watches",
+    "what survives",
+    "harms nobody",
+    " told ",
+    "nothing else passes",
+    "you look at the past",
+    "for those who know such things",
+)
+"""Phrases that readers did not understand, in lower case."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_no_page_speaks_in_riddles(page: Path) -> None:
+    text = " ".join(page.read_text().lower().split())
+    assert [phrase for phrase in RIDDLES if phrase in text] == []
 
 
 def test_the_hooks_for_commits_are_valid() -> None:
