@@ -71,7 +71,7 @@ class Section(NamedTuple):
 
 def read_markdown() -> list[Section]:
     """Read the sections of the pages, without reference, decisions and what is included."""
-    sections = []
+    sections: list[Section] = []
     for path in sorted(DOCS.glob("*.md")):
         plain = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.M | re.S)
         for part in re.split(r"^#+ ", plain, flags=re.M)[1:]:
