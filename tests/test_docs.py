@@ -21,6 +21,7 @@ from asterism.graphs.responses import OrchestratorResponse
 from asterism.limits.failure_policies import FAILURES
 from asterism.nodes.remote.contract import REPLY, ServiceRequest
 from asterism.observability.render.svg import draw_svg
+from tests.docs_search import QUESTIONS, WORDS, Section, find_faults, read_markdown
 from tests.test_layout import PACKAGES
 
 ROOT = Path(__file__).parents[1]
@@ -69,13 +70,30 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-def test_the_commands_of_the_readme_are_commands() -> None:
-    for block in blocks(ROOT / "README.md", "sh"):
-        for line in block.splitlines():
-            if line.startswith("asterism "):
-                arguments = shlex.split(line, comments=True)[1:]
-                result = CliRunner().invoke(app, [arguments[0], "--help"])
-                assert result.exit_code == 0, line
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_the_anchors_of_a_page_are_headings(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([\w-]+)\)", page.read_text()):
+        linked = page.parent / target if target else page
+        headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.M)
+        slugs = [re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings]
+        assert anchor in slugs, f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "sh")], ids=lambda p: p.name)
+def test_the_commands_of_a_page_are_commands(page: Path) -> None:
+    for line in "".join(blocks(page, "sh")).splitlines():
+        if line.startswith("asterism "):
+            command, *arguments = shlex.split(line, comments=True)[1:]
+            shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+            assert shown.exit_code == 0, line
+            for option in (word.split("=")[0] for word in arguments if word.startswith("--")):
+                assert re.search(rf"{option}\b", shown.output), line
+
+
+def test_the_command_line_page_lists_every_command() -> None:
+    listed = re.findall(r"`asterism ([a-z]+)", (ROOT / "docs" / "cli.md").read_text())
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
+    assert set(listed) == set(re.findall(r"^│ ([a-z]+) ", shown, re.M))
 
 
 def test_the_targets_of_the_readme_are_targets() -> None:
@@ -130,6 +148,43 @@ def test_every_page_is_in_the_navigation_once() -> None:
     settings = (ROOT / "mkdocs.yml").read_text()
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in DOCS]
     assert sorted(re.findall(r": ([\w/-]+\.md)$", settings, re.M)) == sorted(pages)
+
+
+def test_a_search_finds_the_page_that_answers() -> None:
+    """`make docs` checks the index of the built site in the same way."""
+    assert find_faults(read_markdown()) == []
+
+
+def test_a_search_that_leads_elsewhere_is_a_fault() -> None:
+    only = [Section("security", "Security", " ".join(QUESTIONS | WORDS))]
+    assert len(find_faults(only)) == len(QUESTIONS | WORDS)
+
+
+RIDDLES = (
+    "asks for leave",
+    "leave for a tool",
+    "decide otherwise",
+    "in earnest",
+    "the commands.",
+    "gone on with",
+    "moment it is due",
+    "with what there is",
+    "what is to be done",
+    "what watches",
+    "what survives",
+    "harms nobody",
+    " told ",
+    "nothing else passes",
+    "you look at the past",
+    "for those who know such things",
+)
+"""Phrases that readers did not understand, in lower case."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_no_page_speaks_in_riddles(page: Path) -> None:
+    text = " ".join(page.read_text().lower().split())
+    assert [phrase for phrase in RIDDLES if phrase in text] == []
 
 
 def test_the_hooks_for_commits_are_valid() -> None:
