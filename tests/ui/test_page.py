@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.asterism.apps.ui.teams import GATE, HERE, HOSTILE
+from tests.asterism.apps.ui.teams import CODE, GATE, HERE, HOSTILE
 
 pytestmark = pytest.mark.browser
 
@@ -195,6 +195,31 @@ def test_hostile_text_is_shown_as_text(visit: Visit) -> None:
     assert page.get_by_text("<img src=x onerror=").count() >= 3
     assert page.locator("script:not([src]), #run img").count() == 0
     assert page.evaluate("() => window.hacked") is None
+
+
+def test_markdown_is_shown_as_it_was_meant(visit: Visit, picture: Picture) -> None:
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    begin(page, "Write", "markdown")
+    status(page, "completed")
+    shown = page.locator(".prose", has=page.get_by_role("heading", name="Result")).last
+    link = shown.get_by_role("link", name="the sheet")
+    assert link.get_attribute("href") == "https://example.org/sheet"
+    assert link.get_attribute("rel") == "noopener noreferrer"
+    assert shown.locator("a, img, b, script").count() == 1
+    assert shown.locator("em").inner_text() == "works"
+    cost = shown.get_by_role("cell", name="$2")
+    assert cost.evaluate("cell => getComputedStyle(cell).textAlign") == "right"
+    assert shown.locator("td code").inner_text() == "a|b"
+    assert shown.locator("ol > li").count() == 2
+    assert shown.locator("ol > li > ul > li").inner_text() == "within"
+    assert shown.locator("blockquote").inner_text() == "quoted"
+    assert shown.locator("pre").evaluate("pre => pre.textContent") == CODE
+    assert shown.locator("pre .comment").inner_text() == "# twice"
+    assert "<b>raw</b> [image: picture] [bad](javascript:" in shown.inner_text()
+    shown.get_by_role("button", name="Copy").click()
+    shown.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("() => navigator.clipboard.readText()") == CODE
+    picture(page, "10-markdown", full_page=True)
 
 
 def test_everything_can_be_done_with_the_keyboard(visit: Visit) -> None:

@@ -15,6 +15,7 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
 from asterism.apps.stored_threads import check_model_label, config_of, origin_of
+from asterism.apps.ui.markdown import parse_markdown
 from asterism.core.agent_spec import ModelLike
 from asterism.core.continuation import Graph
 from asterism.core.defaults import OFFLINE
@@ -46,7 +47,10 @@ class Live:
 
     def as_json(self) -> dict[str, Any]:
         """Return who works, what each one does and says, and what else is to be noted."""
-        working = {who: dict(what) for who, what in self._working.items()}
+        working = {
+            who: {**what, "blocks": parse_markdown(what["text"])}
+            for who, what in self._working.items()
+        }
         return {"working": working, "note": self._note}
 
     def event(self, event: Event) -> None:

@@ -10,6 +10,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
+from asterism.apps.ui.markdown import parse_markdown
 from asterism.apps.ui.run_manager import RunManager
 from asterism.core.continuation import Graph, is_unfinished
 from asterism.core.decision import RunPlan, VisitNext, load_decision, work_of
@@ -68,6 +69,7 @@ def message_view(message: BaseMessage) -> dict[str, Any]:
         "name": message.name or ("you" if message.type == "human" else "supervisor"),
         "kind": next((kind for kind in KINDS if kind in facts), message.type),
         "text": message.text,
+        "blocks": parse_markdown(message.text),
         "calls": [
             {"name": call["name"], "args": call["args"]}
             for call in getattr(message, "tool_calls", ())
@@ -79,7 +81,7 @@ def question_view(request: PendingRequest) -> dict[str, Any]:
     """Show an open request; of an approval, also the calls that it is about."""
     calls = as_dict(request.value).get("action_requests") or ()
     found = [{"name": call.get("name"), "args": call.get("args")} for call in map(as_dict, calls)]
-    return {**request.as_json(), "calls": found}
+    return {**request.as_json(), "blocks": parse_markdown(request.prompt), "calls": found}
 
 
 def step(snapshot: StateSnapshot, *, branch: bool) -> dict[str, Any]:
@@ -131,7 +133,8 @@ def _report(report: Mapping[str, Any]) -> dict[str, Any]:
     shown = {key: report[key] for key in kept if key in report}
     files: Sequence[Mapping[str, str]] = report.get("files") or ()
     usage = _usage(Usage.of(report.get("usage") or ()))
-    return {**shown, "usage": usage, "files": [dict(file) for file in files]}
+    blocks = parse_markdown(shown["text"])
+    return {**shown, "blocks": blocks, "usage": usage, "files": [dict(file) for file in files]}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

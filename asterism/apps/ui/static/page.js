@@ -1,6 +1,7 @@
 // The page: which thread is open, what is known of it, what is sent.
-import { $, el, prose, sync } from "./dom.js";
+import { $, el, sync } from "./dom.js";
 import { field } from "./forms.js";
+import { prose } from "./prose.js";
 import { drawStar, glyph } from "./star.js";
 
 const STATES = { running: "working", waiting: "waiting", completed: "ok" };
@@ -173,13 +174,13 @@ function participant(one, old) {
 }
 
 const report = (one, number) => el("article", { class: "visit" }, el("h3", {}, `Visit ${number}: ${one.status}${one.task ? ` (${one.task})` : ""}`),
-  one.error ? el("p", { class: "fault" }, one.error) : "", prose(one.text), one.files.map(download));
+  one.error ? el("p", { class: "fault" }, one.error) : "", prose(one.blocks), one.files.map(download));
 
 const download = (file) => el("a", { class: "file", download: file.name, href: `data:text/plain;charset=utf-8,${encodeURIComponent(file.text)}` }, `↓ ${file.name}`);
 
 const WHO = { human: "request", ai: "answer", tool: "tool", system: "system" };
 const remembered = (message) => el("li", { class: message.type }, el("span", { class: "by" }, message.type === "tool" ? message.name : WHO[message.type] ?? message.type),
-  prose(message.text), message.calls.map((call) => el("code", { class: "call" }, `${call.name}(${JSON.stringify(call.args)})`)));
+  prose(message.blocks), message.calls.map((call) => el("code", { class: "call" }, `${call.name}(${JSON.stringify(call.args)})`)));
 
 function drawMeters(usage, decisions) {
   const cost = usage.unknown.length ? `$${Number(usage.cost_usd).toFixed(4)} + unknown` : `$${Number(usage.cost_usd).toFixed(Number(usage.cost_usd) && Number(usage.cost_usd) < 0.01 ? 5 : 2)}`;
@@ -193,7 +194,7 @@ function drawTalk(shown) {
   sync($("talk"), shown.messages, (message) => message.id, message);
   sync($("files"), shown.reports.flatMap((one) => one.files), (file) => file.name, download);
   const speaking = past ? [] : Object.entries(live?.working ?? {}).filter(([, work]) => work.text && work.doing.startsWith("writes"));
-  sync($("live"), speaking, ([who]) => who, ([who, work]) => el("li", { class: "ai" }, el("span", { class: "by" }, `${who} writes`), prose(work.text)));
+  sync($("live"), speaking, ([who]) => who, ([who, work]) => el("li", { class: "ai" }, el("span", { class: "by" }, `${who} writes`), prose(work.blocks)));
 }
 
 const VERBS = { report: "reports", question: "asks", answer: "answers", decision: "sends" };
@@ -203,8 +204,8 @@ function message(one, old) {
   const [first, ...rest] = one.text.trim().split("\n");
   const line = first.replaceAll("|", " ").trim();
   const short = one.kind === "report" || one.kind === "decision";
-  if (!short || !rest.length) return el("li", { class: one.kind }, by, " ", short ? el("p", {}, first) : prose(one.text));
-  return el("li", { class: one.kind }, el("details", { open: old?.querySelector("details")?.open }, el("summary", {}, by, " ", line), prose(first === line ? rest.join("\n") : one.text)));
+  if (!short || !rest.length) return el("li", { class: one.kind }, by, " ", short ? el("p", {}, first) : prose(one.blocks));
+  return el("li", { class: one.kind }, el("details", { open: old?.querySelector("details")?.open }, el("summary", {}, by, " ", line), prose(one.blocks)));
 }
 
 function question(one) {
@@ -215,7 +216,7 @@ function question(one) {
   const read = () => one.calls.length ? { decisions: parts.map((part) => part.read()) } : parts[0].read();
   const form = el("form", { class: "card question" },
     el("h2", {}, `${one.path || "The supervisor"} ${one.calls.length ? "asks for leave" : "asks you"}`),
-    one.calls.length ? "" : prose(one.prompt), parts.map((part) => part.node), el("button", { type: "submit" }, "Send the answer"), fault);
+    one.calls.length ? "" : prose(one.blocks), parts.map((part) => part.node), el("button", { type: "submit" }, "Send the answer"), fault);
   onSubmit(form, () => api("answer", { thread, answers: { [one.id]: read() ?? null } }), fault);
   return form;
 }

@@ -62,6 +62,35 @@ def shout(messages: list[Any]) -> str:
     return HOSTILE
 
 
+MARKDOWN = """# Result
+
+It *works*: see [the sheet](https://example.org/sheet) and **this**.
+
+| Item | Cost |
+|:-----|-----:|
+| `a\\|b` | $2 |
+
+1. one
+   - within
+2. two
+
+> quoted
+
+```python
+def total(n: int) -> int:
+    return n * 2  # twice
+```
+
+<b>raw</b> ![picture](https://example.org/p.png) [bad](javascript:window.hacked=3)
+"""
+CODE = "def total(n: int) -> int:\n    return n * 2  # twice\n"
+
+
+def write(messages: list[Any]) -> str:
+    """Writes Markdown."""
+    return MARKDOWN
+
+
 def fast(messages: list[Any]) -> str:
     """Works at once."""
     return "fast"
@@ -87,6 +116,10 @@ def gated(model: Any) -> SupervisorWorkflowBuilder:
 
 def hostile(model: Any) -> SupervisorWorkflowBuilder:
     return _team(["shout"], shout=shout)
+
+
+def markdown(model: Any) -> SupervisorWorkflowBuilder:
+    return _team(["write"], write=write)
 
 
 def trips(model: Any) -> SupervisorWorkflowBuilder:
