@@ -4,7 +4,7 @@ Tests: tests/asterism/apps/ui/test_approvals.py.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
@@ -75,8 +75,7 @@ def _tools_of(graph: Graph, path: str) -> Mapping[str, BaseTool]:
     """Return the tools of the agent at a path."""
     if not hasattr(graph, "get_subgraphs"):
         return {}
-    found: Any = graph.get_subgraphs(recurse=True)
-    below: dict[str, Any] = dict(found)
+    below: dict[str, Any] = dict(cast(Any, graph).get_subgraphs(recurse=True))
     inner: Any = below.get(path.replace("/", "|")) if path else graph
     node = as_dict(getattr(inner, "nodes", None)).get("tools")
     tools: Mapping[str, BaseTool] = getattr(getattr(node, "bound", None), "tools_by_name", {})

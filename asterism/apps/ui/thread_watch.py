@@ -387,7 +387,7 @@ def _cut(value: Any) -> Any:
         return shorten(value, STATE_TEXT)
     if isinstance(value, dict):
         return {key: _cut(inner) for key, inner in cast(dict[str, Any], value).items()}
-    return [*map(_cut, cast(list[Any], value))] if isinstance(value, list) else value
+    return [*map(_cut, cast(list[object], value))] if isinstance(value, list) else value
 
 
 def _at(config: RunnableConfig, checkpoint: str | None) -> RunnableConfig:

@@ -149,6 +149,28 @@ def bank(model: Any) -> SupervisorWorkflowBuilder:
     return _team(["bank"], bank=Participant(runs=agent, description="Pays."))
 
 
+def teller(model: Any) -> SupervisorWorkflowBuilder:
+    @tool
+    def pay(amount: int, to: str, memo: str | None = None) -> str:
+        """Transfers money from the account."""
+        return f"paid {amount} to {to} ({memo})"
+
+    call = ("pay", {"amount": 5, "to": "Ann"})
+    script: list[Any] = [ScriptedReply(tool_calls=[call]), lambda ms: ms[-1].text]
+    guard = HumanInTheLoopMiddleware(interrupt_on={"pay": True}, interrupt_mode="per_call")
+    agent = create_agent(ScriptedChatModel(script=script), [pay], middleware=[guard])
+    return _team(["teller"], teller=Participant(runs=agent, description="Pays."))
+
+
+def fails(messages: list[Any]) -> str:
+    """Cannot work."""
+    raise RuntimeError("the warehouse cannot be reached")
+
+
+def failing(model: Any) -> SupervisorWorkflowBuilder:
+    return _team(["fails", "fast"], fails=fails, fast=fast)
+
+
 def _echo(state: MessagesState) -> dict[str, Any]:
     return {"messages": [("ai", f"you said {state['messages'][-1].text}")]}
 

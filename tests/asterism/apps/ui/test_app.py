@@ -25,7 +25,7 @@ from asterism.storage.open import open_checkpointer
 from tests.asterism.apps.ui.teams import GATE, HERE, HOSTILE
 
 BASE = "http://localhost:8000"
-NAMES = ("gated", "hostile", "trips", "bank", "broken", "plain", "markdown")
+NAMES = ("gated", "hostile", "trips", "bank", "broken", "plain", "markdown", "teller", "failing")
 GRAPHS = [f"{HERE}:{name}" for name in NAMES]
 PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
 
@@ -288,6 +288,7 @@ def test_tools_are_approved_edited_and_refused_one_by_one(page: Page) -> None:
     thread = page.begin("bank")
     (question,) = page.settled(thread)["questions"]
     assert (question["path"], question["request_type"]) == ("bank", "tool_approval")
+    assert page.get("threads")[0]["status"] == "waiting"  # also where a participant asks
     assert [call["args"]["to"] for call in question["calls"]] == [HOSTILE, "Ann"]
     edited = {"name": "pay", "args": {"amount": 1, "to": "Bob"}}
     decisions = [{"type": "edit", "edited_action": edited}, {"type": "reject", "message": "no"}]
