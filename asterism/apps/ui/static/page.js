@@ -9,7 +9,7 @@ import { remove, threads } from "./threads.js";
 import { failed, look, mark, standing, word } from "./words.js";
 
 let thread = null, stream = null, view = null, live = null;
-let past = null, then = null, details = new Map(), late = 0, lost = 0;
+let past = null, then = null, details = new Map(), visited = "", attended = "", asking = false, late = 0, lost = 0;
 
 // ---- opening runs
 
@@ -18,6 +18,7 @@ function open() {
   stream?.close();
   [thread, view, live, past, then, stream, details] = [wanted, null, null, null, null, null, new Map()];
   clearSteps();
+  visited = "";
   $("fault").hidden = $("unknown").hidden = true;
   $("state-card").open = false;
   $("new").hidden = Boolean(thread);
@@ -58,12 +59,14 @@ async function missing() {
   threads(null);
 }
 
-// Whoever needs the person gets the focus, unless something is being typed.
+// A new question gets the focus, unless something is being typed; of an approval its card, never
+// a button: one stray key must not approve anything.
 function attend(first) {
   const at = document.activeElement, idle = !at || at === document.body || at === $("title");
-  const wanted = $("questions").querySelector("input, textarea, select, button:not([hidden])");
-  const approve = $("questions").querySelector(".approval button:not([hidden])");
-  if ((first || idle) && wanted) (approve ?? wanted).focus();
+  const ids = view.questions.map((one) => one.id).join(), fresh = ids !== attended;
+  attended = ids;
+  const wanted = $("questions").querySelector(".approval, input, textarea, select, button");
+  if (wanted && (first || (fresh && idle))) wanted.focus();
   else if (first) $("title").focus();
 }
 
@@ -82,12 +85,15 @@ function later() {
   clearTimeout(late);
   const wanted = thread;
   late = setTimeout(async () => {
-    const [keep, found] = await Promise.all([loadSteps(wanted), api(`visits?${query({ thread: wanted })}`)]).catch(() => []);
+    if (wanted !== thread || !view) return;
+    const news = JSON.stringify([view.reports.length, view.driven, standing(view)]);
+    const more = past || news === visited ? null : api(`visits?${query({ thread: wanted })}`);
+    const [keep, found] = await Promise.all([loadSteps(wanted), more]).catch(() => []);
     if (!keep || wanted !== thread) return;
     keep();
     drawSteps(past, travel);
-    if (past) return;
-    details = byId(found.visits);
+    if (past || !found) return;
+    [visited, details] = [news, byId(found.visits)];
     drawVisits(view, live, details);
   }, 250);
 }
@@ -106,13 +112,16 @@ function draw(shown) {
   $("status").textContent = `${failures ? "!" : mark(state)} ${said}`;
   $("status").className = `badge ${failures ? "waiting" : look(state)}`;
   $("facts").textContent = [shown.graph.split(":").at(-1), shown.thread, shown.driven === "elsewhere" ? "Running in another process" : ""].filter(Boolean).join(" · ");
+  $("facts").title = shown.graph;
   $("reason").textContent = past ? "" : shown.error ?? (now?.note || (cut ? shown.reason ?? "" : ""));
   $("stop").hidden = past || shown.driven !== "here";
   $("proceed").hidden = past || running || !(cut || state === "stopped");
   $("delete").hidden = past || running;
   $("again").hidden = past || running || state === "stopped" || shown.questions.length > 0;
   $("past").hidden = !past;
+  const before = $("questions").children.length;
   sync($("questions"), past ? [] : shown.questions, (one) => one.id, (one) => question(one, thread));
+  if (asking && $("questions").children.length < before && document.activeElement === document.body) $("title").focus(); // it is answered
   drawLive(shown, now);
   drawAnswer(shown, !running && !past && !shown.questions.length && state !== "stopped");
   drawVisits(shown, now, details);
@@ -135,16 +144,19 @@ async function travel(checkpoint) {
     then = shown;
     $("past-text").textContent = `Viewing an earlier step · ${placeOf(checkpoint) + 1} of ${stepCount()}`;
     draw(shown);
+    await showState();
   }, $("fork-fault"));
   if (past === checkpoint && then) offerFork(checkpoint, then, Boolean(view.driven));
 }
 
 function back() {
   past = then = null;
+  visited = "";
   $("fork").hidden = true;
   drawSteps(past, travel);
   draw(view);
   later();
+  send($("state-card"), showState);
 }
 
 async function showState() {
@@ -185,6 +197,7 @@ $("state-card").ontoggle = () => send($("state-card"), showState);
 $("state-head").append(copyButton("Copy", () => $("state").textContent));
 $("skip").onclick = (event) => { event.preventDefault(); $("main").focus(); };
 addEventListener("hashchange", open);
+addEventListener("focusin", (event) => (asking = $("questions").contains(event.target)));
 addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || !event.target.form) return;
   event.preventDefault();

@@ -24,8 +24,7 @@ function code(node, inside) {
 
 export function copyButton(label, read) {
   const button = el("button", { type: "button", class: "small", onclick: async () => {
-    await navigator.clipboard.writeText(read());
-    button.textContent = "Copied";
+    button.textContent = await navigator.clipboard.writeText(read()).then(() => "Copied", () => "Not copied");
     setTimeout(() => (button.textContent = label), 2000);
   } }, label);
   return button;

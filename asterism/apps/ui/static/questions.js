@@ -38,7 +38,7 @@ function approval(call, place, count, decide) {
   const pairs = el("dl", { class: "pairs", "aria-label": `Arguments of ${call.name}` }, Object.entries(call.args).map(([name, value]) =>
     [el("dt", {}, titled(call.schema.properties[name], name)), el("dd", {}, typeof value === "string" ? value : JSON.stringify(value))]));
   const fields = el("div"), fault = el("p", { class: "fault", role: "alert", hidden: true });
-  const message = el("textarea", { rows: 1, "aria-label": `Message about ${call.name}`, placeholder: "Optional: why you reject it, or what to do instead" });
+  const message = el("textarea", { rows: 2, "aria-label": `Message about ${call.name}`, placeholder: "Optional: why you reject it, or what to do instead" });
   const state = el("p", { class: "quiet", role: "status" });
   let edited = null;
 
@@ -71,7 +71,7 @@ function approval(call, place, count, decide) {
   const editButton = button("Edit", "", edit, can("edit") && properties.length > 0);
   const buttons = [approveButton, editButton, button("Reject", "reject", reject, can("reject"), "danger"),
     button("Answer instead", "respond", respond, can("respond"))];
-  const form = el("form", { class: "approval", "aria-label": `Approve this call: ${call.name}${count > 1 ? ` (${place + 1} of ${count})` : ""}` },
+  const form = el("form", { class: "approval", tabindex: -1, "aria-label": `Approve this call: ${call.name}${count > 1 ? ` (${place + 1} of ${count})` : ""}` },
     el("h3", {}, "Approve this call: ", el("code", {}, call.name), count > 1 ? el("small", {}, ` ${place + 1} of ${count}`) : ""),
     call.description ? el("p", { class: "quiet" }, call.description) : "", pairs, fields,
     can("reject") || can("respond") ? message : "", el("div", { class: "buttons" }, buttons), state, fault);

@@ -50,7 +50,7 @@ function visit(row, old) {
   const figures = [row.status === "ok" ? "" : row.status === "waiting" ? "needs you" : row.status, duration(detail.began, detail.ended),
     row.usage?.tokens ? `${tokens(row.usage)} tokens` : "", row.usage?.calls ? cost(row.usage) : ""].filter(Boolean);
   const line = row.error || firstLine(row.blocks) || (row.text ?? "").split("\n")[0];
-  const head = [el("span", { class: "mark" }, glyph(state)), el("strong", {}, row.participant), el("span", { class: "what" }, line), el("span", { class: "figures" }, figures.join(" · "))];
+  const head = [el("span", { class: "mark" }, glyph(state)), el("strong", {}, row.participant, row.task ? el("small", {}, ` ${row.task}`) : ""), el("span", { class: "what" }, line), el("span", { class: "figures" }, figures.join(" · "))];
   const inside = [detail.instruction ? el("p", { class: "quiet" }, "Instruction: ", detail.instruction) : "",
     row.attempts > 1 ? el("p", { class: "quiet" }, `${row.attempts} attempts`) : "",
     row.error ? el("p", { class: "fault" }, row.error) : "", row.traceback ? el("pre", { class: "result", tabindex: 0 }, row.traceback) : "",
