@@ -146,7 +146,7 @@ def open_graph(
     """
     found, chosen = _make(name, model)
     if isinstance(found, SupervisorWorkflowBuilder):
-        builder = cast("SupervisorWorkflowBuilder[Any]", found)
+        builder = cast(Any, found)
         builder = builder if chosen is None else builder.with_model(chosen)
         return cast(Graph, builder.build(checkpointer=checkpointer))
     if not is_graph(found):
@@ -165,8 +165,8 @@ def _make(name: object, model: ModelLike | None) -> tuple[object, ModelLike | No
     if isinstance(name, str) and name in SHIPPED:
         return SHIPPED[name].create(OFFLINE if model is None else model), None
     found = _load(name) if isinstance(name, str) else name
-    if isinstance(found, SupervisorWorkflowBuilder) or not _is_factory(found):
-        return cast(object, found), model
+    if not _is_factory(found):
+        return found, model
     if model is not None:
         resolve_model(model)  # what cannot be used is told before anything of the graph runs
     make = cast(Callable[..., object], found)
@@ -233,7 +233,7 @@ def _import(module: str, name: str, attribute: str) -> object:
 
 def _is_factory(thing: object) -> bool:
     """Whether something is a function that makes graphs; nothing else is ever called."""
-    if is_graph(thing) or not callable(thing):
+    if is_graph(thing) or isinstance(thing, SupervisorWorkflowBuilder) or not callable(thing):
         return False
     if getattr(thing, _MARK, None) is True:
         return True

@@ -18,6 +18,7 @@ from asterism.core.state import WorkflowState
 from asterism.core.values import as_dict, as_list, shorten
 from asterism.errors import ConfigurationError, StorageError
 from asterism.graphs.request_checks import check_thread
+from asterism.observability.checkpoint_steps import interrupts_in
 from asterism.storage.retention.rows import open_rows
 
 MEMORY_FILE = ":memory:"
@@ -77,7 +78,8 @@ async def _row(saver: BaseCheckpointSaver[Any], reader: Graph, thread: str) -> d
         values = as_dict((await reader.aget_state(place)).values)
     except StorageError:
         return {**row, "status": "damaged"}
-    row["status"] = str(values.get("status", "?"))
+    asks = any(is_open for _, _, is_open in interrupts_in(saved))
+    row["status"] = "waiting" if asks else str(values.get("status", "?"))
     brief = as_list(values.get("brief"))
     row["request"] = " ".join(str((brief or [""])[0] or "").split())[:60]
     return row

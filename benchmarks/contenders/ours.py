@@ -16,7 +16,7 @@ from asterism import (
 from benchmarks.contenders.by_hand import config_of, participant
 from benchmarks.work import ANSWER, INSTRUCTION, REQUEST, Tasks, name_in, names_of
 
-VERSIONS = ("asterism", "langgraph", "langgraph-checkpoint-sqlite")
+VERSIONS = ("asterism-agents", "langgraph", "langgraph-checkpoint-sqlite")
 AT_ONCE = 10
 """How many conversations are held at once."""
 

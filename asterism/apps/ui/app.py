@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -84,12 +84,15 @@ def create_app(
         Route("/api/thread", _thread),
         Route("/api/history", _history),
         Route("/api/memory", _memory),
+        Route("/api/visits", _visits),
+        Route("/api/state", _state),
         Route("/api/events", _events),
         Route("/api/run", _run, methods=["POST"]),
         Route("/api/answer", _answer, methods=["POST"]),
         Route("/api/proceed", _proceed, methods=["POST"]),
         Route("/api/stop", _stop, methods=["POST"]),
         Route("/api/fork", _fork, methods=["POST"]),
+        Route("/api/delete", _delete, methods=["POST"]),
         Mount("/", StaticFiles(directory=STATIC, html=True)),
     ]
     return Starlette(
@@ -126,6 +129,16 @@ async def _history(request: Request) -> Response:
     return answer(await request.app.state.watch.history(_graph_in(request)))
 
 
+async def _visits(request: Request) -> Response:
+    checkpoint = request.query_params.get("checkpoint")
+    return answer(await request.app.state.watch.visits(_graph_in(request), checkpoint))
+
+
+async def _state(request: Request) -> Response:
+    checkpoint = request.query_params.get("checkpoint")
+    return answer(await request.app.state.watch.state(_graph_in(request), checkpoint))
+
+
 async def _memory(request: Request) -> Response:
     participant = request.query_params.get("participant", "")
     return answer(await request.app.state.watch.memory(_graph_in(request), participant))
@@ -139,8 +152,9 @@ async def _events(request: Request) -> Response:
 
     async def lines() -> AsyncGenerator[bytes]:
         yield b"retry: 300\n\n"
-        async for frame in frames:
-            yield b"data: " + encode_json(frame) + b"\n\n"
+        with suppress(AsterismError):  # the thread was deleted meanwhile; asked again, it is told
+            async for frame in frames:
+                yield b"data: " + encode_json(frame) + b"\n\n"
 
     return StreamingResponse(lines(), media_type="text/event-stream")
 
@@ -200,6 +214,12 @@ async def _fork(request: Request) -> Response:
 
     await hub.start(graph, config, ready)
     return answer({"thread": body.thread}, 202)
+
+
+async def _delete(request: Request) -> Response:
+    body = await _body(request, ThreadBody)
+    await request.app.state.hub.delete(_validate_thread(body.thread))
+    return answer({"deleted": body.thread}, 202)
 
 
 # ---- what a request says

@@ -11,10 +11,12 @@ from typing import Any
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
 from asterism.apps.stored_threads import check_model_label, config_of, origin_of
+from asterism.apps.ui.markdown import parse_markdown
 from asterism.core.agent_spec import ModelLike
 from asterism.core.continuation import Graph
 from asterism.core.defaults import OFFLINE
@@ -24,6 +26,7 @@ from asterism.errors import ThreadBusyError
 from asterism.events import BUS, Event, EventBus
 from asterism.graphs.catalog import SHIPPED, check_named, open_graph
 from asterism.nodes.routing import FINISH, SUPERVISOR
+from asterism.storage.retention.rows import open_rows
 
 TEXT_SHOWN = 4_000
 """How many characters of a text that is being written are shown, the latest ones."""
@@ -46,7 +49,10 @@ class Live:
 
     def as_json(self) -> dict[str, Any]:
         """Return who works, what each one does and says, and what else is to be noted."""
-        working = {who: dict(what) for who, what in self._working.items()}
+        working = {
+            who: {**what, "blocks": parse_markdown(what["text"])}
+            for who, what in self._working.items()
+        }
         return {"working": working, "note": self._note}
 
     def event(self, event: Event) -> None:
@@ -249,6 +255,28 @@ class RunManager:
             run.control.request_drain("stopped in the page")
         return run is not None
 
+    async def delete(self, thread: str) -> None:
+        """Delete everything that is stored of a thread.
+
+        Raises:
+            ConfigurationError: There is no such thread, or it was not started from here.
+            ThreadBusyError: It is being driven, or a queue is to go on with it.
+        """
+        await origin_of(self.saver, thread)
+        release = None
+        if thread not in self._runs:
+            release = await asyncio.to_thread(take_lease, self.saver, thread)
+        if release is None:
+            raise _busy(thread)
+        try:
+            if await asyncio.to_thread(_is_awaited, self.saver, thread):
+                raise _busy(thread)
+            await self.saver.adelete_thread(thread)
+            self.failures.pop(thread, None)
+        finally:
+            await asyncio.to_thread(release)
+        self._tell()
+
     def end(self) -> None:
         """Begin no more runs, and let every stream end."""
         self.closing = True
@@ -331,6 +359,11 @@ def _busy(thread: str) -> ThreadBusyError:
         f"The thread {thread!r} is being driven, here or by another process, or the server ends. "
         "Try again when that run is over."
     )
+
+
+def _is_awaited(saver: object, thread: str) -> bool:
+    """Whether a queue is to go on with a thread; there is none beside a memory."""
+    return not isinstance(saver, InMemorySaver) and open_rows(saver).is_awaited(thread)
 
 
 def _slow_model(name: str, model: str | None, pace: float) -> ModelLike | None:

@@ -4,34 +4,40 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
+from pydantic_core import to_jsonable_python
 
+from asterism.apps.ui.approvals import approval_calls, is_single
+from asterism.apps.ui.markdown import parse_markdown
 from asterism.apps.ui.run_manager import RunManager
 from asterism.core.continuation import Graph, is_unfinished
 from asterism.core.decision import RunPlan, VisitNext, load_decision, work_of
 from asterism.core.interrupts import PendingRequest, open_requests
 from asterism.core.thread_lease import take_lease
 from asterism.core.usage import Usage, lines_of
-from asterism.core.values import as_dict
-from asterism.errors import ConfigurationError
+from asterism.core.values import as_dict, redact_values, shorten
+from asterism.errors import ConfigurationError, UnknownThreadError
 from asterism.graphs.catalog import models_of
 from asterism.nodes.routing import BEGIN, SUPERVISOR
 from asterism.nodes.view import message_facts
+from asterism.observability.from_checkpoints import aread_run
+from asterism.observability.record import RequestRecord, plain
 
 MESSAGES_SHOWN = 200
 """How many of the latest messages the page gets."""
 KINDS = ("report", "decision", "question", "answer", "withdrawn")
 _LABELS = {
-    "__start__": "Request",
-    "supervisor": "The supervisor decides",
-    "human": "The supervisor asks you",
-    "dispatch": "The supervisor sends a plan to work",
-    "undo": "Work is taken back",
-    "finish": "The supervisor ends the work",
+    "__start__": "Request received",
+    "supervisor": "Supervisor decides",
+    "human": "Supervisor asks you",
+    "dispatch": "Supervisor starts a plan",
+    "undo": "Effects are undone",
+    "finish": "Supervisor finishes",
 }
 
 
@@ -69,6 +75,7 @@ def message_view(message: BaseMessage) -> dict[str, Any]:
         "name": message.name or ("you" if message.type == "human" else "supervisor"),
         "kind": next((kind for kind in KINDS if kind in facts), message.type),
         "text": message.text,
+        "blocks": parse_markdown(message.text),
         "calls": [
             {"name": call["name"], "args": call["args"]}
             for call in getattr(message, "tool_calls", ())
@@ -76,20 +83,27 @@ def message_view(message: BaseMessage) -> dict[str, Any]:
     }
 
 
-def question_view(request: PendingRequest) -> dict[str, Any]:
+def question_view(request: PendingRequest, graph: Graph) -> dict[str, Any]:
     """Show an open request; of an approval, also the calls that it is about."""
-    calls = as_dict(request.value).get("action_requests") or ()
-    found = [{"name": call.get("name"), "args": call.get("args")} for call in map(as_dict, calls)]
-    return {**request.as_json(), "calls": found}
+    return {
+        **request.as_json(),
+        "blocks": parse_markdown(request.prompt),
+        "calls": approval_calls(request, graph),
+        "single": is_single(request),
+    }
 
 
-def step(snapshot: StateSnapshot, *, branch: bool) -> dict[str, Any]:
+def step(
+    snapshot: StateSnapshot, *, branch: bool, following: StateSnapshot | None = None
+) -> dict[str, Any]:
     """Show a checkpoint as one step of the history.
 
     Args:
         snapshot: The state of then.
         branch: Whether the thread as it is now has come by here.
+        following: The step after it, in which the supervisor has decided where it is to decide.
     """
+    decides = SUPERVISOR in snapshot.next
     metadata: Mapping[str, Any] = snapshot.metadata or {}
     return {
         "checkpoint": as_dict(snapshot.config.get("configurable")).get("checkpoint_id"),
@@ -98,21 +112,31 @@ def step(snapshot: StateSnapshot, *, branch: bool) -> dict[str, Any]:
         "edited": metadata.get("source") == "update",
         "branch": branch,
         "forks": bool(snapshot.values.get("brief")),
+        "decision": _decided(following if decides else snapshot),
     }
+
+
+def _decided(snapshot: StateSnapshot | None) -> dict[str, Any] | None:
+    """Show the decision of a step. None: there is none."""
+    decision = load_decision(as_dict(snapshot.values).get("decision")) if snapshot else None
+    if decision is None:
+        return None
+    names = ("next_agent", "instruction", "user_prompt")
+    return {"kind": decision.kind, **{name: getattr(decision, name, None) for name in names}}
 
 
 def _label(snapshot: StateSnapshot) -> str:
     values = as_dict(snapshot.values)
     ahead = snapshot.next[0] if snapshot.next else ""
     if not ahead:
-        return f"The end: {values['status']}" if values.get("status") else "The end"
+        return str(values.get("status") or "end").capitalize()
     reports = values.get("reports") or ()
     if ahead == SUPERVISOR and reports and values.get("decision"):
-        return f"{reports[-1]['participant']} has reported"
+        return f"{reports[-1]['participant']} reported"
     if ahead in _LABELS:
         return _LABELS[ahead]
     names = ", ".join(dict.fromkeys(snapshot.next))
-    return f"The supervisor sends {names}" if "iterations" in values else names
+    return f"Supervisor → {names}" if "iterations" in values else names
 
 
 def _participant(name: str, description: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +156,8 @@ def _report(report: Mapping[str, Any]) -> dict[str, Any]:
     shown = {key: report[key] for key in kept if key in report}
     files: Sequence[Mapping[str, str]] = report.get("files") or ()
     usage = _usage(Usage.of(report.get("usage") or ()))
-    return {**shown, "usage": usage, "files": [dict(file) for file in files]}
+    blocks = parse_markdown(shown["text"])
+    return {**shown, "blocks": blocks, "usage": usage, "files": [dict(file) for file in files]}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
@@ -155,6 +180,8 @@ PAUSE = 0.08
 """Seconds between two events of a stream at least."""
 STEPS_SHOWN = 200
 """How many of the latest checkpoints the history shows."""
+STATE_TEXT = 10_000
+"""How many characters of each text the state shows."""
 VIEWS_KEPT = 32
 """How many threads are kept ready to be shown."""
 
@@ -225,7 +252,7 @@ class ThreadWatch:
         _check_found(snapshot, thread, checkpoint)
         shown = _thread_view(graph, config, snapshot.values)
         if not checkpoint:
-            shown["questions"] = [question_view(request) for request in open_requests(snapshot)]
+            shown["questions"] = [question_view(one, graph) for one in open_requests(snapshot)]
             shown["unfinished"] = is_unfinished(snapshot)
         return shown
 
@@ -240,7 +267,48 @@ class ThreadWatch:
             branch.add(place)
             place = parents.get(place, "")
         shown = [s for s in reversed(found) if s.next != (BEGIN,)]
-        return [step(s, branch=_checkpoint(s.config) in branch) for s in shown]
+        children: dict[str, StateSnapshot] = {}
+        for s in reversed(found):  # of several, the one by which the thread came to where it is
+            parent = _checkpoint(s.parent_config)
+            if parent not in children or _checkpoint(s.config) in branch:
+                children[parent] = s
+        return [
+            step(s, branch=here in branch, following=children.get(here))
+            for s in shown
+            for here in (_checkpoint(s.config),)
+        ]
+
+    async def visits(self, thread: str, checkpoint: str | None = None) -> dict[str, Any]:
+        """Show the latest request of a thread as its visits, with their calls of tools.
+
+        Args:
+            thread: The thread.
+            checkpoint: Where to stop. None: at the latest one.
+        """
+        graph, config = await self._hub.of(thread)
+        try:
+            record = await aread_run(graph, _at(config, checkpoint))
+        except UnknownThreadError:  # a graph that is no workflow
+            return {"visits": [], "began": None, "ended": None}
+        if not record.requests:
+            return {"visits": [], "began": None, "ended": None}
+        latest = record.requests[-1]
+        return {"visits": _visits(latest), "began": latest.began, "ended": latest.ended}
+
+    async def state(self, thread: str, checkpoint: str | None = None) -> dict[str, Any]:
+        """Show the stored state of a thread as JSON, without secrets and with long texts cut."""
+        graph, config = await self._hub.of(thread)
+        snapshot = await graph.aget_state(_at(config, checkpoint))
+        _check_found(snapshot, thread, checkpoint)
+        shown = {
+            "checkpoint": _checkpoint(snapshot.config),
+            "created_at": snapshot.created_at,
+            "next": snapshot.next,
+            "metadata": snapshot.metadata,
+            "values": snapshot.values,
+        }
+        found = to_jsonable_python(shown, fallback=str, inf_nan_mode="strings", bytes_mode="base64")
+        return cast(dict[str, Any], redact_values(_cut(found)))
 
     async def memory(self, thread: str, participant: str) -> list[dict[str, Any]]:
         """Show what a participant remembers on a thread: its own messages.
@@ -300,6 +368,27 @@ def _thread_view(
         "questions": [],
         "unfinished": driven is not None,
     }
+
+
+def _visits(request: RequestRecord) -> list[dict[str, Any]]:
+    return [
+        {
+            **plain(replace(visit, inside=None)),
+            "instruction": decided.instruction,
+            "inside": _visits(visit.inside) if visit.inside else [],
+        }
+        for decided in request.rounds
+        for visit in decided.in_order()
+    ]
+
+
+def _cut(value: Any) -> Any:
+    """Cut the long texts of a plain JSON value."""
+    if isinstance(value, str):
+        return shorten(value, STATE_TEXT)
+    if isinstance(value, dict):
+        return {key: _cut(inner) for key, inner in cast(dict[str, Any], value).items()}
+    return [*map(_cut, cast(list[object], value))] if isinstance(value, list) else value
 
 
 def _at(config: RunnableConfig, checkpoint: str | None) -> RunnableConfig:

@@ -118,7 +118,8 @@ def test_bad_values_are_refused(criteria: Any, repairs: Any, said: str) -> None:
         create_reviewer(ScriptedChatModel(), criteria, max_repairs=repairs)
 
 
-def test_the_offline_model_reviews_and_says_that_nobody_has_judged() -> None:
-    review = create_reviewer("offline", ["code_quality", "security"]).review("x = eval(input())")
-    assert [judged.score for judged in review.judgements.values()] == [0.5, 0.5]
-    assert "Nobody has judged" in review.judgements["security"].reason
+def test_the_offline_model_reviews_by_the_words_of_each_criterion() -> None:
+    work = "The code is readable. Security: inputs are checked."
+    review = create_reviewer("offline", ["security", "speed"]).review(work)
+    assert [judged.score for judged in review.judgements.values()] == [1.0, 0.0]
+    assert "(offline model)" in review.judgements["security"].reason

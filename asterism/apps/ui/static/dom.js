@@ -17,7 +17,7 @@ function fill(node, given, children) {
     else if (value === true) node.setAttribute(key, "");
     else if (value !== false && value != null) node.setAttribute(key, value);
   }
-  node.append(...children.flat().filter((child) => child != null && child !== ""));
+  node.append(...children.flat(Infinity).filter((child) => child != null && child !== ""));
   return node;
 }
 
@@ -39,30 +39,3 @@ export function sync(list, items, key, make) {
   });
   kept.forEach((gone) => gone.remove());
 }
-
-// A little Markdown: headings, lists, tables, bold, code. Everything else is text.
-export function prose(text) {
-  const out = [];
-  let block = null;
-  for (const line of text.split("\n")) {
-    const [, marks, heading] = /^(#{1,4}) +(.+)$/.exec(line) ?? [];
-    const [, item] = /^\s*[-*] +(.+)$/.exec(line) ?? [];
-    const kind = heading ? "head" : item ? "UL" : /^\|.*\|\s*$/.test(line) ? "TABLE" : line.trim() ? "P" : "";
-    if (kind === "head") out.push(el(`h${marks.length + 2}`, {}, words(heading)));
-    else if (kind) {
-      if (block?.nodeName !== kind) out.push((block = el(kind)));
-      if (kind === "UL") block.append(el("li", {}, words(item)));
-      else if (kind === "P") block.append(block.hasChildNodes() ? "\n" : "", ...words(line));
-      else if (!/^[|\s:-]+$/.test(line)) block.append(row(line, block.hasChildNodes() ? "td" : "th"));
-    }
-    if (kind !== block?.nodeName) block = null;
-  }
-  return out;
-}
-
-const row = (line, cell) =>
-  el("tr", {}, line.trim().slice(1, -1).split("|").map((text) => el(cell, {}, words(text.trim()))));
-
-const words = (text) => text.split(/(\*\*[^*]+\*\*|`[^`]+`)/).map((part) =>
-  part.startsWith("**") && part.length > 4 ? el("strong", {}, part.slice(2, -2))
-    : part.startsWith("`") && part.length > 2 ? el("code", {}, part.slice(1, -1)) : part);

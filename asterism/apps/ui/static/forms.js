@@ -37,7 +37,8 @@ function labelled(label, control, help) {
 
 function text(schema, { label, value, needed, long }) {
   const given = { required: needed && schema.minLength > 0, maxlength: schema.maxLength };
-  const control = long && !schema.format && !schema.pattern ? el("textarea", { ...given, rows: 2 })
+  const written = String(value ?? ""), tall = long || written.length > 60 || written.includes("\n");
+  const control = tall && !schema.format && !schema.pattern ? el("textarea", { ...given, rows: Math.min(8, Math.max(2, written.split("\n").length)) })
     : el("input", { ...given, type: INPUTS[schema.format] ?? "text" });
   control.value = value ?? "";
   const read = () => control.value === "" && !needed ? undefined : control.value;

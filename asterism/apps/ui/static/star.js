@@ -37,7 +37,9 @@ function edge(node, [x, y]) {
 function dot(node, [x, y], length, chosen) {
   const big = node.id === "supervisor", name = node.id.length > length ? `${node.id.slice(0, length - 1)}…` : node.id;
   const clicked = chosen && node.id !== "you" ? () => chosen(node.id) : undefined;
-  return svg("g", { class: `node ${node.state} ${clicked ? "link" : ""}`, ...(clicked ? { onclick: clicked } : {}) },
+  const pressed = clicked && ((event) => { if (event.key === "Enter") clicked(); });
+  const link = clicked ? { onclick: clicked, onkeydown: pressed, tabindex: 0, role: "button", "aria-label": `${node.id}: ${node.state}` } : {};
+  return svg("g", { class: `node ${node.state} ${clicked ? "link" : ""}`, ...link },
     svg("title", {}, `${node.id}: ${node.state}`),
     svg("circle", { cx: x, cy: y, r: big ? 25 : 18 }),
     svg("text", { x, y: y + 5, class: "glyph" }, big && node.state === "idle" ? "★" : glyph(node.state)),

@@ -63,6 +63,35 @@ def shout(messages: list[Any]) -> str:
     return HOSTILE
 
 
+MARKDOWN = """# Result
+
+It *works*: see [the sheet](https://example.org/sheet) and **this**.
+
+| Item | Cost |
+|:-----|-----:|
+| `a\\|b` | $2 |
+
+1. one
+   - within
+2. two
+
+> quoted
+
+```python
+def total(n: int) -> int:
+    return n * 2  # twice
+```
+
+<b>raw</b> ![picture](https://example.org/p.png) [bad](javascript:window.hacked=3)
+"""
+CODE = "def total(n: int) -> int:\n    return n * 2  # twice\n"
+
+
+def write(messages: list[Any]) -> str:
+    """Writes Markdown."""
+    return MARKDOWN
+
+
 def fast(messages: list[Any]) -> str:
     """Works at once."""
     return "fast"
@@ -90,6 +119,10 @@ def hostile(model: Any) -> SupervisorWorkflowBuilder:
     return _team(["shout"], shout=shout)
 
 
+def markdown(model: Any) -> SupervisorWorkflowBuilder:
+    return _team(["write"], write=write)
+
+
 def trips(model: Any) -> SupervisorWorkflowBuilder:
     return _team(["travel"], travel=travel)
 
@@ -115,6 +148,28 @@ def bank(model: Any) -> SupervisorWorkflowBuilder:
     guard = HumanInTheLoopMiddleware(interrupt_on={"pay": True})
     agent = create_agent(ScriptedChatModel(script=script), [pay], middleware=[guard])
     return _team(["bank"], bank=Participant(runs=agent, description="Pays."))
+
+
+def teller(model: Any) -> SupervisorWorkflowBuilder:
+    @tool
+    def pay(amount: int, to: str, memo: str | None = None) -> str:
+        """Transfers money from the account."""
+        return f"paid {amount} to {to} ({memo})"
+
+    call = ("pay", {"amount": 5, "to": "Ann"})
+    script: list[Any] = [ScriptedReply(tool_calls=[call]), lambda ms: ms[-1].text]
+    guard = HumanInTheLoopMiddleware(interrupt_on={"pay": True}, interrupt_mode="per_call")
+    agent = create_agent(ScriptedChatModel(script=script), [pay], middleware=[guard])
+    return _team(["teller"], teller=Participant(runs=agent, description="Pays."))
+
+
+def fails(messages: list[Any]) -> str:
+    """Cannot work."""
+    raise RuntimeError("the warehouse cannot be reached")
+
+
+def failing(model: Any) -> SupervisorWorkflowBuilder:
+    return _team(["fails", "fast"], fails=fails, fast=fast)
 
 
 def _echo(state: MessagesState) -> WorkflowInput:

@@ -51,7 +51,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def calls(client: TestClient) -> Iterator[tuple[str, Any]]:
     """Everything that the page asks of a thread."""
-    for path in ("thread", "history", "memory", "events"):
+    for path in ("thread", "history", "memory", "events", "visits", "state"):
         query = {"thread": "bad", "participant": "bank"}
         yield path, client.get(f"/api/{path}", params=query)
     query = {"thread": "bad", "checkpoint": "x"}
