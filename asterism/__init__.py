@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asterism.apps.evaluation import aevaluate_team, evaluate_team
     from asterism.apps.evaluation_data import aexamples_from_threads, examples_from_threads
     from asterism.apps.serving import create_service_app
+    from asterism.apps.ui.opening import serve
     from asterism.core.agent_spec import Agent, Personality
     from asterism.core.continuation import aproceed, idempotency_key, proceed
     from asterism.core.interrupts import (
@@ -209,6 +210,7 @@ __all__ = [
     "read_run",
     "record_answers",
     "resume",
+    "serve",
     "show",
     "show_progress",
     "total_cost_breakdown",
@@ -296,6 +298,7 @@ _HOMES = {
     "convert_tool_content_to_text": "core.messages",
     "create_reviewer": "nodes.deciders.reviewers",
     "create_service_app": "apps.serving",
+    "serve": "apps.ui.opening",
     "create_supervisor_agent": "nodes.deciders.model_decider",
     "evaluate_team": "apps.evaluation",
     "examples_from_threads": "apps.evaluation_data",

@@ -138,6 +138,7 @@ PUBLIC = [
     "read_run",
     "record_answers",
     "resume",
+    "serve",
     "show",
     "show_progress",
     "total_cost_breakdown",

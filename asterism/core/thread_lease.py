@@ -103,9 +103,9 @@ def with_process_leases(saver: S) -> S:
 
     It is for runs of whoever holds the lease of their thread against other processes.
     """
-    if not isinstance(saver, Leasing):
-        return saver
     inner: Any = copy(saver)
+    if not isinstance(saver, Leasing):  # a saver in memory: its leases are told apart by the object
+        return cast(S, inner)
 
     async def atake(thread_id: str) -> Release | None:
         return take_process_lease(inner, thread_id)

@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -119,12 +120,24 @@ async def serve_page(
     *,
     port: int,
     db: str | None,
-    graphs: Sequence[str],
-    model: str | None,
-    pace: float,
-    open_to_all: bool,
+    graphs: Sequence[str] = (),
+    model: str | None = None,
+    pace: float = 0,
+    open_to_all: bool = False,
+    teams: Mapping[str, Any] = MappingProxyType({}),
+    on_open: Callable[[str], Any] = lambda address: None,
 ) -> None:
     """Serve the page until the process is told to end.
+
+    Args:
+        port: The port; 0: any that is free.
+        db: The database, as `--db` names it.
+        graphs: Graphs as `module:attribute`, besides those that are shipped.
+        model: The model that graphs of new threads are built with. None: their own.
+        pace: Seconds that a reply of the offline model takes.
+        open_to_all: Whether everybody on this machine may use it.
+        teams: Graphs and builders by name, besides those that are named.
+        on_open: Is called with the address, once it is served.
 
     Raises:
         ConfigurationError: What it needs is not installed, or the port is taken.
@@ -140,13 +153,16 @@ async def serve_page(
     query = "" if token is None else f"/?token={token.get_secret_value()}"
 
     def ready(opened: int) -> None:
+        address = f"http://localhost:{opened}{query}"
         ERRORS.print(
-            f"The page is at http://localhost:{opened}{query} for this machine alone. Ctrl-C ends "
+            f"The page is at {address} for this machine alone. Ctrl-C ends "
             "it; runs then stop at a step, and can go on.",
             highlight=False,
         )
+        on_open(address)
 
-    await serve(create_app(db=db, graphs=graphs, model=model, pace=pace, token=token), port, ready)
+    app = create_app(db=db, graphs=graphs, teams=teams, model=model, pace=pace, token=token)
+    await serve(app, port, ready)
 
 
 __all__ = [

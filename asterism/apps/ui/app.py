@@ -2,9 +2,10 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 import uvicorn
@@ -49,6 +50,7 @@ def create_app(
     *,
     db: str | None = None,
     graphs: Sequence[str] = (),
+    teams: Mapping[str, Any] = MappingProxyType({}),
     model: str | None = None,
     pace: float = 0.0,
     stream_seconds: float = STREAM_SECONDS,
@@ -59,6 +61,7 @@ def create_app(
     Args:
         db: The database, as `--db` names it.
         graphs: Graphs as `module:attribute`, besides those that are shipped.
+        teams: Graphs and builders by name; they stand first.
         model: The model that graphs of new threads are built with. None: their own.
         pace: Seconds that a reply of the offline model takes.
         stream_seconds: How long one stream of events lasts; the page asks for the next one.
@@ -70,7 +73,9 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         opened = open_checkpointer(open_database(db))
         saver = await asyncio.to_thread(opened.__enter__)
-        hub = app.state.hub = RunManager(saver, [*SHIPPED, *graphs], model=model, pace=pace)
+        named = [*teams, *SHIPPED, *graphs]
+        hub = RunManager(saver, named, teams=teams, model=model, pace=pace)
+        app.state.hub = hub
         app.state.watch, app.state.stream_seconds = ThreadWatch(hub), stream_seconds
         try:
             yield
@@ -109,7 +114,7 @@ def create_app(
 async def _graphs(request: Request) -> Response:
     hub: RunManager = request.app.state.hub
     opened = [(name, await hub.graph(name, hub.model)) for name in hub.graphs]
-    found = [{**_about(name), "models": models_of(graph)} for name, graph in opened]
+    found = [{**_about(name, graph), "models": models_of(graph)} for name, graph in opened]
     return answer({"graphs": found})
 
 
@@ -225,10 +230,15 @@ async def _delete(request: Request) -> Response:
 # ---- what a request says
 
 
-def _about(name: str) -> dict[str, str]:
+def _about(name: str, graph: object) -> dict[str, str]:
     shipped = SHIPPED.get(name)
     described = {"description": shipped.description, "example": shipped.example} if shipped else {}
-    return {"name": name, "description": "", "example": "", **described}
+    return {
+        "name": name,
+        "description": getattr(graph, "description", None) or "",
+        "example": "",
+        **described,
+    }
 
 
 def _graph_in(request: Request) -> str:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk
@@ -140,6 +141,7 @@ class RunManager:
     Args:
         saver: The database of the threads.
         graphs: The names of the graphs that may be run and read; no other is opened.
+        teams: Those of them that are no names: graphs and builders.
         model: The model that graphs of new threads are built with. None: their own.
         pace: Seconds that a reply of the offline model takes.
     """
@@ -149,10 +151,12 @@ class RunManager:
         saver: BaseCheckpointSaver[Any],
         graphs: Sequence[str],
         *,
+        teams: Mapping[str, Any] = MappingProxyType({}),
         model: str | None = None,
         pace: float = 0.0,
     ) -> None:
         self.saver, self.graphs, self.model, self._pace = saver, tuple(graphs), model, pace
+        self._teams = teams
         self._within = with_process_leases(saver)  # the hub takes leases against others in a thread
         self._opened: dict[tuple[str, str | None], Graph] = {}
         self._runs: dict[str, Run] = {}
@@ -176,7 +180,7 @@ class RunManager:
         if anew or key not in self._opened:
             self._opened[key] = await asyncio.to_thread(
                 open_graph,
-                name,
+                self._teams.get(name, name),
                 model=_slow_model(name, model, self._pace),
                 checkpointer=self._within,
                 is_label=is_label,
