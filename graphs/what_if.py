@@ -168,7 +168,8 @@ def _what_if(
             graph = (
                 graph if instead is None else _replace_participant(graph, str(participant), instead)
             )
-            fork = _find_first_visit(graph, asked, str(participant), round or 1)
+            visit = _find_first_visit(graph, asked, str(participant), round or 1)
+            fork = replace(visit, checkpoint=_begin_of(items, visit.checkpoint))
         yield from _copy(saver, items, fork, target)
     finally:
         release()
@@ -258,6 +259,17 @@ def _find_first_visit(graph: Workflow, asked: RequestRecord, name: str, number: 
             if visit.participant == name and visit.checkpoint:
                 return _ForkedRun(checkpoint=visit.checkpoint, kept=dict(_beside(decided, visit)))
     raise WhatIfError(f"{name!r} made no visit from round {number} of the request on.")
+
+
+def _begin_of(items: Sequence[CheckpointTuple], checkpoint: str) -> str:
+    """Return the checkpoint where a visit began that was stopped, as by a budget, and resumed."""
+    star = (item for item in items if not namespace_of(item))
+    known = {id_of(item): load_decision(decision_in(item)) for item in star}
+    resumed = known.get(checkpoint)
+    if not isinstance(resumed, VisitNext) or not resumed.resumes:
+        return checkpoint
+    begun = replace(resumed, resumes=False)
+    return min((id for id, decision in known.items() if decision == begun), default=checkpoint)
 
 
 def _beside(decided: RoundRecord, changed: VisitRecord) -> Iterator[tuple[str, str]]:

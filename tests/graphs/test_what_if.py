@@ -7,7 +7,16 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import interrupt
 
-from asterism import Participant, SupervisorDecision, awhat_if, read_run, resume, what_if
+from asterism import (
+    Budget,
+    Participant,
+    SupervisorDecision,
+    SupervisorWorkflowBuilder,
+    awhat_if,
+    read_run,
+    resume,
+    what_if,
+)
 from asterism.core.run_types import WorkflowInput
 from asterism.core.thread_lease import take_lease
 from asterism.errors import BadDecisionError, ThreadBusyError, UnknownThreadError, WhatIfError
@@ -205,3 +214,21 @@ def test_a_thread_that_is_driven_or_empty_is_refused(saver: Saver, thread: Runna
         what_if(workflow, thread, decision=ELSE, round=1)
     release()
     assert what_if(workflow, thread, decision=ELSE, round=1).result["status"] == "completed"
+
+
+def test_a_visit_that_a_budget_stopped_is_changed_from_its_beginning() -> None:
+    def price(city: str) -> str:
+        """Look up the price of a city."""
+        return "Price: $360"
+
+    clerk = Participant(tools=[price], model="offline", description="Prices cities.")
+    builder = SupervisorWorkflowBuilder(
+        "Trip", finish="forward", budget=Budget(max_calls=1, on_breach="ask")
+    )
+    builder.participants(clerk=clerk).with_manager(follow(["clerk"]))
+    workflow = builder.build(checkpointer="memory:")
+    asked: WorkflowInput = {"messages": [("user", "The price in Lisbon")]}
+    assert workflow.invoke(asked, {"configurable": {"thread_id": "1"}})["status"] == "waiting"
+    assert resume(workflow, "1", "9")["reports"][0]["text"] == "Price: $360"
+    fork = what_if(workflow, "1", participant="clerk", instead=lambda messages: "Sold out")
+    assert [report["text"] for report in fork.result["reports"]] == ["Sold out"]
