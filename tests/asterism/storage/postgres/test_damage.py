@@ -152,7 +152,7 @@ def test_one_bad_thread_hides_no_other(column: str, whole: Whole) -> None:
             continue
         with open_checkpointer(whole.url) as saver:
             rows = {row["thread"]: row for row in asyncio.run(list_threads(saver, 9))}
-            assert rows["good"]["status"] == "running"
+            assert rows["good"]["status"] == "waiting"
             assert "bad" in rows
             assert export_thread(saver, "good")["thread_id"] == "good"
             assert "good" in threads_in(saver.list(None))
