@@ -11,7 +11,8 @@ help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/installed ## Plan an event with the offline model: no key, no network
-	@$(BIN)/asterism run event_planning "$(REQUEST)" --model offline --db :memory:
+	@$(BIN)/asterism run event_planning "$(REQUEST)" --model offline --db :memory: --out out/demo
+	@echo "Next: make ui opens the page, $(BIN)/asterism new my_team makes a project, docs/tutorial.md builds a team."
 
 # Four at once, as many tests wait. Each process would compile what another has compiled
 # where the environment forbids bytecode.
