@@ -16,7 +16,13 @@ from langchain_core.tools import tool as create_tool
 from langgraph.graph import END, StateGraph
 from langgraph.pregel.remote import RemoteGraph
 
-from asterism.core.agent_spec import MemoryConfig, ModelLike, Personality, resolve_model
+from asterism.core.agent_spec import (
+    MemoryConfig,
+    ModelLike,
+    Personality,
+    innermost_model,
+    resolve_model,
+)
 from asterism.core.continuation import Graph, is_graph, is_runnable
 from asterism.core.state import Report
 from asterism.limits.budgets import Budget
@@ -338,9 +344,7 @@ def service_of(thing: object, default_model: ModelLike | None) -> str | None:
         return server_and_graph(runs)
     if not isinstance(thing, Participant) or thing.runs is not None:
         return None
-    model: Any = resolve_model(cast(ModelLike, thing.model or default_model))
-    for attribute in ("runnable", "bound"):  # with fallbacks, with bound arguments
-        model = getattr(model, attribute, model)
+    model = innermost_model(resolve_model(cast(ModelLike, thing.model or default_model)))
     name = getattr(model, "model_name", None) or getattr(model, "model", None)
     return f"{type(model).__name__}:{name}"
 

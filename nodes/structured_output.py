@@ -18,6 +18,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.errors import GraphBubbleUp
 from pydantic import ValidationError
 
+from asterism.core.agent_spec import innermost_model
 from asterism.core.decision_schema import describe_shape, flat_schema, strict_schema
 from asterism.core.defaults import METHOD_VARIABLE, METHODS, Method
 from asterism.core.model_input import prepare_messages
@@ -54,7 +55,11 @@ class StructuredOutput:
     @property
     def method(self) -> Method:
         """The method of the next call."""
-        return self._chosen or _learned.get(id(_innermost(self.model))) or _usual_method(self.model)
+        return (
+            self._chosen
+            or _learned.get(id(innermost_model(self.model)))
+            or _usual_method(self.model)
+        )
 
     def ask(
         self,
@@ -150,7 +155,7 @@ class StructuredOutput:
         if self.method != failed:
             return
         following = METHODS[METHODS.index(failed) + 1 :]
-        inner = _innermost(self.model)
+        inner = innermost_model(self.model)
         if id(inner) not in _learned:
             weakref.finalize(inner, _learned.pop, id(inner), None)
         _learned[id(inner)] = next(m for m in following if m == "json" or _has_schemas(inner))
@@ -207,7 +212,7 @@ class MethodRefusedError(Exception):
 
 def _usual_method(model: Runnable[Any, AIMessage]) -> Method:
     """Choose the first method by the model's profile, where it has one."""
-    profile: Mapping[str, Any] = getattr(_innermost(model), "profile", None) or {}
+    profile: Mapping[str, Any] = getattr(innermost_model(model), "profile", None) or {}
     if profile.get("tool_calling", True) and profile.get("tool_choice", True):
         return "tool"
     return "json_schema" if profile.get("structured_output") and _has_schemas(model) else "json"
@@ -255,19 +260,11 @@ def bind_inside(model: Any, bind: Callable[[Any], Runnable[Any, AIMessage]]) -> 
     return bind(model)
 
 
-def _innermost(model: Any) -> Any:
-    """Return the chat model inside of fallbacks and bound arguments."""
-    for attribute in ("runnable", "bound"):
-        if (inner := getattr(model, attribute, None)) is not None:
-            return _innermost(inner)
-    return model
-
-
 def _has_schemas(model: Any) -> bool:
     """Whether a model's class has a method of its own for JSON schemas."""
     from langchain_core.language_models import BaseChatModel
 
-    own = getattr(_innermost(model).__class__, "with_structured_output", None)
+    own = getattr(innermost_model(model).__class__, "with_structured_output", None)
     return own not in (None, BaseChatModel.with_structured_output)
 
 

@@ -186,12 +186,19 @@ def _missing_key(model: BaseChatModel) -> str | None:
     return None
 
 
+def innermost_model(model: Any) -> Any:
+    """Return the chat model inside of fallbacks and bound arguments, in any order."""
+    for attribute in ("runnable", "bound"):
+        if (inner := getattr(model, attribute, None)) is not None:
+            return innermost_model(inner)
+    return model
+
+
 def label_of_model(model: object) -> str:
     """Name a model for people: `provider:model` as it was given, or as the model tells it."""
     if isinstance(model, str):
         return model
-    for attribute in ("runnable", "bound"):  # with fallbacks, with bound arguments
-        model = getattr(model, attribute, model)
+    model = innermost_model(model)
     name = getattr(model, "name_of_model", None)  # a model without a provider
     if isinstance(name, str):
         return name

@@ -10,7 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
 from langchain_core.runnables import Runnable
 
-from asterism.core.agent_spec import ModelLike, resolve_model
+from asterism.core.agent_spec import ModelLike, innermost_model, resolve_model
 from asterism.core.decision_schema import Schema, decision_schema
 from asterism.core.defaults import Method
 from asterism.core.digests import DIGEST_TOKENS
@@ -230,7 +230,4 @@ def describe_participants(descriptions: Mapping[str, str]) -> str:
 
 def is_model(thing: object) -> bool:
     """Whether `thing` is a chat model, plain or with fallbacks or bound arguments."""
-    inner = thing
-    for attribute in ("runnable", "bound"):
-        inner = getattr(inner, attribute, inner)
-    return isinstance(inner, BaseChatModel)
+    return isinstance(innermost_model(thing), BaseChatModel)
