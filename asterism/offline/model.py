@@ -39,6 +39,7 @@ from asterism.offline.routing import (
     parse_report,
     plan,
     plan_team,
+    request_text,
     vote,
 )
 from asterism.offline.text_parsing import find_expressions, find_quotations, words
@@ -364,7 +365,7 @@ def _create(messages: Sequence[BaseMessage], tool: Mapping[str, Any]) -> AIMessa
     now = current_request(messages)
     args = plan_team(messages, _tools_of(properties))
     if "objective" in properties and not any(map(parse_report, now)):
-        args = {"objective": next((m.text for m in now if isinstance(m, HumanMessage)), "")}
+        args = {"objective": request_text(now)}
     elif not args["tasks"]:
         return AIMessage(_write(messages))
     return AIMessage("", tool_calls=[_call(str(tool["name"]), args, len(messages))])
@@ -407,7 +408,7 @@ def _write(messages: Sequence[BaseMessage]) -> str:
         ]
     if any(NOTHING not in texts for texts in latest.values()):
         latest = {who: texts for who, texts in latest.items() if texts != [NOTHING]}
-    request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
+    request = request_text(now)
     sections = [
         "\n\n".join([f"## {who.replace('_', ' ').capitalize()}", *map(_as_list, texts)])
         for who, texts in latest.items()

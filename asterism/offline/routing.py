@@ -87,6 +87,12 @@ def current_request(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     return [message for message in messages[start:] if message.type != "system"]
 
 
+def request_text(messages: Sequence[BaseMessage]) -> str:
+    """Return what the user asks for in the messages of a request; reports are none of it."""
+    asked = (m for m in messages if isinstance(m, HumanMessage) and not parse_report(m))
+    return next((message.text for message in asked), "")
+
+
 def offline_decision(
     system: str, messages: Sequence[BaseMessage], names: Sequence[str]
 ) -> dict[str, Any]:
@@ -100,7 +106,7 @@ def offline_decision(
             reports = {who: r for who, r in reports.items() if not r.open_question}
     if asked := next((r.open_question for r in reports.values() if r.open_question), None):
         return _decision(user_input_needed=True, user_prompt=_as_question(asked))
-    request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
+    request = request_text(now)
     described = descriptions(system, names)
     concerned = find_concerned(request, described)
     if reports and all(report.text == NOTHING for report in reports.values()):
@@ -118,7 +124,7 @@ def plan(
     """Give a task to each who is concerned and has not answered yet, all at once."""
     now = current_request(messages)
     answered = {report.who for message in now if (report := parse_report(message))}
-    request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
+    request = request_text(now)
     described = descriptions(system, names)
     return [
         {"task_id": name, "agent_id": name, "task_description": described[name]}
@@ -133,7 +139,7 @@ def plan_team(messages: Sequence[BaseMessage], tools: Sequence[str]) -> dict[str
     Nobody is created once there are reports.
     """
     now = current_request(messages)
-    request = next((m.text for m in now if isinstance(m, HumanMessage) and not parse_report(m)), "")
+    request = request_text(now)
     of_agent: dict[str, list[str]] = {}
     for tool in tools if not any(map(parse_report, now)) else ():
         of_agent.setdefault(_agent_of(tool), []).append(tool)
