@@ -4,6 +4,7 @@ Tests: tests/asterism/apps/ui/test_approvals.py.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from langchain_core.tools import BaseTool
@@ -35,7 +36,7 @@ def approval_calls(request: PendingRequest, graph: Graph) -> list[dict[str, Any]
         return []
     tools = _tools_of(graph, request.path)
     return [
-        _call(call, tools.get(str(call.get("name"))), _allowed(as_dict(item), schema))
+        _call(call, tools.get(str(call.get("name"))), _list_decisions(as_dict(item), schema))
         for call, item in zip(calls, items, strict=False)
     ]
 
@@ -59,7 +60,7 @@ def _call(call: Mapping[str, Any], tool: BaseTool | None, allowed: list[str]) ->
     }
 
 
-def _allowed(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[str]:
+def _list_decisions(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[str]:
     """Return the kinds of decision that the schema of an answer allows."""
     kinds: list[str] = []
     for option in as_list(schema.get("anyOf") or schema.get("oneOf") or schema):
@@ -86,11 +87,10 @@ def _schema_of(tool: BaseTool | None) -> dict[str, Any]:
     schema = tool.tool_call_schema if tool else None
     if isinstance(schema, dict):
         return schema
-    try:
-        model = isinstance(schema, type) and issubclass(schema, BaseModel)
-        return schema.model_json_schema() if model else {}  # type: ignore[union-attr]  # a model
-    except PydanticInvalidForJsonSchema:
-        return {}
+    with suppress(PydanticInvalidForJsonSchema):
+        if isinstance(schema, type) and issubclass(schema, BaseModel):
+            return schema.model_json_schema()
+    return {}
 
 
 def _with_all(schema: Mapping[str, Any], args: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,11 +112,11 @@ def step(
         "edited": metadata.get("source") == "update",
         "branch": branch,
         "forks": bool(snapshot.values.get("brief")),
-        "decision": _decided(following if decides else snapshot),
+        "decision": _read_decision(following if decides else snapshot),
     }
 
 
-def _decided(snapshot: StateSnapshot | None) -> dict[str, Any] | None:
+def _read_decision(snapshot: StateSnapshot | None) -> dict[str, Any] | None:
     """Show the decision of a step. None: there is none."""
     decision = load_decision(as_dict(snapshot.values).get("decision")) if snapshot else None
     if decision is None:

@@ -141,18 +141,18 @@ class MetricsCollector:
             if inspect.iscoroutinefunction(function):
 
                 @wraps(function)
-                async def ameasured(*args: _P.args, **kwargs: _P.kwargs) -> Any:
+                async def acall(*args: _P.args, **kwargs: _P.kwargs) -> Any:
                     with measure():
                         return await cast(Any, function)(*args, **kwargs)
 
-                return cast(Callable[_P, _R], ameasured)
+                return cast(Callable[_P, _R], acall)
 
             @wraps(function)
-            def measured(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
                 with measure():
                     return function(*args, **kwargs)
 
-            return measured
+            return call
 
         return decorate
 
