@@ -23,7 +23,7 @@ from tests.teams import Turns, follow, said, star
 
 Saver = BaseCheckpointSaver[str]
 Process = Callable[..., Awaitable[list[BatchOutcome]]]
-MANY = 200 if "ASTERISM_EXAMPLES" in os.environ else 48
+MANY = 200 if "ASTERISM_EXAMPLES" in os.environ else 24
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -43,7 +43,7 @@ from tests.teams import follow
 
 Saver = BaseCheckpointSaver[str]
 REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
-EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "12"))
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 
 
