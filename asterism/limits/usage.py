@@ -3,10 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from typing import Any
 
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGeneration, LLMResult
 
+from asterism.core.digests import CHARACTERS_PER_TOKEN
 from asterism.core.usage import CENTS, UsageEntry
 from asterism.core.values import as_dict
 from asterism.limits.prices import PriceTable
@@ -92,3 +95,24 @@ def tool_cost(output: object) -> Decimal:
         return Decimal(0)
     cost = Decimal(str(cents)) / CENTS
     return cost if cost.is_finite() and cost > 0 else Decimal(0)
+
+
+_ROLES = {"human": len("user"), "ai": len("assistant")}
+
+
+def estimate_tokens(messages: Sequence[BaseMessage], tools: Sequence[Any] = ()) -> int:
+    """Estimate the tokens of a prompt as LangChain does; messages of plain text are fast.
+
+    Each prompt has the whole conversation, so this is most of what a turn without a model's own
+    count would cost.
+    """
+    total, others = 0, list[BaseMessage]()
+    for message in messages:
+        fields = vars(message)
+        role, content = _ROLES.get(fields["type"]), fields["content"]
+        if role is None or type(content) is not str or fields.get("tool_calls"):
+            others.append(message)
+        else:
+            characters = len(content) + role + len(fields.get("name") or "")
+            total += -(-characters // CHARACTERS_PER_TOKEN) + 3
+    return total + count_tokens_approximately(others, tools=[*tools])
