@@ -14,9 +14,10 @@ from pydantic import SecretStr, ValidationError
 
 from asterism.core.continuation import Graph
 from asterism.core.messages import clean_text
+from asterism.core.numbers import count_faults, raise_number_faults, seconds_faults
 from asterism.core.supervisor_decision import HumanFeedbackRequest
 from asterism.core.sync_async import Call, Steps, sync_async_pair
-from asterism.core.values import is_number, redact
+from asterism.core.values import redact
 from asterism.errors import (
     ConfigurationError,
     InvalidRequestError,
@@ -84,6 +85,9 @@ class Service:
         max_bytes: How many bytes an answer may have.
         history: Whether earlier requests and answers are sent along, for services that keep
             nothing.
+
+    Raises:
+        ConfigurationError: A value is not allowed; the message names it.
     """
 
     url: str
@@ -96,11 +100,6 @@ class Service:
     history: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot or must not be called.
-
-        Raises:
-            ConfigurationError: A value is not allowed; the message names it.
-        """
         url = read_url(self.url)
         if not is_allowed(url, self.allowed):
             raise ConfigurationError(
@@ -109,10 +108,11 @@ class Service:
             )
         for name, value in self.headers.items():
             _check_header(name, value)
-        if not is_number(self.timeout) or self.timeout <= 0:
-            raise ConfigurationError(f"timeout is {self.timeout!r}; it must be a number above 0")
-        if not is_number(self.max_bytes) or self.max_bytes < 1:
-            raise ConfigurationError(f"max_bytes is {self.max_bytes!r}; it must be at least 1")
+        faults = [
+            *seconds_faults("timeout", self.timeout, above_zero=True),
+            *count_faults("max_bytes", self.max_bytes),
+        ]
+        raise_number_faults(faults, ConfigurationError)
 
     @property
     def origin(self) -> str:
