@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.store.base import (
     BaseStore,
     GetOp,
@@ -33,8 +34,8 @@ from asterism.memories.namespaces import (
 from asterism.memories.recall_tools import (
     EVERYONE,
     Recollection,
-    memory_tools,
     recollections_from_items,
+    recollections_text,
 )
 from asterism.moved import hint_foreign_names
 
@@ -285,7 +286,44 @@ class LongTermMemory:
         Args:
             participant: Whose tools they are: it remembers for itself. None: for the team.
         """
-        return memory_tools(self, participant)
+
+        def noting(text: str, config: RunnableConfig) -> Steps[str]:
+            user = user_of(config) if self.per_user else None
+            try:
+                key = yield from self.remembering(text, user, participant, None)
+            except InvalidMemoryError as error:
+                return str(error)
+            return f"Remembered as {key}."
+
+        def looking(question: str, config: RunnableConfig) -> Steps[str]:
+            user = user_of(config) if self.per_user else None
+            found = yield from self.recalling(question, user, participant)
+            return recollections_text(found) if found else "Nothing is remembered that fits."
+
+        def remember(text: str, config: RunnableConfig) -> str:
+            """Remember a fact for later conversations: a decision, a preference, a name.
+
+            Write it so that it can be understood by itself.
+            """
+            return run_steps(noting(text, config))
+
+        async def aremember(text: str, config: RunnableConfig) -> str:
+            return await arun_steps(noting(text, config))
+
+        def recall(question: str, config: RunnableConfig) -> str:
+            """Look for facts that were remembered in earlier conversations.
+
+            Ask in your own words.
+            """
+            return run_steps(looking(question, config))
+
+        async def arecall(question: str, config: RunnableConfig) -> str:
+            return await arun_steps(looking(question, config))
+
+        return [
+            StructuredTool.from_function(remember, aremember),
+            StructuredTool.from_function(recall, arecall),
+        ]
 
     # ---- places
 
