@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asterism.testing.agent_tester import AgentTester
-    from asterism.testing.cassette import Cassette, CassetteChatModel
+    from asterism.testing.cassette import Cassette, CassetteChatModel, CassetteMismatchError
     from asterism.testing.conformance import (
         ConformanceReport,
         acheck_participant,
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         UnexpectedModelCallError,
         WordEmbeddings,
     )
-    from asterism.testing.tape import CassetteMismatchError
     from asterism.testing.team_model import TeamChatModel
 
 __all__ = [
@@ -45,7 +44,7 @@ _HOMES = {
     "AgentTester": "agent_tester",
     "Cassette": "cassette",
     "CassetteChatModel": "cassette",
-    "CassetteMismatchError": "tape",
+    "CassetteMismatchError": "cassette",
     "ConformanceReport": "conformance",
     "MockBackend": "scripted_model",
     "OrchestratorTester": "orchestrator_tester",

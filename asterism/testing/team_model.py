@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatResult
 from pydantic import PrivateAttr
 
@@ -92,28 +90,16 @@ class TeamChatModel(LocalChatModel):
             raise AssertionError("; ".join(left))
 
     def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        speaker = self._of(run_manager)
-        result: ChatResult = speaker._generate(messages, stop, run_manager, **kwargs)
-        return result
+        return self._of(run_manager)._generate(messages, stop, run_manager, **kwargs)
 
     async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        speaker = self._of(run_manager)
-        result: ChatResult = await speaker._agenerate(messages, stop, run_manager, **kwargs)
-        return result
+        return await self._of(run_manager)._agenerate(messages, stop, run_manager, **kwargs)
 
-    def _of(self, run_manager: Any) -> Any:
+    def _of(self, run_manager: Any) -> "_Speaker":
         """Return the scripted model of whoever asks, as the metadata of the call tell."""
         facts: Mapping[str, Any] = (run_manager and run_manager.metadata) or {}
         name = str(facts.get("participant") or "supervisor")
