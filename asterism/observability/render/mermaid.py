@@ -10,6 +10,7 @@ from asterism.observability.text_width import fit_text, one_line, usage_text
 from asterism.observability.wording import (
     end_of,
     heading,
+    name_of,
     question_line,
     request_summary,
     state_of,
@@ -135,8 +136,7 @@ class _Chart:
         return ends or [decision]
 
     def _visit(self, visit: VisitRecord) -> tuple[str, list[str]]:
-        task = f"{visit.task}: " if visit.task and visit.task != visit.participant else ""
-        title = f"{task}{visit.participant} {state_of(visit)}"
+        title = f"{name_of(visit)} {state_of(visit)}"
         asked = [f"asked {question_line(question)}" for question in visit.questions]
         asked += [f"handed over to {visit.heir}"] if visit.heir else []
         lines = (visit.text and f"“{visit.text}”", visit.error or "", tools_line(visit.tools))

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from asterism.observability.record import RequestRecord, RunRecord, VisitRecord
+from asterism.observability.record import RequestRecord, RunRecord
 from asterism.observability.render.mermaid import bare
 from asterism.observability.text_width import fit_text, moment, pad_text, width_of
-from asterism.observability.wording import heading, state_of
+from asterism.observability.wording import heading, name_of, state_of
 
 BAR_WIDTH = 60
 """How many columns stand for the whole request."""
@@ -48,7 +48,7 @@ def bars_of(request: RequestRecord) -> list[Bar]:
                 if visit.began is None:
                     continue
                 times = (visit.began, visit.ended or max(end, visit.began))
-                yield bar(_name(visit), depth, times, visit.ok, state_of(visit))
+                yield bar(name_of(visit), depth, times, visit.ok, state_of(visit))
                 if visit.inside is not None:
                     yield from walk(visit.inside, depth + 1)
 
@@ -89,11 +89,6 @@ def timeline_mermaid(run: RunRecord) -> str:
 def timeline_json(run: RunRecord) -> list[list[dict[str, Any]]]:
     """Return the bars of each request as plain values."""
     return [[dict(vars(bar)) for bar in bars_of(request)] for request in run.requests]
-
-
-def _name(visit: VisitRecord) -> str:
-    task = f"{visit.task}: " if visit.task and visit.task != visit.participant else ""
-    return f"{task}{visit.participant}"
 
 
 def _draw_bar(bar: Bar, whole: float) -> str:
