@@ -105,11 +105,6 @@ class PriceTable:
     is_default: bool = False
 
     def __post_init__(self) -> None:
-        """Keep the prices from being changed.
-
-        Raises:
-            ValueError: A name or a price is none.
-        """
         for name, price in cast(Mapping[Any, Any], self.prices).items():
             if not isinstance(name, str) or not name.strip():
                 raise ValueError(f"{name!r} is no name of a model")

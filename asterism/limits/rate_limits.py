@@ -125,11 +125,6 @@ class ResourceManager:
         max_concurrent_requests: int | None,
         priority_queue: bool,
     ) -> None:
-        """Refuse what is no limit.
-
-        Raises:
-            ValueError: A value is not allowed, or the name has other limits already.
-        """
         if priority_queue is not True:
             raise ValueError(
                 f"priority_queue is {priority_queue!r}; calls always pass by their priority. "

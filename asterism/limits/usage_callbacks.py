@@ -76,10 +76,6 @@ class UsageMeter:
 
     Give `handlers` to a run: `config={"callbacks": meter.handlers}`. It may be read and used
     from several threads.
-
-    Args:
-        prices: What tokens cost.
-        clock: The time in seconds.
     """
 
     def __init__(

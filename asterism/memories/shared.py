@@ -54,14 +54,7 @@ class MemoryNote:
 def notes_to_evict(
     notes: Collection[MemoryNote], needed: int, capacity: int, rule: Eviction
 ) -> list[MemoryNote]:
-    """Return the notes that are given up so that a new one has room.
-
-    Args:
-        notes: Those there are.
-        needed: The tokens of the new one.
-        capacity: How many tokens there may be.
-        rule: Who goes first.
-    """
+    """Return the notes that are given up so that a new one has room."""
     taken = sum(note.tokens for note in notes)
     important = rule == "least_important"
     gone: list[MemoryNote] = []

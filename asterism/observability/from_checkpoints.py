@@ -60,11 +60,6 @@ async def aread_run(graph: Graph, config: ThreadLike) -> RunRecord:
 async def aread_thread(saver: Saver, thread: str, *, name: str = "") -> RunRecord:
     """Read what ran on a thread of a database, without its workflow.
 
-    Args:
-        saver: The database.
-        thread: The thread.
-        name: What the run is called in drawings.
-
     Raises:
         UnknownThreadError: Nothing of a workflow is stored there.
     """
@@ -110,12 +105,6 @@ def record_of(
     items: Sequence[CheckpointTuple], *, thread: str, name: str = "", checkpoint: str | None = None
 ) -> RunRecord:
     """Make the record of a thread of its checkpoints.
-
-    Args:
-        items: Those of all namespaces, in any order.
-        thread: Its id.
-        name: The name of the workflow.
-        checkpoint: Where to stop. None: at the latest one.
 
     Raises:
         UnknownThreadError: There are none, or not that one.

@@ -64,12 +64,7 @@ class OpenRound:
     answer: str | None = None
 
     def close(self, number: int, *, asks: bool) -> RoundRecord:
-        """Return the round.
-
-        Args:
-            number: Its place in the request.
-            asks: Whether its question still waits.
-        """
+        """Return the round."""
         decision, question = self.decision, None
         if isinstance(decision, AskUser | RaiseLimit):
             prompt = shorten(redact(decision.user_prompt), TEXT_LIMIT)
@@ -141,13 +136,7 @@ class NamespaceIndex(Protocol):
 
 
 class RequestReader:
-    """Takes the steps of one request, in order.
-
-    Args:
-        places: What participants have stored.
-        namespace: Where the workflow stores its checkpoints.
-        path: The participants that lead to it.
-    """
+    """Takes the steps of one request, in order."""
 
     def __init__(self, places: NamespaceIndex, namespace: str, path: str) -> None:
         self._places = places
@@ -266,11 +255,7 @@ class RequestReader:
         return namespace, f"{self._path}/{name}" if self._path else name
 
     def done(self, *, last: bool) -> RequestRecord:
-        """Return the request.
-
-        Args:
-            last: Whether no other one followed, and nothing after it was left out.
-        """
+        """Return the request."""
         status: Status = self._values.get("status") or "running"
         reason: str | None = self._values.get("reason")
         if last and self._waits:

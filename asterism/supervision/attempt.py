@@ -117,17 +117,7 @@ class AsyncQuotaCallbackHandler(_CallsOnly, AsyncCallbackHandler):
 
 
 class ChildAttempt:
-    """One run of a child's graph.
-
-    Args:
-        graph: The graph.
-        config: Its thread and what else the run is given.
-        request: What it is begun with, where it was not begun before.
-        child_id: The child.
-        gauge: Measures what it uses.
-        watcher: Is told what it does.
-        clock: The time in seconds.
-    """
+    """One run of a child's graph."""
 
     def __init__(
         self,

@@ -182,7 +182,6 @@ class Child(ChildState):
     _started: float = float("-inf")
 
     def __post_init__(self) -> None:
-        """Let it be watched, and what it uses be stored."""
         every = self.host.config.monitor_interval
         self.watch = QuotaWatchdog(self.gauge, self, self._action, every)
         self._recorder = Recorder(self.saver, self.thread_id, self.adoption_facts)

@@ -37,12 +37,6 @@ class QuotaWatchdog:
     """Looks at a child: by a timer for what time brings, and when it is told for the rest.
 
     Each quota is warned of once, and told once when it is used up; a raised one anew.
-
-    Args:
-        gauge: Measures what the child uses.
-        child: Is told what is found.
-        action: What is done to a child that uses up a quota, for the event.
-        every: Seconds between two looks, at most. None: only when something is due.
     """
 
     def __init__(

@@ -144,12 +144,7 @@ class NextState:
 
 
 def decide_next_state(outcome: AttemptOutcome, order: ChildCommand | None) -> NextState:
-    """Decide what becomes of a child.
-
-    Args:
-        outcome: How its attempt stands.
-        order: What it was to do.
-    """
+    """Decide what becomes of a child."""
     if order is not None and order.kind == "kill":
         return NextState(event=order.event, reason=order.reason)
     if outcome.kind == "completed":

@@ -106,12 +106,7 @@ async def read_unfinished_outcome(child: Child) -> AttemptOutcome:
 
 
 class Spawner:
-    """Makes children.
-
-    Args:
-        family: Whose children they are.
-        prices: What their tokens cost.
-    """
+    """Makes children."""
 
     def __init__(self, family: ChildRegistry, prices: PriceTable) -> None:
         self._family = family

@@ -16,14 +16,7 @@ _NOTHING = Decimal(0)
 
 
 class ChildUsage:
-    """What a child has used, and when it was last heard of.
-
-    Args:
-        quota: What it may use.
-        meter: Counts its model and tool calls.
-        clock: The time in seconds.
-        earlier: What it used in another process, as `AgentQuotaUsage.as_json` wrote it.
-    """
+    """What a child has used, and when it was last heard of."""
 
     def __init__(
         self,

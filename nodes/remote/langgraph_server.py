@@ -42,12 +42,7 @@ RECENT = 10
 
 
 def create_remote_graph(name: str, remote: RemoteGraph) -> Graph:
-    """Create the graph of a participant that runs on another server.
-
-    Args:
-        name: The participant's id.
-        remote: The graph there.
-    """
+    """Create the graph of a participant that runs on another server."""
     server = _Server(remote)
 
     def send(errand: RemoteTask) -> Steps[RemoteReply]:

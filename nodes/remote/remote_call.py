@@ -110,12 +110,7 @@ class RemoteReply:
 
 
 def create_remote_call_graph(name: str, send: Callable[[RemoteTask], Steps[RemoteReply]]) -> Graph:
-    """Create the graph of a participant that works elsewhere.
-
-    Args:
-        name: The participant's id.
-        send: Makes one call.
-    """
+    """Create the graph of a participant that works elsewhere."""
 
     def call(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
         errand = _errand(state, config)
@@ -195,11 +190,6 @@ def branch_update(values: Mapping[str, Any], thread: str, branch: str) -> dict[s
     """Return the change of a participant's state by which a fork begins another conversation.
 
     Elsewhere, the conversation so far knows what was said on the branch that is left.
-
-    Args:
-        values: The participant's state; one that does not work elsewhere needs no change.
-        thread: The thread.
-        branch: Names the fork.
     """
     known = as_dict(values.get(CONVERSATION))
     if known.keys() != {"id", "thread"} or known["thread"] != thread:

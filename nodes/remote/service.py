@@ -157,12 +157,7 @@ class Service:
 
 
 def _create_graph(name: str, service: Service) -> Graph:
-    """Create the graph of a participant that is a service.
-
-    Args:
-        name: The participant's id.
-        service: Where it is.
-    """
+    """Create the graph of a participant that is a service."""
     ask = sync_async_pair(service.call)
 
     def send(errand: RemoteTask) -> Steps[RemoteReply]:

@@ -80,13 +80,7 @@ class _Chart:
         self._number = 0
 
     def node(self, shape: str, text: str, css: str = "") -> str:
-        """Add a node; return its name.
-
-        Args:
-            shape: What stands before its label and after it.
-            text: Its label.
-            css: `"ok"`, `"failed"`, `"open"`, or empty.
-        """
+        """Add a node; return its name."""
         self._number += 1
         name, half = f"n{self._number}", len(shape) // 2
         self.lines.append(f"  {name}{shape[:half]}{text}{shape[half:]}{css and f':::{css}'}")

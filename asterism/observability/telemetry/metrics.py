@@ -23,11 +23,7 @@ _Asked = tuple[str, str]
 
 
 class Instruments:
-    """Counts and measures what a bus tells; register it with `bus.on(None, instruments)`.
-
-    Args:
-        meters: Where the metrics go. None: the global provider.
-    """
+    """Counts and measures what a bus tells; register it with `bus.on(None, instruments)`."""
 
     def __init__(self, meters: MeterProvider | None = None) -> None:
         meter = get_meter("asterism", meter_provider=meters)

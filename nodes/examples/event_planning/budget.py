@@ -58,11 +58,6 @@ def budget_lines(head_count: int, venue_cost: Decimal, catering_cost: Decimal) -
     """Return the items of a budget.
 
     Each cost is rounded to cents before anything is added, so what is printed adds up.
-
-    Args:
-        head_count: The number of people, 1 or more.
-        venue_cost: US dollars.
-        catering_cost: US dollars, for all people.
     """
     staff = -(-head_count // GUESTS_PER_STAFF)
     lines = [

@@ -128,10 +128,6 @@ def schedule(starts: datetime.datetime, head_count: int) -> list[ScheduleBlock]:
     With each further 50 guests, set-up takes 15 minutes more (90 to 480), doors 5 (15 to 60),
     dinner 5 (75 to 150), farewell 5 (15 to 60) and tear-down 10 (60 to 360). Welcome takes
     15 minutes and the programme 60.
-
-    Args:
-        starts: When the doors open, after the set-up.
-        head_count: The number of people, 1 or more.
     """
     blocks: list[ScheduleBlock] = []
     clock = starts - _LENGTHS[0].for_heads(head_count)

@@ -26,13 +26,7 @@ _K1, _B = 1.2, 0.75
 
 
 def best_sources(folder: Folder, question: str, limit: int) -> list[str]:
-    """Return the paths of the sources that fit a question best, those that it names first.
-
-    Args:
-        folder: The folder.
-        question: What is asked.
-        limit: How many are returned, at most.
-    """
+    """Return the paths of the sources that fit a question best, those that it names first."""
     named = [s.path for s in folder.sources() if s.path.casefold() in question.casefold()]
     best = rank_sources(read_all(folder), frozenset(terms(question)))
     found = [passage.path for passage in best]

@@ -30,11 +30,6 @@ def answer_from_source(root: Path, path: str, question: str) -> str:
 
     The same file and question give the same answer; nothing is written that is not in the file.
 
-    Args:
-        root: The folder of sources.
-        path: The file, from the folder.
-        question: What is asked, in words or sentences.
-
     Returns:
         At most five sentences in the order of the file, each cited as `[path:line]`, or that
         the file holds nothing about it.
