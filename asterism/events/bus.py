@@ -206,11 +206,7 @@ class EventBus:
     def on(self, what: Wanted | None = None) -> Callable[[H], H]: ...
     @overload
     def on(
-        self,
-        what: Wanted | None,
-        handler: H,
-        *,
-        where: Callable[[Event], bool] | None = None,
+        self, what: Wanted | None, handler: H, *, where: Callable[[Event], bool] | None = None
     ) -> H: ...
     def on(self, what: Any = None, handler: Any = None, *, where: Any = None) -> Any:
         """Register a handler: `@bus.on("killed")`, `@bus.on()`, `bus.on("killed", tell)`.

@@ -141,11 +141,7 @@ class PriceTable:
         return cls(file.models, dated=file.dated, source=file.source)
 
     def extended(
-        self,
-        prices: Mapping[str, Price],
-        *,
-        dated: date | None = None,
-        source: str | None = None,
+        self, prices: Mapping[str, Price], *, dated: date | None = None, source: str | None = None
     ) -> Self:
         """Return a table with more models; they go before those of `genai-prices`.
 
@@ -161,11 +157,7 @@ class PriceTable:
         return f"PriceTable({len(self.prices)} prices of its own, dated={self.dated!r})"
 
     def replaced(
-        self,
-        prices: Mapping[str, Price],
-        *,
-        dated: date | None = None,
-        source: str | None = None,
+        self, prices: Mapping[str, Price], *, dated: date | None = None, source: str | None = None
     ) -> Self:
         """Return a table with other prices of models that are in it.
 

@@ -16,12 +16,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 from asterism.core.numbers import count_faults, raise_number_faults, seconds_faults
 from asterism.core.values import as_dict
 from asterism.events import EventBus, WorkflowEventType, emit_from_context
-from asterism.limits.admission_queue import (
-    AdmissionQueue,
-    QueuedCall,
-    RateLimits,
-    Reservation,
-)
+from asterism.limits.admission_queue import AdmissionQueue, QueuedCall, RateLimits, Reservation
 from asterism.limits.rate_limited_model import Estimate, ModelAdmission, with_admission
 
 __all__ = [

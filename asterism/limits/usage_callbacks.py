@@ -79,10 +79,7 @@ class UsageMeter:
     """
 
     def __init__(
-        self,
-        prices: PriceTable = DEFAULT_PRICES,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, prices: PriceTable = DEFAULT_PRICES, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._prices = prices
         self._clock = clock
@@ -251,10 +248,7 @@ class UsageMeter:
             self._close(began, message, run)
 
     def record_failure(
-        self,
-        run: UUID,
-        error: BaseException | None = None,
-        response: LLMResult | None = None,
+        self, run: UUID, error: BaseException | None = None, response: LLMResult | None = None
     ) -> None:
         """Note that a call has failed; it counts as a call.
 
@@ -468,12 +462,7 @@ class CallAdmission(_CallsOnly, AsyncCallbackHandler):
         return not self._is_async()
 
     async def on_chat_model_start(
-        self,
-        serialized: Any,
-        messages: list[list[BaseMessage]],
-        *,
-        run_id: UUID,
-        **kwargs: Any,
+        self, serialized: Any, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
     ) -> None:
         """Wait until there is room for a model call."""
         gate = self._meter.gate

@@ -293,8 +293,7 @@ class ContextManager:
         if memory is None or not memory.enabled or memory.token_threshold is None:
             return None
         summary = Summary(
-            keep_last=memory.preserve_last_n_messages,
-            summary_max_tokens=memory.summary_max_tokens,
+            keep_last=memory.preserve_last_n_messages, summary_max_tokens=memory.summary_max_tokens
         )
         return cls(max_tokens=memory.token_threshold, strategy=summary)
 

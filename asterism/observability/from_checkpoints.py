@@ -25,12 +25,7 @@ from asterism.core.values import as_dict, redact, shorten
 from asterism.errors import ConfigurationError, UnknownThreadError
 from asterism.limits.usage import tool_cost
 from asterism.observability.checkpoint_steps import handoff_of, interrupts_in, steps_of, visits_in
-from asterism.observability.record import (
-    QuestionRecord,
-    RequestRecord,
-    RunRecord,
-    ToolRecord,
-)
+from asterism.observability.record import QuestionRecord, RequestRecord, RunRecord, ToolRecord
 from asterism.observability.request_reader import RequestReader
 from asterism.observability.text_width import as_text
 

@@ -19,13 +19,7 @@ from asterism.core.continuation import Graph
 from asterism.core.sync_async import running_loop
 from asterism.core.thread_lease import WriteFence
 from asterism.limits.rate_limits import on_queue_change
-from asterism.supervision.child_threads import (
-    CREW,
-    ChildThreads,
-    in_task,
-    in_thread,
-    wrap_escape,
-)
+from asterism.supervision.child_threads import CREW, ChildThreads, in_task, in_thread, wrap_escape
 from asterism.supervision.quota_watchdog import QuotaWatchdog
 from asterism.supervision.restart_policy import GO_ON, AttemptOutcome, read_next_input, read_outcome
 from asterism.supervision.usage_monitor import ChildUsage

@@ -14,12 +14,7 @@ WARN_AT = 90.0
 """The percentage of a quota at which it is warned of."""
 
 Limit = Literal["max_duration_seconds", "max_cost_usd", "max_tokens", "max_iterations"]
-LIMITS: tuple[Limit, ...] = (
-    "max_duration_seconds",
-    "max_cost_usd",
-    "max_tokens",
-    "max_iterations",
-)
+LIMITS: tuple[Limit, ...] = ("max_duration_seconds", "max_cost_usd", "max_tokens", "max_iterations")
 """The quotas that end a child, or ask a person to raise them."""
 
 _COUNTS = {"max_tokens": 1, "max_iterations": 1, "max_retries": 0}

@@ -10,11 +10,7 @@ from langgraph.types import StateSnapshot
 from asterism.core.continuation import CUT_SHORT, REOPENING, REOPENS, Graph, is_unfinished
 from asterism.core.interrupts import open_requests
 from asterism.core.values import as_dict, describe_error
-from asterism.errors import (
-    ConfigurationError,
-    InvalidRequestError,
-    UnknownParticipantError,
-)
+from asterism.errors import ConfigurationError, InvalidRequestError, UnknownParticipantError
 from asterism.events import SupervisionEventType as Type
 from asterism.supervision.quotas import Limit
 

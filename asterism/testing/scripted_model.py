@@ -12,12 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
-from langchain_core.messages import (
-    AIMessage,
-    BaseMessage,
-    ToolCall,
-    UsageMetadata,
-)
+from langchain_core.messages import AIMessage, BaseMessage, ToolCall, UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 

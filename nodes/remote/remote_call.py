@@ -208,12 +208,7 @@ def _name(*parts: Any) -> str:
 def _question(errand: RemoteTask, name: str, value: Any, schema: dict[str, Any] | None) -> Question:
     if schema is not None:
         _check_schema(schema)
-    return {
-        "id": name,
-        "visit": errand.visit,
-        "value": value,
-        "schema": schema,
-    }
+    return {"id": name, "visit": errand.visit, "value": value, "schema": schema}
 
 
 def _check_schema(schema: dict[str, Any]) -> None:

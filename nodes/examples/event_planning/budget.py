@@ -6,13 +6,7 @@ from decimal import Decimal
 
 from langchain_core.tools import tool
 
-from asterism.nodes.examples.tool_arguments import (
-    cents,
-    dollars,
-    read_cost,
-    read_heads,
-    read_limit,
-)
+from asterism.nodes.examples.tool_arguments import cents, dollars, read_cost, read_heads, read_limit
 
 DECORATION_PER_HEAD = Decimal("12.00")
 ENTERTAINMENT_PER_HEAD = Decimal("18.00")
