@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from inspect import iscoroutinefunction
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
@@ -37,7 +37,7 @@ def validate_child_graph(graph: object) -> tuple[Graph, BaseCheckpointSaver[Any]
             "open_checkpointer('sqlite:///runs.db') as saver: graph = "
             "builder.build(checkpointer=saver)."
         )
-    return graph, cast(BaseCheckpointSaver[Any], graph.checkpointer)
+    return graph, graph.checkpointer
 
 
 def validate_child_name(name: object) -> str:

@@ -266,7 +266,7 @@ class AgentSupervisor:
             return False
         found.send_command(ChildCommand(kind="pause", reason="it was told to pause"))
         await found.wait_until_settled()
-        return found.status is ChildStatus.PAUSED
+        return _rests(found)
 
     async def resume_child(self, child_id: str, answers: Any = None) -> bool:
         """Let a child go on that rests.
@@ -285,7 +285,7 @@ class AgentSupervisor:
             ThreadBusyError: Another child is at work on its thread.
         """
         found = self._family.child(child_id)
-        if not isinstance(found, Child) or found.status is not ChildStatus.PAUSED:
+        if not isinstance(found, Child) or not _rests(found):
             return False
         await found.wait_until_settled()
         used = found.gauge.usage()
@@ -302,7 +302,7 @@ class AgentSupervisor:
                 "resume_child(child_id, answer)."
             )
         given = GO_ON if answers is None else answer_command(pending, answers)
-        if found.status is not ChildStatus.PAUSED:  # somebody else was faster
+        if not _rests(found):  # somebody else was faster
             return False
         found.resume(given, take_child_lease(found))
         return True
@@ -467,6 +467,10 @@ class AgentSupervisor:
         status = found.facts.status if isinstance(found, EndedChild) else found.status
         next_status(status, event, child_id)
         return cast(Child, found)  # to one that has ended, nothing happens
+
+
+def _rests(child: Child) -> bool:
+    return child.status is ChildStatus.PAUSED
 
 
 async def _kill(child: Child, reason: str) -> None:

@@ -42,16 +42,12 @@ def waves(decided: RoundRecord) -> list[list[VisitRecord]]:
         ready = [v for v in left if not _waits(v, left)] or left[:1]
         for visit in ready[:]:
             left.remove(visit)
-            level = 1 + max((depth.get(name, -1) for name in _befores(visit)), default=-1)
-            depth[visit.task or ""] = level
+            task = visit.task or ""
+            level = depth[task] = 1 + max(depth.get(name, -1) for name in (*visit.needs, task))
             if len(found) == level:
                 found.append([])
             found[level].append(visit)
     return found
-
-
-def _befores(visit: VisitRecord) -> list[str]:
-    return [*visit.needs, visit.task or ""]
 
 
 def _waits(visit: VisitRecord, left: list[VisitRecord]) -> bool:

@@ -44,8 +44,13 @@ def make_budget(
     except ValueError as error:
         return f"Cannot make the budget: {error}"
     lines = budget_lines(heads, venue, catering)
+    total = total_of(lines)
+    sums = [
+        f"Budget total: {dollars(total)}",
+        f"Budget per person: {dollars(cents(total / heads))}",
+    ]
     verdict = [] if limit is None else _verdict(lines, limit)
-    return "\n".join([*_table(lines), "", *_sums(lines, heads), *verdict])
+    return "\n".join([*_table(lines), "", *sums, *verdict])
 
 
 def budget_lines(head_count: int, venue_cost: Decimal, catering_cost: Decimal) -> list[BudgetLine]:
@@ -74,14 +79,6 @@ def _table(lines: Sequence[BudgetLine]) -> list[str]:
     rows = [f"| {line.item} | {dollars(line.cost)} |" for line in lines]
     total = f"| **Total** | **{dollars(total_of(lines))}** |"
     return ["| Item | Cost |", "| --- | ---: |", *rows, total]
-
-
-def _sums(lines: Sequence[BudgetLine], heads: int) -> list[str]:
-    total = total_of(lines)
-    return [
-        f"Budget total: {dollars(total)}",
-        f"Budget per person: {dollars(cents(total / heads))}",
-    ]
 
 
 def _verdict(lines: Sequence[BudgetLine], limit: Decimal) -> list[str]:
