@@ -126,7 +126,30 @@ class Service:
 
     def create_graph(self, name: str) -> Graph:
         """Create the graph of the participant `name`, which calls the service."""
-        return _create_graph(name, self)
+        ask = sync_async_pair(self.call)
+
+        def send(task: RemoteTask) -> Steps[RemoteReply]:
+            if kinds := ", ".join(dict.fromkeys(block["type"] for block in task.media)):
+                raise InvalidRequestError(
+                    f"The request holds {kinds}, and the service {self.origin} is sent text "
+                    "alone. Let a participant describe it first, in a request of its own."
+                )
+            asked = ServiceRequest(
+                conversation_id=task.conversation,
+                idempotency_key=task.key,
+                request=task.request,
+                answers=[
+                    ServiceAnswer(
+                        question_id=given["id"], prompt=given["prompt"], value=given["value"]
+                    )
+                    for given in task.answers
+                ],
+                history=_history(task.earlier) if self.history else [],
+            )
+            reply: ServiceReply = yield Call(*ask, (asked,))
+            return _read_reply(name, reply)
+
+        return create_remote_call_graph(name, send)
 
     async def call(self, asked: ServiceRequest) -> ServiceReply:
         """Make one call.
@@ -156,33 +179,7 @@ class Service:
             ) from None
 
 
-def _create_graph(name: str, service: Service) -> Graph:
-    """Create the graph of a participant that is a service."""
-    ask = sync_async_pair(service.call)
-
-    def send(errand: RemoteTask) -> Steps[RemoteReply]:
-        if kinds := ", ".join(dict.fromkeys(block["type"] for block in errand.media)):
-            raise InvalidRequestError(
-                f"The request holds {kinds}, and the service {service.origin} is sent text "
-                "alone. Let a participant describe it first, in a request of its own."
-            )
-        asked = ServiceRequest(
-            conversation_id=errand.conversation,
-            idempotency_key=errand.key,
-            request=errand.request,
-            answers=[
-                ServiceAnswer(question_id=given["id"], prompt=given["prompt"], value=given["value"])
-                for given in errand.answers
-            ],
-            history=_history(errand.earlier) if service.history else [],
-        )
-        reply: ServiceReply = yield Call(*ask, (asked,))
-        return _brought(name, reply)
-
-    return create_remote_call_graph(name, send)
-
-
-def _brought(name: str, reply: ServiceReply) -> RemoteReply:
+def _read_reply(name: str, reply: ServiceReply) -> RemoteReply:
     usage = [line.entry() for line in reply.usage]
     if isinstance(reply, ServiceDone):
         return RemoteReply(text=reply.text, usage=usage)
