@@ -2,7 +2,6 @@
 
 import json
 import unicodedata
-from datetime import datetime
 from decimal import Decimal
 
 from asterism.core.usage import Usage
@@ -103,8 +102,3 @@ def _part(number: int, whole: int, what: str) -> str:
 def count_text(number: int, what: str) -> str:
     """Say how many there are of something."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def moment(time: str) -> datetime:
-    """Read a time."""
-    return datetime.fromisoformat(time)

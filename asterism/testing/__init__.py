@@ -40,23 +40,16 @@ __all__ = [
     "check_participant",
 ]
 
-_HOMES = {
-    "AgentTester": "agent_tester",
-    "Cassette": "cassette",
-    "CassetteChatModel": "cassette",
-    "CassetteMismatchError": "cassette",
-    "ConformanceReport": "conformance",
-    "MockBackend": "scripted_model",
-    "OrchestratorTester": "orchestrator_tester",
-    "ScriptedCall": "scripted_model",
-    "ScriptedChatModel": "scripted_model",
-    "ScriptedReply": "scripted_model",
-    "TeamChatModel": "team_model",
-    "UnexpectedModelCallError": "scripted_model",
-    "WordEmbeddings": "scripted_model",
-    "acheck_participant": "conformance",
-    "check_participant": "conformance",
+_NAMES = {
+    "agent_tester": "AgentTester",
+    "cassette": "Cassette CassetteChatModel CassetteMismatchError",
+    "conformance": "ConformanceReport acheck_participant check_participant",
+    "orchestrator_tester": "OrchestratorTester",
+    "scripted_model": "MockBackend ScriptedCall ScriptedChatModel ScriptedReply "
+    "UnexpectedModelCallError WordEmbeddings",
+    "team_model": "TeamChatModel",
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

@@ -55,35 +55,14 @@ class _Stop(Exception):  # noqa: N818 - it is thrown into the participant, not r
     """Breaks a participant's turn."""
 
 
-class _Breaker(BaseCallbackHandler):
-    """Acts when something begins inside the participant, once."""
-
-    raise_error = True
-    run_inline = True
-
-    def __init__(self, act: Callable[[], None]) -> None:
-        self._act = act
-        self._armed = True
-
-    def on_chain_start(
-        self, serialized: Any, inputs: Any, *, metadata: Any = None, **kwargs: Any
-    ) -> None:
-        """Act at the first step of the participant's own graph."""
-        facts = as_dict(metadata)
-        inside = facts.get("participant") == SUBJECT
-        if inside and facts.get("langgraph_node") not in (SUBJECT, None) and self._armed:
-            self._armed = False
-            self._act()
-
-
 class _Steps(BaseCallbackHandler):
-    """Notes the steps that begin inside the participant, and acts before the second."""
+    """Notes the steps that begin inside the participant, and acts before one of them."""
 
     raise_error = True
     run_inline = True
 
-    def __init__(self, act: Callable[[], None] = lambda: None) -> None:
-        self._act = act
+    def __init__(self, act: Callable[[], None] = lambda: None, before: int = 0) -> None:
+        self._act, self._before = act, before
         self.begun: list[tuple[str, int]] = []
         """The nodes of its graph, each with the number of the step."""
 
@@ -98,7 +77,7 @@ class _Steps(BaseCallbackHandler):
         step = (str(facts.get("langgraph_node")), int(facts.get("langgraph_step") or 0))
         if step not in self.begun:
             self.begun.append(step)
-            if len({number for _, number in self.begun}) == 2:
+            if len({number for _, number in self.begun}) == self._before:
                 self._act()
 
 
@@ -185,7 +164,7 @@ class _Suite:
                 getattr(left, name).update(copy.deepcopy(getattr(saver, name)))
             raise _Stop("the end of the process")
 
-        workflow, thread, before = self.star(SUBJECT, saver=saver), _thread(), _Steps(die)
+        workflow, thread, before = self.star(SUBJECT, saver=saver), _thread(), _Steps(die, before=2)
         await workflow.ainvoke(self._request, {**thread, "callbacks": [before]})
         if not left.storage:
             return
@@ -239,7 +218,7 @@ class _Suite:
         def fail() -> None:
             raise _Stop("broken on purpose")
 
-        result = await self.run(workflow, {**thread, "callbacks": [_Breaker(fail)]})
+        result = await self.run(workflow, {**thread, "callbacks": [_Steps(fail, before=1)]})
         kinds = [report["status"] for report in result["reports"]]
         assert kinds == ["failed", "ok"], f"the reports are {kinds}"
         assert "_Stop: broken on purpose" in result["reports"][0].get("error", "")
@@ -292,7 +271,7 @@ class _Suite:
         def cancel() -> None:
             tasks[0].cancel()
 
-        handlers: list[BaseCallbackHandler] = [_Breaker(cancel)]
+        handlers: list[BaseCallbackHandler] = [_Steps(cancel, before=1)]
         config: RunnableConfig = {**thread, "callbacks": handlers}
         tasks.append(asyncio.create_task(workflow.ainvoke(self._request, config)))
         try:

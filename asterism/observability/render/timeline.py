@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from asterism.observability.record import RequestRecord, RunRecord
 from asterism.observability.render.mermaid import bare
-from asterism.observability.text_width import fit_text, moment, pad_text, width_of
+from asterism.observability.text_width import fit_text, pad_text, width_of
 from asterism.observability.wording import heading, name_of, state_of
 
 BAR_WIDTH = 60
@@ -77,7 +78,7 @@ def timeline_mermaid(run: RunRecord) -> str:
     lines = ["gantt", f"  title {bare(heading(run))}", "  dateFormat x", "  axisFormat %M:%S.%L"]
     for number, request in enumerate(run.requests, 1):
         lines.append(f"  section request {number}")
-        zero = moment(request.began).timestamp() * 1000 if request.began else 0.0
+        zero = datetime.fromisoformat(request.began).timestamp() * 1000 if request.began else 0.0
         for bar in bars_of(request):
             start = round(zero + bar.start * 1000)
             end = max(start + 1, round(zero + (bar.start + bar.seconds) * 1000))
@@ -99,4 +100,5 @@ def _draw_bar(bar: Bar, whole: float) -> str:
 
 
 def _seconds(began: str, ended: str) -> float:
-    return max(0.0, round((moment(ended) - moment(began)).total_seconds(), 6))
+    took = datetime.fromisoformat(ended) - datetime.fromisoformat(began)
+    return max(0.0, round(took.total_seconds(), 6))
