@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from inspect import iscoroutinefunction
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
@@ -30,6 +30,7 @@ def validate_child_graph(graph: object) -> tuple[Graph, BaseCheckpointSaver[Any]
             "SupervisorWorkflowBuilder(...).build(checkpointer=saver) returns. A loop of your own "
             "is given by name: loop_factory=..., or agent_loop=... (see docs/names.md)."
         )
+    saver = cast(BaseCheckpointSaver[Any], graph.checkpointer)
     if not isinstance(graph.checkpointer, BaseCheckpointSaver):
         raise ConfigurationError(
             f"The graph {graph.name!r} has no checkpointer, so a child of it could not be "
@@ -37,7 +38,7 @@ def validate_child_graph(graph: object) -> tuple[Graph, BaseCheckpointSaver[Any]
             "open_checkpointer('sqlite:///runs.db') as saver: graph = "
             "builder.build(checkpointer=saver)."
         )
-    return graph, graph.checkpointer
+    return graph, saver
 
 
 def validate_child_name(name: object) -> str:

@@ -91,10 +91,11 @@ class AgentQuota:
             return ()
         if name in _COUNTS:
             return count_faults(name, value, least=_COUNTS[name])
-        number = float(value) if isinstance(value, Decimal) and value.is_finite() else value
+        number: Any = float(value) if isinstance(value, Decimal) and value.is_finite() else value
         if name == "max_cost_usd":
-            positive = is_number(number) and number > 0
-            return () if positive else (f"{name} is {value!r}; it must be a number above 0",)
+            if is_number(number) and number > 0:
+                return ()
+            return (f"{name} is {value!r}; it must be a number above 0",)
         return seconds_faults(name, number, above_zero=name not in _MAY_BE_ZERO)
 
     def raised(self, **limits: Any) -> "AgentQuota":

@@ -92,14 +92,18 @@ class TeamChatModel(LocalChatModel):
     def _generate(
         self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        return self._of(run_manager)._generate(messages, stop, run_manager, **kwargs)
+        model = self._of(run_manager)
+        result: ChatResult = model._generate(messages, stop, run_manager, **kwargs)
+        return result
 
     async def _agenerate(
         self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        return await self._of(run_manager)._agenerate(messages, stop, run_manager, **kwargs)
+        model = self._of(run_manager)
+        result: ChatResult = await model._agenerate(messages, stop, run_manager, **kwargs)
+        return result
 
-    def _of(self, run_manager: Any) -> "_Speaker":
+    def _of(self, run_manager: Any) -> Any:
         """Return the scripted model of whoever asks, as the metadata of the call tell."""
         facts: Mapping[str, Any] = (run_manager and run_manager.metadata) or {}
         name = str(facts.get("participant") or "supervisor")
