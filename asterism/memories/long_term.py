@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
-from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import BaseTool
 from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, MatchCondition, PutOp, SearchOp
 
 from asterism.core.numbers import count_faults, raise_number_faults
@@ -27,6 +27,7 @@ from asterism.memories.namespaces import (
 from asterism.memories.recall_tools import (
     EVERYONE,
     Recollection,
+    create_steps_tool,
     recollections_from_items,
     recollections_text,
 )
@@ -280,7 +281,8 @@ class LongTermMemory:
             participant: Whose tools they are: it remembers for itself. None: for the team.
         """
 
-        def noting(text: str, config: RunnableConfig) -> Steps[str]:
+        def remember(text: str, config: RunnableConfig) -> Steps[str]:
+            """Remember a fact for later conversations, such as a decision; it is read alone."""
             user = user_of(config) if self.per_user else None
             try:
                 key = yield from self.remembering(text, user, participant, None)
@@ -288,35 +290,13 @@ class LongTermMemory:
                 return str(error)
             return f"Remembered as {key}."
 
-        def looking(question: str, config: RunnableConfig) -> Steps[str]:
+        def recall(question: str, config: RunnableConfig) -> Steps[str]:
+            """Look for facts that were remembered in earlier conversations."""
             user = user_of(config) if self.per_user else None
             found = yield from self.recalling(question, user, participant)
             return recollections_text(found) if found else "Nothing is remembered that fits."
 
-        def remember(text: str, config: RunnableConfig) -> str:
-            """Remember a fact for later conversations: a decision, a preference, a name.
-
-            Write it so that it can be understood by itself.
-            """
-            return run_steps(noting(text, config))
-
-        async def aremember(text: str, config: RunnableConfig) -> str:
-            return await arun_steps(noting(text, config))
-
-        def recall(question: str, config: RunnableConfig) -> str:
-            """Look for facts that were remembered in earlier conversations.
-
-            Ask in your own words.
-            """
-            return run_steps(looking(question, config))
-
-        async def arecall(question: str, config: RunnableConfig) -> str:
-            return await arun_steps(looking(question, config))
-
-        return [
-            StructuredTool.from_function(remember, aremember),
-            StructuredTool.from_function(recall, arecall),
-        ]
+        return [create_steps_tool(remember), create_steps_tool(recall)]
 
     # ---- places
 

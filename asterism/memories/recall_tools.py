@@ -1,10 +1,14 @@
-"""What a memory returns, and how a model is shown it."""
+"""What a memory returns, how a model is shown it, and the tools that it calls."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import wraps
 from typing import Any
 
+from langchain_core.tools import BaseTool, StructuredTool
+
+from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.core.values import fence
 from asterism.errors import ConfigurationError
 
@@ -56,3 +60,17 @@ def recollections_from_items(item: Any, ranking: str) -> Recollection:
         score=0.0 if ranking == "time" else float(item.score),
         found_by=ranking,
     )
+
+
+def create_steps_tool(steps: Callable[..., Steps[str]]) -> BaseTool:
+    """Create a tool of steps for sync and async; name and description are the function's."""
+
+    @wraps(steps)
+    def call(*args: Any, **kwargs: Any) -> str:
+        return run_steps(steps(*args, **kwargs))
+
+    @wraps(steps)
+    async def acall(*args: Any, **kwargs: Any) -> str:
+        return await arun_steps(steps(*args, **kwargs))
+
+    return StructuredTool.from_function(call, acall)
