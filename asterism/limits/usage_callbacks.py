@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -57,9 +57,6 @@ class _Open:
         return estimate_tokens(self.sent, shown)
 
 
-_ROLES = {"human": len("user"), "ai": len("assistant")}
-
-
 def estimate_tokens(messages: Sequence[BaseMessage], tools: Sequence[Any] = ()) -> int:
     """Estimate the tokens of a prompt as LangChain does; messages of plain text are fast.
 
@@ -68,14 +65,17 @@ def estimate_tokens(messages: Sequence[BaseMessage], tools: Sequence[Any] = ()) 
     """
     total, others = 0, list[BaseMessage]()
     for message in messages:
-        fields = vars(message)
-        role, content = _ROLES.get(fields["type"]), fields["content"]
-        if role is None or type(content) is not str or fields.get("tool_calls"):
-            others.append(message)
-        else:
-            characters = len(content) + role + len(fields.get("name") or "")
+        content, kind, name = message.content, message.type, message.name
+        is_answer = kind == "ai" and not cast(AIMessage, message).tool_calls
+        if content.__class__ is str and (is_answer or kind == "human"):
+            role = 9 if is_answer else 4  # the letters of "assistant" and of "user"
+            characters = len(content) + role + (len(name) if name else 0)
             total += -(-characters // CHARACTERS_PER_TOKEN) + 3
-    return total + count_tokens_approximately(others, tools=[*tools])
+        else:
+            others.append(message)
+    if others or tools:
+        total += count_tokens_approximately(others, tools=[*tools])
+    return total
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +200,7 @@ class UsageMeter:
             if has_usage(answer) or is_of_model(answer):
                 self._close(_Open(by, task, "", self._clock(), sent=before[:]), answer)
             for entry in reported_usage(answer, by, task, self._prices):
-                self._note(entry, task, answer)
+                self._note(entry, answer)
 
     # ---- what the handlers tell
 
@@ -364,12 +364,11 @@ class UsageMeter:
             entry["model"] = what["model"]
         else:
             entry["tool"] = what["tool"]
-        self._note(entry, began.task, message, run, error)
+        self._note(entry, message, run, error)
 
     def _note(
         self,
         entry: UsageEntry,
-        task: str | None,
         message: AIMessage | None,
         run: UUID | None = None,
         error: BaseException | None = None,
@@ -379,9 +378,8 @@ class UsageMeter:
             if message is not None and message.id:
                 self._counted.add(message.id)
             self._keep(entry)
-            usage = Usage.of([entry])
-            self.total += usage
-        self.gate.spend(scopes_of(entry["by"], task), usage, run)
+            self.total += Usage.of([entry])
+        self.gate.record(entry, run)
         failed = type(error).__name__ if error else None
         call = MeteredCall(entry=entry, message_id=message.id if message else None, error=failed)
         for watcher in self._watchers:
