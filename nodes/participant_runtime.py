@@ -42,6 +42,7 @@ from asterism.nodes.middleware import (
     end_middleware,
     prepare_tool,
     prompt_middleware,
+    short_results,
     tool_errors_middleware,
     with_tools_inside,
 )
@@ -199,6 +200,7 @@ def _model_graph(
             *spec.middleware,
             tool_errors_middleware(),
             *_middleware(second, context, max_steps, spec.approve),
+            *short_results(spec.tools, spec.memory),
             prompt_middleware(model),
         ]
         return _with_checkpointed_history(
