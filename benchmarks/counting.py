@@ -15,12 +15,13 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr
 
-NAMES = ("venue", "food", "music")
-TURNS = 5
+TOPICS = ("venue", "food", "music", "travel")
+SHAPES = ((3, 5), (4, 20))
+"""How many participants are asked in how many requests."""
 RESULT = "fact " * 1_600
 """What a tool returns: 2,000 tokens."""
 REPORT = "word " * 240
-"""What a participant answers: 300 tokens."""
+"""What a participant answers, and the supervisor at the end: 300 tokens."""
 DUTY = "You find out all about the {name}. Use your tool, then report."
 
 
@@ -31,7 +32,7 @@ def look_up(what: str) -> str:
 
 def request(turn: int) -> str:
     """What the user says."""
-    return f"Please work on part {turn} of the party: venue, food and music."
+    return f"Please work on part {turn} of the party."
 
 
 class CountingModel(BaseChatModel):

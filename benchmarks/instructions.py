@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.one import measure
 
-CONTENDERS = ("by_hand_model", "ours_model")
+CONTENDERS = ("by_hand_model", "by_hand_expert", "ours_model")
 SHAPES: Mapping[str, tuple[str, dict[str, Any]]] = {
     **{f"{turns} turns": ("turns", {"turns": turns, "participants": 4}) for turns in (10, 50, 200)},
     "chat of 50 messages": ("chat", {"messages": 50, "participants": 4}),
@@ -94,11 +94,15 @@ def main() -> None:
     if given.of:
         hold(given.of, given.only)
         return
-    base, ours = (counted(contender, given.only) for contender in CONTENDERS)
-    print("| case | by hand, thousands of instructions | Asterism | ratio |")
-    print("| --- | ---: | ---: | ---: |")
+    base, expert, ours = (counted(contender, given.only) for contender in CONTENDERS)
+    print("Thousands of instructions.\n")
+    print("| case | by hand | by an expert | Asterism | to by hand | to an expert |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for name, count in ours.items():
-        print(f"| {name} | {base[name]:,.0f} | {count:,.0f} | {count / base[name]:.2f} |")
+        hands = (base[name], expert[name])
+        cells = [f"{number:,.0f}" for number in (*hands, count)]
+        ratios = [f"{count / hand:.2f}" for hand in hands]
+        print(f"| {name} | {' | '.join([*cells, *ratios])} |")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
 
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.base import id as ids
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.types import StateSnapshot
@@ -49,6 +50,17 @@ def read_latest_state(read: Call) -> Steps[StateSnapshot]:
     stored = str(place.get("checkpoint_id") or "")
     yield from wait_past(stored, found.created_at, place.get("thread_id"))
     return found
+
+
+def wait_past_checkpoint(stored: CheckpointTuple | None) -> Steps[None]:
+    """Wait until this clock is past a checkpoint that was read, if there is one.
+
+    Raises:
+        StorageError: This clock is more than `SKEW` seconds behind.
+    """
+    if stored is not None:
+        thread = (stored.config.get("configurable") or {}).get("thread_id")
+        yield from wait_past(stored.checkpoint["id"], stored.checkpoint["ts"], thread)
 
 
 def wait_past(checkpoint: str, created_at: str | None, thread: object) -> Steps[None]:

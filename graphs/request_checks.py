@@ -19,10 +19,11 @@ from langchain_core.messages import (
     convert_to_messages,
 )
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, PregelTask, StateSnapshot
 
+from asterism.core.checkpoints import check_state, thread_of
 from asterism.core.continuation import Graph
 from asterism.core.decision import RunPlan, VisitNext, load_decision
 from asterism.core.interrupts import NOBODY_WAITS, looks_like_ids, open_requests
@@ -181,6 +182,27 @@ def validate_request(given: object) -> dict[str, Any]:
             f"The input has no message of the user that says anything. {_ALLOWED_INPUT}"
         )
     return {**fields, "messages": [message.model_copy() for message in read]}
+
+
+def is_new_request(given: object, config: RunnableConfig) -> bool:
+    """Whether an input has nothing to do with what its thread holds: no answer, edit or fork."""
+    request = as_dict(given)
+    forks = as_dict(config.get("configurable")).get("checkpoint_id")
+    return bool(request) and not forks and all(m.id is None for m in request["messages"])
+
+
+def is_at_rest(stored: CheckpointTuple) -> bool:
+    """Whether a checkpoint surely leaves no work: no node has been sent to, nothing is half done.
+
+    It is read for that alone, so the histories of the thread need not be.
+
+    Raises:
+        StorageError: It does not have the form of one.
+    """
+    values = stored.checkpoint["channel_values"]
+    plain = {key: getattr(value, "value", value) for key, value in values.items()}  # of snapshots
+    check_state(thread_of(stored.config), plain)
+    return not stored.pending_writes and not any(k.startswith(("branch:", "__")) for k in values)
 
 
 def resent(request: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

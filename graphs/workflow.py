@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, aclosing, closing, suppress
 from typing import Any, Self, Unpack, cast, overload
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Durability, GraphOutput, StateSnapshot, StateUpdate
 
@@ -29,13 +29,15 @@ from asterism.core.sync_async import Call, Steps, arun_steps, run_steps, running
 from asterism.core.thread_lease import Release, wait_for_lease
 from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
-from asterism.graphs.clocks import read_latest_state
+from asterism.graphs.clocks import read_latest_state, wait_past_checkpoint
 from asterism.graphs.request_checks import (
     address_answer,
     cancellation_notes,
     check_pending,
     check_thread,
     check_thread_readable,
+    is_at_rest,
+    is_new_request,
     resent,
     validate_request,
     warn_unanswerable,
@@ -265,6 +267,14 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         self, given: Any, config: RunnableConfig
     ) -> Steps[tuple[Any, Mapping[str, Any]]]:
         """Fit an input to the state that it finds, and return that where the run goes on."""
+        if is_new_request(given, config):
+            saver = cast(BaseCheckpointSaver[Any], self.checkpointer)
+            stored: CheckpointTuple | None = yield Call(
+                saver.get_tuple, saver.aget_tuple, (config,)
+            )
+            if stored is None or is_at_rest(stored):
+                yield from wait_past_checkpoint(stored)
+                return given, {}
         whole = Call(self.get_state, self.aget_state, (config,), {"subgraphs": True})
         if isinstance(given, PendingAnswers):
             found = yield from read_latest_state(whole)

@@ -33,6 +33,7 @@ _SAVER = "__pregel_checkpointer"
 _ANSWERS = "__pregel_resume_map"
 _RESUME = "__resume__"
 _SCRATCHPAD = "__pregel_scratchpad"
+_STREAM = "__pregel_stream"
 _PLACE = "checkpoint_ns"
 UNCHOSEN = (None, LANGCHAIN_LIMIT, 10_007, 9_999)
 """Values of `recursion_limit` that nobody has chosen: the defaults of LangChain, LangGraph and
@@ -201,6 +202,11 @@ def resolve_checkpointer(given: Any) -> Any:
 def has_saver(config: RunnableConfig) -> bool:
     """Whether the run is stored; a durability may be given only then."""
     return _configurable(config).get(_SAVER) is not None
+
+
+def streams_subgraphs(config: RunnableConfig) -> bool:
+    """Whether what happens inside of participants is streamed, too."""
+    return _configurable(config).get(_STREAM) is not None
 
 
 def _configurable(config: RunnableConfig) -> dict[str, Any]:

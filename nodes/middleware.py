@@ -22,7 +22,9 @@ from langgraph.config import get_config
 from langgraph.errors import GraphRecursionError, NodeCancelledError, is_invalid_resume
 from langgraph.types import Command
 
+from asterism.core.agent_spec import MemoryConfig
 from asterism.core.continuation import AFTER, HANDOFF
+from asterism.core.digests import digest, is_long
 from asterism.core.model_input import prepare_messages, without_reasoning
 from asterism.core.sync_async import (
     Steps,
@@ -40,6 +42,7 @@ from asterism.errors import (
     StalledError,
     StorageError,
 )
+from asterism.nodes.participant_spec import tool_name
 from asterism.nodes.report import json_text
 from asterism.nodes.run_context import workflow_path
 from asterism.nodes.structured_output import bind_inside
@@ -145,6 +148,78 @@ def prompt_middleware(model: Any) -> "AgentMiddleware[Any, Any, Any]":
         return request.override(messages=[first, *rest])
 
     return cast("AgentMiddleware[Any, Any, Any]", PromptMiddleware())
+
+
+READ_RESULT = "read_result"
+"""The tool by which an agent reads a result again that is sent shortened."""
+
+
+def short_results(
+    tools: Sequence[Any], memory: MemoryConfig | None
+) -> "list[AgentMiddleware[Any, Any, Any]]":
+    """Return the middleware that shortens results of earlier visits, where there can be any.
+
+    Args:
+        tools: The agent's tools; one of the name `read_result` is its own.
+        memory: What it remembers. None: the default.
+    """
+    memory = memory or MemoryConfig()
+    taken = READ_RESULT in map(tool_name, tools)
+    if not tools or not memory.enabled or memory.result_tokens is None or taken:
+        return []
+    return [earlier_results_middleware(memory.result_tokens)]
+
+
+def earlier_results_middleware(tokens: int) -> "AgentMiddleware[Any, Any, Any]":
+    """Send an agent's model the results of tools of earlier visits shortened.
+
+    Most of what a conversation with tools costs are old results that are sent again and again.
+    The history keeps them whole.
+
+    Args:
+        tokens: Above how many tokens a result is shortened.
+    """
+    from langchain.agents.middleware import AgentMiddleware
+    from langchain.tools import ToolRuntime
+
+    def read_result(call_id: str, runtime: ToolRuntime[Any, Any]) -> str:
+        """Read a result of an earlier task again, whole."""
+        for message in runtime.state["messages"]:
+            if isinstance(message, ToolMessage) and message.tool_call_id == call_id:
+                return message.text
+        return f"There is no result {call_id!r}; take the id as it stands under a result."
+
+    class EarlierResultsMiddleware(AgentMiddleware[Any, Any, Any]):
+        tools = (create_tool(read_result),)
+
+        def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+            return handler(shortened(request))
+
+        async def awrap_model_call(
+            self, request: Any, handler: Callable[[Any], Awaitable[Any]]
+        ) -> Any:
+            return await handler(shortened(request))
+
+    def shortened(request: Any) -> Any:
+        messages: list[Any] = request.messages
+        earlier = messages[: len(messages) - len(_in_this_visit(messages))]
+        shown = [_shorten_result(message, tokens) for message in earlier]
+        if any(short is not whole for short, whole in zip(shown, earlier, strict=True)):
+            return request.override(messages=[*shown, *messages[len(earlier) :]])
+        tools = [tool for tool in request.tools if getattr(tool, "name", "") != READ_RESULT]
+        return request.override(tools=tools)
+
+    return cast("AgentMiddleware[Any, Any, Any]", EarlierResultsMiddleware())
+
+
+def _shorten_result(message: Any, tokens: int) -> Any:
+    if not isinstance(message, ToolMessage) or not isinstance(message.content, str):
+        return message
+    if not is_long(message.content, tokens):
+        return message
+    result = digest(message.content, tokens)
+    shown = render("earlier_result", result=result, id=message.tool_call_id)
+    return message.model_copy(update={"content": shown})
 
 
 def end_middleware(max_steps: int | None) -> "AgentMiddleware[Any, Any, Any]":

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from langchain_core.messages import HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import merge_configs, var_child_runnable_config
 from langgraph.errors import (
     GraphBubbleUp,
     GraphInterrupt,
@@ -24,9 +25,16 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command, Send
 
 from asterism.core.continuation import CALLS, HANDOFF, Graph, counter
-from asterism.core.messages import with_media
+from asterism.core.messages import fold_history, with_media
 from asterism.core.state import VisitRequest
-from asterism.core.sync_async import Call, Steps, StepsNode, run_coroutine, without_exit
+from asterism.core.sync_async import (
+    Call,
+    NodeSteps,
+    Steps,
+    StepsNode,
+    run_coroutine,
+    without_exit,
+)
 from asterism.core.usage import UsageEntry, lines_of
 from asterism.core.values import as_dict, describe_error, log_failure, traceback_of
 from asterism.errors import (
@@ -48,6 +56,7 @@ from asterism.nodes.engine_keys import (
     participant_place,
     resume_turn_config,
     stored_answers,
+    streams_subgraphs,
     without_replay,
 )
 from asterism.nodes.middleware import limit_text
@@ -71,6 +80,7 @@ from asterism.nodes.report import (
 from asterism.nodes.routing import visit_in
 from asterism.nodes.run_context import (
     is_debugged,
+    is_traced,
     meter_of,
     participant_path,
     visit_span_config,
@@ -331,6 +341,8 @@ class Visit:
     ) -> Steps[Mapping[str, Any]]:
         """Run the participant's graph to its end, and return its state."""
         runtime, is_stored = self.runtime, has_saver(config)
+        if runtime.respond and not (is_stored or is_traced(config) or streams_subgraphs(config)):
+            return (yield from self._respond(runtime.respond, request, inner, config))
         runner: Any = runtime.graph
         kwargs: dict[str, Any] = {}
         options = kwargs
@@ -343,6 +355,23 @@ class Visit:
         invoke = partial(_invoke_in_loop, runner) if runtime.needs_async else runner.invoke
         found = yield Call(without_exit(invoke), runner.ainvoke, (request, inner), options)
         return collect_output(found, kwargs) or {}  # None: no output was written
+
+    def _respond(
+        self,
+        respond: NodeSteps,
+        request: dict[str, Any],
+        inner: RunnableConfig,
+        config: RunnableConfig,
+    ) -> Steps[Mapping[str, Any]]:
+        """Take the one step of a participant without a run of a graph, as nobody would see it."""
+        messages = fold_history([], [request["messages"]])
+        whole = merge_configs(config, inner)
+        token = var_child_runnable_config.set(whole)
+        try:
+            update = yield from respond({"messages": messages}, whole)
+        finally:
+            var_child_runnable_config.reset(token)
+        return {"messages": fold_history(messages, [update["messages"]])}
 
     def _output(
         self, values: Mapping[str, Any], config: RunnableConfig

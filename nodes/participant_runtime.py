@@ -32,7 +32,7 @@ from asterism.core.decision import RunPlan, VisitNext, load_decision
 from asterism.core.messages import fold_history
 from asterism.core.model_input import prepare_messages, without_reasoning
 from asterism.core.state import SNAPSHOT_FREQUENCY, HistoryChannel, Report
-from asterism.core.sync_async import Call, Steps, StepsNode
+from asterism.core.sync_async import Call, NodeSteps, Steps, StepsNode
 from asterism.limits.budgets import Budget
 from asterism.limits.failure_policies import Policy, merge_policies
 from asterism.nodes.chains import ways_to_ask
@@ -42,6 +42,7 @@ from asterism.nodes.middleware import (
     end_middleware,
     prepare_tool,
     prompt_middleware,
+    short_results,
     tool_errors_middleware,
     with_tools_inside,
 )
@@ -199,6 +200,7 @@ def _model_graph(
             *spec.middleware,
             tool_errors_middleware(),
             *_middleware(second, context, max_steps, spec.approve),
+            *short_results(spec.tools, spec.memory),
             prompt_middleware(model),
         ]
         return _with_checkpointed_history(
@@ -264,6 +266,10 @@ def _middleware(
     return found
 
 
+RESPOND = "respond"
+"""The node of a participant without a graph of its own."""
+
+
 def _history_graph(
     name: str,
     ask: tuple[Callable[..., Any], Callable[..., Any]],
@@ -290,9 +296,9 @@ def _history_graph(
         return {"messages": with_unique_ids(as_messages(reply), before), **update}
 
     builder = StateGraph(ParticipantState if compactor is None else BoundedState)
-    builder.add_node("respond", StepsNode(respond, name="respond"))
-    builder.add_edge(START, "respond")
-    builder.add_edge("respond", END)
+    builder.add_node(RESPOND, StepsNode(respond, name=RESPOND))
+    builder.add_edge(START, RESPOND)
+    builder.add_edge(RESPOND, END)
     return cast(Graph, builder.compile(checkpointer=True, name=name))
 
 
@@ -363,6 +369,8 @@ class ParticipantRuntime:
     """The memory that is searched for each visit."""
     grant: Grant | None = None
     """Its access to the workflow's state. None: it gets its request alone."""
+    respond: NodeSteps | None = None
+    """The one step of a participant without a graph of its own."""
     stores_steps: bool = True
     """Whether each step of its turns is stored, or a turn once, at its end."""
     max_steps: int | None = None
@@ -437,6 +445,7 @@ def create_participant_runtime(
     return ParticipantRuntime(
         name=name,
         graph=graph,
+        respond=_single_step(graph),
         stores_steps=_has_steps(graph, spec.runs if thing is spec else thing),
         max_steps=steps,
         counts_calls=bool(spec.tools),
@@ -464,6 +473,12 @@ def with_capacity(thing: Any, manager: "ResourceManager") -> Any:
     }
     runs = None if thing.runs is None else with_capacity(thing.runs, manager)
     return replace(thing, runs=runs, **models)
+
+
+def _single_step(graph: Graph) -> NodeSteps | None:
+    """Return the step of a graph that `_history_graph` has made, or None."""
+    node = getattr(graph.nodes.get(RESPOND), "bound", None)
+    return node.logic if isinstance(node, StepsNode) else None
 
 
 def _has_steps(graph: Graph, runs: object) -> bool:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from asterism.core.decision import FinishRun, load_decision
 from asterism.core.defaults import Method
 from asterism.core.digests import DIGEST_TOKENS
+from asterism.core.history_cache import look_at
 from asterism.core.messages import clean, clean_text, with_media, words_of
 from asterism.core.model_input import prepare_messages
 from asterism.core.state import Report, VisitRequest, WorkflowState
@@ -44,6 +45,7 @@ from asterism.nodes.run_context import (
 from asterism.nodes.structured_output import StructuredOutput
 from asterism.nodes.view import (
     REPORT_ID,
+    Renderer,
     conversation,
     message_label,
     pinned_message_ids,
@@ -173,7 +175,9 @@ def create_finish_node(write: Writer) -> StepsNode:
         if answer.note:
             end["reason"] = redact(f"{end['reason']}; {answer.note}")
         note_end(config, {**end, "answer": answer.text})
-        known = {message.id for message in state["messages"]}  # fake models repeat their ids
+        known = {
+            message.id for message in look_at(state["messages"])
+        }  # fake models repeat their ids
         message = AIMessage(
             with_media(clean_text(answer.text), answer.media),
             id=None if answer.message_id in known else answer.message_id,
@@ -209,10 +213,11 @@ def synthesizer(
     model: Runnable[Any, AIMessage], instructions: str = "", compactor: "Compactor | None" = None
 ) -> Writer:
     """Let the model write the answer from the conversation, with all reports as they are."""
+    renderer = Renderer(decisions=False)
 
     def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
         rules = "\n\n".join(filter(None, (load_prompt("synthesize"), instructions)))
-        messages = _prompt(rules, state, config, compactor)
+        messages = _prompt(rules, state, config, renderer, compactor)
         sent = prepare_messages(messages)
         named = supervisor_run_config("finish.answer", state["iterations"])
         answer = yield Call(model.invoke, model.ainvoke, (sent, named))
@@ -248,11 +253,11 @@ def structurer(
     decisions: Method | None = None,
 ) -> Writer:
     """Let the model fill in `schema`; a bad answer is sent back once, a second one is a failure."""
-    output = StructuredOutput(model, decisions)
+    output, renderer = StructuredOutput(model, decisions), Renderer(decisions=False)
 
     def write(state: WorkflowState, config: RunnableConfig) -> Steps[Answer]:
         rules = render("structured", schema=schema.__name__)
-        messages = _prompt(rules, state, config, compactor)
+        messages = _prompt(rules, state, config, renderer, compactor)
         named = supervisor_run_config("finish.structured", state["iterations"])
         fault, said = "", AIMessage("")
         for _ in range(2):
@@ -298,7 +303,11 @@ def read_fields(schema: type[BaseModel], fields: Mapping[str, Any]) -> BaseModel
 
 
 def _prompt(
-    rules: str, state: WorkflowState, config: RunnableConfig, compactor: "Compactor | None"
+    rules: str,
+    state: WorkflowState,
+    config: RunnableConfig,
+    renderer: Renderer,
+    compactor: "Compactor | None",
 ) -> list[AnyMessage]:
     """Write what the model is sent: the conversation, with the reports of this request whole.
 
@@ -306,7 +315,7 @@ def _prompt(
     """
     messages, first = state["messages"], SystemMessage(rules)
     if compactor is None:
-        return [first, *conversation(messages, decisions=False)]
+        return [first, *renderer.render(messages)]
     pinned = pinned_message_ids(messages) | {
         f"{REPORT_ID}{report['id']}" for report in state.get("reports") or ()
     }

@@ -21,6 +21,7 @@ from asterism.core.decision import (
     VisitNext,
     load_decision,
 )
+from asterism.core.history_cache import look_at
 from asterism.core.messages import media_in_request
 from asterism.core.plan import SubAgentTask
 from asterism.core.state import Report, VisitRequest
@@ -90,6 +91,8 @@ def visit_in(state: Mapping[str, Any], name: str) -> VisitRequest:
 def request_media(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what the user has sent besides text in the messages since the last answer."""
     messages: Sequence[BaseMessage] = state.get("messages") or ()
+    if not [m for m in look_at(messages) if m.type == "human" and m.content.__class__ is not str]:
+        return []
     asked: list[BaseMessage] = []
     for message in reversed(messages):
         if message.type == "human":

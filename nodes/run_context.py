@@ -350,16 +350,21 @@ def visit_span_config(
     """
     callbacks = config.get("callbacks")
     named: RunnableConfig = {"run_name": name}
-    if not isinstance(callbacks, BaseCallbackManager):
+    if not isinstance(callbacks, BaseCallbackManager) or not is_traced(config):
         return named
-    if all(handler.ignore_chain for handler in callbacks.handlers):
-        return named  # nobody is told of runs
     own = callbacks.copy()
     about = {"agent_name": name, "agent_description": description}
     own.add_metadata({key: known for key, known in about.items() if known}, inherit=False)
     own.add_metadata({"round": round})
     own.add_tags([f"participant:{name}", *([f"task:{task}"] if task else [])], inherit=False)
     return {**named, "callbacks": own}
+
+
+def is_traced(config: RunnableConfig) -> bool:
+    """Whether any handler is told of the runs of graphs and nodes."""
+    callbacks = config.get("callbacks")
+    handlers: Any = getattr(callbacks, "handlers", callbacks) or ()
+    return not all(handler.ignore_chain for handler in handlers)
 
 
 def outside_step_span(config: RunnableConfig) -> RunnableConfig:

@@ -45,21 +45,19 @@ class StructuredOutput:
 
     def __init__(self, model: Runnable[Any, AIMessage], method: Method | None = None) -> None:
         self.model = model
+        self._inner = innermost_model(model)
         self._needs_cache_mark = all(_is_a(one, "ChatAnthropic") for one in _all_inside(model))
         chosen = method or os.environ.get(METHOD_VARIABLE)
         if chosen and chosen not in METHODS:
             raise ConfigurationError(f"decisions is {chosen!r}; allowed: {', '.join(METHODS)}.")
         self._chosen: Method | None = next((m for m in METHODS if m == chosen), None)
+        self._usual = _usual_method(self._inner)
         self._bound: dict[tuple[Method, int], tuple[Any, Runnable[Any, AIMessage]]] = {}
 
     @property
     def method(self) -> Method:
         """The method of the next call."""
-        return (
-            self._chosen
-            or _learned.get(id(innermost_model(self.model)))
-            or _usual_method(self.model)
-        )
+        return self._chosen or _learned.get(id(self._inner)) or self._usual
 
     def ask(
         self,
@@ -155,7 +153,7 @@ class StructuredOutput:
         if self.method != failed:
             return
         following = METHODS[METHODS.index(failed) + 1 :]
-        inner = innermost_model(self.model)
+        inner = self._inner
         if id(inner) not in _learned:
             weakref.finalize(inner, _learned.pop, id(inner), None)
         _learned[id(inner)] = next(m for m in following if m == "json" or _has_schemas(inner))
@@ -210,9 +208,9 @@ class MethodRefusedError(Exception):
     """The class of a model does not offer a method."""
 
 
-def _usual_method(model: Runnable[Any, AIMessage]) -> Method:
+def _usual_method(model: Any) -> Method:
     """Choose the first method by the model's profile, where it has one."""
-    profile: Mapping[str, Any] = getattr(innermost_model(model), "profile", None) or {}
+    profile: Mapping[str, Any] = getattr(model, "profile", None) or {}
     if profile.get("tool_calling", True) and profile.get("tool_choice", True):
         return "tool"
     return "json_schema" if profile.get("structured_output") and _has_schemas(model) else "json"

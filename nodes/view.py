@@ -9,6 +9,7 @@ import operator
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 from langchain_core.messages import (
@@ -22,6 +23,7 @@ from langchain_core.runnables import RunnableConfig
 
 from asterism.core.decision_schema import describe_shape
 from asterism.core.digests import CHARACTERS_PER_TOKEN, digest, is_long
+from asterism.core.history_cache import look_at
 from asterism.core.messages import convert_tool_content_to_text
 from asterism.core.state import Report
 from asterism.core.values import fence
@@ -127,7 +129,7 @@ class _Rendered:
         length = len(self.messages)
         if any(isinstance(message, ToolMessage) for message in messages[length:]):
             return False  # a call before it may have its name
-        first = messages[:length]
+        first: list[BaseMessage] = [*islice(look_at(messages), length)]
         if len(first) < length or [m.content for m in first] != self.contents:
             return False
         if all(map(operator.is_, first, self.messages)):
@@ -143,12 +145,19 @@ class Renderer:
 
     Args:
         digest_tokens: Above how many tokens a report is shown as a digest. None: never.
+        decisions: Whether routing decisions are shown.
         limit: How many characters are kept in all, `OVERHEAD` a message with them; conversations
             that were not used for long go first.
     """
 
-    def __init__(self, *, digest_tokens: int | None = None, limit: int = 10_000_000) -> None:
-        self._options = _Options(digest_tokens=digest_tokens, reading=True, decisions=True)
+    def __init__(
+        self,
+        *,
+        digest_tokens: int | None = None,
+        decisions: bool = True,
+        limit: int = 10_000_000,
+    ) -> None:
+        self._options = _Options(digest_tokens=digest_tokens, reading=True, decisions=decisions)
         self._limit = limit
         self._kept: dict[str | None, _Rendered] = {}
         self._size = 0

@@ -271,6 +271,9 @@ class MemoryConfig(BaseModel):
     """How many of the latest messages stay as they are."""
     summary_max_tokens: int = Field(default=1_000, ge=50)
     """How many tokens a summary is made of, at most."""
+    result_tokens: int | None = Field(default=200, ge=1)
+    """Above how many tokens the result of a tool is sent shortened in later tasks. It is stored
+    whole, and the agent reads it again by a tool, `read_result`. None: never."""
 
 
 class Home(Protocol):

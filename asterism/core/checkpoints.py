@@ -12,6 +12,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.types import Interrupt
 
+from asterism.core.history_cache import look_at
 from asterism.core.sync_async import Call, Steps
 from asterism.core.values import as_dict, describe_error
 from asterism.errors import AsterismError, StorageError
@@ -151,7 +152,7 @@ def check_state(thread: object, values: Mapping[str, Any]) -> None:
             if not isinstance(values.get(name), kind | None):
                 raise TypeError(f"what is stored of {name} is {values[name]!r:.80}")
         for name, kind in _GROWING.items():
-            for item in values.get(name) or ():
+            for item in look_at(values.get(name) or ()):
                 if not isinstance(item, kind):
                     raise TypeError(f"what is stored in {name} is {item!r:.80}")
 

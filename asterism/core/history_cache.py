@@ -151,6 +151,11 @@ class SharedList(list[Any]):
         return [*other, *self]
 
 
+def look_at(items: Iterable[Any]) -> Iterator[Any]:
+    """Iterate over items without taking them: whoever does so changes and hands out none."""
+    return list.__iter__(items) if isinstance(items, list) else iter(items)
+
+
 def _whole(name: str) -> Any:
     """Make a method of a list that needs all of its items."""
     method: Any = getattr(list, name)
@@ -307,11 +312,11 @@ def _copy_for_caller(history: DeltaChannelHistory) -> DeltaChannelHistory:
 def deep_copy(value: Any) -> Any:
     """Copy a value so that nothing in it is shared: plain JSON and messages, in any depth."""
     given: Any = value
-    kind = type(cast(object, value))
+    kind = given.__class__
     if kind in _UNCHANGING:
         return given
     if kind is dict:  # what cannot change is told here: a call for each item takes far longer
-        return {key: v if type(v) in _UNCHANGING else deep_copy(v) for key, v in given.items()}
+        return {k: v if v.__class__ in _UNCHANGING else deep_copy(v) for k, v in given.items()}
     if kind is list or kind is SharedList:
         return [deep_copy(item) for item in given]
     if isinstance(given, BaseMessage):
@@ -327,6 +332,6 @@ def _own_message(message: BaseMessage) -> BaseMessage:
     copied = copy.copy(message)
     fields = vars(copied)
     for name, value in fields.items():
-        if type(value) not in _UNCHANGING:
-            fields[name] = deep_copy(value) if value else copy.copy(value)
+        if value.__class__ not in _UNCHANGING:
+            fields[name] = deep_copy(value)
     return copied

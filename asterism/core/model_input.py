@@ -34,9 +34,11 @@ def prepare_messages(messages: Sequence[BaseMessage]) -> list[AnyMessage]:
     rules: list[SystemMessage] = []
     prepared: list[BaseMessage] = []
     for message in messages:  # by their types: `isinstance` is slow where it fails
+        content = message.content
+        begins = content.__class__ is str and content[:1] > " "  # so it says something
         if message.type in _RULES:
             rules.append(cast(SystemMessage, message))
-        elif message.type not in _ANSWERS or not _is_empty(cast(AIMessage, message)):
+        elif message.type not in _ANSWERS or begins or not _is_empty(cast(AIMessage, message)):
             prepared.append(message if message.name is None else _with_plain_name(message))
     if prepared and isinstance(prepared[-1], AIMessage):
         prepared.append(HumanMessage(GO_ON))

@@ -259,7 +259,7 @@ class StepsNode(RunnableLambda[Any, Any]):
         self, steps: NodeSteps, *, name: str, graphs: tuple[Runnable[Any, Any], ...] = ()
     ) -> None:
         super().__init__(self.invoke, self.ainvoke, name=name)
-        self._steps = steps
+        self.logic = steps
         self._graphs = list(graphs)
 
     @cached_property
@@ -271,11 +271,11 @@ class StepsNode(RunnableLambda[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run the steps."""
-        return run_steps(self._steps(input, config or {}))
+        return run_steps(self.logic(input, config or {}))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run the steps, awaiting their calls."""
-        return await arun_steps(self._steps(input, config or {}))
+        return await arun_steps(self.logic(input, config or {}))
 
     def stream(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any

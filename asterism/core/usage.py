@@ -1,7 +1,7 @@
 """The ledger: what the calls of a run took, line by line, and what it adds up to."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NotRequired, Self
 
@@ -75,11 +75,15 @@ class Usage:
     def __add__(self, other: "Usage") -> "Usage":
         """Add two up."""
         return Usage(
-            **{
-                part.name: (mine | theirs) if part.name == "unknown" else (mine + theirs)
-                for part in fields(self)
-                for mine, theirs in [(getattr(self, part.name), getattr(other, part.name))]
-            }
+            calls=self.calls + other.calls,
+            input_tokens=self.input_tokens + other.input_tokens,
+            cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            estimated_tokens=self.estimated_tokens + other.estimated_tokens,
+            seconds=self.seconds + other.seconds,
+            cost_usd=self.cost_usd + other.cost_usd,
+            unknown=self.unknown | other.unknown,
         )
 
     @classmethod

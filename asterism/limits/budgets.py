@@ -147,6 +147,8 @@ class BudgetLedger:
         self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._scopes: dict[str, BudgetScope] = {}
         self._spent: dict[str, Usage] = {}
+        self._unread: list[UsageEntry] = []
+        """What was spent while there was no budget; the first one that is added reads it."""
         self._raised: dict[str, dict[str, str]] = {}
         self.held: asyncio.AbstractEventLoop | None = None
         """The event loop that a sync run holds up, as in a notebook: calls in it cannot wait."""
@@ -162,6 +164,9 @@ class BudgetLedger:
         with self._lock:
             if scope.name not in self._scopes:
                 self._scopes[scope.name] = scope
+                unread, self._unread = self._unread, []
+                for entry in unread:
+                    self._count(scopes_of(entry["by"], entry.get("task")), Usage.of([entry]))
                 scope.spent = self._spent.get(scope.name, Usage())
                 scope.raised |= self._raised.get(scope.name, {})
 
@@ -171,9 +176,8 @@ class BudgetLedger:
 
     def restore(self, values: Mapping[str, Any]) -> None:
         """Take up what the state of a run that goes on tells: what it took, what was raised."""
-        lines: list[UsageEntry] = lines_of(values)
-        for line in lines:
-            self.spend(scopes_of(line["by"], line.get("task")), Usage.of([line]))
+        for line in lines_of(values):
+            self.record(line)
         for name, limits in as_dict(values.get("limits")).items():
             for measure, limit in limits.items():
                 self.raise_limit(name, measure, limit)
@@ -187,12 +191,23 @@ class BudgetLedger:
                 self._scopes[name].warned.discard(measure)
         self._wake()
 
+    def record(self, entry: UsageEntry, call: Any = None) -> None:
+        """Note what a call took, for the budgets that there are and those that come."""
+        with self._lock:
+            if not self._scopes:
+                self._unread.append(entry)
+                return
+        self.spend(scopes_of(entry["by"], entry.get("task")), Usage.of([entry]), call)
+
+    def _count(self, names: list[str], usage: Usage) -> None:
+        for name in names:
+            self._spent[name] = self._spent.get(name, Usage()) + usage
+
     def spend(self, names: list[str], usage: Usage, call: Any = None) -> None:
         """Note what a call took; its reservation is given back."""
         warnings: list[tuple[str, Measure, Decimal]] = []
         with self._lock:
-            for name in names:
-                self._spent[name] = self._spent.get(name, Usage()) + usage
+            self._count(names, usage)
             for scope in self._of(names):
                 scope.reserved.pop(call, None)
                 scope.spent = self._spent[scope.name]

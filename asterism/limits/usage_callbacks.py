@@ -175,7 +175,7 @@ class UsageMeter:
             if has_usage(answer) or is_of_model(answer):
                 self._close(_Open(by, task, "", self._clock(), sent=before[:]), answer)
             for entry in reported_usage(answer, by, task, self._prices):
-                self._note(entry, task, answer)
+                self._note(entry, answer)
 
     # ---- what the handlers tell
 
@@ -277,7 +277,7 @@ class UsageMeter:
         if began is not None:
             entry = self._entry(began, tool_cost(output))
             entry["tool"] = began.name
-            self._note(entry, began.task, None, error=error)
+            self._note(entry, None, error=error)
 
     def _close(
         self,
@@ -309,7 +309,7 @@ class UsageMeter:
         entry["model"] = model
         if estimated:
             entry["estimated"] = True
-        self._note(entry, began.task, message, run, error)
+        self._note(entry, message, run, error)
 
     def _entry(self, began: _Open, cost: Decimal | None, **tokens: int) -> UsageEntry:
         entry = UsageEntry(
@@ -330,7 +330,6 @@ class UsageMeter:
     def _note(
         self,
         entry: UsageEntry,
-        task: str | None,
         message: AIMessage | None,
         run: UUID | None = None,
         error: BaseException | None = None,
@@ -340,9 +339,8 @@ class UsageMeter:
             if message is not None and message.id:
                 self._counted.add(message.id)
             self._keep(entry)
-            usage = Usage.of([entry])
-            self.total += usage
-        self.gate.spend(scopes_of(entry["by"], task), usage, run)
+            self.total += Usage.of([entry])
+        self.gate.record(entry, run)
         failed = type(error).__name__ if error else None
         call = MeteredCall(entry=entry, message_id=message.id if message else None, error=failed)
         for watcher in self._watchers:

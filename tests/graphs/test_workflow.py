@@ -545,3 +545,23 @@ async def test_without_debug_a_failure_is_a_report(kind: str) -> None:
     for result in (workflow.invoke(ASK_ALL), await workflow.ainvoke(ASK_ALL)):
         assert result["status"] == "failed"
         assert "no connection" in result["reports"][0]["error"]
+
+
+class CountingSaver(InMemorySaver):
+    """Counts how often the history of the thread itself is read."""
+
+    reads = 0
+
+    def get_delta_channel_history(self, **asked: Any) -> Any:
+        self.reads += not asked["config"]["configurable"].get("checkpoint_ns")
+        return super().get_delta_channel_history(**asked)
+
+
+def test_a_next_request_reads_the_history_of_its_thread_once(thread: RunnableConfig) -> None:
+    saver = CountingSaver()
+    workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
+    for _ in range(3):
+        workflow.invoke(REQUEST, thread)
+    assert saver.reads <= 2, "the first request of a thread reads nothing"
+    workflow.update_state(thread, {"reason": "looked at"})
+    assert len(workflow.invoke(REQUEST, thread)["messages"]) == 4 * 4

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import (
     AIMessage,
@@ -21,9 +22,10 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.pregel import Pregel
 from langgraph.types import Command, RetryPolicy
 
-from asterism import Participant, SupervisorWorkflowBuilder, Timeout
+from asterism import Budget, Participant, SupervisorWorkflowBuilder, Timeout
 from asterism.core.run_types import WorkflowInput
 from asterism.errors import AgentTimeoutError
 from asterism.testing import ScriptedChatModel, ScriptedReply
@@ -344,3 +346,62 @@ def test_an_inner_workflow_at_its_limit_says_so(thread: RunnableConfig) -> None:
     (report,) = alone(inner).invoke(REQUEST, thread)["reports"]
     assert (report["status"], report["text"]) == ("limit", "venue 2")
     assert report["error"] == "limit: max_iterations=2 decisions were taken"
+
+
+RUNS_OF_GRAPHS: dict[str, tuple[Callable[[Any], object], int]] = {
+    "nobody": (lambda w: w.invoke(REQUEST), 0),
+    "subgraphs are streamed": (lambda w: [*w.stream(REQUEST, subgraphs=True)], 2),
+    "a tracer": (lambda w: w.invoke(REQUEST, {"callbacks": [BaseCallbackHandler()]}), 2),
+}
+
+
+@pytest.mark.parametrize("watched", RUNS_OF_GRAPHS)
+def test_a_function_runs_as_a_graph_where_somebody_sees_it(
+    watched: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = list[str]()
+    ran = Pregel.stream
+
+    def stream(self: Any, *args: Any, **kwargs: Any) -> Any:
+        runs.append(self.name)
+        return ran(self, *args, **kwargs)
+
+    monkeypatch.setattr(Pregel, "stream", stream)
+    workflow = (
+        SupervisorWorkflowBuilder("Test", finish="forward")
+        .participants(p=Participant(runs=last, description="Works."))
+        .with_manager(follow(["p", "p"]))
+        .build()
+    )
+    run, count = RUNS_OF_GRAPHS[watched]
+    run(workflow)
+    assert runs.count("p") == count
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+def test_calls_in_a_function_know_their_participant_and_its_context(way: str) -> None:
+    seen = list[dict[str, Any]]()
+
+    def look(messages: list[AnyMessage], config: RunnableConfig) -> str:
+        seen.append({**config.get("metadata", {}), "key": config["configurable"].get("key")})
+        return "done"
+
+    def work(messages: list[AnyMessage]) -> str:
+        return RunnableLambda(look).invoke(messages)
+
+    workflow = (
+        SupervisorWorkflowBuilder("Test", finish="forward", budget=Budget(max_calls=5))
+        .participants(p=Participant(runs=work, description="Works."))
+        .with_manager(follow(["p"]))
+        .build()
+    )
+    config: RunnableConfig = {"configurable": {"key": "value"}}
+    if way == "invoke":
+        result = workflow.invoke(REQUEST, config)
+    else:
+        result = asyncio.run(workflow.ainvoke(REQUEST, config))
+    assert said(result) == ["done"]
+    (facts,) = seen
+    assert facts["participant"] == facts["participant_path"] == "p"
+    assert facts["key"] == "value"
+    assert facts["handoff_id"] == result["reports"][0]["id"]
