@@ -30,9 +30,8 @@ from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.core.values import as_dict, describe_error
 from asterism.events import BUS, CALLS, EventBus, EventScope, WorkflowEventType, emit, event_scope
 from asterism.limits.budgets import Budget, BudgetScope, run_scope
-from asterism.limits.call_monitor import CallAdmission
 from asterism.limits.prices import PriceTable
-from asterism.limits.usage_callbacks import MeteredCall, UsageMeter
+from asterism.limits.usage_callbacks import CallAdmission, MeteredCall, UsageMeter
 from asterism.nodes.policies import VisitResult
 
 STEPS_OF_FAILURE = 2

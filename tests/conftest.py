@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism.storage.open import open_checkpointer
-from tests.databases import Server, serving
+from tests.databases import SAVERS, Server, serving, url_of
 
 os.environ["LANGSMITH_TRACING"] = "false"  # nothing leaves the machine, and exits are not delayed
 
@@ -20,7 +20,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is slow, not wrong: no example fails by the clock.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "unhurried",
+    deadline=None,
+    max_examples=int(os.environ.get("ASTERISM_EXAMPLES", "30")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("unhurried")
 
 # A mutant has to be noticed, the same way each time; how small the example is does not matter.
@@ -60,20 +65,16 @@ def postgres(server: Server) -> Iterator[str]:
     server.drop(url)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=SAVERS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a new database of each kind."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres"))
-    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'threads.db'}"
+    return url_of(request.param, request, tmp_path)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a new database of each kind that several processes may use."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres"))
-    return f"sqlite:///{tmp_path / 'threads.db'}"
+    return url_of(request.param, request, tmp_path)
 
 
 @pytest.fixture

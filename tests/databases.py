@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from asterism.storage.open import migrate
 
@@ -21,6 +22,7 @@ SETTINGS = {
     "max_connections": "300",
     "jit": "off",
 }
+SAVERS = ("memory", "sqlite", "postgres")
 TEMPLATE = "migrated"
 KEPT = "'{checkpoint_migrations,store_migrations,asterism}'"
 """The tables that migrations fill."""
@@ -124,6 +126,13 @@ def _shape(connection: psycopg.Connection[Any]) -> Any:
         return connection.execute(SHAPE).fetchone()
     except psycopg.errors.UndefinedTable:
         return None
+
+
+def url_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """Return the URL of a new database of a kind, for a fixture."""
+    if kind == "postgres":
+        return str(request.getfixturevalue("postgres"))
+    return "memory:" if kind == "memory" else f"sqlite:///{folder / 'threads.db'}"
 
 
 def _patiently(start: Callable[[], None]) -> None:

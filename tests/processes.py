@@ -133,6 +133,20 @@ def run(
     return done
 
 
+def run_script(
+    path: Path, folder: Path, *, error: type[Warning]
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in a folder, without a key; a warning of some kind is an error."""
+    code = (
+        "import os, runpy, sys, warnings\n"
+        f"warnings.simplefilter('error', {error.__name__})\n"
+        "os.chdir(sys.argv.pop())\n"
+        "runpy.run_path(sys.argv.pop(), run_name='__main__')"
+    )
+    keyless = {name: "" for name in os.environ if name.endswith("_API_KEY")}
+    return run(code, path, folder, environment=keyless)
+
+
 def asterism(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     return run(CLI, *arguments, environment=environment)

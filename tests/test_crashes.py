@@ -1,6 +1,6 @@
 """Crashes at random moments: nothing finished is lost, skipped or repeated.
 
-`make torture` kills 300 times; here, some 30 times. Every step boundary is in
+`make torture` kills 300 times; here, some 15 times. Every step boundary is in
 `graphs/test_turns.py`.
 """
 
@@ -22,7 +22,7 @@ from tests.plans import plan, task
 from tests.processes import forks
 
 PLAN_REQUEST: WorkflowInput = {"messages": [("user", "Go")]}
-KILLS = int(os.environ.get("ASTERISM_KILLS", "30"))
+KILLS = int(os.environ.get("ASTERISM_KILLS", "15"))
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 

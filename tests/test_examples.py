@@ -1,12 +1,11 @@
 """The examples: each runs as a program of its own, offline, and says what it is about."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+
+from tests.processes import run_script
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -49,15 +48,7 @@ SAID: Mapping[str, Sequence[str]] = {
 def test_an_example_runs_offline_in_an_empty_folder(name: str, tmp_path: Path) -> None:
     path = EXAMPLES / f"{name}.py"
     assert len(path.read_text().splitlines()) < 120
-    keyless = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
-    ran = subprocess.run(
-        [sys.executable, str(path)],
-        cwd=tmp_path,
-        env={**keyless, "PYTHONIOENCODING": "utf-8", "PYTHONWARNINGS": "error::RuntimeWarning"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    ran = run_script(path, tmp_path, error=RuntimeWarning)
     assert ran.returncode == 0, ran.stderr
     assert [said for said in SAID[name] if said not in ran.stdout] == []
     assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,18 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).parents[1]
+BUILDS = """
+import os, shutil, sys
+from hatchling.build import build_sdist, build_wheel  # what pip and build call
+
+checkout, folder = sys.argv[1:]
+os.chdir(checkout)
+build_wheel(f"{folder}/from-checkout")
+shutil.unpack_archive(f"{folder}/{build_sdist(folder)}", f"{folder}/unpacked", filter="data")
+(source,) = os.listdir(f"{folder}/unpacked")
+os.chdir(f"{folder}/unpacked/{source}")
+build_wheel(f"{folder}/from-sdist")
+"""
 CHECK = """
 import asterism
 from asterism.graphs.builder import SupervisorWorkflowBuilder
@@ -61,12 +73,11 @@ def import_alone(wheel: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel that was built from the checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "build", "-q", "-n", "-w", "-o", folder, checkout, cwd=checkout)
-    (built,) = folder.glob("*.whl")
-    return built
+def built(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with wheels of the checkout and of its sdist, and the sdist unpacked."""
+    folder = tmp_path_factory.mktemp("built")
+    run(sys.executable, "-c", BUILDS, checkout, folder, cwd=folder)
+    return folder
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
@@ -74,20 +85,16 @@ def contents(wheel: Path) -> dict[str, bytes]:
         return {name: opened.read(name) for name in opened.namelist()}
 
 
-def test_a_wheel_built_from_the_checkout_works(wheel: Path, tmp_path: Path) -> None:
+def test_a_wheel_built_from_the_checkout_works(built: Path, tmp_path: Path) -> None:
+    (wheel,) = (built / "from-checkout").iterdir()
     import_alone(wheel, tmp_path)
 
 
-def test_a_wheel_built_from_the_sdist_is_the_same(
-    checkout: Path, wheel: Path, tmp_path: Path
-) -> None:
-    run(sys.executable, "-m", "build", "-q", "-n", "-s", "-o", tmp_path, checkout, cwd=checkout)
-    (sdist,) = tmp_path.glob("*.tar.gz")
-    shutil.unpack_archive(sdist, tmp_path / "unpacked", filter="data")
-    (source,) = (tmp_path / "unpacked").iterdir()
+def test_a_wheel_built_from_the_sdist_is_the_same(built: Path) -> None:
+    (source,) = (built / "unpacked").iterdir()
     assert not (source / "asterism" / "graphs").exists()  # links are not packed, folders are
-    run(sys.executable, "-m", "build", "-q", "-n", "-w", "-o", tmp_path, source, cwd=source)
-    (again,) = tmp_path.glob("*.whl")
+    (wheel,) = (built / "from-checkout").iterdir()
+    (again,) = (built / "from-sdist").iterdir()
     assert contents(again) == contents(wheel)
 
 

@@ -15,7 +15,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from asterism.core.messages import clean_text
 from asterism.core.numbers import count_faults, raise_number_faults
-from asterism.core.sync_async import is_async
+from asterism.core.sync_async import is_async, running_loop
 from asterism.core.values import as_dict, describe_error, log_failure, plain_facts
 from asterism.events.types import (
     CALLS,
@@ -52,7 +52,7 @@ class Listener:
         self._failed = failed
         self._async = is_async(handler)
         self._context = copy_context()
-        self._loop = _running_loop()
+        self._loop = running_loop()
         self._lock = threading.Lock()
         self._waiting: deque[Event | Callable[[], None]] = deque()
         self._working = False
@@ -95,7 +95,7 @@ class Listener:
     def _start(self) -> None:
         """Start to work on what waits, in a loop that can; the lock is held."""
         if self._loop is None or self._loop.is_closed():
-            self._loop, self._working = _running_loop(), False
+            self._loop, self._working = running_loop(), False
         if self._working or self._loop is None:
             return
         self._working = True
@@ -123,13 +123,6 @@ class Listener:
             with self._lock:
                 self._working, self._worker = False, None
             raise
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _settle(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> None:
@@ -213,11 +206,7 @@ class EventBus:
     def on(self, what: Wanted | None = None) -> Callable[[H], H]: ...
     @overload
     def on(
-        self,
-        what: Wanted | None,
-        handler: H,
-        *,
-        where: Callable[[Event], bool] | None = None,
+        self, what: Wanted | None, handler: H, *, where: Callable[[Event], bool] | None = None
     ) -> H: ...
     def on(self, what: Any = None, handler: Any = None, *, where: Any = None) -> Any:
         """Register a handler: `@bus.on("killed")`, `@bus.on()`, `bus.on("killed", tell)`.

@@ -56,11 +56,6 @@ class Budget:
     warn_at: float = 0.9
 
     def __post_init__(self) -> None:
-        """Refuse what is no limit.
-
-        Raises:
-            ValueError: A value is not allowed; the message names it.
-        """
         faults = [*fraction_faults("warn_at", self.warn_at, above_zero=True)]
         for name in ("max_tokens", "max_calls"):
             if (count := getattr(self, name)) is not None:

@@ -139,11 +139,6 @@ class CircuitBreaker:
     _own: Circuit = field(default_factory=Circuit, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse what is no limit.
-
-        Raises:
-            ValueError: A value is not allowed; the message names it.
-        """
         service: Any = self.service
         if service is not None and not (isinstance(service, str) and service.strip()):
             raise ValueError(f"service is {service!r}; it must be a name, or None")

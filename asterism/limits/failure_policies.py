@@ -137,12 +137,7 @@ def _retry_after(error: BaseException) -> float:
 
 
 def retry_after(headers: Mapping[str, str], *, clock: Callable[[], float] = time.time) -> float:
-    """Return the seconds for which a service asks to be left alone; 0 where it does not.
-
-    Args:
-        headers: Those of its response; `Retry-After` holds seconds or a date.
-        clock: The time in seconds since 1970.
-    """
+    """Return the seconds for which a service asks to be left alone; 0 where it does not."""
     said: Any = headers.get("retry-after") or 0
     try:
         seconds = float(said)
@@ -210,11 +205,6 @@ class Timeout:
     seconds: float
 
     def __post_init__(self) -> None:
-        """Refuse what is no time.
-
-        Raises:
-            ValueError: `seconds` is not a number above 0.
-        """
         raise_number_faults(seconds_faults("seconds", self.seconds, above_zero=True))
 
 
@@ -292,11 +282,6 @@ class Compensation:
     actions: Mapping[FailureKind, Action | Callable[[], Any]]
 
     def __post_init__(self) -> None:
-        """Refuse kinds and actions that do not exist.
-
-        Raises:
-            ValueError: A key is no kind of failure, or a value no action.
-        """
         named = {
             kind: UseCached(action) if callable(action) else action
             for kind, action in self.actions.items()

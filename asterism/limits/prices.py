@@ -105,11 +105,6 @@ class PriceTable:
     is_default: bool = False
 
     def __post_init__(self) -> None:
-        """Keep the prices from being changed.
-
-        Raises:
-            ValueError: A name or a price is none.
-        """
         for name, price in cast(Mapping[Any, Any], self.prices).items():
             if not isinstance(name, str) or not name.strip():
                 raise ValueError(f"{name!r} is no name of a model")
@@ -146,11 +141,7 @@ class PriceTable:
         return cls(file.models, dated=file.dated, source=file.source)
 
     def extended(
-        self,
-        prices: Mapping[str, Price],
-        *,
-        dated: date | None = None,
-        source: str | None = None,
+        self, prices: Mapping[str, Price], *, dated: date | None = None, source: str | None = None
     ) -> Self:
         """Return a table with more models; they go before those of `genai-prices`.
 
@@ -166,11 +157,7 @@ class PriceTable:
         return f"PriceTable({len(self.prices)} prices of its own, dated={self.dated!r})"
 
     def replaced(
-        self,
-        prices: Mapping[str, Price],
-        *,
-        dated: date | None = None,
-        source: str | None = None,
+        self, prices: Mapping[str, Price], *, dated: date | None = None, source: str | None = None
     ) -> Self:
         """Return a table with other prices of models that are in it.
 

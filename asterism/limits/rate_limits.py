@@ -16,12 +16,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 from asterism.core.numbers import count_faults, raise_number_faults, seconds_faults
 from asterism.core.values import as_dict
 from asterism.events import EventBus, WorkflowEventType, emit_from_context
-from asterism.limits.admission_queue import (
-    AdmissionQueue,
-    QueuedCall,
-    RateLimits,
-    Reservation,
-)
+from asterism.limits.admission_queue import AdmissionQueue, QueuedCall, RateLimits, Reservation
 from asterism.limits.rate_limited_model import Estimate, ModelAdmission, with_admission
 
 __all__ = [
@@ -125,11 +120,6 @@ class ResourceManager:
         max_concurrent_requests: int | None,
         priority_queue: bool,
     ) -> None:
-        """Refuse what is no limit.
-
-        Raises:
-            ValueError: A value is not allowed, or the name has other limits already.
-        """
         if priority_queue is not True:
             raise ValueError(
                 f"priority_queue is {priority_queue!r}; calls always pass by their priority. "

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from typing import Any, cast
 
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGeneration, LLMResult
 
+from asterism.core.digests import CHARACTERS_PER_TOKEN
 from asterism.core.usage import CENTS, UsageEntry
 from asterism.core.values import as_dict
 from asterism.limits.prices import PriceTable
@@ -92,3 +95,24 @@ def tool_cost(output: object) -> Decimal:
         return Decimal(0)
     cost = Decimal(str(cents)) / CENTS
     return cost if cost.is_finite() and cost > 0 else Decimal(0)
+
+
+def estimate_tokens(messages: Sequence[BaseMessage], tools: Sequence[Any] = ()) -> int:
+    """Estimate the tokens of a prompt as LangChain does; messages of plain text are fast.
+
+    Each prompt has the whole conversation, so this is most of what a turn without a model's own
+    count would cost.
+    """
+    total, others = 0, list[BaseMessage]()
+    for message in messages:
+        content, kind, name = message.content, message.type, message.name
+        is_answer = kind == "ai" and not cast(AIMessage, message).tool_calls
+        if content.__class__ is str and (is_answer or kind == "human"):
+            role = 9 if is_answer else 4  # the letters of "assistant" and of "user"
+            characters = len(content) + role + (len(name) if name else 0)
+            total += -(-characters // CHARACTERS_PER_TOKEN) + 3
+        else:
+            others.append(message)
+    if others or tools:
+        total += count_tokens_approximately(others, tools=[*tools])
+    return total

@@ -1,27 +1,30 @@
-"""A meter: counts model and tool calls as LangChain tells of them."""
+"""A meter: counts model and tool calls as LangChain's callback handlers tell it of them."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import LLMResult
+from langgraph.errors import GraphBubbleUp
 
 from asterism.core.digests import CHARACTERS_PER_TOKEN
+from asterism.core.sync_async import running_loop
 from asterism.core.usage import Usage, UsageEntry, merge_entries
 from asterism.core.values import as_dict, as_list
 from asterism.errors import ConfigurationError
 from asterism.limits.budgets import BudgetLedger, scopes_of
-from asterism.limits.call_monitor import CallAdmission, CallMonitor
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.limits.usage import (
     answer_message,
+    estimate_tokens,
     has_usage,
     is_from_cache,
     is_of_model,
@@ -57,27 +60,6 @@ class _Open:
         return estimate_tokens(self.sent, shown)
 
 
-def estimate_tokens(messages: Sequence[BaseMessage], tools: Sequence[Any] = ()) -> int:
-    """Estimate the tokens of a prompt as LangChain does; messages of plain text are fast.
-
-    Each prompt has the whole conversation, so this is most of what a turn without a model's own
-    count would cost.
-    """
-    total, others = 0, list[BaseMessage]()
-    for message in messages:
-        content, kind, name = message.content, message.type, message.name
-        is_answer = kind == "ai" and not cast(AIMessage, message).tool_calls
-        if content.__class__ is str and (is_answer or kind == "human"):
-            role = 9 if is_answer else 4  # the letters of "assistant" and of "user"
-            characters = len(content) + role + (len(name) if name else 0)
-            total += -(-characters // CHARACTERS_PER_TOKEN) + 3
-        else:
-            others.append(message)
-    if others or tools:
-        total += count_tokens_approximately(others, tools=[*tools])
-    return total
-
-
 @dataclass(frozen=True, kw_only=True)
 class MeteredCall:
     """A call that is over."""
@@ -94,17 +76,10 @@ class UsageMeter:
 
     Give `handlers` to a run: `config={"callbacks": meter.handlers}`. It may be read and used
     from several threads.
-
-    Args:
-        prices: What tokens cost.
-        clock: The time in seconds.
     """
 
     def __init__(
-        self,
-        prices: PriceTable = DEFAULT_PRICES,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, prices: PriceTable = DEFAULT_PRICES, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._prices = prices
         self._clock = clock
@@ -273,10 +248,7 @@ class UsageMeter:
             self._close(began, message, run)
 
     def record_failure(
-        self,
-        run: UUID,
-        error: BaseException | None = None,
-        response: LLMResult | None = None,
+        self, run: UUID, error: BaseException | None = None, response: LLMResult | None = None
     ) -> None:
         """Note that a call has failed; it counts as a call.
 
@@ -303,7 +275,9 @@ class UsageMeter:
         with self._lock:
             began = self._open.pop(run, None)
         if began is not None:
-            self._add(began, {"tool": began.name}, None, cost=tool_cost(output), error=error)
+            entry = self._entry(began, tool_cost(output))
+            entry["tool"] = began.name
+            self._note(entry, None, error=error)
 
     def _close(
         self,
@@ -331,20 +305,13 @@ class UsageMeter:
             cost = self._prices.cost(model, **tokens)
         except ValueError:  # numbers that make no sense: the call is made, its price unknown
             cost = None
-        what: dict[str, Any] = {"model": model, **({"estimated": True} if estimated else {})}
-        self._add(began, what, message, cost=cost, run=run, error=error, **tokens)
+        entry = self._entry(began, cost, **tokens)
+        entry["model"] = model
+        if estimated:
+            entry["estimated"] = True
+        self._note(entry, message, run, error)
 
-    def _add(
-        self,
-        began: _Open,
-        what: Mapping[str, Any],
-        message: AIMessage | None,
-        *,
-        cost: Decimal | None,
-        run: UUID | None = None,
-        error: BaseException | None = None,
-        **tokens: int,
-    ) -> None:
+    def _entry(self, began: _Open, cost: Decimal | None, **tokens: int) -> UsageEntry:
         entry = UsageEntry(
             by=began.by,
             calls=1,
@@ -358,13 +325,7 @@ class UsageMeter:
             entry["task"] = began.task
         if written := tokens.get("cache_write_tokens"):
             entry["cache_write_tokens"] = written
-        if what.get("estimated"):
-            entry["estimated"] = True
-        if "model" in what:
-            entry["model"] = what["model"]
-        else:
-            entry["tool"] = what["tool"]
-        self._note(entry, message, run, error)
+        return entry
 
     def _note(
         self,
@@ -384,3 +345,129 @@ class UsageMeter:
         call = MeteredCall(entry=entry, message_id=message.id if message else None, error=failed)
         for watcher in self._watchers:
             watcher(call)
+
+
+REFUSALS = ("BudgetExceededError(", "GraphDrained(")
+"""What handlers raise to stop a call that must not be made."""
+
+
+def _is_not_refusal_log(record: logging.LogRecord) -> bool:
+    """Whether a log record tells of a fault: LangChain logs whatever a handler raises."""
+    args = record.args if isinstance(record.args, tuple) else ()
+    return not (args and str(args[-1]).startswith(REFUSALS))
+
+
+logging.getLogger("langchain_core.callbacks.manager").addFilter(_is_not_refusal_log)
+
+
+class _CallsOnly(BaseCallbackHandler):
+    """Is told of model and tool calls, and of nothing else."""
+
+    def __init__(self, meter: UsageMeter) -> None:
+        self._meter = meter
+
+    def _is_async(self) -> bool:
+        """Whether a call is made in an event loop that goes on meanwhile."""
+        return running_loop() not in (None, self._meter.gate.held)
+
+    @property
+    def ignore_chain(self) -> bool:  # there are many, and each would be looked up
+        return True
+
+
+class CallMonitor(_CallsOnly):
+    """Tells a meter of model and tool calls, in the thread that makes them."""
+
+    run_inline = True
+    raise_error = True
+
+    def on_chat_model_start(
+        self,
+        serialized: Any,
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note that a model call begins, once there is room for it."""
+        facts = metadata or {}
+        options = as_dict(kwargs.get("invocation_params"))
+        name = str(facts.get("ls_model_name") or "")
+        self._meter.began(run_id, name, facts, sent=messages[0], options=options)
+        gate = self._meter.gate
+        if gate and not self._is_async():
+            try:
+                gate.enter(*self._meter.estimate(run_id, messages[0], options))
+            except BaseException:
+                self._meter.forget(run_id)
+                raise
+
+    def on_llm_new_token(
+        self, token: str | list[Any], *, chunk: Any = None, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Note a part of an answer, for when the rest does not come."""
+        calls = getattr(getattr(chunk, "message", None), "tool_call_chunks", None) or ()
+        length = len(token) if isinstance(token, str) else len(str(token))
+        self._meter.heard(run_id, length + sum(len(call["args"] or "") for call in calls))
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count an answer."""
+        self._meter.record_answer(run_id, response)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count a failure, with what was answered before it."""
+        self._meter.record_failure(run_id, error, kwargs.get("response"))
+
+    def on_tool_start(
+        self,
+        serialized: Any,
+        input_str: str,
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note that a tool call begins."""
+        name = kwargs.get("name") or as_dict(serialized).get("name") or "tool"
+        self._meter.began(run_id, str(name), metadata or {}, tool=True)
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count a tool that is done."""
+        self._meter.record_tool(run_id, output)
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count a tool that failed; one that waits for a person is called again."""
+        if isinstance(error, GraphBubbleUp):
+            self._meter.forget(run_id)
+        else:
+            self._meter.record_tool(run_id, None, error)
+
+
+class CallAdmission(_CallsOnly, AsyncCallbackHandler):
+    """Keeps async model calls to budgets: it may wait without stopping the loop."""
+
+    raise_error = True
+
+    @property
+    def ignore_llm(self) -> bool:
+        """Whether it is not told of answers."""
+        return True
+
+    @property
+    def ignore_chat_model(self) -> bool:
+        """Whether the call is a sync one, which the other handler keeps."""
+        return not self._is_async()
+
+    async def on_chat_model_start(
+        self, serialized: Any, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Wait until there is room for a model call."""
+        gate = self._meter.gate
+        if gate:
+            options = as_dict(kwargs.get("invocation_params"))
+            try:
+                await gate.aenter(*self._meter.estimate(run_id, messages[0], options))
+            except BaseException:
+                self._meter.forget(run_id)
+                raise

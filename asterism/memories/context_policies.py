@@ -80,11 +80,6 @@ def compact_messages(
 ) -> tuple[Compaction, list[AnyMessage]]:
     """Leave out of a history what is not kept.
 
-    Args:
-        messages: What was sent of it so far.
-        keep: The ids of what stays.
-        before: What was left out already.
-
     Returns:
         What stands for it from now on, and what is left out newly.
     """
@@ -124,13 +119,7 @@ class Parts:
 def parts(
     messages: Sequence[AnyMessage], compaction: Compaction | None, also: Collection[str] = ()
 ) -> Parts:
-    """Part a history at the cut.
-
-    Args:
-        messages: The history.
-        compaction: What stands for its beginning, while that holds.
-        also: The ids of more that stays.
-    """
+    """Part a history at the cut."""
     if compaction is None:
         return Parts(kept=[], gone=[], rest=list(messages))
     cut = next(n for n in range(len(messages), 0, -1) if messages[n - 1].id == compaction["upto"])
@@ -201,7 +190,6 @@ class Summary:
     model: ModelLike | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no limit."""
         raise_number_faults(
             [
                 *count_faults("keep_last", self.keep_last, least=0),
@@ -283,11 +271,6 @@ class ContextManager:
     token_counter: TokenCounter | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no limit.
-
-        Raises:
-            ValueError: A value is not allowed; the message names it.
-        """
         raise_number_faults(
             [
                 *count_faults("max_tokens", self.max_tokens),
@@ -310,8 +293,7 @@ class ContextManager:
         if memory is None or not memory.enabled or memory.token_threshold is None:
             return None
         summary = Summary(
-            keep_last=memory.preserve_last_n_messages,
-            summary_max_tokens=memory.summary_max_tokens,
+            keep_last=memory.preserve_last_n_messages, summary_max_tokens=memory.summary_max_tokens
         )
         return cls(max_tokens=memory.token_threshold, strategy=summary)
 
@@ -338,12 +320,7 @@ class ContextManager:
 
 
 def context_fault(context: object, model: object) -> str | None:
-    """Say why a policy cannot be kept, or return None.
-
-    Args:
-        context: What was given as one.
-        model: The model whose prompts it is for, or None.
-    """
+    """Say why a policy cannot be kept, or return None."""
     if context is None:
         return None
     if not isinstance(context, ContextManager):

@@ -7,16 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.tools import BaseTool
-from langgraph.store.base import (
-    BaseStore,
-    GetOp,
-    ListNamespacesOp,
-    MatchCondition,
-    PutOp,
-    SearchOp,
-)
+from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, MatchCondition, PutOp, SearchOp
 
 from asterism.core.numbers import count_faults, raise_number_faults
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
@@ -33,8 +27,9 @@ from asterism.memories.namespaces import (
 from asterism.memories.recall_tools import (
     EVERYONE,
     Recollection,
-    memory_tools,
+    create_steps_tool,
     recollections_from_items,
+    recollections_text,
 )
 from asterism.moved import hint_foreign_names
 
@@ -285,7 +280,23 @@ class LongTermMemory:
         Args:
             participant: Whose tools they are: it remembers for itself. None: for the team.
         """
-        return memory_tools(self, participant)
+
+        def remember(text: str, config: RunnableConfig) -> Steps[str]:
+            """Remember a fact for later conversations, such as a decision; it is read alone."""
+            user = user_of(config) if self.per_user else None
+            try:
+                key = yield from self.remembering(text, user, participant, None)
+            except InvalidMemoryError as error:
+                return str(error)
+            return f"Remembered as {key}."
+
+        def recall(question: str, config: RunnableConfig) -> Steps[str]:
+            """Look for facts that were remembered in earlier conversations."""
+            user = user_of(config) if self.per_user else None
+            found = yield from self.recalling(question, user, participant)
+            return recollections_text(found) if found else "Nothing is remembered that fits."
+
+        return [create_steps_tool(remember), create_steps_tool(recall)]
 
     # ---- places
 

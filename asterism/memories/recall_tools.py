@@ -1,17 +1,16 @@
-"""Tools by which participants remember and recall, and the values that they return."""
+"""What a memory returns, how a model is shown it, and the tools that it calls."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import wraps
+from typing import Any
 
-from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 
 from asterism.core.sync_async import Steps, arun_steps, run_steps
 from asterism.core.values import fence
-from asterism.errors import ConfigurationError, InvalidMemoryError
-from asterism.memories.namespaces import user_of
+from asterism.errors import ConfigurationError
 
 EVERYONE = "shared"
 """Where stands what all participants recall."""
@@ -63,70 +62,15 @@ def recollections_from_items(item: Any, ranking: str) -> Recollection:
     )
 
 
-_REMEMBER = (
-    "Remember a single fact for later conversations, such as a decision, a preference or a name. "
-    "Write it so that it can be understood by itself."
-)
-_RECALL = "Look for facts that were remembered in earlier conversations. Ask in your own words."
+def create_steps_tool(steps: Callable[..., Steps[str]]) -> BaseTool:
+    """Create a tool of steps for sync and async; name and description are the function's."""
 
+    @wraps(steps)
+    def call(*args: Any, **kwargs: Any) -> str:
+        return run_steps(steps(*args, **kwargs))
 
-class MemoryTarget(Protocol):
-    """A memory that the tools work on."""
+    @wraps(steps)
+    async def acall(*args: Any, **kwargs: Any) -> str:
+        return await arun_steps(steps(*args, **kwargs))
 
-    @property
-    def per_user(self) -> bool:
-        """Whether it is kept for each user."""
-        ...
-
-    def remembering(
-        self, text: str, user: str | None, participant: str | None, key: str | None
-    ) -> Steps[str]:
-        """Remember a text, and return its key."""
-        ...
-
-    def recalling(
-        self, query: str, user: str | None, participant: str | None, limit: int | None = None
-    ) -> Steps[list[Recollection]]:
-        """Return what fits a question best."""
-        ...
-
-
-def memory_tools(memory: MemoryTarget, participant: str | None) -> list[BaseTool]:
-    """Make the tools `remember` and `recall` of a memory.
-
-    Args:
-        memory: What they work on.
-        participant: Whose tools they are. None: the team's.
-    """
-
-    def whose(config: RunnableConfig) -> str | None:
-        return user_of(config) if memory.per_user else None
-
-    def noting(text: str, config: RunnableConfig) -> Steps[str]:
-        user = whose(config)
-        try:
-            key = yield from memory.remembering(text, user, participant, None)
-        except InvalidMemoryError as error:
-            return str(error)
-        return f"Remembered as {key}."
-
-    def looking(question: str, config: RunnableConfig) -> Steps[str]:
-        found = yield from memory.recalling(question, whose(config), participant)
-        return recollections_text(found) if found else "Nothing is remembered that fits."
-
-    def remember(text: str, config: RunnableConfig) -> str:
-        return run_steps(noting(text, config))
-
-    async def aremember(text: str, config: RunnableConfig) -> str:
-        return await arun_steps(noting(text, config))
-
-    def recall(question: str, config: RunnableConfig) -> str:
-        return run_steps(looking(question, config))
-
-    async def arecall(question: str, config: RunnableConfig) -> str:
-        return await arun_steps(looking(question, config))
-
-    return [
-        StructuredTool.from_function(remember, aremember, name="remember", description=_REMEMBER),
-        StructuredTool.from_function(recall, arecall, name="recall", description=_RECALL),
-    ]
+    return StructuredTool.from_function(call, acall)

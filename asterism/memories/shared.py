@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import BaseTool
 from langgraph.store.base import BaseStore, PutOp, SearchOp
 
 from asterism.core.numbers import count_faults, fraction_faults, raise_number_faults
@@ -15,6 +15,7 @@ from asterism.core.thread_lease import Release, take_lease
 from asterism.core.values import fence
 from asterism.errors import InvalidMemoryError, StorageError
 from asterism.memories.namespaces import in_batches, label_of, store_of, validate_memory_name
+from asterism.memories.recall_tools import create_steps_tool
 from asterism.moved import hint_foreign_names
 
 Eviction = Literal["least_recently_used", "least_important"]
@@ -54,14 +55,7 @@ class MemoryNote:
 def notes_to_evict(
     notes: Collection[MemoryNote], needed: int, capacity: int, rule: Eviction
 ) -> list[MemoryNote]:
-    """Return the notes that are given up so that a new one has room.
-
-    Args:
-        notes: Those there are.
-        needed: The tokens of the new one.
-        capacity: How many tokens there may be.
-        rule: Who goes first.
-    """
+    """Return the notes that are given up so that a new one has room."""
     taken = sum(note.tokens for note in notes)
     important = rule == "least_important"
     gone: list[MemoryNote] = []
@@ -172,14 +166,16 @@ class SharedMemory:
             participant: Who writes with them.
         """
 
-        def writing(key: str, text: str, importance: float = 0.5) -> Steps[str]:
+        def write_shared_memory(key: str, text: str, importance: float = 0.5) -> Steps[str]:
+            """Write a note that the whole team can read; importance is from 0 to 1."""
             try:
                 gone = yield from self._writing(key, text, participant, importance)
             except InvalidMemoryError as error:
                 return str(error)
             return f"Written. Given up for it: {', '.join(gone)}." if gone else "Written."
 
-        def reading(key: str | None = None) -> Steps[str]:
+        def read_shared_memory(key: str | None = None) -> Steps[str]:
+            """Read the team's note of that key, or all notes where no key is given."""
             if key is None:
                 found = yield from self._notes()
                 text = "\n".join(f"- {n.key} ({n.by or 'unknown'}): {n.text}" for n in found)
@@ -187,24 +183,7 @@ class SharedMemory:
                 text = (yield from self._reading(key)) or ""
             return fence("memory", text) if text else "There is no such note."
 
-        def write_shared_memory(key: str, text: str, importance: float = 0.5) -> str:
-            """Write a note that the whole team can read; importance is from 0 to 1."""
-            return run_steps(writing(key, text, importance))
-
-        async def awrite_shared_memory(key: str, text: str, importance: float = 0.5) -> str:
-            return await arun_steps(writing(key, text, importance))
-
-        def read_shared_memory(key: str | None = None) -> str:
-            """Read the team's note of that key, or all notes where no key is given."""
-            return run_steps(reading(key))
-
-        async def aread_shared_memory(key: str | None = None) -> str:
-            return await arun_steps(reading(key))
-
-        return [
-            StructuredTool.from_function(write_shared_memory, awrite_shared_memory),
-            StructuredTool.from_function(read_shared_memory, aread_shared_memory),
-        ]
+        return [create_steps_tool(write_shared_memory), create_steps_tool(read_shared_memory)]
 
     # ---- for both worlds
 

@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Any, cast
 
 from asterism.core.text_tables import Bundle, as_block
-from asterism.observability.record import RoundRecord, RunRecord, VisitRecord, plain
+from asterism.observability.record import RoundRecord, RunRecord, plain
 from asterism.observability.text_width import fit_text, format_money, one_line
 from asterism.observability.wording import end_of, state_of, title_of
 
@@ -127,13 +127,10 @@ def _reports(run: RunRecord) -> dict[str, str]:
     for visit in (visit for request in run.requests for visit in request.visits()):
         name = f"{visit.path}, task {visit.task}" if visit.task else visit.path
         turns[name] += 1
-        found[f"{name}, turn {turns[name]}"] = _outcome(visit)
+        said = visit.error or visit.text
+        outcome = f"{state_of(visit)}: {said}" if said else state_of(visit)
+        found[f"{name}, turn {turns[name]}"] = outcome
     return found
-
-
-def _outcome(visit: VisitRecord) -> str:
-    said = visit.error or visit.text
-    return f"{state_of(visit)}: {said}" if said else state_of(visit)
 
 
 def _ends(run: RunRecord) -> dict[str, str]:

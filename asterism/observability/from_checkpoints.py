@@ -1,41 +1,17 @@
 """Reads the record of a thread from its checkpoints, and from nothing else."""
 
-from collections import defaultdict
 from collections.abc import Sequence
-from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
-from asterism.core.checkpoints import (
-    Saver,
-    id_of,
-    lineage,
-    list_checkpoints,
-    namespace_of,
-    on_branch,
-    reading,
-)
+from asterism.core.checkpoints import Saver, id_of, list_checkpoints, namespace_of, reading
 from asterism.core.continuation import Graph, ThreadLike, thread_config
-from asterism.core.interrupts import approval_prompt, is_approval
 from asterism.core.sync_async import Steps, arun_steps, run_steps
-from asterism.core.values import as_dict, redact, shorten
 from asterism.errors import ConfigurationError, UnknownThreadError
-from asterism.limits.usage import tool_cost
-from asterism.observability.checkpoint_steps import handoff_of, interrupts_in, steps_of, visits_in
-from asterism.observability.record import (
-    QuestionRecord,
-    RequestRecord,
-    RunRecord,
-    ToolRecord,
-)
-from asterism.observability.request_reader import RequestReader
-from asterism.observability.text_width import as_text
-
-ARGUMENTS_LIMIT = 500
-"""How many characters of a tool's arguments, and of its result, a record keeps."""
+from asterism.observability.record import RunRecord
+from asterism.observability.request_reader import History
 
 
 def read_run(graph: Graph, config: ThreadLike) -> RunRecord:
@@ -59,11 +35,6 @@ async def aread_run(graph: Graph, config: ThreadLike) -> RunRecord:
 
 async def aread_thread(saver: Saver, thread: str, *, name: str = "") -> RunRecord:
     """Read what ran on a thread of a database, without its workflow.
-
-    Args:
-        saver: The database.
-        thread: The thread.
-        name: What the run is called in drawings.
 
     Raises:
         UnknownThreadError: Nothing of a workflow is stored there.
@@ -111,12 +82,6 @@ def record_of(
 ) -> RunRecord:
     """Make the record of a thread of its checkpoints.
 
-    Args:
-        items: Those of all namespaces, in any order.
-        thread: Its id.
-        name: The name of the workflow.
-        checkpoint: Where to stop. None: at the latest one.
-
     Raises:
         UnknownThreadError: There are none, or not that one.
     """
@@ -129,128 +94,5 @@ def record_of(
         )
     head = max(wanted, key=id_of)
     with reading(thread):
-        history = _History(items, head, cut=head is not max(star, key=id_of))
+        history = History(items, head, cut=head is not max(star, key=id_of))
         return RunRecord(thread=thread, name=name, requests=tuple(history.requests))
-
-
-class _History:
-    """All namespaces of a thread, each in its order, and what stands in them."""
-
-    def __init__(
-        self, items: Sequence[CheckpointTuple], head: CheckpointTuple, *, cut: bool
-    ) -> None:
-        self._cut = cut
-        self._items: dict[str, list[CheckpointTuple]] = defaultdict(list)
-        for item in items:
-            self._items[namespace_of(item)].append(item)
-        trunk = lineage(self._items[""], head)
-        self._lines: dict[str, list[CheckpointTuple]] = {"": trunk}
-        for namespace, found in self._items.items():
-            own = on_branch(found, self._items[""], trunk, open_end=not cut) if namespace else []
-            if own:
-                self._lines[namespace] = lineage(found, max(own, key=id_of))
-        self._kept: dict[tuple[str, str], Any] = {}
-        self._open = {asked.id for asked, _, open_ in interrupts_in(trunk[-1]) if open_ and not cut}
-
-    @cached_property
-    def requests(self) -> list[RequestRecord]:
-        """Those of the workflow itself."""
-        return [request for _, request in self._requests("", "")]
-
-    def inside(self, namespace: str, path: str, handoff: str) -> RequestRecord | None:
-        """Return what happened in a visit to a workflow, or None where it is none."""
-        line = self._lines.get(namespace)
-        if not line or "iterations" not in line[-1].checkpoint["channel_values"]:
-            return None
-        key = ("inside", namespace)
-        if key not in self._kept:
-            self._kept[key] = dict(self._requests(namespace, path))
-        return cast(RequestRecord | None, self._kept[key].get(handoff))
-
-    def tools(self, namespace: str, handoff: str) -> tuple[ToolRecord, ...]:
-        """Return the calls of tools in a visit."""
-        return tuple(tools_of(self._visits(namespace).get(handoff, ())))
-
-    def latest(self, namespace: str) -> str:
-        """Return the visit that a participant was at last."""
-        return next(reversed(self._visits(namespace)), "")
-
-    def questions(self, namespace: str, handoff: str) -> tuple[QuestionRecord, ...]:
-        """Return what a participant asked people in a visit."""
-        line = self._lines.get(namespace, ())
-        if line and "iterations" in line[-1].checkpoint["channel_values"]:
-            return ()  # they stand inside of it
-        asked: dict[str, QuestionRecord] = {}
-        for item in line:
-            if handoff_of(item) == handoff:
-                for found, answer, _ in interrupts_in(item):
-                    asked[found.id] = QuestionRecord(
-                        prompt=_short(_prompt(found.value)),
-                        answer=None if answer is None else _short(as_text(answer)),
-                        open=found.id in self._open,
-                    )
-        return tuple(asked.values())
-
-    def _visits(self, namespace: str) -> dict[str, list[BaseMessage]]:
-        key = ("visits", namespace)
-        if key not in self._kept:
-            line = self._lines.get(namespace)
-            self._kept[key] = visits_in(line, cut=self._cut) if line else {}
-        return cast(dict[str, list[BaseMessage]], self._kept[key])
-
-    def _requests(self, namespace: str, path: str) -> list[tuple[str, RequestRecord]]:
-        line = self._lines[namespace]
-        readers = [(handoff_of(line[0]), RequestReader(self, namespace, path))]
-        for step in steps_of(line, cut=self._cut):
-            if step.starts and step.after is not None:
-                readers.append((handoff_of(step.after), RequestReader(self, namespace, path)))
-                continue
-            readers[-1][1].take(step)
-        last = len(readers) - 1
-        return [
-            (handoff, reader.done(last=place == last and not self._cut))
-            for place, (handoff, reader) in enumerate(readers)
-        ]
-
-
-def _prompt(value: object) -> str:
-    """Return the question of an interrupt."""
-    said = as_dict(value)
-    if is_approval(value):
-        return approval_prompt(said)
-    return str(said.get("prompt") or said.get("question") or as_text(value))
-
-
-def _short(text: str) -> str:
-    return shorten(redact(text), ARGUMENTS_LIMIT)
-
-
-def tools_of(messages: Sequence[BaseMessage]) -> list[ToolRecord]:
-    """Return the calls of tools in the messages of a visit, each with what came of it."""
-    results = {m.tool_call_id: m for m in messages if isinstance(m, ToolMessage)}
-    found: list[ToolRecord] = []
-    for message in messages:
-        if not isinstance(message, AIMessage):
-            continue
-        for call in message.tool_calls:
-            result = results.get(call["id"] or "")
-            found.append(
-                ToolRecord(
-                    name=call["name"],
-                    arguments=_short(as_text(call["args"])),
-                    result=_short(result.text) if result else "",
-                    ok=None if result is None else result.status != "error",
-                    cost_usd=tool_cost(result),
-                )
-            )
-        for broken in message.invalid_tool_calls:
-            said = f"the arguments cannot be read: {broken.get('error') or 'no JSON'}"
-            found.append(
-                ToolRecord(
-                    name=broken.get("name") or "?",
-                    arguments=_short(broken.get("args") or ""),
-                    result=said,
-                    ok=False,
-                )
-            )
-    return found

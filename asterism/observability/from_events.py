@@ -94,7 +94,8 @@ def read_trace(stored: Stored) -> Trace:
         thread = thread or str(note.facts.get("thread_id") or "")
         versions = note.facts.get("versions") or versions
         facts = note.facts.get("facts") or facts
-    ended = None if status in UNFINISHED else _end(stored.notes)
+    changes = [note.at for note in stored.notes if status_after(note)]
+    ended = None if status in UNFINISHED else changes[-1]
     return Trace(
         id=stored.id,
         name=name,
@@ -141,11 +142,6 @@ def supervisor_of(path: str) -> str:
 def supervisor_in(workflow: str) -> str:
     """Return the path of the supervisor of a workflow, whose own path may be empty."""
     return f"{workflow}/supervisor" if workflow else "supervisor"
-
-
-def _end(notes: Sequence[RecordedEvent]) -> datetime:
-    ends = [note.at for note in notes if status_after(note)]
-    return ends[-1]
 
 
 def _text(facts: Mapping[str, Any], *names: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, Self, cast, get_args, overload
+from typing import Any, Literal, Self, cast, get_args, overload
 
 from langgraph.errors import GraphBubbleUp
 
@@ -14,7 +14,7 @@ from asterism.core.messages import clean_text
 from asterism.core.values import as_dict, message_of, plain_facts
 from asterism.errors import ConfigurationError, InvalidRequestError
 from asterism.events import Event, EventBus, SupervisionEvent, utc_now
-from asterism.observability.from_events import UNFINISHED, RecordedEvent, Stored, read_trace
+from asterism.observability.from_events import UNFINISHED, RecordedEvent, read_trace
 from asterism.observability.trace import (
     HEARD,
     TEXT,
@@ -32,38 +32,6 @@ ENDS = ("completed", "limit", "stalled", "failed", "cancelled")
 
 TraceName = str | Mapping[str, Any]
 """What names a trace: its id, or a task or a result, which has an `id`."""
-
-
-class TraceStore(Protocol):
-    """Keeps the notes of traces."""
-
-    def put(self, run: str, thread: str, note: RecordedEvent) -> None:
-        """Add a note to the trace of a run."""
-        ...
-
-    def read(self, name: str) -> Stored | None:
-        """Return the trace of this id, or the latest of this thread."""
-        ...
-
-    def read_all(self) -> list[Stored]:
-        """Return all traces, the one that was begun first first."""
-        ...
-
-    def size(self) -> int:
-        """Return how many bytes the traces take, about."""
-        ...
-
-    def clear(self) -> None:
-        """Forget all traces."""
-        ...
-
-    def close(self) -> None:
-        """Finish what is under way."""
-        ...
-
-    def fault(self) -> str | None:
-        """Return what keeps traces from being stored."""
-        ...
 
 
 class SupervisorTrace:
@@ -122,7 +90,7 @@ class SupervisorTrace:
         """What is listened to."""
         self._clock = clock
         self._key = object()
-        self._shelf = _shelf(url, retention, TEXT[kept], clock)
+        self._store = _open_store(url, retention, TEXT[kept], clock)
         if heard := HEARD[kept]:
             self.bus.on(heard, self._hear)
 
@@ -140,7 +108,7 @@ class SupervisorTrace:
         Raises:
             StorageError: The file cannot be read.
         """
-        found = self._shelf.read(trace_id)
+        found = self._store.read(trace_id)
         return None if found is None else read_trace(found)
 
     def get_all_traces(self) -> list[Trace]:
@@ -149,7 +117,7 @@ class SupervisorTrace:
         Raises:
             StorageError: The file cannot be read.
         """
-        return [read_trace(stored) for stored in self._shelf.read_all()]
+        return [read_trace(stored) for stored in self._store.read_all()]
 
     def get_trace_metrics(self) -> TraceMetrics:
         """Return what all traces that are kept have in common.
@@ -157,7 +125,7 @@ class SupervisorTrace:
         Raises:
             StorageError: The file cannot be read.
         """
-        return analyze_traces(self.get_all_traces(), stored_bytes=self._shelf.size())
+        return analyze_traces(self.get_all_traces(), stored_bytes=self._store.size())
 
     def clear_traces(self) -> None:
         """Forget all traces, in the file too.
@@ -165,16 +133,16 @@ class SupervisorTrace:
         Raises:
             StorageError: The file cannot be written.
         """
-        self._shelf.clear()
+        self._store.clear()
 
     def fault(self) -> str | None:
         """Return what keeps traces from being stored at the moment; None: nothing."""
-        return self._shelf.fault()
+        return self._store.fault()
 
     def close(self) -> None:
         """Listen no more, and write what waits to be written."""
         self.bus.off(self._hear)
-        self._shelf.close()
+        self._store.close()
 
     # ---- for programs that are no workflow
 
@@ -327,7 +295,7 @@ class SupervisorTrace:
         if self.level == "off" or (self.level == "errors" and kind in ("decision", "interaction")):
             return
         plain = {k: clean_text(v) if isinstance(v, str) else v for k, v in facts.items()}
-        self._shelf.put(trace_id, "", RecordedEvent(self._clock(), kind, plain_facts(plain)))
+        self._store.put(trace_id, "", RecordedEvent(self._clock(), kind, plain_facts(plain)))
 
     def _hear(self, event: Event) -> None:
         if event.run:
@@ -336,7 +304,7 @@ class SupervisorTrace:
             trace, thread = event.source, ""
         else:
             return  # it belongs to a run that tells another bus
-        self._shelf.put(trace, thread, RecordedEvent(event.at, event.type.value, event.facts))
+        self._store.put(trace, thread, RecordedEvent(event.at, event.type.value, event.facts))
 
 
 _CURRENT: ContextVar[Mapping[object, str]] = ContextVar("traces", default=MappingProxyType({}))
@@ -383,7 +351,9 @@ def _text_of(content: object) -> str:
     return str(text) if isinstance(text, str) else str(content)
 
 
-def _shelf(url: str, retention: Retention, text: int, clock: Callable[[], datetime]) -> TraceStore:
+def _open_store(
+    url: str, retention: Retention, text: int, clock: Callable[[], datetime]
+) -> InMemoryTraceStore | SqliteTraceStore:
     path = sqlite_path(url)
     if path is None:
         return InMemoryTraceStore(retention, text, clock)

@@ -1,13 +1,15 @@
-"""Reads one request of a thread from its checkpoints: rounds, visits, end."""
+"""Reads the requests of a thread from its checkpoints: rounds, visits, ends."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast
+from functools import cached_property
+from typing import Any, cast
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.checkpoint.base import CheckpointTuple
 
-from asterism.core.checkpoints import id_of
+from asterism.core.checkpoints import id_of, lineage, namespace_of, on_branch
 from asterism.core.decision import (
     AskUser,
     ContinueStopped,
@@ -18,14 +20,19 @@ from asterism.core.decision import (
     load_decision,
     resume_stopped,
 )
+from asterism.core.interrupts import approval_prompt, is_approval
 from asterism.core.state import Report, Status
 from asterism.core.usage import Usage, UsageEntry
 from asterism.core.values import as_dict, redact, shorten
+from asterism.limits.usage import tool_cost
 from asterism.observability.checkpoint_steps import (
     CheckpointStep,
     checkpoint_time,
     error_in,
+    handoff_of,
     interrupts_in,
+    steps_of,
+    visits_in,
 )
 from asterism.observability.record import (
     QuestionRecord,
@@ -38,6 +45,7 @@ from asterism.observability.record import (
     VisitRecord,
     VisitStatus,
 )
+from asterism.observability.text_width import as_text
 
 _KINDS: Mapping[str, str] = {"ask": "question", "raise_limit": "question"}
 """The kinds of decisions that a round names otherwise."""
@@ -64,12 +72,7 @@ class OpenRound:
     answer: str | None = None
 
     def close(self, number: int, *, asks: bool) -> RoundRecord:
-        """Return the round.
-
-        Args:
-            number: Its place in the request.
-            asks: Whether its question still waits.
-        """
+        """Return the round."""
         decision, question = self.decision, None
         if isinstance(decision, AskUser | RaiseLimit):
             prompt = shorten(redact(decision.user_prompt), TEXT_LIMIT)
@@ -120,36 +123,10 @@ class OpenRound:
         return list(left.values())
 
 
-class NamespaceIndex(Protocol):
-    """What participants have stored."""
-
-    def inside(self, namespace: str, path: str, handoff: str) -> RequestRecord | None:
-        """Return what happened in a visit to a workflow, or None where it is none."""
-        ...
-
-    def tools(self, namespace: str, handoff: str) -> tuple[ToolRecord, ...]:
-        """Return the calls of tools in a visit."""
-        ...
-
-    def questions(self, namespace: str, handoff: str) -> tuple[QuestionRecord, ...]:
-        """Return what a participant asked people in a visit."""
-        ...
-
-    def latest(self, namespace: str) -> str:
-        """Return the visit that a participant was at last."""
-        ...
-
-
 class RequestReader:
-    """Takes the steps of one request, in order.
+    """Takes the steps of one request, in order."""
 
-    Args:
-        places: What participants have stored.
-        namespace: Where the workflow stores its checkpoints.
-        path: The participants that lead to it.
-    """
-
-    def __init__(self, places: NamespaceIndex, namespace: str, path: str) -> None:
+    def __init__(self, places: "History", namespace: str, path: str) -> None:
         self._places = places
         self._namespace, self._path = namespace, path
         self._rounds: list[OpenRound] = []
@@ -266,11 +243,7 @@ class RequestReader:
         return namespace, f"{self._path}/{name}" if self._path else name
 
     def done(self, *, last: bool) -> RequestRecord:
-        """Return the request.
-
-        Args:
-            last: Whether no other one followed, and nothing after it was left out.
-        """
+        """Return the request."""
         status: Status = self._values.get("status") or "running"
         reason: str | None = self._values.get("reason")
         if last and self._waits:
@@ -357,3 +330,130 @@ class RequestReader:
             task=task.id,
             needs=task.needs,
         )
+
+
+ARGUMENTS_LIMIT = 500
+"""How many characters of a tool's arguments, and of its result, a record keeps."""
+
+
+class History:
+    """All namespaces of a thread, each in its order, and what stands in them."""
+
+    def __init__(
+        self, items: Sequence[CheckpointTuple], head: CheckpointTuple, *, cut: bool
+    ) -> None:
+        self._cut = cut
+        self._items: dict[str, list[CheckpointTuple]] = defaultdict(list)
+        for item in items:
+            self._items[namespace_of(item)].append(item)
+        trunk = lineage(self._items[""], head)
+        self._lines: dict[str, list[CheckpointTuple]] = {"": trunk}
+        for namespace, found in self._items.items():
+            own = on_branch(found, self._items[""], trunk, open_end=not cut) if namespace else []
+            if own:
+                self._lines[namespace] = lineage(found, max(own, key=id_of))
+        self._kept: dict[tuple[str, str], Any] = {}
+        self._open = {asked.id for asked, _, open_ in interrupts_in(trunk[-1]) if open_ and not cut}
+
+    @cached_property
+    def requests(self) -> list[RequestRecord]:
+        """Those of the workflow itself."""
+        return [request for _, request in self._requests("", "")]
+
+    def inside(self, namespace: str, path: str, handoff: str) -> RequestRecord | None:
+        """Return what happened in a visit to a workflow, or None where it is none."""
+        line = self._lines.get(namespace)
+        if not line or "iterations" not in line[-1].checkpoint["channel_values"]:
+            return None
+        key = ("inside", namespace)
+        if key not in self._kept:
+            self._kept[key] = dict(self._requests(namespace, path))
+        return cast(RequestRecord | None, self._kept[key].get(handoff))
+
+    def tools(self, namespace: str, handoff: str) -> tuple[ToolRecord, ...]:
+        """Return the calls of tools in a visit."""
+        return tuple(tools_of(self._visits(namespace).get(handoff, ())))
+
+    def latest(self, namespace: str) -> str:
+        """Return the visit that a participant was at last."""
+        return next(reversed(self._visits(namespace)), "")
+
+    def questions(self, namespace: str, handoff: str) -> tuple[QuestionRecord, ...]:
+        """Return what a participant asked people in a visit."""
+        line = self._lines.get(namespace, ())
+        if line and "iterations" in line[-1].checkpoint["channel_values"]:
+            return ()  # they stand inside of it
+        asked: dict[str, QuestionRecord] = {}
+        for item in line:
+            if handoff_of(item) == handoff:
+                for found, answer, _ in interrupts_in(item):
+                    asked[found.id] = QuestionRecord(
+                        prompt=_short(_prompt(found.value)),
+                        answer=None if answer is None else _short(as_text(answer)),
+                        open=found.id in self._open,
+                    )
+        return tuple(asked.values())
+
+    def _visits(self, namespace: str) -> dict[str, list[BaseMessage]]:
+        key = ("visits", namespace)
+        if key not in self._kept:
+            line = self._lines.get(namespace)
+            self._kept[key] = visits_in(line, cut=self._cut) if line else {}
+        return cast(dict[str, list[BaseMessage]], self._kept[key])
+
+    def _requests(self, namespace: str, path: str) -> list[tuple[str, RequestRecord]]:
+        line = self._lines[namespace]
+        readers = [(handoff_of(line[0]), RequestReader(self, namespace, path))]
+        for step in steps_of(line, cut=self._cut):
+            if step.starts and step.after is not None:
+                readers.append((handoff_of(step.after), RequestReader(self, namespace, path)))
+                continue
+            readers[-1][1].take(step)
+        last = len(readers) - 1
+        return [
+            (handoff, reader.done(last=place == last and not self._cut))
+            for place, (handoff, reader) in enumerate(readers)
+        ]
+
+
+def _prompt(value: object) -> str:
+    """Return the question of an interrupt."""
+    said = as_dict(value)
+    if is_approval(value):
+        return approval_prompt(said)
+    return str(said.get("prompt") or said.get("question") or as_text(value))
+
+
+def _short(text: str) -> str:
+    return shorten(redact(text), ARGUMENTS_LIMIT)
+
+
+def tools_of(messages: Sequence[BaseMessage]) -> list[ToolRecord]:
+    """Return the calls of tools in the messages of a visit, each with what came of it."""
+    results = {m.tool_call_id: m for m in messages if isinstance(m, ToolMessage)}
+    found: list[ToolRecord] = []
+    for message in messages:
+        if not isinstance(message, AIMessage):
+            continue
+        for call in message.tool_calls:
+            result = results.get(call["id"] or "")
+            found.append(
+                ToolRecord(
+                    name=call["name"],
+                    arguments=_short(as_text(call["args"])),
+                    result=_short(result.text) if result else "",
+                    ok=None if result is None else result.status != "error",
+                    cost_usd=tool_cost(result),
+                )
+            )
+        for broken in message.invalid_tool_calls:
+            said = f"the arguments cannot be read: {broken.get('error') or 'no JSON'}"
+            found.append(
+                ToolRecord(
+                    name=broken.get("name") or "?",
+                    arguments=_short(broken.get("args") or ""),
+                    result=said,
+                    ok=False,
+                )
+            )
+    return found

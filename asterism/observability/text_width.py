@@ -2,7 +2,6 @@
 
 import json
 import unicodedata
-from datetime import datetime
 from decimal import Decimal
 
 from asterism.core.usage import Usage
@@ -85,8 +84,8 @@ def usage_text(usage: Usage) -> str:
     if not (usage.calls or usage.cost_usd or usage.tokens):
         return ""
     parts = [
-        _count_text(usage.calls, "call") if usage.calls else "",
-        _count_text(usage.tokens, "token") if usage.tokens else "",
+        count_text(usage.calls, "call") if usage.calls else "",
+        count_text(usage.tokens, "token") if usage.tokens else "",
         _part(usage.estimated_tokens, usage.tokens, "estimated"),
         f"{usage.cache_hit_rate:.0%} of the input cached" if usage.cached_input_tokens else "",
         format_money(usage.cost_usd) if usage.cost_usd else "",
@@ -100,10 +99,6 @@ def _part(number: int, whole: int, what: str) -> str:
     return "" if not number else what if number == whole else f"{number:,} of them {what}"
 
 
-def _count_text(number: int, what: str) -> str:
+def count_text(number: int, what: str) -> str:
+    """Say how many there are of something."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def moment(time: str) -> datetime:
-    """Read a time."""
-    return datetime.fromisoformat(time)

@@ -43,7 +43,6 @@ class Retention:
     """Of all traces together."""
 
     def __post_init__(self) -> None:
-        """Check the limits."""
         faults: list[str] = []
         for name in ("max_traces", "max_bytes"):
             if (count := getattr(self, name)) is not None:
@@ -66,14 +65,7 @@ class TraceRuns:
         note: RecordedEvent,
         latest: Callable[[str], tuple[str, str] | None],
     ) -> str:
-        """Return the id of the trace that a note belongs to.
-
-        Args:
-            run: Whose note it is.
-            thread: Its thread, if it has one.
-            note: The note.
-            latest: Returns the id and the status of the latest trace of a thread.
-        """
+        """Return the id of the trace that a note belongs to."""
         if thread and note.type == "run_started":
             # A chat client answers a question with a plain message, as a new run.
             found = latest(thread)

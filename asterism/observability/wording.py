@@ -12,7 +12,7 @@ from asterism.observability.record import (
     TryRecord,
     VisitRecord,
 )
-from asterism.observability.text_width import fit_text, usage_text
+from asterism.observability.text_width import count_text, fit_text, usage_text
 
 MARKS: Mapping[bool | None, str] = {True: "✓", False: "✗", None: "…"}
 """What stands before something that went well, that did not, that is open."""
@@ -36,11 +36,17 @@ def state_of(visit: VisitRecord) -> str:
     return said + tries
 
 
+def name_of(visit: VisitRecord) -> str:
+    """Name a visit: who works, and the task where that is called otherwise."""
+    task = f"{visit.task}: " if visit.task and visit.task != visit.participant else ""
+    return f"{task}{visit.participant}"
+
+
 def title_of(decided: RoundRecord) -> str:
     """Say what a decision asks for."""
     made = f", creates {', '.join(decided.created)}" if decided.created else ""
     if decided.kind == "plan":
-        return f"plans {_count_text(len(decided.tasks), 'task')}{made}"
+        return f"plans {count_text(len(decided.tasks), 'task')}{made}"
     if decided.kind == "visit":
         return f"sends {decided.participant}{made}"
     return {
@@ -89,9 +95,9 @@ def request_summary(request: RequestRecord) -> str:
     visits = [visit for visit in request.visits() if visit.id]
     failed = sum(visit.ok is False and visit.status != "skipped" for visit in visits)
     parts = [
-        _count_text(len(request.rounds), "round"),
-        _count_text(len(visits), "visit") + (f" ({failed} failed)" if failed else ""),
-        _count_text(tools, "tool call") if (tools := sum(len(v.tools) for v in visits)) else "",
+        count_text(len(request.rounds), "round"),
+        count_text(len(visits), "visit") + (f" ({failed} failed)" if failed else ""),
+        count_text(tools, "tool call") if (tools := sum(len(v.tools) for v in visits)) else "",
         usage_text(request.usage).replace(" call", " model call", 1),
     ]
     return ", ".join(part for part in parts if part)
@@ -100,7 +106,3 @@ def request_summary(request: RequestRecord) -> str:
 def heading(run: RunRecord) -> str:
     """Name a run."""
     return fit_text(f"{run.name or 'Workflow'}, thread {run.thread}", 100)
-
-
-def _count_text(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

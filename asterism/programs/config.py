@@ -187,13 +187,7 @@ def validation_faults(
     place: str = "",
     keys: Callable[[Sequence[int | str]], Iterable[str]] = lambda place: (),
 ) -> Iterator[str]:
-    """Yield what pydantic found, each fault with its place.
-
-    Args:
-        error: What it raised.
-        place: Where the value stands that it was given.
-        keys: Tells which keys are allowed at a place.
-    """
+    """Yield what pydantic found, each fault with its place."""
     for fault in error.errors():
         loc = [part for part in fault["loc"] if part != "[key]"]
         where = ".".join(filter(None, [place, *map(str, loc)]))

@@ -66,7 +66,9 @@ async def _run(loop: Any, task: Any) -> Any:
     run, attempt = runner_of(loop), CURRENT.get()
     if attempt is not None:
         with suppress(AttributeError):  # it takes no hook
-            loop.on_iteration = _hook(getattr(loop, "on_iteration", None), attempt.iterates)
+            own = getattr(loop, "on_iteration", None)
+            own = own.own if isinstance(own, _Hook) else own  # that of an earlier attempt goes
+            loop.on_iteration = _Hook(own, attempt.iterates)
     known = signature(run).parameters.values()
     takes = any(p.name == "session_id" or p.kind is Parameter.VAR_KEYWORD for p in known)
     session = get_config().get("configurable", {}).get("thread_id")
@@ -93,8 +95,3 @@ class _Hook:
         found = None if self.own is None else self.own(iteration, tool_results)
         if isawaitable(found):
             await found
-
-
-def _hook(own: Any, note: Callable[[int], None]) -> _Hook:
-    """Make a hook; one of an earlier attempt is replaced, not called."""
-    return _Hook(own.own if isinstance(own, _Hook) else own, note)

@@ -1,131 +1,117 @@
 """An attempt: one run of a child's graph that can be stopped, and abandoned if it must be."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from contextvars import Context, ContextVar, copy_context
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
-from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs, var_child_runnable_config
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
 from asterism.core.continuation import Graph
+from asterism.core.sync_async import running_loop
 from asterism.core.thread_lease import WriteFence
 from asterism.limits.rate_limits import on_queue_change
-from asterism.supervision.child_threads import (
-    CREW,
-    ChildThreads,
-    install_thread_executor,
-    wrap_escape,
-)
+from asterism.supervision.child_threads import CREW, ChildThreads, in_task, in_thread, wrap_escape
+from asterism.supervision.quota_watchdog import QuotaWatchdog
 from asterism.supervision.restart_policy import GO_ON, AttemptOutcome, read_next_input, read_outcome
-from asterism.supervision.usage_monitor import (
-    AsyncQuotaCallbackHandler,
-    ChildUsage,
-    QuotaCallbackHandler,
-)
+from asterism.supervision.usage_monitor import ChildUsage
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drive(Generic[T]):
-    """A coroutine that is being driven."""
-
-    done: "asyncio.Future[T]"
-    """Its result, in the loop of the supervisor."""
-    cancel: Callable[[], None]
-    """Cancels it, as often as one likes."""
-
-
-def in_task(coroutine: Coroutine[Any, Any, T], context: Context, name: str) -> Drive[T]:
-    """Drive a coroutine beside the supervisor: what blocks in it blocks everybody."""
-    loop = asyncio.get_running_loop()
-    install_thread_executor(loop)
-    task = loop.create_task(coroutine, context=context, name=name)
-    _held.add(task)  # one that does not let itself be cancelled is left alone, not lost
-    task.add_done_callback(_held.discard)
-    return Drive(done=task, cancel=lambda: _cancel(task))
-
-
-def in_thread(coroutine: Coroutine[Any, Any, T], context: Context, name: str) -> Drive[T]:
-    """Drive a coroutine in a loop and a thread of its own: what blocks in it blocks nobody."""
-    result: Future[T] = Future()
-    own = asyncio.new_event_loop()
-    install_thread_executor(own)
-    task = own.create_task(coroutine, context=context, name=name)
-
-    def drive() -> None:
-        result.set_running_or_notify_cancel()
-        with asyncio.Runner(loop_factory=lambda: own) as runner:
-            try:
-                value = runner.get_loop().run_until_complete(task)
-            except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
-                result.set_exception(error)
-            else:
-                result.set_result(value)
-
-    def cancel() -> None:
-        with suppress(RuntimeError):  # it is over, and its loop closed
-            own.call_soon_threadsafe(_cancel, task)
-
-    threading.Thread(target=drive, name="child", daemon=True).start()
-    return Drive(done=asyncio.wrap_future(result), cancel=cancel)
-
-
-def _cancel(task: "asyncio.Task[Any]") -> None:
-    """Cancel a task once: a second time would break off the engine's own clearing up."""
-    if not task.cancelling():
-        task.cancel()
-
-
-_held: set["asyncio.Task[Any]"] = set()
 
 
 POLL = 0.005
 """Seconds between two looks whether what was stopped is gone."""
 
 
-class Watcher(Protocol):
-    """Is told what an attempt does."""
+class _CallsOnly(BaseCallbackHandler):
+    """Is told of calls; the stream of the run tells of steps."""
 
-    def beat(self) -> None:
-        """It made progress; told from any thread."""
-        ...
+    raise_error = True
 
-    def advance(self, step: str) -> None:
-        """A step of its own graph is done; told from any thread."""
-        ...
+    def __init__(self, attempt: "ChildAttempt") -> None:
+        self._attempt = attempt
 
-    def waits(self, begins: bool) -> None:
-        """A call of it begins to wait for its turn, or does so no more; told from any thread."""
-        ...
+    def __deepcopy__(self, memo: Any) -> Self:
+        """Stay the one that it is: servers copy the configs of runs."""
+        return self
 
-    def look_soon(self, *, refused: bool = False) -> None:
-        """It used something, or was refused to; told from any thread."""
-        ...
+    @property
+    def ignore_chain(self) -> bool:
+        """Whether it is not told of steps."""
+        return True
+
+
+class QuotaCallbackHandler(_CallsOnly):
+    """Tells an attempt of its calls, in the thread that makes them."""
+
+    run_inline = True
+
+    def on_chat_model_start(self, *args: Any, run_id: UUID, **kwargs: Any) -> None:
+        """Let a model be called, or not."""
+        if running_loop() is None:
+            self._attempt.calls_model(run_id)
+
+    on_llm_start = on_chat_model_start
+
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Count a piece of an answer that says something."""
+        if token:
+            self._attempt.streams(run_id)
+        else:
+            self._attempt.beat()
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """Hear that a model has answered."""
+        self._attempt.record_answer(run_id, whole=True)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Hear that a model call has failed."""
+        self._attempt.record_answer(run_id, whole=False)
+
+    def on_tool_start(self, *args: Any, **kwargs: Any) -> None:
+        """Let a tool be used, or not."""
+        self._attempt.uses_tool()
+
+    def on_tool_end(self, *args: Any, **kwargs: Any) -> None:
+        """Hear that something else has happened, which is a sign of life."""
+        self._attempt.beat()
+
+    on_tool_error = on_retriever_start = on_retriever_end = on_custom_event = on_tool_end
+
+
+class AsyncQuotaCallbackHandler(_CallsOnly, AsyncCallbackHandler):
+    """Lets async model calls be made, or not.
+
+    LangChain leaves coroutines behind that nobody awaits where an inline handler refuses one.
+    """
+
+    @property
+    def ignore_chat_model(self) -> bool:
+        """Whether the call is a sync one, of which the other handler is told."""
+        return running_loop() is None
+
+    @property
+    def ignore_llm(self) -> bool:
+        """Whether the call is a sync one, of which the other handler is told."""
+        return running_loop() is None
+
+    async def on_chat_model_start(self, *args: Any, run_id: UUID, **kwargs: Any) -> None:
+        """Let a model be called, or not."""
+        self._attempt.calls_model(run_id)
+
+    on_llm_start = on_chat_model_start
 
 
 class ChildAttempt:
-    """One run of a child's graph.
-
-    Args:
-        graph: The graph.
-        config: Its thread and what else the run is given.
-        request: What it is begun with, where it was not begun before.
-        child_id: The child.
-        gauge: Measures what it uses.
-        watcher: Is told what it does.
-        clock: The time in seconds.
-    """
+    """One run of a child's graph."""
 
     def __init__(
         self,
@@ -135,7 +121,7 @@ class ChildAttempt:
         request: Mapping[str, Any] | None,
         child_id: str,
         gauge: ChildUsage,
-        watcher: Watcher,
+        watcher: QuotaWatchdog,
         clock: Callable[[], float],
     ) -> None:
         self._child_id = child_id

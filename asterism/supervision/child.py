@@ -182,9 +182,9 @@ class Child(ChildState):
     _started: float = float("-inf")
 
     def __post_init__(self) -> None:
-        """Let it be watched, and what it uses be stored."""
-        every = self.host.config.monitor_interval
-        self.watch = QuotaWatchdog(self.gauge, self, self._action, every)
+        config = self.host.config
+        action = "killed" if config.auto_kill_on_quota else "asked"
+        self.watch = QuotaWatchdog(self.gauge, self, action, config.monitor_interval)
         self._recorder = Recorder(self.saver, self.thread_id, self.adoption_facts)
         self.gauge.meter.watch(lambda _: self.watch.look_soon())
 
@@ -257,9 +257,6 @@ class Child(ChildState):
         """Restart it, or stop it."""
         kind: Any = "restart" if self.host.config.on_hang == "restart" else "kill"
         self.send_command(ChildCommand(kind=kind, reason=said, own=True))
-
-    def _action(self) -> str:
-        return "killed" if self.host.config.auto_kill_on_quota else "asked"
 
     # ---- life
 

@@ -45,13 +45,7 @@ def _config(thread_id: str) -> RunnableConfig:
 
 
 class Recorder:
-    """Stores what is known of a child, one record at a time.
-
-    Args:
-        saver: Where its thread is stored.
-        thread_id: Its thread.
-        known: Returns what is known now.
-    """
+    """Stores what is known of a child, one record at a time."""
 
     def __init__(
         self,

@@ -26,13 +26,7 @@ class EndedChild:
 
 
 class ChildRegistry:
-    """Who lives under a supervisor, and who has.
-
-    Args:
-        config: How they are kept.
-        bus: Where it is told what happens to them.
-        clock: The time in seconds.
-    """
+    """Who lives under a supervisor, and who has."""
 
     def __init__(self, config: SupervisorConfig, bus: EventBus, clock: Callable[[], float]) -> None:
         self.config = config

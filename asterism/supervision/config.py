@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from asterism.core.continuation import Graph, is_graph
-from asterism.core.values import is_number
+from asterism.core.numbers import count_faults, raise_number_faults, seconds_faults
 from asterism.errors import ConfigurationError
 from asterism.supervision.quotas import AgentQuota
 
@@ -30,14 +30,15 @@ def validate_child_graph(graph: object) -> tuple[Graph, BaseCheckpointSaver[Any]
             "SupervisorWorkflowBuilder(...).build(checkpointer=saver) returns. A loop of your own "
             "is given by name: loop_factory=..., or agent_loop=... (see docs/names.md)."
         )
-    if not _stores(graph):
+    saver = cast(BaseCheckpointSaver[Any], graph.checkpointer)
+    if not isinstance(graph.checkpointer, BaseCheckpointSaver):
         raise ConfigurationError(
             f"The graph {graph.name!r} has no checkpointer, so a child of it could not be "
             "restarted or paused. Build it with one: with "
             "open_checkpointer('sqlite:///runs.db') as saver: graph = "
             "builder.build(checkpointer=saver)."
         )
-    return graph, cast(BaseCheckpointSaver[Any], graph.checkpointer)
+    return graph, saver
 
 
 def validate_child_name(name: object) -> str:
@@ -46,13 +47,7 @@ def validate_child_name(name: object) -> str:
     Raises:
         ConfigurationError: It is no short printable text.
     """
-    text = name if isinstance(name, str) else ""
-    if not text.strip() or not text.isprintable() or len(text) > 100:
-        raise ConfigurationError(
-            f"name is {repr(name)[:120]}. Allowed: 1 to 100 printable characters, such as "
-            "'invoices'."
-        )
-    return text
+    return _printable("name", name, 100, ", such as 'invoices'")
 
 
 def validate_child_thread(thread_id: object) -> str:
@@ -61,12 +56,15 @@ def validate_child_thread(thread_id: object) -> str:
     Raises:
         ConfigurationError: It is none.
     """
-    text = thread_id if isinstance(thread_id, str) else ""
-    if not text.strip() or not text.isprintable() or len(text) > ID_LIMIT:
-        raise ConfigurationError(
-            f"thread_id is {repr(thread_id)[:100]}. Allowed: 1 to {ID_LIMIT} printable characters."
-        )
-    return text
+    return _printable("thread_id", thread_id, ID_LIMIT)
+
+
+def _printable(what: str, value: object, most: int, example: str = "") -> str:
+    if isinstance(value, str) and value.strip() and value.isprintable() and len(value) <= most:
+        return value
+    raise ConfigurationError(
+        f"{what} is {repr(value)[:100]}. Allowed: 1 to {most} printable characters{example}."
+    )
 
 
 def validate_quota(quotas: object, default: AgentQuota) -> AgentQuota:
@@ -104,10 +102,6 @@ def quota_from(record: Mapping[str, Any], default: AgentQuota) -> AgentQuota:
     if isinstance(cost := stored.get("max_cost_usd"), str):
         stored["max_cost_usd"] = Decimal(cost)
     return AgentQuota(**stored) if stored else default
-
-
-def _stores(graph: Graph) -> bool:
-    return isinstance(graph.checkpointer, BaseCheckpointSaver)
 
 
 RestartStrategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
@@ -156,6 +150,9 @@ class SupervisorConfig:
         event_history_size: How many events the supervisor's own bus keeps.
         log_events: Whether the supervisor's own bus keeps events at all.
         quotas: What a child may use that is spawned without quotas.
+
+    Raises:
+        ConfigurationError: A value is not allowed; the message lists all of them.
     """
 
     max_children: int = 100
@@ -174,21 +171,13 @@ class SupervisorConfig:
     quotas: AgentQuota = field(default_factory=AgentQuota)
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense.
-
-        Raises:
-            ConfigurationError: A value is not allowed; the message lists all of them.
-        """
         faults: list[str] = []
         for name, least in _COUNTS.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                faults.append(f"{name} is {value!r}; it must be a whole number from {least}")
+            faults += count_faults(name, getattr(self, name), least=least)
         for name, zero in _SECONDS.items():
-            value = getattr(self, name)
-            if not is_number(value) or not (value > 0 or (zero and value == 0)):
-                word = "from" if zero else "above"
-                faults.append(f"{name} is {value!r}; it must be a number {word} 0")
+            faults += seconds_faults(name, getattr(self, name), above_zero=not zero)
+        if self.monitor_interval is not None:
+            faults += seconds_faults("monitor_interval", self.monitor_interval, above_zero=True)
         for name, words in _WORDS.items():
             if (value := getattr(self, name)) not in get_args(words):
                 allowed = ", ".join(get_args(words))
@@ -196,14 +185,10 @@ class SupervisorConfig:
         for name in ("auto_kill_on_quota", "log_events"):
             if not isinstance(value := getattr(self, name), bool):
                 faults.append(f"{name} is {value!r}; it must be True or False")
-        every: Any = self.monitor_interval
-        if every is not None and not (is_number(every) and every > 0):
-            faults.append(f"monitor_interval is {every!r}; it must be a number above 0, or None")
         quotas: Any = self.quotas
         if not isinstance(quotas, AgentQuota):
             faults.append(f"quotas is {quotas!r}; it must be an AgentQuota")
-        if faults:
-            raise ConfigurationError("; ".join(faults))
+        raise_number_faults(faults, ConfigurationError)
 
 
 def restart_set(strategy: RestartStrategy, members: Sequence[M], failed: M) -> list[M]:

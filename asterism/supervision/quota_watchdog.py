@@ -37,19 +37,13 @@ class QuotaWatchdog:
     """Looks at a child: by a timer for what time brings, and when it is told for the rest.
 
     Each quota is warned of once, and told once when it is used up; a raised one anew.
-
-    Args:
-        gauge: Measures what the child uses.
-        child: Is told what is found.
-        action: What is done to a child that uses up a quota, for the event.
-        every: Seconds between two looks, at most. None: only when something is due.
     """
 
     def __init__(
         self,
         gauge: ChildUsage,
         child: WatchdogTarget,
-        action: Callable[[], str],
+        action: str,
         every: float | None = None,
     ) -> None:
         self._every = every
@@ -104,24 +98,21 @@ class QuotaWatchdog:
             return
         usage = self._gauge.usage()
         for name in usage.warned_of():
-            self._warn(name, usage)
+            if name not in self._warned:
+                self._warned.add(name)
+                self._child.tell(Type.QUOTA_WARNING, **_facts(name, usage))
         for name in usage.spent() if self._refused else usage.exceeded():
             self._exceed(name, usage)
             break  # one is enough: it is on its way out, or asks
         self._hear()
         self._arm()
 
-    def _warn(self, name: Limit, usage: AgentQuotaUsage) -> None:
-        if name not in self._warned:
-            self._warned.add(name)
-            self._child.tell(Type.QUOTA_WARNING, **_facts(name, usage))
-
     def _exceed(self, name: Limit, usage: AgentQuotaUsage) -> None:
         if name in self._exceeded:
             return
         self._exceeded.add(name)
         facts = _facts(name, usage)
-        self._child.tell(Type.QUOTA_EXCEEDED, action=self._action(), **facts)
+        self._child.tell(Type.QUOTA_EXCEEDED, action=self._action, **facts)
         said = f"{name}: {facts['used']} of {facts['limit']}"
         if name == "max_cost_usd" and usage.unknown_models and float(usage.cost_usd) == 0:
             said = f"{name}: no price is known for {', '.join(map(repr, usage.unknown_models))}"

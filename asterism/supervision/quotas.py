@@ -1,10 +1,11 @@
 """What a child may use, and what it has used."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
+from asterism.core.numbers import count_faults, raise_number_faults, seconds_faults
 from asterism.core.text_tables import Bundle, as_table
 from asterism.core.values import is_number
 from asterism.errors import ConfigurationError
@@ -13,12 +14,7 @@ WARN_AT = 90.0
 """The percentage of a quota at which it is warned of."""
 
 Limit = Literal["max_duration_seconds", "max_cost_usd", "max_tokens", "max_iterations"]
-LIMITS: tuple[Limit, ...] = (
-    "max_duration_seconds",
-    "max_cost_usd",
-    "max_tokens",
-    "max_iterations",
-)
+LIMITS: tuple[Limit, ...] = ("max_duration_seconds", "max_cost_usd", "max_tokens", "max_iterations")
 """The quotas that end a child, or ask a person to raise them."""
 
 _COUNTS = {"max_tokens": 1, "max_iterations": 1, "max_retries": 0}
@@ -58,6 +54,9 @@ class AgentQuota:
         needs_prices: Whether a model without a known price breaks `max_cost_usd`. None: where
             you set that.
         max_duration: Another name for `max_duration_seconds`.
+
+    Raises:
+        ConfigurationError: A value is not allowed; the message lists all of them.
     """
 
     max_duration_seconds: float | None = 3_600.0
@@ -73,17 +72,12 @@ class AgentQuota:
     max_duration: InitVar[float | None] = None
 
     def __post_init__(self, max_duration: float | None) -> None:
-        """Refuse what is no limit.
-
-        Raises:
-            ConfigurationError: A value is not allowed; the message lists all of them.
-        """
         if max_duration is not None:
             object.__setattr__(self, "max_duration_seconds", max_duration)
         if self.needs_prices is None:
             object.__setattr__(self, "needs_prices", self.max_cost_usd is not _COST)
-        if faults := [fault for name in _FIELDS if (fault := self._fault(name))]:
-            raise ConfigurationError("; ".join(faults))
+        faults = (fault for name in _FIELDS for fault in self._faults(name))
+        raise_number_faults(faults, ConfigurationError)
         for name in _FIELDS:
             value = getattr(self, name)
             if name == "max_cost_usd" and value is not None:
@@ -91,20 +85,18 @@ class AgentQuota:
             elif isinstance(value, Decimal):
                 object.__setattr__(self, name, float(value))
 
-    def _fault(self, name: str) -> str | None:
-        value: object = getattr(self, name)
-        if value is None:
-            return f"{name} is None; it must be a number" if name in _NEVER_NONE else None
+    def _faults(self, name: str) -> Iterable[str]:
+        value: Any = getattr(self, name)
+        if value is None and name not in _NEVER_NONE:
+            return ()
         if name in _COUNTS:
-            least = _COUNTS[name]
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                return f"{name} is {value!r}; it must be a whole number from {least}"
-            return None
-        finite = value.is_finite() if isinstance(value, Decimal) else is_number(value)
-        zero = name in _MAY_BE_ZERO
-        if not finite or not (cast(float, value) > 0 or (zero and value == 0)):
-            return f"{name} is {value!r}; it must be a number {'from' if zero else 'above'} 0"
-        return None
+            return count_faults(name, value, least=_COUNTS[name])
+        number: Any = float(value) if isinstance(value, Decimal) and value.is_finite() else value
+        if name == "max_cost_usd":
+            if is_number(number) and number > 0:
+                return ()
+            return (f"{name} is {value!r}; it must be a number above 0",)
+        return seconds_faults(name, number, above_zero=name not in _MAY_BE_ZERO)
 
     def raised(self, **limits: Any) -> "AgentQuota":
         """Return the quota with other limits.

@@ -10,11 +10,7 @@ from langgraph.types import StateSnapshot
 from asterism.core.continuation import CUT_SHORT, REOPENING, REOPENS, Graph, is_unfinished
 from asterism.core.interrupts import open_requests
 from asterism.core.values import as_dict, describe_error
-from asterism.errors import (
-    ConfigurationError,
-    InvalidRequestError,
-    UnknownParticipantError,
-)
+from asterism.errors import ConfigurationError, InvalidRequestError, UnknownParticipantError
 from asterism.events import SupervisionEventType as Type
 from asterism.supervision.quotas import Limit
 
@@ -144,12 +140,7 @@ class NextState:
 
 
 def decide_next_state(outcome: AttemptOutcome, order: ChildCommand | None) -> NextState:
-    """Decide what becomes of a child.
-
-    Args:
-        outcome: How its attempt stands.
-        order: What it was to do.
-    """
+    """Decide what becomes of a child."""
     if order is not None and order.kind == "kill":
         return NextState(event=order.event, reason=order.reason)
     if outcome.kind == "completed":

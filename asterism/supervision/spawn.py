@@ -64,10 +64,7 @@ def child_run_config(given: RunnableConfig | None, child_id: str, thread_id: str
             f"config holds {named[0]!r}, which the supervisor sets; leave it out, and name the "
             "thread with thread_id."
         )
-    own: RunnableConfig = {
-        "configurable": {"thread_id": thread_id},
-        "metadata": {CHILD: child_id},
-    }
+    own: RunnableConfig = {"configurable": {"thread_id": thread_id}, "metadata": {CHILD: child_id}}
     return detached_context().run(
         merge_configs, given, own
     )  # it would merge the run around it as well
@@ -106,12 +103,7 @@ async def read_unfinished_outcome(child: Child) -> AttemptOutcome:
 
 
 class Spawner:
-    """Makes children.
-
-    Args:
-        family: Whose children they are.
-        prices: What their tokens cost.
-    """
+    """Makes children."""
 
     def __init__(self, family: ChildRegistry, prices: PriceTable) -> None:
         self._family = family

@@ -5,25 +5,42 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism.core.continuation import Graph, is_graph
-from asterism.errors import ConfigurationError
+from asterism.core.interrupts import answer_command, apending_requests
+from asterism.errors import (
+    AnswerError,
+    ChildFailedError,
+    ChildKilledError,
+    ChildPausedError,
+    ChildStateError,
+    ChildTimeoutError,
+    ConfigurationError,
+)
 from asterism.events import EventBus, Handler
 from asterism.events import SupervisionEventType as Type
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
-from asterism.supervision import commands
 from asterism.supervision.agent_loops import create_loop_graph
+from asterism.supervision.attempt import run_detached
 from asterism.supervision.child import Child
-from asterism.supervision.children import ChildRegistry
+from asterism.supervision.children import ChildRegistry, EndedChild
 from asterism.supervision.config import SupervisorConfig, validate_child_name
 from asterism.supervision.quotas import AgentQuota, AgentQuotaUsage
-from asterism.supervision.spawn import Spawner, Spec
-from asterism.supervision.status import ENDED, AgentProgress, ChildStatus, SupervisedAgent
+from asterism.supervision.restart_policy import GO_ON, ChildCommand
+from asterism.supervision.spawn import Spawner, Spec, take_child_lease
+from asterism.supervision.status import (
+    ENDED,
+    AgentProgress,
+    ChildStatus,
+    SupervisedAgent,
+    next_status,
+)
 
 
 def on_signal(
@@ -245,7 +262,11 @@ class AgentSupervisor:
             Whether it rests then; one that has ended before stays as it is.
         """
         found = self._family.child(child_id)
-        return isinstance(found, Child) and await commands.pause_child(found)
+        if not isinstance(found, Child):
+            return False
+        found.send_command(ChildCommand(kind="pause", reason="it was told to pause"))
+        await found.wait_until_settled()
+        return _rests(found)
 
     async def resume_child(self, child_id: str, answers: Any = None) -> bool:
         """Let a child go on that rests.
@@ -264,7 +285,27 @@ class AgentSupervisor:
             ThreadBusyError: Another child is at work on its thread.
         """
         found = self._family.child(child_id)
-        return isinstance(found, Child) and await commands.resume_child(found, answers)
+        if not isinstance(found, Child) or not _rests(found):
+            return False
+        await found.wait_until_settled()
+        used = found.gauge.usage()
+        if spent := used.exceeded() if found.asks is None else used.spent():
+            raise ChildStateError(
+                f"The child {found.id!r} has used up {' and '.join(spent)}, so it cannot go on; "
+                f"raise_quota(child_id, {spent[0]}=...) lets it."
+            )
+        pending = await run_detached(apending_requests(found.graph, found.config))
+        if pending and answers is None:
+            asked = "; ".join(repr(request.prompt) for request in pending)
+            raise AnswerError(
+                f"The child {found.id!r} waits for a person: {asked}. Answer with "
+                "resume_child(child_id, answer)."
+            )
+        given = GO_ON if answers is None else answer_command(pending, answers)
+        if not _rests(found):  # somebody else was faster
+            return False
+        found.resume(given, take_child_lease(found))
+        return True
 
     async def kill_child(self, child_id: str, reason: str = "it was told to stop") -> bool:
         """Stop a child at once and for good; what it has stored stays.
@@ -275,7 +316,7 @@ class AgentSupervisor:
         found = self._family.child(child_id)
         if not isinstance(found, Child) or found.status in ENDED:
             return False
-        await commands.kill_child(found, reason)
+        await _kill(found, reason)
         return self.status(child_id) is ChildStatus.KILLED
 
     async def raise_quota(self, child_id: str, **limits: Any) -> AgentQuota:
@@ -292,7 +333,20 @@ class AgentSupervisor:
         Raises:
             ConfigurationError: A limit cannot be used, or is used up already.
         """
-        return await commands.raise_quota(self._family, self._able(child_id, Type.KILLED), limits)
+        child = self._child_for(child_id, Type.KILLED)
+        quota = child.gauge.quota.raised(**limits)
+        used = replace(child.gauge.usage(), quota=quota)
+        for name in used.spent():
+            if name in limits:
+                raise ConfigurationError(
+                    f"{name}={limits[name]!r} is used up already ({used.used(name)} are used). "
+                    "Raise it further."
+                )
+        child.raise_quota(quota)
+        if child.status is ChildStatus.PAUSED and child.asks is not None and not used.spent():
+            await child.wait_until_settled()
+            self._child_for(child_id, Type.RESUMED).resume(GO_ON, take_child_lease(child))
+        return quota
 
     async def await_child(self, child_id: str, timeout: float | None = None) -> Any:
         """Wait until a child has ended.
@@ -310,7 +364,34 @@ class AgentSupervisor:
             ChildTimeoutError: It was not over in time, and was killed.
             ChildPausedError: It rests, and the supervisor is shut down.
         """
-        return await commands.await_child(self._family, child_id, timeout, self._clock)
+        found = self._family.child(child_id)
+        until = None if timeout is None else self._clock() + timeout
+        while isinstance(found, Child) and found.status not in ENDED:
+            if self._family.closed and found.status is ChildStatus.PAUSED:
+                raise ChildPausedError(
+                    f"The child {child_id!r} rests ({found.reason}), and its supervisor is shut "
+                    f"down. Another one can adopt it: adopt({found.thread_id!r}, graph).",
+                    child_id=child_id,
+                    reason=found.reason,
+                )
+            left = None if until is None else until - self._clock()
+            if left is not None and left <= 0:
+                said = f"it was not over within {timeout:g} s"
+                await _kill(found, said)
+                words = f"The child {child_id!r} was killed: {said}."
+                raise ChildTimeoutError(words, child_id=child_id, reason=said)
+            await found.change(left)
+        if isinstance(found, Child):
+            await found.wait_until_settled()  # its thread is free then
+        facts = self.child(child_id)
+        if facts.status is not ChildStatus.COMPLETED:
+            failed = facts.status is ChildStatus.FAILED
+            kind, word = (
+                (ChildFailedError, "failed") if failed else (ChildKilledError, "was killed")
+            )
+            said = f"The child {facts.id!r} {word}: {facts.reason}."
+            raise kind(said, child_id=facts.id, reason=facts.reason) from facts.error
+        return found.result
 
     # ---- reading
 
@@ -380,5 +461,20 @@ class AgentSupervisor:
         """
         return on_signal(signal.SIGTERM, lambda n: self.shutdown(0 if n else timeout, pause=True))
 
-    def _able(self, child_id: str, event: Type) -> Child:
-        return commands.child_for(self._family, child_id, event)
+    def _child_for(self, child_id: str, event: Type) -> Child:
+        """Return a child to which an event can happen in its state."""
+        found = self._family.child(child_id)
+        status = found.facts.status if isinstance(found, EndedChild) else found.status
+        next_status(status, event, child_id)
+        return cast(Child, found)  # to one that has ended, nothing happens
+
+
+def _rests(child: Child) -> bool:
+    return child.status is ChildStatus.PAUSED
+
+
+async def _kill(child: Child, reason: str) -> None:
+    child.send_command(ChildCommand(kind="kill", reason=reason))
+    while child.status not in ENDED:
+        await child.change(None)
+    await child.wait_until_settled()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asterism.testing.agent_tester import AgentTester
-    from asterism.testing.cassette import Cassette, CassetteChatModel
+    from asterism.testing.cassette import Cassette, CassetteChatModel, CassetteMismatchError
     from asterism.testing.conformance import (
         ConformanceReport,
         acheck_participant,
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         UnexpectedModelCallError,
         WordEmbeddings,
     )
-    from asterism.testing.tape import CassetteMismatchError
     from asterism.testing.team_model import TeamChatModel
 
 __all__ = [
@@ -41,23 +40,16 @@ __all__ = [
     "check_participant",
 ]
 
-_HOMES = {
-    "AgentTester": "agent_tester",
-    "Cassette": "cassette",
-    "CassetteChatModel": "cassette",
-    "CassetteMismatchError": "tape",
-    "ConformanceReport": "conformance",
-    "MockBackend": "scripted_model",
-    "OrchestratorTester": "orchestrator_tester",
-    "ScriptedCall": "scripted_model",
-    "ScriptedChatModel": "scripted_model",
-    "ScriptedReply": "scripted_model",
-    "TeamChatModel": "team_model",
-    "UnexpectedModelCallError": "scripted_model",
-    "WordEmbeddings": "scripted_model",
-    "acheck_participant": "conformance",
-    "check_participant": "conformance",
+_NAMES = {
+    "agent_tester": "AgentTester",
+    "cassette": "Cassette CassetteChatModel CassetteMismatchError",
+    "conformance": "ConformanceReport acheck_participant check_participant",
+    "orchestrator_tester": "OrchestratorTester",
+    "scripted_model": "MockBackend ScriptedCall ScriptedChatModel ScriptedReply "
+    "UnexpectedModelCallError WordEmbeddings",
+    "team_model": "TeamChatModel",
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

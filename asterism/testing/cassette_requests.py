@@ -28,12 +28,6 @@ def canonical_request(
 
     What differs from run to run is left out or renamed: the ids of messages, usage, and the ids
     of tool calls, which are numbered as they come. Secrets are taken out.
-
-    Args:
-        model: The name of the model.
-        messages: The prompt.
-        options: What is bound or passed beside it.
-        normalise: Rewrites the texts of messages, for what else differs each time.
     """
     numbers: dict[str, str] = {}
     asked: Request = {"model": model}

@@ -11,17 +11,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.embeddings import Embeddings
-from langchain_core.messages import (
-    AIMessage,
-    BaseMessage,
-    ToolCall,
-    UsageMetadata,
-)
+from langchain_core.messages import AIMessage, BaseMessage, ToolCall, UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
 from asterism.errors import AsterismError
 from asterism.offline.model import LocalChatModel, message_chunks
 from asterism.storage.ranked_store import COMMON
@@ -166,56 +161,39 @@ class ScriptedChatModel(LocalChatModel):
         return "scripted"
 
     def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        reply, message = self._next(messages, kwargs)
-        self.sleep(reply.delay) if reply.delay else None
-        return _result(reply, message)
+        return _result(*run_steps(self._begin(messages, kwargs)))
 
     async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        reply, message = self._next(messages, kwargs)
-        if reply.delay:
-            await self.asleep(reply.delay)
-        return _result(reply, message)
+        return _result(*await arun_steps(self._begin(messages, kwargs)))
 
     def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
-        reply, message = self._next(messages, kwargs)
-        self.sleep(reply.delay) if reply.delay else None
-        for chunk in _chunks(reply, message):
+        for chunk in _chunks(*run_steps(self._begin(messages, kwargs))):
             if run_manager:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
 
     async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        reply, message = self._next(messages, kwargs)
-        if reply.delay:
-            await self.asleep(reply.delay)
-        for chunk in _chunks(reply, message):
+        for chunk in _chunks(*await arun_steps(self._begin(messages, kwargs))):
             if run_manager:
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
+
+    def _begin(
+        self, messages: list[BaseMessage], options: Mapping[str, Any]
+    ) -> Steps[tuple[ScriptedReply, AIMessage]]:
+        """Take the next reply, and wait as long as it says."""
+        reply, message = self._next(messages, options)
+        if reply.delay:
+            yield Call(self.sleep, self.asleep, (reply.delay,))
+        return reply, message
 
     def _next(
         self, messages: list[BaseMessage], options: Mapping[str, Any]

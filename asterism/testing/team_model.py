@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatResult
 from pydantic import PrivateAttr
 
@@ -92,25 +90,17 @@ class TeamChatModel(LocalChatModel):
             raise AssertionError("; ".join(left))
 
     def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        speaker = self._of(run_manager)
-        result: ChatResult = speaker._generate(messages, stop, run_manager, **kwargs)
+        model = self._of(run_manager)
+        result: ChatResult = model._generate(messages, stop, run_manager, **kwargs)
         return result
 
     async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        speaker = self._of(run_manager)
-        result: ChatResult = await speaker._agenerate(messages, stop, run_manager, **kwargs)
+        model = self._of(run_manager)
+        result: ChatResult = await model._agenerate(messages, stop, run_manager, **kwargs)
         return result
 
     def _of(self, run_manager: Any) -> Any:

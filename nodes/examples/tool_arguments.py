@@ -19,10 +19,7 @@ def read_heads(head_count: int) -> int:
     """
     if 1 <= head_count <= MAX_HEADS:
         return head_count
-    raise ValueError(
-        f"head_count {quote_argument(head_count)} is not allowed. "
-        f"Give a whole number of people from 1 to {MAX_HEADS:,}."
-    )
+    raise _fault("head_count", head_count, f"a whole number of people from 1 to {MAX_HEADS:,}")
 
 
 def read_cost(name: str, amount: float) -> Decimal:
@@ -33,10 +30,7 @@ def read_cost(name: str, amount: float) -> Decimal:
     """
     if 0 <= amount <= MAX_DOLLARS:
         return cents(Decimal(str(amount)) + 0)  # the zero drops the sign of -0.0
-    raise ValueError(
-        f"{name} {quote_argument(amount)} is not allowed. "
-        f"Give US dollars from 0 to {MAX_DOLLARS:,}, such as 2400.00."
-    )
+    raise _fault(name, amount, f"US dollars from 0 to {MAX_DOLLARS:,}, such as 2400.00")
 
 
 def read_limit(name: str, amount: float | None) -> Decimal | None:
@@ -51,10 +45,12 @@ def read_limit(name: str, amount: float | None) -> Decimal | None:
         return None
     if 0.01 <= amount <= MAX_DOLLARS:
         return Decimal(str(amount)).quantize(_CENT, ROUND_FLOOR)
-    raise ValueError(
-        f"{name} {quote_argument(amount)} is not allowed. "
-        f"Give US dollars from 0.01 to {MAX_DOLLARS:,}, or leave {name} out for no limit."
-    )
+    way = f"US dollars from 0.01 to {MAX_DOLLARS:,}, or leave {name} out for no limit"
+    raise _fault(name, amount, way)
+
+
+def _fault(name: str, value: object, way: str) -> ValueError:
+    return ValueError(f"{name} {quote_argument(value)} is not allowed. Give {way}.")
 
 
 def cents(amount: Decimal) -> Decimal:

@@ -150,12 +150,7 @@ async def post_json(
 
 
 def name_http_error(error: httpx.HTTPError, where: str) -> RemoteError:
-    """Return our error for one of httpx, without the request that the latter carries.
-
-    Args:
-        error: What httpx, or a client on it, has raised.
-        where: What was called.
-    """
+    """Return our error for one of httpx, without the request that the latter carries."""
     if isinstance(error, httpx.HTTPStatusError):
         return describe_refusal(where, error.response)
     if isinstance(error, httpx.TimeoutException):

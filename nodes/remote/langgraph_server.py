@@ -42,20 +42,15 @@ RECENT = 10
 
 
 def create_remote_graph(name: str, remote: RemoteGraph) -> Graph:
-    """Create the graph of a participant that runs on another server.
-
-    Args:
-        name: The participant's id.
-        remote: The graph there.
-    """
+    """Create the graph of a participant that runs on another server."""
     server = _Server(remote)
 
-    def send(errand: RemoteTask) -> Steps[RemoteReply]:
-        run = yield from _run_of(server, errand)
+    def send(task: RemoteTask) -> Steps[RemoteReply]:
+        run = yield from _run_of(server, task)
         if run is not None:
-            yield from server.wait(errand.conversation, run)
-        state = yield from server.state(errand.conversation)
-        return _brought(errand, state)
+            yield from server.wait(task.conversation, run)
+        state = yield from server.state(task.conversation)
+        return _read_reply(task, state)
 
     return create_remote_call_graph(name, send)
 
@@ -66,34 +61,34 @@ def server_and_graph(remote: RemoteGraph) -> str:
     return f"{str(client.http.client.base_url).rstrip('/')}/{remote.assistant_id}"
 
 
-def _run_of(server: "_Server", errand: RemoteTask) -> Steps[str | None]:
+def _run_of(server: "_Server", task: RemoteTask) -> Steps[str | None]:
     """Return the run that answers a call: the one that it has already, or a new one."""
-    thread = errand.conversation
+    thread = task.conversation
     yield from server.open(thread)
     runs: Sequence[Mapping[str, Any]] = yield from server.runs(thread)
-    own = next((run for run in runs if as_dict(run.get("metadata")).get(KEY) == errand.key), None)
+    own = next((run for run in runs if as_dict(run.get("metadata")).get(KEY) == task.key), None)
     if own is not None and own["status"] in (*ACTIVE, "success"):
         return str(own["run_id"])
-    if own is None and not errand.answers:
-        return (yield from server.begin(errand, input=_request(errand)))
+    if own is None and not task.answers:
+        return (yield from server.begin(task, input=_request(task)))
     state = yield from server.state(thread)
     waiting = {question["id"] for question in _open_interrupts(state)}
-    if answers := {a["id"]: a["value"] for a in errand.answers if a["id"] in waiting}:
-        return (yield from server.begin(errand, command={"resume": answers}))
+    if answers := {a["id"]: a["value"] for a in task.answers if a["id"] in waiting}:
+        return (yield from server.begin(task, command={"resume": answers}))
     if own is None:  # it has these answers from an earlier try, or needs them no more
         busy = next((run for run in runs if run["status"] in ACTIVE), None)
         return str(busy["run_id"]) if busy else None
     if waiting:  # the run that was to be joined has got there meanwhile
         return None
-    went_in = any(m.get("id") == errand.visit for m in _raw_messages(state))
-    return (yield from server.begin(errand, input=None if went_in else _request(errand)))
+    went_in = any(m.get("id") == task.visit for m in _raw_messages(state))
+    return (yield from server.begin(task, input=None if went_in else _request(task)))
 
 
-def _request(errand: RemoteTask) -> dict[str, Any]:
+def _request(task: RemoteTask) -> dict[str, Any]:
     message = {
         "role": "user",
-        "content": with_media(errand.request, errand.media),
-        "id": errand.visit,
+        "content": with_media(task.request, task.media),
+        "id": task.visit,
     }
     return {"messages": [message]}
 
@@ -117,7 +112,7 @@ class _Server:
         """Read a thread."""
         return self._call("threads", "get_state", thread)
 
-    def begin(self, errand: RemoteTask, **given: Any) -> Steps[str]:
+    def begin(self, task: RemoteTask, **given: Any) -> Steps[str]:
         """Begin a run; one that nobody waits for any more is stopped."""
         config: dict[str, Any] = {**(self._remote.config or {})}
         chosen = as_dict(config.get("configurable"))
@@ -125,10 +120,10 @@ class _Server:
         run = yield from self._call(
             "runs",
             "create",
-            errand.conversation,
+            task.conversation,
             self._remote.assistant_id,
             config=config,
-            metadata={KEY: errand.key},
+            metadata={KEY: task.key},
             multitask_strategy="interrupt",
             **given,
         )
@@ -198,14 +193,14 @@ def _missing(kind: str) -> Callable[..., Any]:
     return refuse
 
 
-def _brought(errand: RemoteTask, state: Mapping[str, Any]) -> RemoteReply:
+def _read_reply(task: RemoteTask, state: Mapping[str, Any]) -> RemoteReply:
     """Read what a run has left on its thread."""
     asked = _open_interrupts(state)
     values = as_dict(state.get("values"))
     try:
         raw = _raw_messages(state)
         messages = messages_from_dict([{"type": m["type"], "data": m} for m in raw])
-        new = messages_since(messages, errand.visit)
+        new = messages_since(messages, task.visit)
         usage = _usage(values, new)
     except (ValueError, LookupError, TypeError) as error:
         raise RemoteReplyError(f"the state there cannot be read: {error}") from error

@@ -110,30 +110,23 @@ class RemoteReply:
 
 
 def create_remote_call_graph(name: str, send: Callable[[RemoteTask], Steps[RemoteReply]]) -> Graph:
-    """Create the graph of a participant that works elsewhere.
-
-    Args:
-        name: The participant's id.
-        send: Makes one call.
-    """
+    """Create the graph of a participant that works elsewhere."""
 
     def call(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
-        errand = _errand(state, config)
-        brought = yield from send(errand)
-        questions = [_question(errand, *asked) for asked in brought.questions]
+        task = _read_task(state, config)
+        reply = yield from send(task)
+        questions = [_question(task, *asked) for asked in reply.questions]
         prompts = [request_prompt(question["value"]) for question in questions]
         message = AIMessage(
-            with_media(
-                clean_text("\n".join(prompts) if questions else brought.text), brought.media
-            ),
-            id=errand.key,
-            response_metadata={USAGE: list(brought.usage)},
+            with_media(clean_text("\n".join(prompts) if questions else reply.text), reply.media),
+            id=task.key,
+            response_metadata={USAGE: list(reply.usage)},
         )
         facts = config.get("metadata") or {}
         meter_of(config).recall(str(facts["participant_path"]), facts.get("task"), [message])
-        if brought.failure is not None:
-            raise brought.failure
-        conversation = {"id": errand.conversation, "thread": _thread(config)}
+        if reply.failure is not None:
+            raise reply.failure
+        conversation = {"id": task.conversation, "thread": _thread(config)}
         return {"messages": [message], "questions": questions, CONVERSATION: conversation}
 
     def ask(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
@@ -161,7 +154,7 @@ def _asks(state: Any) -> list[Send] | str:
     return [Send(ASK, question) for question in state["questions"]] or END
 
 
-def _errand(state: Any, config: RunnableConfig) -> RemoteTask:
+def _read_task(state: Any, config: RunnableConfig) -> RemoteTask:
     """Read what is to be called for from the participant's own state."""
     visit = str((config.get("metadata") or {})[HANDOFF])
     messages: Sequence[AnyMessage] = state["messages"]
@@ -195,11 +188,6 @@ def branch_update(values: Mapping[str, Any], thread: str, branch: str) -> dict[s
     """Return the change of a participant's state by which a fork begins another conversation.
 
     Elsewhere, the conversation so far knows what was said on the branch that is left.
-
-    Args:
-        values: The participant's state; one that does not work elsewhere needs no change.
-        thread: The thread.
-        branch: Names the fork.
     """
     known = as_dict(values.get(CONVERSATION))
     if known.keys() != {"id", "thread"} or known["thread"] != thread:
@@ -215,15 +203,10 @@ def _name(*parts: Any) -> str:
     return str(uuid5(NAMESPACE_OID, json.dumps(parts, sort_keys=True, default=str)))
 
 
-def _question(errand: RemoteTask, name: str, value: Any, schema: dict[str, Any] | None) -> Question:
+def _question(task: RemoteTask, name: str, value: Any, schema: dict[str, Any] | None) -> Question:
     if schema is not None:
         _check_schema(schema)
-    return {
-        "id": name,
-        "visit": errand.visit,
-        "value": value,
-        "schema": schema,
-    }
+    return {"id": name, "visit": task.visit, "value": value, "schema": schema}
 
 
 def _check_schema(schema: dict[str, Any]) -> None:

@@ -14,9 +14,10 @@ from pydantic import SecretStr, ValidationError
 
 from asterism.core.continuation import Graph
 from asterism.core.messages import clean_text
+from asterism.core.numbers import count_faults, raise_number_faults, seconds_faults
 from asterism.core.supervisor_decision import HumanFeedbackRequest
 from asterism.core.sync_async import Call, Steps, sync_async_pair
-from asterism.core.values import is_number, redact
+from asterism.core.values import redact
 from asterism.errors import (
     ConfigurationError,
     InvalidRequestError,
@@ -84,6 +85,9 @@ class Service:
         max_bytes: How many bytes an answer may have.
         history: Whether earlier requests and answers are sent along, for services that keep
             nothing.
+
+    Raises:
+        ConfigurationError: A value is not allowed; the message names it.
     """
 
     url: str
@@ -96,11 +100,6 @@ class Service:
     history: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot or must not be called.
-
-        Raises:
-            ConfigurationError: A value is not allowed; the message names it.
-        """
         url = read_url(self.url)
         if not is_allowed(url, self.allowed):
             raise ConfigurationError(
@@ -109,10 +108,11 @@ class Service:
             )
         for name, value in self.headers.items():
             _check_header(name, value)
-        if not is_number(self.timeout) or self.timeout <= 0:
-            raise ConfigurationError(f"timeout is {self.timeout!r}; it must be a number above 0")
-        if not is_number(self.max_bytes) or self.max_bytes < 1:
-            raise ConfigurationError(f"max_bytes is {self.max_bytes!r}; it must be at least 1")
+        faults = [
+            *seconds_faults("timeout", self.timeout, above_zero=True),
+            *count_faults("max_bytes", self.max_bytes),
+        ]
+        raise_number_faults(faults, ConfigurationError)
 
     @property
     def origin(self) -> str:
@@ -126,7 +126,30 @@ class Service:
 
     def create_graph(self, name: str) -> Graph:
         """Create the graph of the participant `name`, which calls the service."""
-        return _create_graph(name, self)
+        ask = sync_async_pair(self.call)
+
+        def send(task: RemoteTask) -> Steps[RemoteReply]:
+            if kinds := ", ".join(dict.fromkeys(block["type"] for block in task.media)):
+                raise InvalidRequestError(
+                    f"The request holds {kinds}, and the service {self.origin} is sent text "
+                    "alone. Let a participant describe it first, in a request of its own."
+                )
+            asked = ServiceRequest(
+                conversation_id=task.conversation,
+                idempotency_key=task.key,
+                request=task.request,
+                answers=[
+                    ServiceAnswer(
+                        question_id=given["id"], prompt=given["prompt"], value=given["value"]
+                    )
+                    for given in task.answers
+                ],
+                history=_history(task.earlier) if self.history else [],
+            )
+            reply: ServiceReply = yield Call(*ask, (asked,))
+            return _read_reply(name, reply)
+
+        return create_remote_call_graph(name, send)
 
     async def call(self, asked: ServiceRequest) -> ServiceReply:
         """Make one call.
@@ -156,38 +179,7 @@ class Service:
             ) from None
 
 
-def _create_graph(name: str, service: Service) -> Graph:
-    """Create the graph of a participant that is a service.
-
-    Args:
-        name: The participant's id.
-        service: Where it is.
-    """
-    ask = sync_async_pair(service.call)
-
-    def send(errand: RemoteTask) -> Steps[RemoteReply]:
-        if kinds := ", ".join(dict.fromkeys(block["type"] for block in errand.media)):
-            raise InvalidRequestError(
-                f"The request holds {kinds}, and the service {service.origin} is sent text "
-                "alone. Let a participant describe it first, in a request of its own."
-            )
-        asked = ServiceRequest(
-            conversation_id=errand.conversation,
-            idempotency_key=errand.key,
-            request=errand.request,
-            answers=[
-                ServiceAnswer(question_id=given["id"], prompt=given["prompt"], value=given["value"])
-                for given in errand.answers
-            ],
-            history=_history(errand.earlier) if service.history else [],
-        )
-        reply: ServiceReply = yield Call(*ask, (asked,))
-        return _brought(name, reply)
-
-    return create_remote_call_graph(name, send)
-
-
-def _brought(name: str, reply: ServiceReply) -> RemoteReply:
+def _read_reply(name: str, reply: ServiceReply) -> RemoteReply:
     usage = [line.entry() for line in reply.usage]
     if isinstance(reply, ServiceDone):
         return RemoteReply(text=reply.text, usage=usage)

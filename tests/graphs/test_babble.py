@@ -25,7 +25,7 @@ from asterism.core.model_input import prepare_messages
 from asterism.core.run_types import WorkflowInput
 from tests.plans import drive
 
-EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "15"))
 REQUEST: WorkflowInput = {"messages": [("user", "What does a trip to Rome cost?")]}
 STATUSES = ("completed", "waiting", "limit", "stalled", "failed", "cancelled")
 ITERATIONS, REPAIRS, STEPS, TASKS = 4, 2, 4, 3

@@ -27,6 +27,7 @@ from asterism.core.run_types import WorkflowInput
 from asterism.errors import AsterismError, RoutingError
 from asterism.limits.failure_policies import can_pass
 from asterism.testing import ScriptedChatModel
+from tests.databases import SAVERS, url_of
 from tests.graphs.test_memory import is_valid
 from tests.teams import Turns, said
 
@@ -45,7 +46,6 @@ def rows(kind: str, outcome: str = "") -> pytest.MarkDecorator:
     return pytest.mark.parametrize("row", found, ids=[row["id"] for row in found])
 
 
-SAVERS = ("memory", "sqlite", "postgres")
 TURNS = range(len(SAVERS)) if "ASTERISM_EXAMPLES" in os.environ else (0,)
 
 
@@ -55,9 +55,7 @@ def url(
 ) -> str:
     """The URL of a new database of one kind, which is another for the next row and way."""
     kind = SAVERS[(ROWS.index(row) + asynchronous + request.param) % len(SAVERS)]
-    if kind == "postgres":
-        return str(request.getfixturevalue("postgres"))
-    return "memory:" if kind == "memory" else f"sqlite:///{tmp_path / 'threads.db'}"
+    return url_of(kind, request, tmp_path)
 
 
 @pytest.fixture(params=["sync", "async"])

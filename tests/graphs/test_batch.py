@@ -23,7 +23,7 @@ from tests.teams import Turns, follow, said, star
 
 Saver = BaseCheckpointSaver[str]
 Process = Callable[..., Awaitable[list[BatchOutcome]]]
-MANY = 200 if "ASTERISM_EXAMPLES" in os.environ else 48
+MANY = 200 if "ASTERISM_EXAMPLES" in os.environ else 24
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -225,7 +225,7 @@ async def test_no_tasks_are_no_outcomes(process: Process, saver: Saver) -> None:
         ({"batch_id": ""}, "batch_id is ''. Allowed: 1 to 200 printable characters"),
         ({"batch_id": "x" * 201}, "1 to 200 printable"),
         ({"batch_id": "a\nb"}, r"batch_id is 'a\\nb'"),
-        ({"max_concurrent": 0}, "max_concurrent is 0. Allowed: a whole number from 1"),
+        ({"max_concurrent": 0}, "max_concurrent is 0; it must be a whole number of at least 1"),
         ({"max_concurrent": True}, "max_concurrent is True"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"batch_size": 1.5}, "batch_size is 1.5"),

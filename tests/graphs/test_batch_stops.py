@@ -24,7 +24,7 @@ from tests.graphs.test_batch import Saver, stop_at, tasks, told, working
 from tests.processes import forks
 from tests.teams import follow, said
 
-STRIDE = 1 if "ASTERISM_KILLS" in os.environ else 2
+STRIDE = 1 if "ASTERISM_KILLS" in os.environ else 7
 """How many writes lie between two kills; `make torture` kills at each of them."""
 
 

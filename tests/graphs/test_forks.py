@@ -1,7 +1,10 @@
 """Forks: a branch knows nothing of the branches that were left, at any depth."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from langchain.agents import create_agent
@@ -22,10 +25,19 @@ from asterism.core.agent_spec import Agent
 from asterism.core.run_types import WorkflowInput
 from asterism.errors import UnknownThreadError
 from asterism.testing import ScriptedChatModel
+from tests.databases import SAVERS, url_of
 from tests.graphs.test_services import Server, quotes, tells
 
 Saver = BaseCheckpointSaver[str]
+KINDS = SAVERS if "ASTERISM_EXAMPLES" in os.environ else (None,)
 Team = Callable[[Saver, list[list[str]]], Any]
+
+
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of one kind, of another for the next test; `make torture` takes all of them."""
+    kind = request.param or SAVERS[crc32(request.node.name.encode()) % len(SAVERS)]
+    return url_of(kind, request, tmp_path)
 
 
 def asking(words: str) -> WorkflowInput:

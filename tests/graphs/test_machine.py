@@ -28,7 +28,7 @@ from asterism.errors import AnswerError, NothingPendingError
 from tests.graphs.test_memory import is_valid
 from tests.teams import said
 
-EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "8"))
 NAMES = ("venue", "food", "asker")
 steps = st.sampled_from([*NAMES, "ask the user"])
 plans = st.lists(steps, max_size=5)

@@ -19,7 +19,7 @@ from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.processes import run
 from tests.teams import Turns, follow, said, star
 
-EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "10"))
 TEAM = ("venue", "food", "music")
 
 

@@ -26,7 +26,7 @@ from asterism.core.messages import history_fault
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.desks import WORDS, ask, decisions, desk, plain
 
-EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "6"))
 LIMIT = 900
 TEAM = ("agent", "clerk", "writer")
 ROUTES = st.lists(

@@ -600,7 +600,7 @@ def test_an_entry_of_the_list_that_is_no_host_is_refused(entry: str) -> None:
         ({"headers": {"authorization": "Bearer x"}}, "has a value that would be shown"),
         ({"headers": {"x key": SecretStr("x")}}, "'x key' is no name of a header"),
         ({"headers": {"Host": SecretStr("x")}}, "'Host' is set by the call itself"),
-        ({"timeout": 0}, "timeout is 0; it must be a number above 0"),
+        ({"timeout": 0}, "timeout is 0; it must be a number of seconds, above 0"),
         ({"timeout": float("inf")}, "timeout is inf"),
         ({"max_bytes": 0}, "max_bytes is 0"),
     ],

@@ -38,7 +38,7 @@ from asterism.nodes.policies import AttemptContext
 from asterism.storage.open import open_checkpointer
 from tests.teams import Turns, follow, said, star
 
-STRIDE = 1 if "ASTERISM_KILLS" in os.environ else 2
+STRIDE = 1 if "ASTERISM_KILLS" in os.environ else 5
 """How many writes lie between two kills; `make torture` kills at each of them."""
 TWICE = ["venue", "venue"]
 REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}

@@ -36,14 +36,15 @@ from asterism import (
 from asterism.core.run_types import WorkflowInput
 from asterism.core.usage import Usage, lines_of, total_cost_breakdown
 from asterism.limits.prices import Price, PriceTable
-from asterism.limits.usage_callbacks import UsageMeter, estimate_tokens
+from asterism.limits.usage import estimate_tokens
+from asterism.limits.usage_callbacks import UsageMeter
 from asterism.testing import ScriptedChatModel, ScriptedReply
 from tests.plans import drive, plan, task
 from tests.teams import follow
 
 Saver = BaseCheckpointSaver[str]
 REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
-EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "12"))
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 
 

@@ -1,9 +1,6 @@
 """A guide to advanced orchestration, in its own words: names, shapes and what they do."""
 
 import importlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +28,7 @@ from asterism import (
 )
 from asterism.compat import massgen
 from asterism.testing import AgentTester, ScriptedChatModel
+from tests.processes import run_script
 
 REQUEST: Any = {"messages": [("user", "Do it")]}
 
@@ -185,15 +183,7 @@ def test_the_words_of_the_guide_name_the_way_out(
 
 def test_the_whole_guide_runs_as_a_program(tmp_path: Path) -> None:
     path = Path(__file__).parents[2] / "examples" / "advanced.py"
-    keyless = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", str(path)],
-        cwd=tmp_path,
-        env={**keyless, "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    ran = run_script(path, tmp_path, error=Warning)
     assert ran.returncode == 0, ran.stderr
     for said in (
         "hierarchy: completed ['ResearchLead_team', 'DevLead_team', 'ResearchLead_team']",

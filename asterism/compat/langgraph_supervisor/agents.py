@@ -199,15 +199,11 @@ def _state_faults(schema: type[Any] | None) -> Iterator[str]:
     for name, hint in state_keys(schema).items():
         if name in taken:
             yield f"state_schema has the key {name!r}, which the workflow has itself; rename it"
-        elif _has_reducer(hint):
+        elif any(map(callable, _annotations(hint))):
             yield (
                 f"state_schema gives the key {name!r} a reducer; use a plain key (the latest "
                 "value counts), or keep what adds up in messages or the store"
             )
-
-
-def _has_reducer(hint: Any) -> bool:
-    return any(map(callable, _annotations(hint)))
 
 
 def _choice_faults(name: str, value: object, allowed: Sequence[object]) -> Iterator[str]:

@@ -214,13 +214,9 @@ def create_supervisor(
         response_format=cast(type[BaseModel], schema) if is_model else None,
         budget=budget,
         events=events,
-        instructions=(_words(prompt),),
+        instructions=(prompt if isinstance(prompt, str) else str(getattr(prompt, "content", "")),),
     )
     return SupervisorGraph(star=star, facts=facts)
-
-
-def _words(prompt: HandoffPrompt | None) -> str:
-    return prompt if isinstance(prompt, str) else str(getattr(prompt, "content", ""))
 
 
 def _tool_node(

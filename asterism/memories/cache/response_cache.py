@@ -21,12 +21,7 @@ from langchain_core.messages import AIMessage, messages_from_dict, messages_to_d
 from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables.config import var_child_runnable_config
 
-from asterism.core.numbers import (
-    count_faults,
-    fraction_faults,
-    raise_number_faults,
-    seconds_faults,
-)
+from asterism.core.numbers import count_faults, fraction_faults, raise_number_faults, seconds_faults
 from asterism.core.values import as_dict
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus, WorkflowEventType, emit_from_context

@@ -14,13 +14,7 @@ GAP = 2
 
 
 def draw_box(title: str, lines: Iterable[str], *, least: int = 0) -> TextBlock:
-    """Draw a box with a title around lines that are ready to be drawn.
-
-    Args:
-        title: One line.
-        lines: What stands in it.
-        least: How wide it is at least.
-    """
+    """Draw a box with a title around lines that are ready to be drawn."""
     inside = list(lines)
     width = max([least - 4, width_of(title) + 1, STEM, *map(width_of, inside)])
     top = f"┌ {title} {'─' * (width - width_of(title))}┐"

@@ -57,14 +57,7 @@ def generate_detailed_tool_trace(
 ) -> str:
     """Draw the tree of decisions, visits and tools: ok or failed, tokens and money.
 
-    Args:
-        run: A record from `read_run`; or a workflow, whose thread is then read; or the response
-            of an orchestrator, or its `tool_outputs`.
-        config: The thread, where a workflow is given.
-        format: `"ascii"`, `"mermaid"`, or `"json"`: the record itself.
-
-    Raises:
-        ConfigurationError: There is no such format, or no thread.
+    The arguments are those of `generate_orchestrator_flowchart`.
     """
     drawers = {"ascii": draw_trace, "mermaid": trace_mermaid, "json": _record}
     return _draw(run, config, format, drawers)
@@ -78,14 +71,8 @@ def generate_timeline(
 ) -> str:
     """Draw what ran when, and what ran at the same time.
 
-    Args:
-        run: A record from `read_run`; or a workflow, whose thread is then read; or the response
-            of an orchestrator, or its `tool_outputs`.
-        config: The thread, where a workflow is given.
-        format: `"ascii"`, `"mermaid"` (a Gantt chart), or `"json"`: the bars of each request.
-
-    Raises:
-        ConfigurationError: There is no such format, or no thread.
+    The arguments are those of `generate_orchestrator_flowchart`; Mermaid's picture is a Gantt
+    chart, and JSON has the bars of each request.
     """
     drawers: _Drawers = {
         "ascii": draw_timeline,

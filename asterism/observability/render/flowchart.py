@@ -1,7 +1,8 @@
 """The flowchart of a run: what ran, and which visits ran side by side."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from asterism.core.usage import Usage
 from asterism.observability.record import RequestRecord, RoundRecord, RunRecord, VisitRecord
 from asterism.observability.render.boxes import (
     STEM,
@@ -17,6 +18,7 @@ from asterism.observability.text_width import fit_text, usage_text, wrap_text
 from asterism.observability.wording import (
     end_of,
     heading,
+    name_of,
     question_line,
     request_summary,
     state_of,
@@ -40,16 +42,12 @@ def waves(decided: RoundRecord) -> list[list[VisitRecord]]:
         ready = [v for v in left if not _waits(v, left)] or left[:1]
         for visit in ready[:]:
             left.remove(visit)
-            level = 1 + max((depth.get(name, -1) for name in _befores(visit)), default=-1)
-            depth[visit.task or ""] = level
+            task = visit.task or ""
+            level = depth[task] = 1 + max(depth.get(name, -1) for name in (*visit.needs, task))
             if len(found) == level:
                 found.append([])
             found[level].append(visit)
     return found
-
-
-def _befores(visit: VisitRecord) -> list[str]:
-    return [*visit.needs, visit.task or ""]
 
 
 def _waits(visit: VisitRecord, left: list[VisitRecord]) -> bool:
@@ -110,12 +108,11 @@ def _decision(decided: RoundRecord) -> list[str]:
         lines += wrap_text(try_line(bad), TEXT_WIDTH, TEXT_LINES)
     if decided.question is not None:
         lines += wrap_text(question_line(decided.question), TEXT_WIDTH, TEXT_LINES)
-    return [*lines, *_usage_suffix(usage_text(decided.usage))]
+    return [*lines, *_took(decided.usage)]
 
 
 def _visit(visit: VisitRecord, width: int) -> TextBlock:
-    task = f"{visit.task}:" if visit.task and visit.task != visit.participant else ""
-    title = fit_text(f"{task} {visit.participant} {state_of(visit)}", TEXT_WIDTH)
+    title = fit_text(f"{name_of(visit)} {state_of(visit)}", TEXT_WIDTH)
     lines: list[str] = []
     if visit.needs:
         lines.append(fit_text(f"after {', '.join(visit.needs)}", TEXT_WIDTH))
@@ -126,7 +123,7 @@ def _visit(visit: VisitRecord, width: int) -> TextBlock:
         lines += wrap_text(f"asked {question_line(question)}", TEXT_WIDTH, TEXT_LINES)
     if visit.heir:
         lines.append(fit_text(f"handed over to {visit.heir}", TEXT_WIDTH))
-    lines += _usage_suffix(usage_text(visit.usage))
+    lines += _took(visit.usage)
     if visit.inside is not None:
         lines += _rounds(visit.inside, width - 4)
     return draw_box(title, lines)
@@ -160,5 +157,5 @@ def _text(text: str) -> list[str]:
     return wrap_text(f"“{text}”", TEXT_WIDTH, TEXT_LINES) if text.strip() else []
 
 
-def _usage_suffix(said: str) -> Sequence[str]:
-    return [f"({said})"] if said else []
+def _took(usage: Usage) -> list[str]:
+    return [f"({said})"] if (said := usage_text(usage)) else []

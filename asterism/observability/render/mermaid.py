@@ -10,6 +10,7 @@ from asterism.observability.text_width import fit_text, one_line, usage_text
 from asterism.observability.wording import (
     end_of,
     heading,
+    name_of,
     question_line,
     request_summary,
     state_of,
@@ -79,13 +80,7 @@ class _Chart:
         self._number = 0
 
     def node(self, shape: str, text: str, css: str = "") -> str:
-        """Add a node; return its name.
-
-        Args:
-            shape: What stands before its label and after it.
-            text: Its label.
-            css: `"ok"`, `"failed"`, `"open"`, or empty.
-        """
+        """Add a node; return its name."""
         self._number += 1
         name, half = f"n{self._number}", len(shape) // 2
         self.lines.append(f"  {name}{shape[:half]}{text}{shape[half:]}{css and f':::{css}'}")
@@ -135,8 +130,7 @@ class _Chart:
         return ends or [decision]
 
     def _visit(self, visit: VisitRecord) -> tuple[str, list[str]]:
-        task = f"{visit.task}: " if visit.task and visit.task != visit.participant else ""
-        title = f"{task}{visit.participant} {state_of(visit)}"
+        title = f"{name_of(visit)} {state_of(visit)}"
         asked = [f"asked {question_line(question)}" for question in visit.questions]
         asked += [f"handed over to {visit.heir}"] if visit.heir else []
         lines = (visit.text and f"“{visit.text}”", visit.error or "", tools_line(visit.tools))

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from asterism.observability.record import RequestRecord, RunRecord, VisitRecord
+from asterism.observability.record import RequestRecord, RunRecord
 from asterism.observability.render.mermaid import bare
-from asterism.observability.text_width import fit_text, moment, pad_text, width_of
-from asterism.observability.wording import heading, state_of
+from asterism.observability.text_width import fit_text, pad_text, width_of
+from asterism.observability.wording import heading, name_of, state_of
 
 BAR_WIDTH = 60
 """How many columns stand for the whole request."""
@@ -48,7 +49,7 @@ def bars_of(request: RequestRecord) -> list[Bar]:
                 if visit.began is None:
                     continue
                 times = (visit.began, visit.ended or max(end, visit.began))
-                yield bar(_name(visit), depth, times, visit.ok, state_of(visit))
+                yield bar(name_of(visit), depth, times, visit.ok, state_of(visit))
                 if visit.inside is not None:
                     yield from walk(visit.inside, depth + 1)
 
@@ -77,7 +78,7 @@ def timeline_mermaid(run: RunRecord) -> str:
     lines = ["gantt", f"  title {bare(heading(run))}", "  dateFormat x", "  axisFormat %M:%S.%L"]
     for number, request in enumerate(run.requests, 1):
         lines.append(f"  section request {number}")
-        zero = moment(request.began).timestamp() * 1000 if request.began else 0.0
+        zero = datetime.fromisoformat(request.began).timestamp() * 1000 if request.began else 0.0
         for bar in bars_of(request):
             start = round(zero + bar.start * 1000)
             end = max(start + 1, round(zero + (bar.start + bar.seconds) * 1000))
@@ -91,11 +92,6 @@ def timeline_json(run: RunRecord) -> list[list[dict[str, Any]]]:
     return [[dict(vars(bar)) for bar in bars_of(request)] for request in run.requests]
 
 
-def _name(visit: VisitRecord) -> str:
-    task = f"{visit.task}: " if visit.task and visit.task != visit.participant else ""
-    return f"{task}{visit.participant}"
-
-
 def _draw_bar(bar: Bar, whole: float) -> str:
     scale = BAR_WIDTH / whole if whole else 0.0
     first = min(BAR_WIDTH - 1, int(bar.start * scale))
@@ -104,4 +100,5 @@ def _draw_bar(bar: Bar, whole: float) -> str:
 
 
 def _seconds(began: str, ended: str) -> float:
-    return max(0.0, round((moment(ended) - moment(began)).total_seconds(), 6))
+    took = datetime.fromisoformat(ended) - datetime.fromisoformat(began)
+    return max(0.0, round(took.total_seconds(), 6))

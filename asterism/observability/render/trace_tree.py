@@ -10,7 +10,6 @@ from asterism.observability.record import (
     RoundRecord,
     RunRecord,
     ToolRecord,
-    TryRecord,
     VisitRecord,
 )
 from asterism.observability.render.flowchart import waves
@@ -81,14 +80,11 @@ def _round(decided: RoundRecord) -> TraceNode:
         said = f" {question_line(decided.question)}"
     shown = f"round {decided.number}: the supervisor {title_of(decided)}{said}"
     text = _with(fit_text(shown, LINE_WIDTH - 40), usage_text(decided.usage))
-    tries = [TraceNode(text=_try(bad), kind="note", ok=False) for bad in decided.tries]
+    room = LINE_WIDTH // 3  # so that what is wrong with a bad answer is seen
+    short = (replace(bad, said=fit_text(bad.said, room)) for bad in decided.tries)
+    tries = [TraceNode(text=try_line(bad), kind="note", ok=False) for bad in short]
     visits = [_visit(visit) for wave in waves(decided) for visit in wave]
     return TraceNode(text=text, kind="round", below=(*tries, *visits))
-
-
-def _try(bad: TryRecord) -> str:
-    """Say a bad answer in a line that has room for what is wrong with it."""
-    return try_line(replace(bad, said=fit_text(bad.said, LINE_WIDTH // 3)))
 
 
 def _visit(visit: VisitRecord) -> TraceNode:

@@ -1,6 +1,7 @@
 """Turning telemetry on and off."""
 
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from asterism.errors import ConfigurationError
 from asterism.events import EventBus
@@ -9,46 +10,15 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-    from asterism.observability.telemetry.metrics import Instruments
-    from asterism.observability.telemetry.prometheus import Endpoint
 
+class TelemetryHandle(ExitStack):
+    """What `instrument` has turned on; `close`, or the end of a `with` block, turns it off.
 
-class TelemetryHandle:
-    """What `instrument` has turned on; `close`, or the end of a `with` block, turns it off."""
+    The providers that were given stay open.
+    """
 
-    def __init__(
-        self,
-        *,
-        endpoint: "Endpoint | None",
-        bus: EventBus | None,
-        instruments: "Instruments | None",
-        instrumentor: Any,
-    ) -> None:
-        self._endpoint = endpoint
-        self._bus = bus
-        self._instruments = instruments
-        self._instrumentor = instrumentor
-
-    @property
-    def url(self) -> str | None:
-        """Where Prometheus finds the metrics, if that was asked for."""
-        return None if self._endpoint is None else self._endpoint.url
-
-    def close(self) -> None:
-        """Turn off what was turned on; the providers that were given stay open."""
-        if self._bus is not None and self._instruments is not None:
-            self._bus.off(self._instruments)
-        if self._instrumentor is not None:
-            self._instrumentor.uninstrument()
-        if self._endpoint is not None:
-            self._endpoint.close()
-        self._bus = self._instrumentor = self._endpoint = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    url: str | None = None
+    """Where Prometheus finds the metrics, if that was asked for."""
 
 
 def instrument(
@@ -91,21 +61,21 @@ def instrument(
         from asterism.observability.telemetry.metrics import Instruments
         from asterism.observability.telemetry.spans import instrument_langchain
 
-        endpoint = None
+        handle = TelemetryHandle()
         if prometheus_port is not None:
             from asterism.observability.telemetry.prometheus import Endpoint
 
             endpoint = Endpoint(prometheus_host, prometheus_port)
-            meter_provider = endpoint.provider
+            handle.callback(endpoint.close)
+            handle.url, meter_provider = endpoint.url, endpoint.provider
     except ImportError as error:
         raise ConfigurationError(
             f"Telemetry needs a package ({error.name}): pip install 'asterism-agents[otel]'."
         ) from error
-    instruments = None
+    if instrumentor := instrument_langchain(tracer_provider, meter_provider):
+        handle.callback(instrumentor.uninstrument)
     if bus is not None:
         instruments = Instruments(meter_provider)
+        handle.callback(bus.off, instruments)
         bus.on(None, instruments)
-    instrumentor = instrument_langchain(tracer_provider, meter_provider)
-    return TelemetryHandle(
-        endpoint=endpoint, bus=bus, instruments=instruments, instrumentor=instrumentor
-    )
+    return handle

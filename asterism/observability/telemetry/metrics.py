@@ -23,45 +23,28 @@ _Asked = tuple[str, str]
 
 
 class Instruments:
-    """Counts and measures what a bus tells; register it with `bus.on(None, instruments)`.
-
-    Args:
-        meters: Where the metrics go. None: the global provider.
-    """
+    """Counts and measures what a bus tells; register it with `bus.on(None, instruments)`."""
 
     def __init__(self, meters: MeterProvider | None = None) -> None:
         meter = get_meter("asterism", meter_provider=meters)
-        self._decisions = meter.create_counter(
-            "asterism.decisions",
-            "{decision}",
-            "Decisions of supervisors, by who works next",
-        )
+        count = meter.create_counter
+        decisions = "Decisions of supervisors, by who works next"
+        self._decisions = count("asterism.decisions", "{decision}", decisions)
+        retries = "Attempts that are made again, by kind of failure"
+        self._retries = count("asterism.retries", "{retry}", retries)
+        turns = "Changes of state of circuits"
+        self._turns = count("asterism.breaker.transitions", "{transition}", turns)
+        warned = "Budgets of which 90 % are used"
+        self._warned = count("asterism.budget.warnings", "{warning}", warned)
+        exceeded = "Budgets that a call did not fit into"
+        self._exceeded = count("asterism.budget.exceeded", "{breach}", exceeded)
+        state = "How a circuit stands: 0 closed, 1 half open, 2 open"
+        self._state = meter.create_gauge("asterism.breaker.state", "1", state)
         self._waits = meter.create_histogram(
             "asterism.human.wait.duration",
             "s",
             "Seconds from a question to the person's answer",
             explicit_bucket_boundaries_advisory=_SECONDS,
-        )
-        self._retries = meter.create_counter(
-            "asterism.retries",
-            "{retry}",
-            "Attempts that are made again, by kind of failure",
-        )
-        self._turns = meter.create_counter(
-            "asterism.breaker.transitions",
-            "{transition}",
-            "Changes of state of circuits",
-        )
-        self._state = meter.create_gauge(
-            "asterism.breaker.state",
-            "1",
-            "How a circuit stands: 0 closed, 1 half open, 2 open",
-        )
-        self._warned = meter.create_counter(
-            "asterism.budget.warnings", "{warning}", "Budgets of which 90 % are used"
-        )
-        self._exceeded = meter.create_counter(
-            "asterism.budget.exceeded", "{breach}", "Budgets that a call did not fit into"
         )
         self._open: OrderedDict[_Asked, datetime] = OrderedDict()
         self._told: Mapping[EventType, Callable[[Event], None]] = {

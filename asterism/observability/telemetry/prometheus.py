@@ -8,10 +8,6 @@ from prometheus_client import CollectorRegistry, start_http_server
 class Endpoint:
     """Serves the metrics of a meter provider of its own over HTTP.
 
-    Args:
-        host: The address to listen on.
-        port: The port; 0 takes any free one.
-
     Raises:
         OSError: The port is taken.
     """

@@ -15,6 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.runtime import RunControl
 
 from asterism.core.continuation import Graph, is_graph
+from asterism.core.numbers import count_faults, raise_number_faults
 from asterism.core.sync_async import arun_steps, run_steps
 from asterism.core.thread_lease import take_lease
 from asterism.errors import ConfigurationError, ThreadBusyError
@@ -111,8 +112,11 @@ class _Batch:
         self._tasks = _validate_tasks(tasks)
         self._id = _validate_batch_id(uuid.uuid4().hex if batch_id is None else batch_id)
         self._config = _validate_config(config)
-        self.limit = _validate_count("max_concurrent", sizes[0])
-        self._size = len(tasks) if sizes[1] is None else _validate_count("batch_size", sizes[1])
+        self.limit, size = sizes
+        self._size = len(tasks) if size is None else size
+        faults = [*count_faults("max_concurrent", self.limit)]
+        faults += count_faults("batch_size", size) if size is not None else ()
+        raise_number_faults(faults, ConfigurationError)
         self._on_progress = on_progress
         self._done: dict[int, BatchOutcome] = {}
         self.control = RunControl()
@@ -250,9 +254,3 @@ def _validate_config(config: RunnableConfig | None) -> RunnableConfig:
             "Leave it out, and name the batch with batch_id."
         )
     return given
-
-
-def _validate_count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name} is {value!r}. Allowed: a whole number from 1.")
-    return value

@@ -6,13 +6,7 @@ from decimal import Decimal
 
 from langchain_core.tools import tool
 
-from asterism.nodes.examples.tool_arguments import (
-    cents,
-    dollars,
-    read_cost,
-    read_heads,
-    read_limit,
-)
+from asterism.nodes.examples.tool_arguments import cents, dollars, read_cost, read_heads, read_limit
 
 DECORATION_PER_HEAD = Decimal("12.00")
 ENTERTAINMENT_PER_HEAD = Decimal("18.00")
@@ -50,19 +44,19 @@ def make_budget(
     except ValueError as error:
         return f"Cannot make the budget: {error}"
     lines = budget_lines(heads, venue, catering)
+    total = total_of(lines)
+    sums = [
+        f"Budget total: {dollars(total)}",
+        f"Budget per person: {dollars(cents(total / heads))}",
+    ]
     verdict = [] if limit is None else _verdict(lines, limit)
-    return "\n".join([*_table(lines), "", *_sums(lines, heads), *verdict])
+    return "\n".join([*_table(lines), "", *sums, *verdict])
 
 
 def budget_lines(head_count: int, venue_cost: Decimal, catering_cost: Decimal) -> list[BudgetLine]:
     """Return the items of a budget.
 
     Each cost is rounded to cents before anything is added, so what is printed adds up.
-
-    Args:
-        head_count: The number of people, 1 or more.
-        venue_cost: US dollars.
-        catering_cost: US dollars, for all people.
     """
     staff = -(-head_count // GUESTS_PER_STAFF)
     lines = [
@@ -85,14 +79,6 @@ def _table(lines: Sequence[BudgetLine]) -> list[str]:
     rows = [f"| {line.item} | {dollars(line.cost)} |" for line in lines]
     total = f"| **Total** | **{dollars(total_of(lines))}** |"
     return ["| Item | Cost |", "| --- | ---: |", *rows, total]
-
-
-def _sums(lines: Sequence[BudgetLine], heads: int) -> list[str]:
-    total = total_of(lines)
-    return [
-        f"Budget total: {dollars(total)}",
-        f"Budget per person: {dollars(cents(total / heads))}",
-    ]
 
 
 def _verdict(lines: Sequence[BudgetLine], limit: Decimal) -> list[str]:

@@ -175,20 +175,12 @@ def find_city(name: str) -> str:
 
 
 def venues_of(city: str) -> tuple[Venue, ...]:
-    """Return the venues of a city, the smallest first.
-
-    Args:
-        city: A name as `find_city` returns it.
-    """
+    """Return the venues of a city, the smallest first."""
     return _cities()[city].venues
 
 
 def climate_of(city: str) -> Climate:
-    """Return the monthly normals of a city.
-
-    Args:
-        city: A name as `find_city` returns it.
-    """
+    """Return the monthly normals of a city."""
     return _climates()[city]
 
 

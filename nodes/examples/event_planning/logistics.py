@@ -125,13 +125,7 @@ def make_schedule(date: str, head_count: int, start_time: str = "18:00") -> str:
 def schedule(starts: datetime.datetime, head_count: int) -> list[ScheduleBlock]:
     """Return the blocks of the day in order, each beginning where the one before it ends.
 
-    With each further 50 guests, set-up takes 15 minutes more (90 to 480), doors 5 (15 to 60),
-    dinner 5 (75 to 150), farewell 5 (15 to 60) and tear-down 10 (60 to 360). Welcome takes
-    15 minutes and the programme 60.
-
-    Args:
-        starts: When the doors open, after the set-up.
-        head_count: The number of people, 1 or more.
+    `starts` is when the doors open, after the set-up.
     """
     blocks: list[ScheduleBlock] = []
     clock = starts - _LENGTHS[0].for_heads(head_count)

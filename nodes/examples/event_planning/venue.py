@@ -41,14 +41,7 @@ def search_venues(city: str, head_count: int, date: str, max_price: float | None
 def rank_venues(
     city: str, heads: int, day: datetime.date, limit: Decimal | None = None
 ) -> list[Venue]:
-    """Return the venues that fit, the best first: closest capacity, then price, then name.
-
-    Args:
-        city: A name as `find_city` returns it.
-        heads: The number of people.
-        day: The day of the event.
-        limit: The highest price for the day in US dollars, with the peak surcharge.
-    """
+    """Return the venues that fit, the best first: closest capacity, then price, then name."""
     fitting = [
         venue
         for venue in venues_of(city)

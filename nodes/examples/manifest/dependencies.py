@@ -107,7 +107,4 @@ def _package_json(text: str, problems: list[str]) -> Iterator[Found]:
 
 _READERS: Mapping[
     str, tuple[Callable[[str, list[str]], Iterator[Found]], Literal["npm", "pypi"]]
-] = {
-    "pyproject.toml": (_pyproject, "pypi"),
-    "package.json": (_package_json, "npm"),
-}
+] = {"pyproject.toml": (_pyproject, "pypi"), "package.json": (_package_json, "npm")}

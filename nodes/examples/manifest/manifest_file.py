@@ -73,16 +73,13 @@ class Manifest(_Part):
 
     def text(self) -> str:
         """Write it as JSON, sorted, so that the same content is the same text."""
+        ordered = sorted(self.dependencies, key=lambda needed: (needed.place, needed.wants))
         plain = {
             "format": self.format,
             "files": {path: self.files[path].model_dump() for path in sorted(self.files)},
-            "dependencies": [d.model_dump() for d in sorted(self.dependencies, key=_order)],
+            "dependencies": [d.model_dump() for d in ordered],
         }
         return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
-
-
-def _order(dependency: Dependency) -> tuple[str, str]:
-    return dependency.place, dependency.wants
 
 
 MAX_BYTES = 200_000_000
@@ -141,7 +138,7 @@ def _replace(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(prefix=temporary_of(path), suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, _mode(path))
+            os.fchmod(handle, stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644)
             file.write(content)
             file.flush()
             os.fsync(handle)
@@ -155,10 +152,3 @@ def _replace(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _mode(path: Path) -> int:
-    """Return the mode of a file that is replaced, or that of a new one."""
-    if path.exists():
-        return stat.S_IMODE(path.stat().st_mode)
-    return 0o644

@@ -124,11 +124,6 @@ def scan_project(
 ) -> Scan:
     """Read a project folder. Nothing outside of it is read, whatever links say.
 
-    Args:
-        root: The folder, with its links resolved.
-        leave_out: Tells further files that are left out, by their path.
-        max_files: How many files it may have.
-
     Raises:
         ValueError: It is no folder that can be read, or has too many files.
     """

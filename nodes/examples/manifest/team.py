@@ -93,12 +93,7 @@ class Keeping(TypedDict):
 
 
 class ManifestWork:
-    """The work of each who takes part.
-
-    Args:
-        project: The folder and its manifest.
-        asks_first: Whether a person is asked before a manifest is made where there is none.
-    """
+    """The work of each who takes part."""
 
     def __init__(self, project: Project, *, asks_first: bool = False) -> None:
         self._project = project

@@ -1,5 +1,5 @@
-"""Tools for research in a folder of text files: list, read, search, and answer from one file."""
+"""Research in a folder of text files: quote from one, read lines, choose the best document."""
 
-from asterism.nodes.examples.research.tools import answer_from_source, create_research_tools
+from asterism.nodes.examples.research.tools import answer_from_source, create_reader_tools
 
-__all__ = ["answer_from_source", "create_research_tools"]
+__all__ = ["answer_from_source", "create_reader_tools"]

@@ -95,13 +95,7 @@ def sentences(passage: Passage) -> Iterator[Passage]:
 
 
 def heading_at(path: str, lines: Sequence[str], place: int) -> str | None:
-    """Return the heading that a line is, or None.
-
-    Args:
-        path: The file; its ending tells how headings are written.
-        lines: Its lines.
-        place: The line, from 0.
-    """
+    """Return the heading that a line is, or None."""
     suffix = PurePosixPath(path).suffix.lower()
     line = lines[place]
     if len(line) > MAX_HEADING:

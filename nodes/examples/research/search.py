@@ -4,7 +4,8 @@ The plan of a research: which sources bear on a question, and who reads which.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from langchain_core.runnables import run_in_executor
 from asterism.core.plan import SubAgentTask
 from asterism.core.supervisor_decision import AnswerDecision, PlanDecision, SupervisorDecision
 from asterism.nodes.examples.research.passages import Passage, counts, passages, terms
-from asterism.nodes.examples.research.sources import MAX_BYTES, Folder, Source
+from asterism.nodes.examples.research.sources import MAX_BYTES, Folder
 from asterism.nodes.view import SupervisorView
 from asterism.prompts import render
 
@@ -25,39 +26,24 @@ _K1, _B = 1.2, 0.75
 
 
 def best_sources(folder: Folder, question: str, limit: int) -> list[str]:
-    """Return the paths of the sources that fit a question best, those that it names first.
-
-    Args:
-        folder: The folder.
-        question: What is asked.
-        limit: How many are returned, at most.
-    """
-    sources = folder.sources()
-    named = [s.path for s in sources if s.path.casefold() in question.casefold()]
-    everything, _ = read_all(folder, sources)
-    found = [passage.path for passage in rank_sources(everything, frozenset(terms(question)))]
+    """Return the paths of the sources that fit a question best, those that it names first."""
+    named = [s.path for s in folder.sources() if s.path.casefold() in question.casefold()]
+    best = rank_sources(read_all(folder), frozenset(terms(question)))
+    found = [passage.path for passage in best]
     return list(dict.fromkeys([*named, *found]))[:limit]
 
 
-def read_all(folder: Folder, sources: Iterable[Source]) -> tuple[list[Passage], list[str]]:
-    """Read sources into passages; what cannot be searched is noted."""
+def read_all(folder: Folder) -> list[Passage]:
+    """Read what is text, up to `MAX_SEARCHED`, as passages."""
     everything: list[Passage] = []
-    left_out: list[str] = []
     size = 0
-    for source in sources:
+    for source in folder.sources():
         size += source.size if source.size <= MAX_BYTES else 0
         if size > MAX_SEARCHED:
-            left_out.append(f"{source.path} and what follows (name a path to search it)")
             break
-        try:
+        with suppress(ValueError):  # it is no text, or too large
             everything += passages(*folder.read(source.path))
-        except ValueError:
-            left_out.append(source.path)
-    if not left_out:
-        return everything, []
-    named = ", ".join(left_out[:5])
-    more = f" and {len(left_out) - 5:,} more" if len(left_out) > 5 else ""
-    return everything, [f"Not searched, too large or not text: {named}{more}."]
+    return everything
 
 
 def rank_sources(everything: Sequence[Passage], wanted: frozenset[str]) -> list[Passage]:

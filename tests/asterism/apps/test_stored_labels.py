@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from tests.teams import Turns, star
 
 PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
 MODULE = "named_by_a_row"
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "6"))
 OWN = {"asterism", "langgraph", "langchain_core", "rich", "typer"}
 """What may be loaded late: LangGraph rebuilds messages of a row by the names of its own types."""
 COMMANDS = (
@@ -109,7 +111,7 @@ def cli(*arguments: str) -> Result:
 
 
 @given(graph=LABELS, model=LABELS)
-@settings(max_examples=25)
+@settings(max_examples=EXAMPLES)
 def test_labels_of_rows_import_and_call_nothing(
     graph: Any, model: Any, stored: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -127,7 +129,7 @@ def test_labels_of_rows_import_and_call_nothing(
 
 
 @given(graph=LABELS.map(str), model=LABELS.map(str))
-@settings(max_examples=25)
+@settings(max_examples=EXAMPLES)
 async def test_labels_of_jobs_import_and_call_nothing(
     graph: str, model: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

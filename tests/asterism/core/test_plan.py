@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from asterism.core import plan as tasks_module
 from asterism.core.plan import ExecutionMode, Schedule, Skipped, SubAgentTask, plan_faults
 
-EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "40"))
 SEQUENTIAL = ExecutionMode.SEQUENTIAL
 
 

@@ -21,7 +21,7 @@ from langgraph.errors import GraphInterrupt
 from asterism.errors import AsterismError, CircuitOpenError
 from asterism.limits.circuit_breaker import CIRCUITS, Circuit, CircuitBreaker, Permit
 
-EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "40"))
 MODEL = "openai/gpt-5-mini"
 DOWN = ConnectionError("down")
 

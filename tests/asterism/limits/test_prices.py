@@ -23,7 +23,7 @@ from asterism.limits.prices import (
     PriceTable,
 )
 
-EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "40"))
 DAY = date(2026, 11, 21)
 PLAIN = Price(input=Decimal("0.25"), output=Decimal(2))
 FULL = Price(

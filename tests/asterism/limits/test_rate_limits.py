@@ -28,7 +28,7 @@ from asterism.limits.rate_limits import (
     ResourceManager,
 )
 
-EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "25"))
 
 
 class Clock:

@@ -81,7 +81,7 @@ def _plain(messages: Sequence[BaseMessage]) -> list[tuple[str, str]]:
     return [(m.type, m.text) for m in messages]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(histories, strategies, st.integers(20, 800), st.floats(0.1, 1.0))
 def test_every_policy_sends_a_valid_history_that_fits(
     history: list[AnyMessage], strategy: Any, limit: int, ratio: float
@@ -105,7 +105,7 @@ def test_every_policy_sends_a_valid_history_that_fits(
         assert {m.id for m in rest} == {m.id for m in least}, "what could go has gone"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(histories, strategies, st.integers(60, 600))
 def test_a_prompt_begins_with_the_one_before_until_there_is_a_cut(
     history: list[AnyMessage], strategy: Any, limit: int
@@ -128,7 +128,7 @@ def test_a_prompt_begins_with_the_one_before_until_there_is_a_cut(
         assert len(ids) == len(set(ids)), "nothing is sent twice"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(histories, strategies, st.integers(60, 600), st.dictionaries(ids, st.sets(ids), max_size=3))
 def test_a_history_that_loses_visits_on_its_way_stays_valid(
     history: list[AnyMessage], strategy: Any, limit: int, losses: dict[int, set[int]]

@@ -70,7 +70,7 @@ WRITE = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(WRITE, min_size=1, max_size=3), max_size=12))
 def test_a_channel_that_knows_its_places_folds_as_one_that_looks(steps: list[list[Any]]) -> None:
     channel = HistoryChannel(fold_messages, list, snapshot_frequency=10).from_checkpoint([])

@@ -46,7 +46,7 @@ REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 ROUTE = ["venue", "food", "venue"]
 LATER = datetime.now(UTC) + timedelta(days=60)
 MONTH = timedelta(days=30)
-MEGABYTES = int(os.environ.get("ASTERISM_MEGABYTES", "20"))
+MEGABYTES = int(os.environ.get("ASTERISM_MEGABYTES", "8"))
 Saver = BaseCheckpointSaver[str]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asterism.supervision.attempt import in_task, in_thread
+from asterism.supervision.child_threads import in_task, in_thread
 
 PATIENCE = 10
 

@@ -143,8 +143,9 @@ max_time = 5
         "children[2].task",
         "children[3].quotas.max_time",
     ]
-    assert "children[0].quotas: max_tokens is True; it must be a whole number from 1; " in str(
-        caught.value
+    assert (
+        "children[0].quotas: max_tokens is True; it must be a whole number of at least 1; "
+        in str(caught.value)
     )
 
 

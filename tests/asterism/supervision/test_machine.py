@@ -36,7 +36,7 @@ from asterism.supervision import AgentQuota, AgentSupervisor, ChildStatus, Super
 from asterism.supervision.status import ENDED, TRANSITIONS
 from tests.asterism.supervision.helpers import Log, TimedLoop, Told, chain, stop
 
-EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("ASTERISM_EXAMPLES", "8"))
 MOST = 4
 STEPS = st.lists(
     st.sampled_from(["works", "slow", "crashes once", "crashes", "hangs once", "hangs", "asks"]),

@@ -47,13 +47,13 @@ def test_nothing_may_be_unlimited_that_needs_a_number() -> None:
         )
     assert str(caught.value).split("; ") == [
         "max_tokens is 0",
-        "it must be a whole number from 1",
+        "it must be a whole number of at least 1",
         "max_retries is None",
-        "it must be a number",
+        "it must be a whole number of at least 0",
         "heartbeat_interval is None",
-        "it must be a number",
+        "it must be a number of seconds, above 0",
         "retry_delay is None",
-        "it must be a number",
+        "it must be a number of seconds, 0 or more",
     ]
 
 

@@ -90,7 +90,7 @@ def test_a_project_that_does_not_use_it_pays_nothing(tmp_path: Path) -> None:
     (tmp_path / "test_other.py").write_text(
         "import sys\n"
         "def test_nothing_was_imported():\n"
-        "    heavy = {'langchain_core', 'langgraph', 'pydantic', 'asterism.testing.tape'}\n"
+        "    heavy = {'langchain_core', 'langgraph', 'pydantic', 'asterism.testing.cassette'}\n"
         "    assert 'asterism.testing.pytest_plugin' in sys.modules\n"
         "    assert not heavy & set(sys.modules)\n"
     )

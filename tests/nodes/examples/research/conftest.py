@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from asterism.nodes.examples.research import create_research_tools
+from asterism.nodes.examples.research import create_reader_tools
 from tests.nodes.examples.research.helpers import PAGE, PRICES, WHEAT, Use
 
 
@@ -21,9 +21,9 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def use(root: Path) -> Use:
     """Uses a tool by its name."""
-    tools = {tool.name: tool for tool in create_research_tools(root)}
+    tools = {tool.name: tool for tool in create_reader_tools(root)}
 
     def call(name: str, **arguments: Any) -> str:
-        return str(tools[name].invoke(arguments))
+        return str(tools[name].invoke({"start_line": 1, "lines": 200, **arguments}))
 
     return call

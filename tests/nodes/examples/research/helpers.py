@@ -1,6 +1,11 @@
 """A small folder of sources, for the tests of what reads it."""
 
 from collections.abc import Callable
+from pathlib import Path
+
+from asterism.nodes.examples.research.passages import terms
+from asterism.nodes.examples.research.search import rank_sources, read_all
+from asterism.nodes.examples.research.sources import Folder
 
 Use = Callable[..., str]
 """Uses a tool by its name."""
@@ -35,7 +40,7 @@ var wheat = 1;
 """
 
 
-def places(found: str) -> list[str]:
-    """The places that a search returned, in order."""
-    lines = [line for line in found.splitlines() if line.startswith("[")]
-    return [line[1 : line.index("]")] for line in lines]
+def places(root: Path, question: str) -> list[str]:
+    """The places of the passages that fit a question, the best first."""
+    found = rank_sources(read_all(Folder.at(root)), frozenset(terms(question)))
+    return [passage.place for passage in found]

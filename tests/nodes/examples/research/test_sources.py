@@ -1,100 +1,22 @@
 """What a folder of sources holds, and that nothing outside it is read."""
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asterism.errors import ConfigurationError
-from asterism.nodes.examples.research import answer_from_source, create_research_tools
-from asterism.nodes.examples.research import sources as folder_module
-from tests.nodes.examples.research.helpers import PAGE, PRICES, WHEAT, Use
-
-
-def test_the_sources_are_listed_with_size_and_heading(root: Path, use: Use) -> None:
-    (root / "empty.txt").touch()
-    (root / "bread.rst").write_text("=====\nBread\n=====\n\nIt rises.\n")
-    (root / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00")
-    (root / "code.py").write_text("# a comment\nprice = 3\n")
-    assert use("list_sources").splitlines() == [
-        "7 sources:",
-        "bread.rst (29 bytes): Bread",
-        "code.py (22 bytes): # a comment",
-        "empty.txt (0 bytes): empty",
-        f"page.html ({len(PAGE)} bytes): Harvest <1>",
-        "photo.png (10 bytes): not readable as text",
-        f"prices.csv ({len(PRICES)} bytes): city;price;note",
-        f"notes/wheat.md ({len(WHEAT)} bytes): Wheat in Europe",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "found"),
-    [
-        ("*.md", ["notes/wheat.md"]),
-        ("*.MD", ["notes/wheat.md"]),
-        ("**", ["page.html", "prices.csv", "notes/wheat.md"]),
-        ("**/*.md", ["notes/wheat.md"]),
-        ("notes/*", ["notes/wheat.md"]),
-        ("./notes/**", ["notes/wheat.md"]),
-        ("n*/**/wheat.md", ["notes/wheat.md"]),
-        ("*.[ch]*", ["page.html", "prices.csv"]),
-        ("wheat", []),
-        ("notes/wheat.md/*", []),
-        ("[", []),
-    ],
-)
-def test_a_pattern_chooses_sources(pattern: str, found: list[str], use: Use) -> None:
-    answer = use("list_sources", pattern=pattern)
-    if found:
-        assert [line.split(" (")[0] for line in answer.splitlines()[1:]] == found
-    else:
-        assert answer == f"No source matches {pattern!r}; there are 3. Use '**/*' for all."
-
-
-@pytest.mark.parametrize("pattern", ["../*", "notes/../../*", "/etc/*", "C:\\*", "", "*" * 201])
-def test_a_pattern_that_leads_outside_is_refused(pattern: str, use: Use) -> None:
-    answer = use("list_sources", pattern=pattern)
-    assert answer.startswith("Cannot list sources: the pattern")
-    assert answer.endswith("Use one such as '*.md', 'notes/*' or '**/*'.")
-
-
-def test_a_pattern_of_stars_costs_nothing(root: Path, use: Use) -> None:
-    deep = root.joinpath(*["a" * 40] * 12)
-    deep.mkdir(parents=True)
-    (deep / "x.md").touch()
-    begun = time.process_time()
-    assert use("list_sources", pattern="**/*a*a*a/" * 18 + "b").startswith("No source matches")
-    assert time.process_time() - begun < 5
-
-
-def test_an_empty_folder_says_so(tmp_path: Path) -> None:
-    tools = {tool.name: tool for tool in create_research_tools(tmp_path)}
-    assert tools["list_sources"].invoke({}).startswith("There are no sources")
-    found = tools["search_sources"].invoke({"query": "wheat"})
-    assert found == "No passage has any of these words: wheat. Try others, or list_sources."
+from asterism.nodes.examples.research import answer_from_source, create_reader_tools
+from asterism.nodes.examples.research.sources import Folder
+from tests.nodes.examples.research.helpers import Use, places
 
 
 @pytest.mark.parametrize("name", ["missing", "file.txt"])
 def test_a_folder_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "file.txt").touch()
     with pytest.raises(ConfigurationError, match=r"which is no folder\. Give one that exists"):
-        create_research_tools(tmp_path / name)
-
-
-def test_long_lists_are_cut_and_say_so(
-    root: Path, use: Use, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(250):
-        (root / f"{number:03}.txt").write_text(f"wheat {number}")
-    lines = use("list_sources").splitlines()
-    assert lines[0] == "253 sources:"
-    assert lines[-1] == "... and 53 more; use a narrower pattern, such as 'notes/*.md'."
-    monkeypatch.setattr(folder_module, "MAX_FILES", 100)
-    assert "only its first" in use("list_sources")
-    assert "only its first" in use("search_sources", query="wheat")
+        create_reader_tools(tmp_path / name)
 
 
 HOSTILE = [
@@ -130,37 +52,35 @@ def trapped(root: Path) -> Path:
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes in folders")
 @pytest.mark.parametrize("path", HOSTILE, ids=lambda path: ascii(path)[:24])
 def test_no_path_leads_out_of_the_folder(path: str, trapped: Path, use: Use) -> None:
-    answer = use("read_source", path=path)
+    answer = use("read_lines", path=path)
     assert answer.startswith("Cannot read source: ") and answer.endswith(".")
     assert "SECRET" not in answer and len(answer) < 400
-    with pytest.raises(ValueError, match="Give a"):
+    with pytest.raises(ValueError, match="Give "):
         answer_from_source(trapped, path, "wheat")
-    assert "SECRET" not in use("search_sources", query="wheat secret", path=path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes in folders")
-def test_nothing_hidden_is_listed_or_searched(trapped: Path, use: Use) -> None:
+def test_nothing_hidden_is_listed(trapped: Path, use: Use) -> None:
     (trapped / "inner.md").symlink_to("notes/wheat.md")  # a link that stays inside is fine
     (trapped / "new\nline.txt").write_text("SECRET wheat")
-    listed = [line.split(" (")[0] for line in use("list_sources").splitlines()[1:]]
+    listed = [source.path for source in Folder.at(trapped).sources()]
     assert listed == ["inner.md", "page.html", "prices.csv", "notes/wheat.md"]
-    assert "SECRET" not in use("search_sources", query="secret wheat")
-    assert use("read_source", path="inner.md").startswith("notes/wheat.md, lines 1 to 19")
+    assert use("read_lines", path="inner.md").startswith("notes/wheat.md, lines 1 to 19")
 
 
 def test_a_near_name_is_offered(use: Use) -> None:
     said = "Cannot read source: there is no file 'wheat.md'. Did you mean 'notes/wheat.md'?"
-    assert use("read_source", path="wheat.md").startswith(said)
+    assert use("read_lines", path="wheat.md").startswith(said)
 
 
 def test_lines_are_read_with_their_numbers(use: Use) -> None:
-    assert use("read_source", path="notes/wheat.md", start_line=14, lines=2).splitlines() == [
+    assert use("read_lines", path="notes/wheat.md", start_line=14, lines=2).splitlines() == [
         "notes/wheat.md, lines 14 to 15 of 19:",
         "14: - Rye was cheaper than wheat.",
         "15: - Oats cost half.",
         "(go on with start_line=16)",
     ]
-    assert use("read_source", path="notes/wheat.md", start_line=19).splitlines()[-1] == (
+    assert use("read_lines", path="notes/wheat.md", start_line=19).splitlines()[-1] == (
         "19: Barley: see e.g. the table."
     )
 
@@ -177,7 +97,7 @@ def test_lines_are_read_with_their_numbers(use: Use) -> None:
     ],
 )
 def test_a_wrong_number_is_answered(arguments: dict[str, Any], words: str, use: Use) -> None:
-    assert words in use("read_source", **{"path": "prices.csv", **arguments})
+    assert words in use("read_lines", **{"path": "prices.csv", **arguments})
 
 
 @pytest.mark.parametrize(
@@ -192,7 +112,7 @@ def test_a_wrong_number_is_answered(arguments: dict[str, Any], words: str, use: 
 )
 def test_text_is_read_as_it_is(data: bytes, lines: list[str], root: Path, use: Use) -> None:
     (root / "x.txt").write_bytes(data)
-    read = use("read_source", path="x.txt").split("\n")[1:]
+    read = use("read_lines", path="x.txt").split("\n")[1:]
     assert read == [f"{number}: {line}" for number, line in enumerate(lines, 1)]
 
 
@@ -206,29 +126,27 @@ def test_text_is_read_as_it_is(data: bytes, lines: list[str], root: Path, use: U
 )
 def test_what_is_no_text_is_refused(data: bytes, root: Path, use: Use) -> None:
     (root / "x.txt").write_bytes(data)
-    assert "'x.txt' is binary or not UTF-8. Use a text file" in use("read_source", path="x.txt")
-    assert "not readable as text" in use("list_sources", pattern="x.txt")
-    assert "Not searched, too large or not text: x.txt." in use("search_sources", query="wheat")
+    assert "'x.txt' is binary or not UTF-8. Use a text file" in use("read_lines", path="x.txt")
+    assert not [place for place in places(root, "text wheat") if place.startswith("x.txt")]
 
 
 def test_a_file_that_is_too_large_is_refused_and_named(root: Path, use: Use) -> None:
     (root / "big.txt").write_bytes(b"wheat \n" * 300_000)
-    assert "has 2,100,000 bytes; at most 2,000,000 are read" in use("read_source", path="big.txt")
-    assert "big.txt (2,100,000 bytes): too large to read" in use("list_sources")
-    assert use("search_sources", query="wheat").endswith("not text: big.txt.")
+    assert "has 2,100,000 bytes; at most 2,000,000 are read" in use("read_lines", path="big.txt")
+    assert not [place for place in places(root, "wheat") if place.startswith("big.txt")]
 
 
 def test_a_long_line_and_a_long_text_are_cut(root: Path, use: Use) -> None:
     (root / "line.json").write_text(f'{{"x": "{"y" * 1_000_000} wheat"}}')
-    assert len(use("read_source", path="line.json")) < 2_100
-    assert "wheat" in use("search_sources", query="wheat", path="line.json")
+    assert len(use("read_lines", path="line.json")) < 2_100
+    assert "wheat" in answer_from_source(root, "line.json", "wheat")
     (root / "long.txt").write_text("z" * 100 + "\n" + ("word " * 100 + "\n") * 900)
-    read = use("read_source", path="long.txt", lines=1_000)
+    read = use("read_lines", path="long.txt", lines=1_000)
     assert len(read) < 42_000 and read.splitlines()[-1].startswith("(go on with start_line=8")
 
 
 def test_html_is_read_as_what_it_shows(use: Use) -> None:
-    assert use("read_source", path="page.html").splitlines()[1:] == [
+    assert use("read_lines", path="page.html").splitlines()[1:] == [
         "1: Crops & more",
         "2: # Harvest <1>",
         "3: Wheat is grown here. Rye is not.",
