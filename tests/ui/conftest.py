@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.asterism.apps.ui.teams import GATE
 from tests.asterism.apps.ui.test_app import GRAPHS
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+NPM = ("@ag-ui/client@1.0.0", "axe-core@4.14.1")
 SECONDS = 30_000
 """Milliseconds that anything on the page may take, so that nothing can hang."""
 
@@ -34,6 +36,18 @@ def browser() -> Iterator[Any]:
         opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def packages(request: pytest.FixtureRequest) -> Path:
+    """What the tests need of npm, kept in the cache of pytest; the page itself needs nothing."""
+    if shutil.which("npm") is None:
+        pytest.skip("node and npm are not installed: apt-get install nodejs npm")
+    folder = Path(request.config.cache.mkdir("npm"))
+    if not all((folder / "node_modules" / name.rpartition("@")[0]).is_dir() for name in NPM):
+        quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--no-save")
+        subprocess.run(["npm", "install", *quiet, *NPM], cwd=folder, check=True, timeout=300)
+    return folder / "node_modules"
 
 
 @pytest.fixture

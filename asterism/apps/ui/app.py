@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import uvicorn
 from langchain_core.runnables import RunnableConfig
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from asterism.apps.stored_threads import list_threads, open_database
-from asterism.apps.ui.origin_guard import BODY_LIMIT, OriginGuard
+from asterism.apps.ui.origin_guard import OriginGuard
 from asterism.apps.ui.responses import (
     AnswerBody,
     ForkBody,
@@ -30,6 +30,7 @@ from asterism.apps.ui.responses import (
     answer,
     encode_json,
     on_error,
+    read_body,
 )
 from asterism.apps.ui.run_manager import RunManager, StartRun
 from asterism.apps.ui.thread_watch import STREAM_SECONDS, ThreadWatch
@@ -43,7 +44,6 @@ from asterism.storage.open import open_checkpointer
 STATIC = Path(__file__).with_name("static")
 THREADS_SHOWN = 50
 """How many of the latest threads the page lists."""
-B = TypeVar("B", bound=BaseModel)
 
 
 def create_app(
@@ -98,6 +98,8 @@ def create_app(
         Route("/api/stop", _stop, methods=["POST"]),
         Route("/api/fork", _fork, methods=["POST"]),
         Route("/api/delete", _delete, methods=["POST"]),
+        Route("/agui/info", _agui),
+        Route("/agui/{graph:path}", _agui, methods=["POST"]),
         Mount("/", StaticFiles(directory=STATIC, html=True)),
     ]
     return Starlette(
@@ -169,14 +171,14 @@ async def _events(request: Request) -> Response:
 
 async def _run(request: Request) -> Response:
     hub: RunManager = request.app.state.hub
-    body = await _body(request, RunBody)
+    body = await read_body(request, RunBody)
     thread = None if body.thread is None else _validate_thread(body.thread)
     return answer({"thread": await hub.ask(body.request, graph=body.graph, thread=thread)}, 202)
 
 
 async def _answer(request: Request) -> Response:
     hub: RunManager = request.app.state.hub
-    body = await _body(request, AnswerBody)
+    body = await read_body(request, AnswerBody)
     graph, config = await hub.of(_validate_thread(body.thread))
 
     async def ready() -> StartRun:
@@ -188,7 +190,7 @@ async def _answer(request: Request) -> Response:
 
 async def _proceed(request: Request) -> Response:
     hub: RunManager = request.app.state.hub
-    body = await _body(request, ThreadBody)
+    body = await read_body(request, ThreadBody)
     graph, config = await hub.of(_validate_thread(body.thread))
 
     async def ready() -> StartRun:
@@ -200,13 +202,13 @@ async def _proceed(request: Request) -> Response:
 
 
 async def _stop(request: Request) -> Response:
-    body = await _body(request, ThreadBody)
+    body = await read_body(request, ThreadBody)
     return answer({"stopping": request.app.state.hub.stop(_validate_thread(body.thread))}, 202)
 
 
 async def _fork(request: Request) -> Response:
     hub: RunManager = request.app.state.hub
-    body = await _body(request, ForkBody)
+    body = await read_body(request, ForkBody)
     graph, config = await hub.of(_validate_thread(body.thread))
 
     async def ready() -> StartRun:
@@ -222,9 +224,17 @@ async def _fork(request: Request) -> Response:
 
 
 async def _delete(request: Request) -> Response:
-    body = await _body(request, ThreadBody)
+    body = await read_body(request, ThreadBody)
     await request.app.state.hub.delete(_validate_thread(body.thread))
     return answer({"deleted": body.thread}, 202)
+
+
+async def _agui(request: Request) -> Response:
+    try:
+        from asterism.apps.ui.agui import handle
+    except ImportError as error:
+        raise ConfigurationError("AG-UI needs: pip install 'asterism-agents[agui]'.") from error
+    return await handle(request, request.app.state.hub)
 
 
 # ---- what a request says
@@ -247,16 +257,6 @@ def _graph_in(request: Request) -> str:
 
 def _validate_thread(thread: str | None) -> str:
     return check_thread({"configurable": {"thread_id": thread}})
-
-
-async def _body(request: Request, model: type[B]) -> B:
-    """Read the body of a request, no further than it may go."""
-    read = bytearray()
-    async for chunk in request.stream():
-        read += chunk
-        if len(read) > BODY_LIMIT:
-            raise HTTPException(413, f"The body has more than {BODY_LIMIT} bytes.")
-    return model.model_validate_json(bytes(read))
 
 
 ADDRESS = "127.0.0.1"

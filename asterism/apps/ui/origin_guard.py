@@ -6,10 +6,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asterism.apps.serving import HOSTS, Headers, bearer, header, is_token, stranger
-from asterism.apps.ui.responses import error_response, on_error
-
-BODY_LIMIT = 256 * 1024
-"""How many bytes a request may have."""
+from asterism.apps.ui.responses import BODY_LIMIT, error_response, on_error
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "

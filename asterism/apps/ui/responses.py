@@ -2,7 +2,7 @@
 
 import json
 import logging
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError
 from starlette.exceptions import HTTPException
@@ -22,6 +22,9 @@ from asterism.errors import (
 )
 
 _log = logging.getLogger(__name__)
+B = TypeVar("B", bound=BaseModel)
+BODY_LIMIT = 256 * 1024
+"""How many bytes a request may have."""
 
 _STATUSES: tuple[tuple[type[AsterismError], int], ...] = (
     (ThreadBusyError, 409),
@@ -75,6 +78,16 @@ class ForkBody(ThreadBody):
 
     checkpoint: StrictStr
     decision: DecisionBody
+
+
+async def read_body(request: Request, model: type[B]) -> B:
+    """Read the body of a request, no further than it may go."""
+    read = bytearray()
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > BODY_LIMIT:
+            raise HTTPException(413, f"The body has more than {BODY_LIMIT} bytes.")
+    return model.model_validate_json(bytes(read))
 
 
 def encode_json(value: Any) -> bytes:

@@ -22,7 +22,7 @@ from asterism.core.agent_spec import ModelLike
 from asterism.core.continuation import Graph
 from asterism.core.defaults import OFFLINE
 from asterism.core.thread_lease import take_lease, with_process_leases
-from asterism.core.values import as_dict, describe_error, log_failure
+from asterism.core.values import as_dict, as_list, describe_error, log_failure
 from asterism.errors import ThreadBusyError
 from asterism.events import BUS, Event, EventBus
 from asterism.graphs.catalog import SHIPPED, check_named, open_graph
@@ -79,9 +79,11 @@ class Live:
             else:
                 self._begin(SUPERVISOR, _DOING[name])
         elif path and "result" not in task:
-            call = as_dict(as_dict(task.get("input")).get("tool_call"))
+            given = task.get("input")
+            calls = [as_dict(given).get("tool_call"), *as_list(given)]  # as agents hand them over
+            call = as_dict(next(filter(None, calls), None))
             who = path[0].split(":")[0]
-            if call and who in self._working:
+            if call.get("name") and who in self._working:
                 self._working[who]["doing"] = f"calls {call.get('name')}"
 
     def message(self, path: Sequence[str], part: Sequence[Any]) -> None:
@@ -111,6 +113,8 @@ GRACE = 10.0
 """Seconds that a run has to come to the end of its step when the server ends."""
 StartRun = tuple[RunnableConfig, Any]
 """What a run begins with: its config and its input."""
+Observe = Callable[[tuple[str, ...], str, Any], object]
+"""Is called with each part of what a run streams: where it happened, its mode, what happened."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -123,6 +127,7 @@ class Run:
     control: RunControl = field(default_factory=RunControl)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     """Is set when nothing speaks against the run any more."""
+    observe: Observe | None = None
     values: dict[str, Any] | None = None
     """The state after its latest step."""
     steps: int = 0
@@ -220,8 +225,13 @@ class RunManager:
         return thread
 
     async def start(
-        self, graph: Graph, config: RunnableConfig, ready: Callable[[], Awaitable[StartRun]]
-    ) -> None:
+        self,
+        graph: Graph,
+        config: RunnableConfig,
+        ready: Callable[[], Awaitable[StartRun]],
+        *,
+        observe: Observe | None = None,
+    ) -> Run:
         """Begin a run; return when nothing speaks against it any more.
 
         Args:
@@ -229,12 +239,13 @@ class RunManager:
             config: The thread.
             ready: Makes ready what the run begins with: its config and its input. Nobody else
                 drives the thread meanwhile.
+            observe: Is called with each part of what the run streams.
 
         Raises:
             ThreadBusyError: The thread is being driven.
             AsterismError: Whatever else a workflow refuses before it runs.
         """
-        run = Run(graph=graph, config=config)
+        run = Run(graph=graph, config=config, observe=observe)
         if run.thread in self._runs or self.closing:
             raise _busy(run.thread)
         if len(self._runs) >= MOST_RUNS:
@@ -251,6 +262,7 @@ class RunManager:
             begun.cancel()
         if not run.begun.is_set():
             await run.task  # raises what speaks against it
+        return run
 
     def stop(self, thread: str) -> bool:
         """Let a run end after its step; whether there is one."""
@@ -345,6 +357,8 @@ class RunManager:
                 if not run.begun.is_set():
                     self.failures.pop(run.thread, None)
                     run.begun.set()
+                if run.observe:
+                    run.observe(path, mode, part)
                 if mode == "tasks":
                     run.live.task(path, part)
                 elif mode == "messages":

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from asterism.apps.cli.app import app as command
 from asterism.apps.stored_threads import config_of
 from asterism.apps.ui.app import STATIC, create_app
-from asterism.apps.ui.origin_guard import BODY_LIMIT
+from asterism.apps.ui.responses import BODY_LIMIT
 from asterism.apps.ui.run_manager import RunManager
 from asterism.apps.ui.thread_watch import ThreadWatch
 from asterism.errors import ConfigurationError
