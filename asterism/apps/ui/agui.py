@@ -200,7 +200,7 @@ class Events:
         for visit in [*reversed(self._visits)]:
             own = [one.id for one in interrupts if one.subagent_run_id == visit]
             yield _suspend(visit, own) if pending else _stop(visit)
-        last: object = next(iter(reversed(values.get("messages") or ())), None)
+        last: Any = next(iter(reversed(values.get("messages") or ())), None)
         status = str(values.get("status") or "completed")
         if isinstance(last, AIMessage) and not pending and last.text not in ("", self._said):
             yield from self._whole(str(last.id), last.text, None)

@@ -49,7 +49,9 @@ class OriginGuard:
             if message["type"] == "http.response.start":
                 started = True
                 kept = [(k, v) for k, v in message["headers"] if k.decode().lower() not in _HEADERS]
-                ours = [(k.encode(), v.encode()) for k, v in _HEADERS.items()]
+                is_file = any(k.lower() == b"etag" for k, _ in kept)  # it is asked for, and kept
+                given = {**_HEADERS, **({"cache-control": "no-cache"} if is_file else {})}
+                ours = [(k.encode(), v.encode()) for k, v in given.items()]
                 message = {**message, "headers": [*kept, *ours]}
             await send(message)
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError
 from starlette.exceptions import HTTPException
@@ -52,6 +52,14 @@ class RunBody(Body):
     thread: StrictStr | None = None
 
 
+class SearchBody(Body):
+    """What is searched for among the runs, in a body: no words of anybody stand in an address."""
+
+    words: StrictStr = ""
+    status: StrictStr = ""
+    before: StrictStr = ""
+
+
 class ThreadBody(Body):
     """Names a thread."""
 
@@ -71,6 +79,18 @@ class DecisionBody(Body):
     user_input_needed: bool = False
     user_prompt: StrictStr | None = None
     instruction: StrictStr | None = None
+
+
+class RetryBody(ThreadBody):
+    """Runs again what began after a checkpoint."""
+
+    checkpoint: StrictStr
+
+
+class SteerBody(ThreadBody):
+    """Pauses, resumes or kills a run of the workers."""
+
+    action: Literal["pause", "resume", "kill"]
 
 
 class ForkBody(ThreadBody):

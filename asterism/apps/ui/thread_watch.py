@@ -25,11 +25,14 @@ from asterism.errors import ConfigurationError, UnknownThreadError
 from asterism.graphs.catalog import models_of
 from asterism.nodes.routing import BEGIN, SUPERVISOR
 from asterism.nodes.view import message_facts
+from asterism.observability.compare import compare_runs
 from asterism.observability.from_checkpoints import aread_run
 from asterism.observability.record import RequestRecord, plain
 
-MESSAGES_SHOWN = 200
+MESSAGES_SHOWN = 100
 """How many of the latest messages the page gets."""
+EARLIER_SHOWN = 200
+"""How many of those before them it gets at once, where it asks."""
 KINDS = ("report", "decision", "question", "answer", "withdrawn")
 _LABELS = {
     "__start__": "Request received",
@@ -248,7 +251,7 @@ class ThreadWatch:
             ConfigurationError: There is no such thread, or it has no such checkpoint.
         """
         graph, config = await self._hub.of(thread)
-        snapshot = await graph.aget_state(_at(config, checkpoint), subgraphs=True)
+        snapshot = await graph.aget_state(config_at(config, checkpoint), subgraphs=True)
         _check_found(snapshot, thread, checkpoint)
         shown = _thread_view(graph, config, snapshot.values)
         if not checkpoint:
@@ -287,18 +290,22 @@ class ThreadWatch:
         """
         graph, config = await self._hub.of(thread)
         try:
-            record = await aread_run(graph, _at(config, checkpoint))
+            record = await aread_run(graph, config_at(config, checkpoint))
         except UnknownThreadError:  # a graph that is no workflow
-            return {"visits": [], "began": None, "ended": None}
+            return {"visits": [], "decisions": []}
         if not record.requests:
-            return {"visits": [], "began": None, "ended": None}
+            return {"visits": [], "decisions": []}
         latest = record.requests[-1]
-        return {"visits": _visits(latest), "began": latest.began, "ended": latest.ended}
+        decisions = [
+            {"began": one.began, "ended": one.decided, "asks": one.kind == "question"}
+            for one in latest.rounds
+        ]
+        return {"visits": _visits(latest), "decisions": decisions}
 
     async def state(self, thread: str, checkpoint: str | None = None) -> dict[str, Any]:
         """Show the stored state of a thread as JSON, without secrets and with long texts cut."""
         graph, config = await self._hub.of(thread)
-        snapshot = await graph.aget_state(_at(config, checkpoint))
+        snapshot = await graph.aget_state(config_at(config, checkpoint))
         _check_found(snapshot, thread, checkpoint)
         shown = {
             "checkpoint": _checkpoint(snapshot.config),
@@ -309,6 +316,26 @@ class ThreadWatch:
         }
         found = to_jsonable_python(shown, fallback=str, inf_nan_mode="strings", bytes_mode="base64")
         return cast(dict[str, Any], redact_values(_cut(found)))
+
+    async def messages(self, thread: str, before: int, checkpoint: str | None) -> dict[str, Any]:
+        """Show messages of a thread that came before the latest ones.
+
+        Args:
+            thread: The thread.
+            before: How many messages stand before those that are shown already.
+            checkpoint: Whose messages. None: the latest.
+        """
+        graph, config = await self._hub.of(thread)
+        values = as_dict((await graph.aget_state(config_at(config, checkpoint))).values)
+        first = max(0, before - EARLIER_SHOWN)
+        found: list[BaseMessage] = [*(values.get("messages") or ())][first : max(0, before)]
+        return {"earlier": first, "messages": [message_view(message) for message in found]}
+
+    async def compare(self, thread: str, before: str, after: str) -> dict[str, Any]:
+        """Compare a thread at two of its checkpoints: decisions, reports, ends and money."""
+        graph, config = await self._hub.of(thread)
+        runs = [await aread_run(graph, config_at(config, place)) for place in (before, after)]
+        return compare_runs(*runs).as_json()
 
     async def memory(self, thread: str, participant: str) -> list[dict[str, Any]]:
         """Show what a participant remembers on a thread: its own messages.
@@ -391,10 +418,12 @@ def _cut(value: Any) -> Any:
     return [*map(_cut, cast(list[object], value))] if isinstance(value, list) else value
 
 
-def _at(config: RunnableConfig, checkpoint: str | None) -> RunnableConfig:
+def config_at(config: RunnableConfig, checkpoint: str | None) -> RunnableConfig:
+    """Return the config of a thread at one of its checkpoints. None: at the latest."""
     if checkpoint is None:
         return config
-    place = {**(config.get("configurable") or {}), "checkpoint_id": checkpoint}
+    place = {"checkpoint_ns": "", "checkpoint_id": checkpoint}
+    place = {**(config.get("configurable") or {}), **place}
     return {**config, "configurable": place}
 
 

@@ -172,6 +172,30 @@ def failing(model: Any) -> SupervisorWorkflowBuilder:
     return _team(["fails", "fast"], fails=fails, fast=fast)
 
 
+def flaky(model: Any) -> SupervisorWorkflowBuilder:
+    """A team whose second participant fails the first time."""
+    runs = {"count": 0, "stock": 0, "check": 0}
+
+    def count(messages: list[Any]) -> str:
+        """Counts."""
+        runs["count"] += 1
+        return f"counted {runs['count']}"
+
+    def stock(messages: list[Any]) -> str:
+        """Looks into the stock."""
+        runs["stock"] += 1
+        if runs["stock"] == 1:
+            raise RuntimeError("the stock is out of reach")
+        return f"stock {runs['stock']}"
+
+    def check(messages: list[Any]) -> str:
+        """Checks."""
+        runs["check"] += 1
+        return f"checked {runs['check']}"
+
+    return _team(["count", "stock", "check"], count=count, stock=stock, check=check)
+
+
 def _echo(state: MessagesState) -> WorkflowInput:
     return {"messages": [("ai", f"you said {state['messages'][-1].text}")]}
 

@@ -25,8 +25,19 @@ from asterism.storage.open import open_checkpointer
 from tests.asterism.apps.ui.teams import GATE, HERE, HOSTILE
 
 BASE = "http://localhost:8000"
-NAMES = ("gated", "hostile", "trips", "bank", "broken", "plain", "markdown", "teller", "failing")
-GRAPHS = [f"{HERE}:{name}" for name in NAMES]
+NAMES = (
+    "gated",
+    "hostile",
+    "trips",
+    "bank",
+    "broken",
+    "plain",
+    "markdown",
+    "teller",
+    "failing",
+    "flaky",
+)
+GRAPHS = [f"{HERE}:{name}" for name in (*NAMES, "flaky")]
 PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
 
 
@@ -158,7 +169,7 @@ def test_a_thread_takes_the_next_request(page: Page) -> None:
     page.post("run", thread=thread, request="Which venues are there?")
     view = page.settled(thread)
     assert (view["status"], view["request"]) == ("completed", "Which venues are there?")
-    assert [row["thread"] for row in page.get("threads")] == [thread]
+    assert [row["thread"] for row in page.get("threads")["runs"]] == [thread]
 
 
 def test_one_run_to_a_thread_and_it_is_stopped_and_goes_on(page: Page) -> None:
@@ -167,7 +178,7 @@ def test_one_run_to_a_thread_and_it_is_stopped_and_goes_on(page: Page) -> None:
     busy = page.refused("run", thread=thread, request="Again")
     assert (busy[0], busy[1]["error"]["code"]) == (409, "thread_busy")
     assert page.refused("proceed", thread=thread)[0] == 409
-    assert page.get("threads")[0]["driven"] is True
+    assert page.get("threads")["runs"][0]["driven"] is True
     view = page.get("thread", thread=thread)
     assert (view["status"], view["driven"]) == ("running", "here")
 
@@ -225,7 +236,7 @@ def test_threads_of_the_command_line_are_seen_and_gone_on_with(page: Page, db: s
     CliRunner().invoke(
         command, ["run", "event_planning", "Plan a party", "--db", db, "--thread", "t"]
     )
-    (row,) = page.get("threads")
+    (row,) = page.get("threads")["runs"]
     assert (row["thread"], row["status"]) == ("t", "waiting")
     (question,) = page.get("thread", thread="t")["questions"]
     page.post("answer", thread="t", answers={question["id"]: "Denver, 40 people, May 5th"})
@@ -281,14 +292,14 @@ def test_the_past_is_shown_and_forked_with_an_edited_decision(page: Page) -> Non
     end = {"next_agent": None}
     page.post("fork", thread=thread, checkpoint=then, decision=end)
     assert [r["participant"] for r in page.settled(thread)["reports"]] == ["venue"]
-    assert page.get("threads")[0]["graph"] == "event_planning"
+    assert page.get("threads")["runs"][0]["graph"] == "event_planning"
 
 
 def test_tools_are_approved_edited_and_refused_one_by_one(page: Page) -> None:
     thread = page.begin("bank")
     (question,) = page.settled(thread)["questions"]
     assert (question["path"], question["request_type"]) == ("bank", "tool_approval")
-    assert page.get("threads")[0]["status"] == "waiting"  # also where a participant asks
+    assert page.get("threads")["runs"][0]["status"] == "waiting"  # also where a participant asks
     assert [call["args"]["to"] for call in question["calls"]] == [HOSTILE, "Ann"]
     edited = {"name": "pay", "args": {"amount": 1, "to": "Bob"}}
     decisions = [{"type": "edit", "edited_action": edited}, {"type": "reject", "message": "no"}]
@@ -365,7 +376,7 @@ def test_a_bad_request_is_told_as_an_error_of_the_tree(
     assert (found[0], found[1]["error"]["code"]) == (status, code)
     assert "Traceback" not in found[1]["error"]["message"]
     assert "this" not in sys.modules
-    assert page.get("threads") == []
+    assert page.get("threads")["runs"] == []
 
 
 @pytest.mark.parametrize(
@@ -391,10 +402,10 @@ def test_a_body_without_a_length_is_read_no_further_than_it_may_go(page: Page) -
 
 
 def test_a_fault_of_the_server_tells_nothing(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fault(*given: Any) -> None:
+    async def fault(*given: Any, **more: Any) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr("asterism.apps.ui.app.list_threads", fault)
+    monkeypatch.setattr("asterism.apps.ui.run_list.RunList.page", fault)
     response = page.client.get("/api/threads")
     assert response.status_code == 500
     assert response.json()["error"]["message"].startswith("Something failed (RuntimeError)")
@@ -428,7 +439,7 @@ def test_strangers_are_refused_before_anything_happens(page: Page) -> None:
         assert (response.status_code, response.json()["error"]["code"]) == (403, "refused")
     body = {"graph": "event_planning", "request": "x"}
     assert page.client.post("/api/run", json=body).status_code == 403  # no origin
-    assert page.get("threads") == []
+    assert page.get("threads")["runs"] == []
 
 
 def test_visits_are_shown_with_their_calls_of_tools(page: Page) -> None:
@@ -481,7 +492,7 @@ def test_a_thread_is_deleted_unless_it_is_driven(page: Page) -> None:
     assert page.refused("delete", thread=thread)[0] == 409
     release()
     assert page.post("delete", thread=thread) == {"deleted": thread}
-    assert [row["thread"] for row in page.get("threads")] == [kept]
+    assert [row["thread"] for row in page.get("threads")["runs"]] == [kept]
     assert page.refused("delete", thread=thread)[0] == 400
     stream = page.client.get("/api/events", params={"thread": thread})
     assert stream.status_code == 400
@@ -542,3 +553,56 @@ def test_each_graph_and_thread_names_the_models_that_it_calls(page: Page) -> Non
     assert (models[f"{HERE}:hostile"], models[f"{HERE}:bank"]) == ([], ["scripted"])
     view = page.settled(page.begin("bank"))
     assert view["models"] == ["scripted"]
+
+
+def test_only_the_visit_that_failed_is_retried(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = page.begin("flaky", "Count")
+    assert said(page.settled(thread)) == ["counted 1", "", "checked 1"]
+    first, failed, _ = page.get("visits", thread=thread)["visits"]
+    assert (failed["participant"], failed["status"]) == ("stock", "failed")
+    page.post("retry", thread=thread, checkpoint=failed["checkpoint"])
+    view = page.settled(thread)
+    assert said(view) == ["counted 1", "stock 2", "checked 2"]  # the first one did not run again
+    assert view["status"] == "completed"
+    assert page.get("visits", thread=thread)["visits"][0]["id"] == first["id"]
+    assert not all(step["branch"] for step in page.get("history", thread=thread))
+    status, found = page.refused("retry", thread=thread, checkpoint="nothing")
+    assert status == 400 and "no checkpoint" in found["error"]["message"]
+
+
+def test_two_branches_are_compared(page: Page) -> None:
+    thread = page.begin("flaky", "Count")
+    page.settled(thread)
+    before = page.get("history", thread=thread)[-1]["checkpoint"]
+    failed = page.get("visits", thread=thread)["visits"][1]
+    page.post("retry", thread=thread, checkpoint=failed["checkpoint"])
+    page.settled(thread)
+    after = page.get("history", thread=thread)[-1]["checkpoint"]
+    found = page.get("compare", thread=thread, a=before, b=after)
+    (report,) = [one for one in found["reports"] if one["where"].startswith("stock")]
+    assert "out of reach" in report["before"] and report["after"].endswith("ok: stock 2")
+    assert found["decisions"] == []
+    same = page.get("compare", thread=thread, a=after, b=after)
+    assert not any(same[part] for part in ("requests", "decisions", "reports", "ends"))
+    response = page.client.get("/api/compare", params={"thread": thread, "a": "x", "b": after})
+    assert response.status_code == 400
+
+
+def test_earlier_messages_are_shown_where_they_are_asked_for(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asterism.apps.ui.thread_watch.MESSAGES_SHOWN", 4)
+    monkeypatch.setattr("asterism.apps.ui.thread_watch.EARLIER_SHOWN", 3)
+    thread = page.begin("event_planning", PARTY)
+    view = page.settled(thread)
+    shown, earlier = [one["id"] for one in view["messages"]], view["earlier"]
+    assert len(shown) == 4 and earlier > 3
+    while earlier:
+        found = page.get("messages", thread=thread, before=str(earlier))
+        shown = [one["id"] for one in found["messages"]] + shown
+        assert len(found["messages"]) == min(3, earlier)
+        earlier = found["earlier"]
+    assert len(shown) == len(set(shown)) == view["earlier"] + 4
+    for before in ("-1", "x", "1e9", "²"):
+        response = page.client.get("/api/messages", params={"thread": thread, "before": before})
+        assert response.status_code == 400
