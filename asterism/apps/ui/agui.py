@@ -233,7 +233,7 @@ class Events:
                 yield events.StepStartedEvent(step_name=step, subagent_run_id=visit)
         elif over and task["id"] in self._steps:
             yield events.StepFinishedEvent(step_name=self._steps.pop(task["id"]))
-        for report in as_list(as_dict(task.get("result")).get("reports")):
+        for report in as_list(as_dict(task.get("result")).get("reports") or []):
             yield from self._report(as_dict(report), path)
 
     def _visit(self, facts: Mapping[str, Any]) -> Generator[BaseEvent, None, str | None]:

@@ -13,7 +13,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism.apps.stored_threads import reader_of
-from asterism.core.interrupts import request_of
+from asterism.core.interrupts import APPROVAL, PendingRequest, request_of
 from asterism.core.usage import Usage, lines_of
 from asterism.core.values import as_dict, as_list, redact, shorten
 from asterism.errors import StorageError
@@ -103,18 +103,27 @@ class RunList:
         except StorageError:
             return {**row, "status": "damaged"}
         asked = [request_of(found) for found, _, is_open in interrupts_in(saved) if is_open]
-        reports, usage = as_list(values.get("reports")), Usage.of(lines_of(values))
+        reports, usage = as_list(values.get("reports") or []), Usage.of(lines_of(values))
         request = " ".join(str((as_list(values.get("brief")) or [""])[0] or "").split())
         return {
             **row,
             "status": "waiting" if asked else str(values.get("status", "?")),
             "request": shorten(request, 200),
             "text": request[:SEARCHED].lower(),
-            "asks": shorten(redact(asked[0].prompt), 200) if asked else "",
+            "asks": shorten(redact(_prompt(asked[0])), 200) if asked else "",
             "visits": len(reports),
             "failures": sum(as_dict(r).get("status") not in ("ok", "skipped") for r in reports),
             "cost_usd": None if usage.unknown else str(usage.cost_usd),
         }
+
+
+def _prompt(request: PendingRequest) -> str:
+    """Say what is asked; of an approval, for which tools."""
+    value = as_dict(request.value)
+    calls = as_list(value.get("action_requests") or value)
+    names = dict.fromkeys(str(as_dict(call).get("name")) for call in calls)
+    is_approval = APPROVAL in (request.request_type, value.get("type"))
+    return f"requests approval: {', '.join(names)}" if is_approval else request.prompt
 
 
 def _matches(row: dict[str, Any], words: str, status: str) -> bool:

@@ -79,9 +79,9 @@ class Live:
             else:
                 self._begin(SUPERVISOR, _DOING[name])
         elif path and "result" not in task:
-            given = task.get("input")
-            calls = [as_dict(given).get("tool_call"), *as_list(given)]  # as agents hand them over
-            call = as_dict(next(filter(None, calls), None))
+            given = task.get("input")  # agents hand a call over alone, or in a list
+            calls = as_list(given) if isinstance(given, list) else [as_dict(given).get("tool_call")]
+            call = as_dict(next(iter(calls), None))
             who = path[0].split(":")[0]
             if call.get("name") and who in self._working:
                 self._working[who]["doing"] = f"calls {call.get('name')}"

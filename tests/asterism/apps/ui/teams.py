@@ -200,4 +200,10 @@ def _echo(state: MessagesState) -> WorkflowInput:
     return {"messages": [("ai", f"you said {state['messages'][-1].text}")]}
 
 
+def _speak(state: MessagesState) -> WorkflowInput:
+    said = [("ai" if place % 2 else "user", f"Message {place}") for place in range(9_999)]
+    return {"messages": said}
+
+
+long = StateGraph(MessagesState).add_node("speak", _speak).add_edge(START, "speak").compile()
 plain = StateGraph(MessagesState).add_node("echo", _echo).add_edge(START, "echo").compile()

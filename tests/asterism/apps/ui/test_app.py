@@ -1,6 +1,7 @@
 """The page over HTTP: whole runs, what is refused, and what nobody may see."""
 
 import asyncio
+import gzip
 import itertools
 import json
 import re
@@ -25,19 +26,8 @@ from asterism.storage.open import open_checkpointer
 from tests.asterism.apps.ui.teams import GATE, HERE, HOSTILE
 
 BASE = "http://localhost:8000"
-NAMES = (
-    "gated",
-    "hostile",
-    "trips",
-    "bank",
-    "broken",
-    "plain",
-    "markdown",
-    "teller",
-    "failing",
-    "flaky",
-)
-GRAPHS = [f"{HERE}:{name}" for name in (*NAMES, "flaky")]
+NAMES = ("gated", "hostile", "trips", "bank", "broken", "plain", "markdown", "teller", "failing")
+GRAPHS = [f"{HERE}:{name}" for name in (*NAMES, "flaky", "long")]
 PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
 
 
@@ -538,7 +528,7 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
         assert set(re.findall(r"\w+://[\w.]+", text)) <= {"http://www.w3.org"}
         assert "innerHTML" not in text and "insertAdjacent" not in text and "eval(" not in text
     markup = files["index.html"]
-    assert not re.search(r"<style|style=|\son\w+=|<script(?! type=\"module\" src=)", markup)
+    assert not re.search(r"<style|style=|\son\w+=|<script(?! (type=\"module\" )?src=)", markup)
     assert max(len(text.splitlines()) for text in files.values()) <= 500
 
 
@@ -606,3 +596,23 @@ def test_earlier_messages_are_shown_where_they_are_asked_for(
     for before in ("-1", "x", "1e9", "²"):
         response = page.client.get("/api/messages", params={"thread": thread, "before": before})
         assert response.status_code == 400
+
+
+def test_the_files_of_the_page_are_small_and_asked_for_again_only_when_they_changed(
+    page: Page,
+) -> None:
+    sizes = {file.name: len(gzip.compress(file.read_bytes())) for file in STATIC.iterdir()}
+    scripts = sum(size for name, size in sizes.items() if name.endswith(".js"))
+    assert scripts <= 30 * 1024 and sizes["page.css"] <= 8 * 1024
+    assert sum(sizes.values()) <= 40 * 1024
+    html = (STATIC / "index.html").read_text()
+    modules = {name for name in sizes if name.endswith(".js")} - {"theme.js", "page.js"}
+    assert set(re.findall(r'modulepreload" href="(.+?)"', html)) == modules
+    for file in STATIC.glob("*.js"):
+        assert len(file.read_text().splitlines()) <= 300
+    first = page.client.get("/page.js")
+    assert first.headers["cache-control"] == "no-cache"
+    again = page.client.get("/page.js", headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304
+    assert "content-security-policy" in again.headers
+    assert page.client.get("/api/graphs").headers["cache-control"] == "no-store"

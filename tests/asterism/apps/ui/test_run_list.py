@@ -11,10 +11,16 @@ from langgraph.checkpoint.memory import InMemorySaver
 from asterism.apps.stored_threads import config_of
 from asterism.apps.ui.run_list import RunList
 from asterism.storage.open import open_checkpointer
-from tests.asterism.apps.ui.teams import failing, markdown, trips
+from tests.asterism.apps.ui.teams import bank, failing, markdown, teller, trips
 
 Open = Callable[[], AbstractContextManager[Any]]
-TEAMS = {"completed": markdown, "waiting": trips, "failures": failing}
+TEAMS = {
+    "completed": markdown,
+    "waiting": trips,
+    "failures": failing,
+    "bank": bank,
+    "teller": teller,
+}
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
@@ -79,6 +85,13 @@ async def test_words_and_statuses_are_looked_for_in_the_whole_database(
         page = await fresh.page(limit=9, words="fence", before=page["before"])
         found, calls = found + names(page), calls + 1
     assert (found, calls) == (["a"], 3)
+
+
+@pytest.mark.parametrize("team", ["bank", "teller"])
+async def test_an_approval_names_its_tools(team: str, saver: Any) -> None:
+    await run(saver, "a", "Pay", team)
+    (row,) = (await RunList(saver, lambda thread: False).page(limit=9))["runs"]
+    assert (row["status"], row["asks"]) == ("waiting", "requests approval: pay")
 
 
 async def test_what_is_over_is_not_read_again(saver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
