@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,11 @@ def packages(request: pytest.FixtureRequest) -> Path:
     return folder / "node_modules"
 
 
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    """A server on a free port."""
+@contextmanager
+def serve(db: str) -> Iterator[str]:
+    """Serve the page on a free port."""
     GATE.reset()
-    app = create_app(db=str(tmp_path / "threads.db"), graphs=GRAPHS)
+    app = create_app(db=db, graphs=GRAPHS)
     with socket.create_server(("127.0.0.1", 0)) as opened:
         server = Server(app)
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened])))
@@ -63,6 +64,19 @@ def address(tmp_path: Path) -> Iterator[str]:
         server.should_exit = True
         thread.join(timeout=60)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> str:
+    """The database of the page; a test may take another one."""
+    return str(tmp_path / "threads.db")
+
+
+@pytest.fixture
+def address(db: str) -> Iterator[str]:
+    """A server on a free port."""
+    with serve(db) as found:
+        yield found
 
 
 @pytest.fixture

@@ -259,7 +259,7 @@ def test_runs_are_searched_filtered_and_deleted(visit: Visit, picture: Picture) 
     assert shown.count() == 1
     page.get_by_label("Status").select_option("")
     shown.filter(has_text="Paint the fence").wait_for()
-    assert page.locator("#counts").inner_text() == "0 running · 1 finished · 0 with failures"
+    assert page.locator("#counts").inner_text() == "0 running · 1 finished · 0 failed"
     assert "fence" not in page.url
     address = page.url
     page.once("dialog", lambda asked: asked.dismiss())

@@ -72,6 +72,23 @@ def test_only_what_failed_is_retried_and_the_branches_compared(
     compared.wait_for(state="hidden")
 
 
+def test_what_failed_is_retried_with_another_instruction(visit: Visit) -> None:
+    page = visit()
+    begin(page, "Count", "flaky")
+    status(page, "Completed, 1 failure")
+    page.get_by_role("button", name="Retry with changes").click()
+    page.locator("#fork-words:focus").wait_for()
+    assert page.get_by_label("Next participant").input_value() == "to stock"
+    page.get_by_label("Instruction").fill("Look twice")
+    page.get_by_role("button", name="Continue on a new branch").click()
+    page.locator("#visits > li", has_text="stock 2").wait_for()
+    status(page, "Completed")
+    texts = page.locator("#visits .what").all_inner_texts()
+    assert texts == ["counted 1", "stock 2", "checked 2"]
+    page.locator("#visits summary", has_text="stock").click()
+    page.get_by_text("Instruction: Look twice").wait_for()
+
+
 def test_the_timeline_leaves_out_waiting(visit: Visit, picture: Picture) -> None:
     page = visit()
     begin(page, "Plan a party")

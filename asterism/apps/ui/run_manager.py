@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableConfig
@@ -22,7 +22,7 @@ from asterism.core.agent_spec import ModelLike
 from asterism.core.continuation import Graph
 from asterism.core.defaults import OFFLINE
 from asterism.core.thread_lease import take_lease, with_process_leases
-from asterism.core.values import as_dict, as_list, describe_error, log_failure
+from asterism.core.values import as_dict, describe_error, log_failure
 from asterism.errors import ThreadBusyError
 from asterism.events import BUS, Event, EventBus
 from asterism.graphs.catalog import SHIPPED, check_named, open_graph
@@ -79,9 +79,10 @@ class Live:
             else:
                 self._begin(SUPERVISOR, _DOING[name])
         elif path and "result" not in task:
-            given = task.get("input")  # agents hand a call over alone, or in a list
-            calls = as_list(given) if isinstance(given, list) else [as_dict(given).get("tool_call")]
-            call = as_dict(next(iter(calls), None))
+            given: object = task.get("input")  # agents hand a call over alone, or in a list
+            call = as_dict(as_dict(given).get("tool_call"))
+            if isinstance(given, list):
+                call = as_dict(next(iter(cast(list[object], given)), None))
             who = path[0].split(":")[0]
             if call.get("name") and who in self._working:
                 self._working[who]["doing"] = f"calls {call.get('name')}"

@@ -26,7 +26,7 @@ async function refresh() {
     return [String(one.id), el("strong", { class: `badge ${silent ? "bad" : "ok"}` }, silent ? "! Silent" : "✓ Healthy"), String(one.runs), `${one.silent_seconds.toFixed(0)} s ago`];
   });
   const jobs = ["running", "waiting", "paused", "failed"].flatMap((state) => found[state].map((job) => ({ ...job, state })));
-  table("jobs", jobs, "Nothing waits or runs.", (one) => one.id, (one) => [link(one.thread), badge(one.state), one.graph, String(one.priority), String(one.tries), one.why ?? "", actions(one.thread, one.state)]);
+  table("jobs", jobs, "Nothing waits or runs.", (one) => one.id, (one) => [link(one.thread), badge(one.state === "waiting" ? "queued" : one.state), one.graph, String(one.priority), String(one.tries), one.why ?? "", actions(one.thread, one.state)]);
   table("children", found.children, "No run of a worker yet.", (one) => one.thread, (one) => [link(one.thread), badge(one.status), one.name, Number(one.tokens).toLocaleString("en"), money(one.cost_usd), String(one.restarts), one.reason]);
   timer = setTimeout(() => send($("operations"), refresh), 2000);
 }
@@ -36,8 +36,7 @@ function table(id, rows, none, key, cells) {
 }
 
 const link = (thread) => el("a", { href: `#${query({ thread })}` }, el("code", {}, thread));
-const LOOKS = { waiting: "idle", pending: "idle", paused: "idle", killed: "failed", cancelled: "failed" };
-const badge = (state) => el("strong", { class: `badge ${look(LOOKS[state] ?? state)}` }, `${mark(LOOKS[state] ?? state)} ${state === "waiting" ? "Queued" : word(state)}`);
+const badge = (state) => el("strong", { class: `badge ${look(state)}` }, `${mark(state)} ${word(state)}`);
 
 function actions(thread, state) {
   const steer = (action, label, look = "") => el("button", { type: "button", class: `small ${look}`, "aria-label": `${label} ${thread}`,

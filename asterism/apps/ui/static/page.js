@@ -109,11 +109,12 @@ function later() {
   }, 250);
 }
 function drawDetails(shown, now, found) {
-  drawFailures(shown, details, Boolean(past || view.driven || shown.questions.length), retry);
+  drawFailures(shown, details, Boolean(past || view.driven || shown.questions.length), retry, change);
   drawVisits(shown, now, details);
   if (found) drawTimeline(found);
 }
 const retry = (box, checkpoint) => send(box, () => api("retry", { thread, checkpoint }).then(() => $("title").focus()));
+const change = (checkpoint) => travel(checkpoint).then(() => $("fork-words").focus());
 const byId = (visits) => new Map(visits.map((visit) => [visit.id, visit]));
 
 // ---- drawing

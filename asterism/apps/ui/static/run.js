@@ -23,13 +23,14 @@ export function drawAnswer(shown, ended) {
 }
 
 // What failed, with a way to run only that again.
-export function drawFailures(shown, details, running, retry) {
+export function drawFailures(shown, details, running, retry, change) {
   const rows = shown.reports.filter((one) => failed(one) && !one.task).map((one) => ({ ...one, detail: details.get(one.id) ?? null, running }));
   sync($("failures"), rows, (one) => one.id, (one) => el("section", { class: "card failure", "aria-label": `${one.participant} failed` },
     el("h2", {}, `! ${one.participant} failed`, el("small", {}, ` ${[one.attempts > 1 ? `${one.attempts} attempts` : "", duration(one.detail?.began, one.detail?.ended)].filter(Boolean).join(" · ")}`)),
     el("p", {}, one.error ?? one.text),
     one.detail?.traceback ? el("details", {}, el("summary", {}, "Traceback"), el("pre", { class: "result", tabindex: 0 }, one.detail.traceback)) : "",
     one.detail?.checkpoint && !running ? el("div", { class: "buttons" }, el("button", { type: "button", class: "primary", onclick: (event) => retry(event.target.parentNode, one.detail.checkpoint) }, `Retry ${one.participant}`),
+      el("button", { type: "button", onclick: () => change(one.detail.checkpoint) }, "Retry with changes"),
       el("small", {}, `Finished work is kept; ${one.participant} runs again, and what follows.`)) : ""));
 }
 

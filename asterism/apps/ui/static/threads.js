@@ -42,8 +42,8 @@ function show(narrowed) {
   const count = (wanted) => found.filter(wanted).length;
   const running = count((one) => one.status === "running"), finished = count((one) => one.status === "completed");
   const failed = count((one) => FAILED.includes(one.status) || (one.status === "completed" && one.failures));
-  $("counts").textContent = found.length && !narrowed ? `${running} running · ${finished} finished · ${failed} with failures` : "";
-  $("counts").title = `Of the ${found.length} latest of ${total} runs`;
+  $("counts").textContent = found.length && !narrowed ? `${running} running · ${finished} finished · ${failed} failed` : "";
+  $("counts").title = `Of the ${found.length} latest of ${total} runs; failed are also those in which somebody failed`;
   $("total").textContent = total || "";
   $("more").hidden = !before;
   $("none").hidden = rows.length > 0 || Boolean(before);

@@ -2,7 +2,7 @@
 import { glyph } from "./star.js";
 
 const WORDS = { running: "Running", waiting: "Needs you", completed: "Completed", limit: "Limit reached", past: "Earlier step" };
-const LOOKS = { running: "working", waiting: "waiting", completed: "ok", stopped: "idle", past: "idle" };
+const LOOKS = { running: "working", waiting: "waiting", completed: "ok", stopped: "idle", past: "idle", queued: "idle", pending: "idle", paused: "idle" };
 
 export const word = (state) => WORDS[state] ?? String(state).replace(/^./, (first) => first.toUpperCase());
 export const look = (state) => LOOKS[state] ?? "bad";
