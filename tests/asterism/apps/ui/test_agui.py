@@ -2,22 +2,30 @@
 
 import asyncio
 import json
+import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from ag_ui.core import Event, RunAgentInput, UserMessage
 from ag_ui.core.types import ResumeEntry
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessageChunk, ToolMessage
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import interrupt
 from pydantic import SecretStr, TypeAdapter
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from asterism import Participant, SupervisorWorkflowBuilder
 from asterism.apps.ui.agui import create_agui_routes
-from asterism.apps.ui.app import create_app
+from asterism.apps.ui.app import Server, create_app
+from asterism.testing import ScriptedChatModel
 from tests.asterism.apps.ui.teams import GATE, HERE, trips
 from tests.asterism.apps.ui.test_app import BASE, GRAPHS, PARTY
 from tests.plans import plan, task
@@ -290,3 +298,100 @@ def test_without_its_package_it_says_what_to_install(
     response = http.get("/agui/info")
     assert response.status_code == 400
     assert "asterism-agents[agui]" in response.json()["error"]["message"]
+
+
+def two_ask(model: Any) -> SupervisorWorkflowBuilder:
+    """Two participants that ask at the same time, within a plan."""
+
+    def ask(messages: Any) -> str:
+        return f"told {interrupt({'prompt': 'What?'})}"
+
+    asks = Participant(runs=ask, description="Asks.")
+    tasks = plan(task("1", "a"), task("2", "b"))
+    builder = SupervisorWorkflowBuilder("Ask", finish="forward").participants(a=asks, b=asks)
+    return builder.with_manager(tasks)
+
+
+def test_two_open_questions_are_answered_one_after_the_other() -> None:
+    client = serve(ask=two_ask(None))
+    first, second = client.ask("ask", "Go")[-1].outcome.interrupts
+    assert first.subagent_run_id != second.subagent_run_id
+    entry = ResumeEntry(interrupt_id=second.id, status="resolved", payload="two")
+    found = client.ask("ask", resume=[entry])
+    (left,) = found[-1].outcome.interrupts
+    assert left.id == first.id
+    entry = ResumeEntry(interrupt_id=first.id, status="cancelled")
+    refused = client.post("ask", resume=[entry])  # a question cannot be rejected, only answered
+    assert refused.status_code == 422
+    entry = ResumeEntry(interrupt_id=first.id, status="resolved", payload="one")
+    assert client.ask("ask", resume=[entry])[-1].outcome.type == "success"
+    unknown = client.post("ask", resume=[entry])
+    assert unknown.status_code == 409
+
+
+class Streaming(ScriptedChatModel):
+    """Streams a call in pieces as providers do: the id and the name come only once."""
+
+    def _stream(self, *given: Any, **options: Any) -> Iterator[ChatGenerationChunk]:
+        if isinstance(given[0][-1], ToolMessage):
+            for word in ("It ", "is ", "warm."):
+                yield ChatGenerationChunk(message=AIMessageChunk(content=word))
+            return
+        pieces = [("look", "c1", ""), (None, None, '{"city": '), (None, None, '"Rome"}')]
+        for name, call, args in pieces:
+            piece = tool_call_chunk(name=name, id=call, args=args, index=0)
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[piece]))
+
+    async def _astream(self, *given: Any, **options: Any) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in self._stream(*given, **options):
+            yield chunk
+
+
+def test_a_call_that_is_streamed_in_pieces_is_one_call() -> None:
+    def look(city: str) -> str:
+        """Look at the weather."""
+        return f"22 °C in {city}"
+
+    agent = create_agent(Streaming(script=[]), [look])
+    team = SupervisorWorkflowBuilder("Look", finish="forward").participants(
+        weather=Participant(runs=agent, description="Looks.")
+    )
+    found = serve(look=team.with_manager(follow(["weather"]))).ask("look", "Go")
+    (start,) = [event for event in found if event.type == "TOOL_CALL_START"]
+    args = [event.delta for event in found if event.type == "TOOL_CALL_ARGS"]
+    assert (start.tool_call_name, "".join(args)) == ("look", '{"city": "Rome"}')
+    kinds = types_of(found)
+    assert kinds.index("TOOL_CALL_END") < kinds.index("TOOL_CALL_RESULT")
+    own = [e.delta for e in found if e.type == "TEXT_MESSAGE_CONTENT" and e.subagent_run_id]
+    assert own == ["It ", "is ", "warm."]
+
+
+async def test_a_client_that_goes_away_stops_the_run(tmp_path: Path) -> None:
+    GATE.reset()
+    app = create_app(db=str(tmp_path / "threads.db"), graphs=GRAPHS)
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        server = Server(app)
+        serving = asyncio.create_task(server.serve(sockets=[opened]))
+        address = f"http://127.0.0.1:{opened.getsockname()[1]}"
+        asked = RunAgentInput(
+            thread_id="t1", run_id="r", messages=[UserMessage(id="m", role="user", content="Go")]
+        )
+        body = asked.model_dump_json(by_alias=True)
+        headers = {"origin": address, "content-type": "application/json"}
+        async with httpx.AsyncClient(base_url=address) as http:
+            call = http.stream(
+                "POST", f"/agui/{HERE}:gated", content=body, headers=headers, timeout=60
+            )
+            async with call as response:
+                async for line in response.aiter_lines():
+                    if "SUBAGENT_STARTED" in line:
+                        break
+            run = app.state.hub.run("t1")
+            while not run.control.drain_requested:
+                await asyncio.sleep(0)
+            GATE.open.release()
+            await asyncio.wait({run.task})
+            shown = (await http.get("/api/thread", params={"thread": "t1"})).json()
+            assert (shown["status"], shown["unfinished"]) == ("running", True)
+        server.should_exit = True
+        await serving
