@@ -40,7 +40,7 @@ class RunList:
     def __init__(self, saver: BaseCheckpointSaver[Any], is_driven: Callable[[str], bool]) -> None:
         self._saver, self._is_driven = saver, is_driven
         self._reader = reader_of(saver)
-        self._rows: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._rows: dict[str, tuple[tuple[str, int], dict[str, Any]]] = {}
         self._reads = 0
 
     async def page(
@@ -56,14 +56,17 @@ class RunList:
             status: A status; `"failed"`: any that is no good end.
             before: Where the call before this one came to.
         """
-        places = await asyncio.to_thread(self._places)
+        return await asyncio.to_thread(self._page, limit, words.lower(), status, before)
+
+    def _page(self, limit: int, words: str, status: str, before: str) -> dict[str, Any]:
+        places = self._places()
         older = deque(place for place in places if not before or place[1] < before)
         found: list[dict[str, Any]] = []
         until = self._reads + READ_AT_ONCE
         while older and len(found) < limit and self._reads < until:
             thread, before = older.popleft()
-            row = await self._row(thread, before)
-            if _matches(row, words.lower(), status):
+            row = self._row(thread, before)
+            if _matches(row, words, status):
                 found.append({key: value for key, value in row.items() if key != "text"})
         return {"runs": found, "before": before if older else None, "total": len(places)}
 
@@ -79,27 +82,29 @@ class RunList:
         )
         return [(str(thread), str(latest)) for thread, latest in rows.read(query)]
 
-    async def _row(self, thread: str, at: str) -> dict[str, Any]:
+    def _row(self, thread: str, at: str) -> dict[str, Any]:
         known = self._rows.get(thread)
-        if known is None or known[0] != at or known[1]["status"] not in FINAL:
-            while len(self._rows) >= ROWS_KEPT:
-                del self._rows[next(iter(self._rows))]
-            self._reads += 1
-            known = self._rows[thread] = (at, await self._read(thread))
+        if known is None or known[0][0] != at or known[1]["status"] not in FINAL:
+            place = latest_place(self._saver, thread) or (at, 0)
+            if known is None or known[0] != place:
+                while len(self._rows) >= ROWS_KEPT:
+                    del self._rows[next(iter(self._rows))]
+                self._reads += 1
+                known = self._rows[thread] = (place, self._read(thread))
         driven = self._is_driven(thread)
         return {**known[1], "driven": driven, **({"status": "running"} if driven else {})}
 
-    async def _read(self, thread: str) -> dict[str, Any]:
+    def _read(self, thread: str) -> dict[str, Any]:
         row: dict[str, Any] = {"thread": thread, "graph": "?", "status": "?", "when": "?"}
         row |= {"request": "", "text": "", "asks": "", "visits": 0, "failures": 0, "cost_usd": None}
         place: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
         try:
-            saved = await self._saver.aget_tuple(place)
+            saved = self._saver.get_tuple(place)
             if saved is None:
                 return row
             row["graph"] = str(as_dict(saved.metadata).get("graph") or "?")
             row["when"] = str(saved.checkpoint["ts"])
-            values = as_dict((await self._reader.aget_state(place)).values)
+            values = as_dict(self._reader.get_state(place).values)
         except StorageError:
             return {**row, "status": "damaged"}
         asked = [request_of(found) for found, _, is_open in interrupts_in(saved) if is_open]
@@ -115,6 +120,25 @@ class RunList:
             "failures": sum(as_dict(r).get("status") not in ("ok", "skipped") for r in reports),
             "cost_usd": None if usage.unknown else str(usage.cost_usd),
         }
+
+
+def latest_place(saver: BaseCheckpointSaver[Any], thread: str) -> tuple[str, int] | None:
+    """Return the latest checkpoint of a thread and how much was written after it.
+
+    Nothing of it is decoded, which takes long where a thread has many messages.
+    """
+    if isinstance(saver, InMemorySaver):
+        at = max(saver.storage[thread][""], default=None) if thread in saver.storage else None
+        return None if at is None else (at, len(saver.writes.get((thread, "", at), ())))
+    rows = open_rows(saver)
+    where = "WHERE thread_id = ? AND checkpoint_ns = ''"
+    query = f"SELECT max(checkpoint_id) AS latest FROM checkpoints {where}"
+    ((at,),) = rows.read(query, (thread,))
+    if at is None:
+        return None
+    query = f"SELECT count(*) AS count FROM {rows.writes_table} {where} AND checkpoint_id = ?"
+    ((count,),) = rows.read(query, (thread, at))
+    return str(at), int(count)
 
 
 def _prompt(request: PendingRequest) -> str:

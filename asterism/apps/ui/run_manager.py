@@ -18,6 +18,7 @@ from langgraph.runtime import RunControl
 
 from asterism.apps.stored_threads import check_model_label, config_of, origin_of
 from asterism.apps.ui.markdown import parse_markdown
+from asterism.apps.ui.run_list import latest_place
 from asterism.core.agent_spec import ModelLike
 from asterism.core.continuation import Graph
 from asterism.core.defaults import OFFLINE
@@ -26,6 +27,7 @@ from asterism.core.values import as_dict, describe_error, log_failure
 from asterism.errors import ThreadBusyError
 from asterism.events import BUS, Event, EventBus
 from asterism.graphs.catalog import SHIPPED, check_named, open_graph
+from asterism.graphs.request_checks import check_thread
 from asterism.nodes.routing import FINISH, SUPERVISOR
 from asterism.storage.retention.rows import open_rows
 
@@ -110,6 +112,8 @@ _log = logging.getLogger(__name__)
 
 MOST_RUNS = 32
 """How many runs may be under way at once."""
+ORIGINS_KEPT = 1_000
+"""Of how many threads the graph and the model are kept, as long as nothing is stored on them."""
 GRACE = 10.0
 """Seconds that a run has to come to the end of its step when the server ends."""
 StartRun = tuple[RunnableConfig, Any]
@@ -165,6 +169,7 @@ class RunManager:
         self._teams = teams
         self._within = with_process_leases(saver)  # the hub takes leases against others in a thread
         self._opened: dict[tuple[str, str | None], Graph] = {}
+        self._origins: dict[str, tuple[object, tuple[str, str | None]]] = {}
         self._runs: dict[str, Run] = {}
         self.failures: dict[str, str] = {}
         """Why the latest run of a thread broke off."""
@@ -195,7 +200,14 @@ class RunManager:
 
     async def of(self, thread: str) -> tuple[Graph, RunnableConfig]:
         """Return the graph of a stored thread, and the thread's config."""
-        name, model = await origin_of(self.saver, thread)
+        check_thread(config_of(thread, "", None))
+        place = await asyncio.to_thread(latest_place, self.saver, thread)
+        known = self._origins.get(thread)
+        if known is None or place is None or known[0] != place:
+            while len(self._origins) >= ORIGINS_KEPT:
+                del self._origins[next(iter(self._origins))]
+            known = self._origins[thread] = (place, await origin_of(self.saver, thread))
+        name, model = known[1]
         graph = await self.graph(name, check_model_label(model), is_label=True)
         return graph, config_of(thread, name, model)
 

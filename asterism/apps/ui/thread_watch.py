@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 
 from asterism.apps.ui.approvals import approval_calls, is_single
 from asterism.apps.ui.markdown import parse_markdown
+from asterism.apps.ui.run_list import latest_place
 from asterism.apps.ui.run_manager import RunManager
 from asterism.core.continuation import Graph, is_unfinished
 from asterism.core.decision import RunPlan, VisitNext, load_decision, work_of
@@ -199,6 +200,7 @@ class ThreadWatch:
     def __init__(self, hub: RunManager) -> None:
         self._hub = hub
         self._views: dict[str, tuple[object, dict[str, Any]]] = {}
+        self._said: tuple[object, list[BaseMessage]] | None = None
 
     async def frames(
         self, thread: str, *, seconds: float = STREAM_SECONDS, pause: float = PAUSE
@@ -233,11 +235,8 @@ class ThreadWatch:
             if (known := self._cached_view(thread, key)) is None:
                 known = _thread_view(run.graph, run.config, run.values, driven="here")
             return self._keep(thread, key, known)
-        place: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
-        found = await self._hub.saver.aget_tuple(place)
         failure = self._hub.failures.get(thread)
-        at = (found.checkpoint["id"], len(found.pending_writes or ())) if found else None
-        key = (at, failure)
+        key = (await asyncio.to_thread(latest_place, self._hub.saver, thread), failure)
         if (known := self._cached_view(thread, key)) is None:
             known = {**await self.at(thread), "error": failure}
         if (driven := await self._find_driver(thread, known)) != known["driven"]:
@@ -326,9 +325,12 @@ class ThreadWatch:
             checkpoint: Whose messages. None: the latest.
         """
         graph, config = await self._hub.of(thread)
-        values = as_dict((await graph.aget_state(config_at(config, checkpoint))).values)
+        key = (thread, checkpoint, await asyncio.to_thread(latest_place, self._hub.saver, thread))
+        if self._said is None or self._said[0] != key:
+            values = as_dict((await graph.aget_state(config_at(config, checkpoint))).values)
+            self._said = (key, [*(values.get("messages") or ())])
         first = max(0, before - EARLIER_SHOWN)
-        found: list[BaseMessage] = [*(values.get("messages") or ())][first : max(0, before)]
+        found = self._said[1][first:before]
         return {"earlier": first, "messages": [message_view(message) for message in found]}
 
     async def compare(self, thread: str, before: str, after: str) -> dict[str, Any]:

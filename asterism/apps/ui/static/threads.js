@@ -22,7 +22,7 @@ async function list(more = "") {
       page = await api("threads", { words, status, before: more });
       if (mine !== asked) return;
       more = page.before;
-      kept = [...kept, ...page.runs];
+      kept = [...kept, ...page.runs.filter(({ thread }) => !kept.some((one) => one.thread === thread))];
       [found, before, total] = [kept, more, page.total];
       show(words || status);
     } while (before && kept.length < 50);
@@ -30,7 +30,16 @@ async function list(more = "") {
   } catch { show(words || status); }
 }
 
-const asking = async () => (await api("threads", { status: "waiting" })).runs;
+// Those that wait for a person, among the latest runs.
+async function asking() {
+  const runs = [];
+  for (let calls = 0, before = ""; calls < 5 && before !== null; calls++) {
+    const page = await api("threads", { status: "waiting", before });
+    runs.push(...page.runs);
+    before = page.before;
+  }
+  return runs;
+}
 
 function show(narrowed) {
   const rows = found.map((one) => ({ ...one, here: one.thread === open }));

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -395,3 +396,8 @@ async def test_a_client_that_goes_away_stops_the_run(tmp_path: Path) -> None:
             assert (shown["status"], shown["unfinished"]) == ("running", True)
         server.should_exit = True
         await serving
+
+
+def test_nothing_of_it_is_loaded_for_the_page_alone() -> None:
+    code = "import asterism.apps.ui.app, sys; sys.exit('ag_ui' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

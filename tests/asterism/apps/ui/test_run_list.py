@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
+from asterism import aresume
 from asterism.apps.stored_threads import config_of
 from asterism.apps.ui.run_list import RunList
 from asterism.storage.open import open_checkpointer
@@ -94,17 +95,33 @@ async def test_an_approval_names_its_tools(team: str, saver: Any) -> None:
     assert (row["status"], row["asks"]) == ("waiting", "requests approval: pay")
 
 
-async def test_what_is_over_is_not_read_again(saver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_what_has_changed_is_read_again(
+    saver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await run(saver, "over", "Mow the lawn")
     await run(saver, "open", "Go to Rome", "waiting")
     runs, read = RunList(saver, lambda thread: False), []
     whole = RunList._read
 
-    async def count(self: RunList, thread: str) -> Any:
+    def count(self: RunList, thread: str) -> Any:
         read.append(thread)
-        return await whole(self, thread)
+        return whole(self, thread)
 
     monkeypatch.setattr(RunList, "_read", count)
     for _ in range(3):
         await runs.page(limit=9)
-    assert read == ["open", "over", "open", "open"]
+    assert read == ["open", "over"]
+    graph = trips(None).build(checkpointer=saver)
+    await aresume(graph, "open", {"city": "Rome", "nights": 1})
+    (first, _) = (await runs.page(limit=9))["runs"]
+    assert (first["status"], read) == ("completed", ["open", "over", "open"])
+
+
+async def test_a_question_is_seen_without_a_checkpoint_of_its_own(saver: Any) -> None:
+    graph = trips(None).build(checkpointer=saver)
+    config = config_of("t", "waiting", None)
+    runs, seen = RunList(saver, lambda thread: False), list[str]()
+    async for _ in graph.astream({"messages": [("user", "Go")]}, config, stream_mode="updates"):
+        seen += [row["status"] for row in (await runs.page(limit=9))["runs"]]
+    (row,) = (await runs.page(limit=9))["runs"]
+    assert seen[0] == "running" and row["status"] == "waiting"
