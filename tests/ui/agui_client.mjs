@@ -1,7 +1,7 @@
-// Calls a team by the unchanged client of AG-UI: node agui_client.mjs CLIENT ADDRESS TEAM
+// Calls a team by the unchanged client of AG-UI: node agui_client.mjs CLIENT ADDRESS TEAM ANSWER
 import { pathToFileURL } from "node:url";
 
-const [client, address, team] = process.argv.slice(2);
+const [client, address, team, answer] = process.argv.slice(2);
 const { HttpAgent } = await import(pathToFileURL(client).href);
 const agent = new HttpAgent({ url: `${address}/agui/${team}`, headers: { origin: address }, threadId: "from-node" });
 agent.addMessage({ id: "m1", role: "user", content: "Plan a party" });
@@ -21,6 +21,6 @@ await agent.runAgent({ runId: "r1" }, hear);
 const asked = outcome;
 await agent.runAgent({
   runId: "r2",
-  resume: asked.interrupts.map(({ id }) => ({ interruptId: id, status: "resolved", payload: "Denver, 40 people, May 5th" })),
+  resume: asked.interrupts.map(({ id }) => ({ interruptId: id, status: "resolved", payload: JSON.parse(answer) })),
 }, hear);
 console.log(JSON.stringify({ asked, outcome, deltas, subagents, calls, failures, answer: agent.messages.at(-1).content }));

@@ -175,7 +175,7 @@ class Events:
         self._visits: dict[str, str] = {}
         """The visits that are open, by their ids: where they happen. The latest comes last."""
         self._seen: set[str] = set()
-        self._steps: dict[str, str] = {}
+        self._steps: dict[str, tuple[str, str | None]] = {}
         self._texts: dict[str, str | None] = {}
         """The messages that are being written, and the visits that write them."""
         self._calls: dict[str, tuple[str, str | None]] = {}
@@ -194,8 +194,8 @@ class Events:
         """Yield the last events: the answer, what the run took, and how it ended."""
         pending, values = open_requests(state), as_dict(state.values)
         yield from self._close_writing()
-        for step in self._steps.values():
-            yield events.StepFinishedEvent(step_name=step)
+        for step, visit in self._steps.values():
+            yield events.StepFinishedEvent(step_name=step, subagent_run_id=visit)
         interrupts = [_interrupt(request, self._visits) for request in pending]
         for visit in [*reversed(self._visits)]:
             own = [one.id for one in interrupts if one.subagent_run_id == visit]
@@ -228,11 +228,12 @@ class Events:
         name, over = str(task["name"]), "result" in task
         if not over and name in (SUPERVISOR, FINISH) and (not path or visit):
             step = "/".join([*(part.split(":")[0] for part in path), name])
-            if step not in self._steps.values():
-                self._steps[task["id"]] = step
+            if (step, visit) not in self._steps.values():
+                self._steps[task["id"]] = step, visit
                 yield events.StepStartedEvent(step_name=step, subagent_run_id=visit)
         elif over and task["id"] in self._steps:
-            yield events.StepFinishedEvent(step_name=self._steps.pop(task["id"]))
+            step, visit = self._steps.pop(task["id"])
+            yield events.StepFinishedEvent(step_name=step, subagent_run_id=visit)
         for report in as_list(as_dict(task.get("result")).get("reports") or []):
             yield from self._report(as_dict(report), path)
 
@@ -243,7 +244,8 @@ class Events:
             return None
         if visit not in self._seen:
             self._seen.add(visit)
-            above = next((v for v, p in self._visits.items() if path.startswith(f"{p}/")), None)
+            teams = [one for one, place in self._visits.items() if path.startswith(f"{place}/")]
+            above = max(teams, key=lambda one: len(self._visits[one]), default=None)
             self._visits[visit] = path
             yield events.SubagentStartedEvent(
                 subagent_run_id=visit,

@@ -163,6 +163,12 @@ def teller(model: Any) -> SupervisorWorkflowBuilder:
     return _team(["teller"], teller=Participant(runs=agent, description="Pays."))
 
 
+def nested(model: Any) -> SupervisorWorkflowBuilder:
+    """A team within a team within a team."""
+    middle = _team(["inner"], inner=Participant(runs=trips(None).build(), description="Travels."))
+    return _team(["team"], team=Participant(runs=middle.build(), description="Sends others."))
+
+
 def fails(messages: list[Any]) -> str:
     """Cannot work."""
     raise RuntimeError("the warehouse cannot be reached")

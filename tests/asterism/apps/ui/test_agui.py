@@ -27,7 +27,7 @@ from asterism import Participant, SupervisorWorkflowBuilder
 from asterism.apps.ui.agui import create_agui_routes
 from asterism.apps.ui.app import Server, create_app
 from asterism.testing import ScriptedChatModel
-from tests.asterism.apps.ui.teams import GATE, HERE, trips
+from tests.asterism.apps.ui.teams import GATE, HERE, nested
 from tests.asterism.apps.ui.test_app import BASE, GRAPHS, PARTY
 from tests.plans import plan, task
 from tests.teams import follow
@@ -197,12 +197,7 @@ def test_tasks_of_a_plan_and_teams_within_teams_are_visits() -> None:
     work = Participant(runs=lambda messages: "done", description="Works.")
     tasks = (task("1", "a"), task("2", "a"), task("3", "b"))
     planned = SupervisorWorkflowBuilder("Plan", finish="forward").participants(a=work, b=work)
-    outer = SupervisorWorkflowBuilder("Outer", finish="forward").participants(
-        team=Participant(runs=trips(None).build(), description="Travels.")
-    )
-    client = serve(
-        plan=planned.with_manager(plan(*tasks)), outer=outer.with_manager(follow(["team"]))
-    )
+    client = serve(plan=planned.with_manager(plan(*tasks)), outer=nested(None))
     found = client.ask("plan", "Go")
     assert sorted(names(found)) == ["a", "a", "b"]
     assert client.http.get("/agui/info").json()["agents"][1]["subagents"] == ["team"]
@@ -210,7 +205,8 @@ def test_tasks_of_a_plan_and_teams_within_teams_are_visits() -> None:
     client.thread = "t2"
     found = client.ask("outer", "Go")
     started = {event.name: event for event in found if event.type == "SUBAGENT_STARTED"}
-    assert started["travel"].parent_subagent_run_id == started["team"].subagent_run_id
+    assert started["travel"].parent_subagent_run_id == started["inner"].subagent_run_id
+    assert started["inner"].parent_subagent_run_id == started["team"].subagent_run_id
     (asked,) = found[-1].outcome.interrupts
     assert asked.response_schema["required"] == ["city", "nights"]
     trip = {"city": "Rome", "nights": 2}

@@ -27,7 +27,7 @@ from tests.asterism.apps.ui.teams import GATE, HERE, HOSTILE
 
 BASE = "http://localhost:8000"
 NAMES = ("gated", "hostile", "trips", "bank", "broken", "plain", "markdown", "teller", "failing")
-GRAPHS = [f"{HERE}:{name}" for name in (*NAMES, "flaky", "long")]
+GRAPHS = [f"{HERE}:{name}" for name in (*NAMES, "flaky", "long", "nested")]
 PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
 
 
