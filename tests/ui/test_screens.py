@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,23 +90,45 @@ def test_what_failed_is_retried_with_another_instruction(visit: Visit) -> None:
     page.get_by_text("Instruction: Look twice").wait_for()
 
 
-def test_the_timeline_leaves_out_waiting(visit: Visit, picture: Picture) -> None:
+def at(seconds: int) -> str:
+    return f"2026-01-01T00:{seconds // 60:02}:{seconds % 60:02}+00:00"
+
+
+def bar(began: int, ended: int, **facts: Any) -> dict[str, Any]:
+    return {"began": at(began), "ended": at(ended), **facts}
+
+
+def test_the_timeline_leaves_out_waiting(visit: Visit) -> None:
     page = visit()
-    begin(page, "Plan a party")
-    form = page.locator("form.question")
-    form.get_by_label("Your answer").fill("Denver, 40 people, May 5th")
-    page.wait_for_timeout(2500)  # somebody thinks about it
-    form.get_by_role("button", name="Send answer").click()
-    status(page, "Completed")
+    page.locator("#request:focus").wait_for()
+    answered = {"questions": [{"prompt": "Pay?"}], "usage": {"seconds": 2}}
+    record = {
+        "decisions": [bar(0, 1, asks=True), bar(61, 62, asks=False)],
+        "visits": [
+            bar(62, 64, participant="venue", status="ok", questions=[], usage={"seconds": 0}),
+            bar(64, 124, participant="bank", status="failed", **answered),
+        ],
+    }
+    draw = "async (record) => (await import(location.origin + '/timeline.js')).drawTimeline(record)"
+    page.evaluate(draw, record)
     timeline = page.locator("#timeline")
-    page.locator("#timeline .lane", has_text="logistics").wait_for()
-    described = timeline.get_attribute("aria-label") or ""
-    assert re.match(r"supervisor [\d.]+ s, venue [\d.]+ s", described)
-    assert re.search(r"left out: [\d.]+ s", page.locator("#waited").inner_text())
-    whole = page.locator("#timeline .axis").last.text_content()
-    assert float(whole.split()[0]) < 2.5
-    page.locator("#timeline .bar.ok").last.click()
-    page.locator("#visits details[open]").wait_for()
+    described = timeline.get_attribute("aria-label")
+    assert described == "supervisor 2.0 s, venue 2.0 s, bank 2.0 s"
+    assert page.locator("#timeline .axis").last.text_content() == "6.0 s"
+    assert page.locator("#waited").text_content() == "Waiting for you is left out: 1:58"
+    places = page.locator("#timeline .bar").evaluate_all(
+        "(bars) => bars.map((one) => [Number(one.getAttribute('x')), one.getAttribute('class')])"
+    )
+    assert [round((x - 92) / 172 * 6, 1) for x, _ in places] == [0.0, 1.0, 2.0, 4.0]
+    assert [kind for _, kind in places] == ["bar idle", "bar idle", "bar ok", "bar failed"]
+
+
+def test_a_bar_of_the_timeline_opens_its_visit(visit: Visit) -> None:
+    page = visit()
+    begin(page, PARTY)
+    status(page, "Completed")
+    page.locator("#timeline .bar.ok").nth(3).click()  # the last one, when it is over
+    page.locator("#visits details[open]", has_text="logistics").wait_for()
 
 
 def test_keys_act_only_where_nobody_types_and_never_spend_money(visit: Visit) -> None:
