@@ -4,8 +4,10 @@ import asyncio
 import os
 import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.asterism.apps.ui.teams import GATE
 from tests.asterism.apps.ui.test_app import GRAPHS
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+NPM = ("@ag-ui/client@1.0.0", "axe-core@4.14.1")
 SECONDS = 30_000
 """Milliseconds that anything on the page may take, so that nothing can hang."""
 
@@ -36,11 +39,23 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    """A server on a free port."""
+@pytest.fixture(scope="session")
+def packages(request: pytest.FixtureRequest) -> Path:
+    """What the tests need of npm, kept in the cache of pytest; the page itself needs nothing."""
+    if shutil.which("npm") is None:
+        pytest.skip("node and npm are not installed: apt-get install nodejs npm")
+    folder = Path(request.config.cache.mkdir("npm"))
+    if not all((folder / "node_modules" / name.rpartition("@")[0]).is_dir() for name in NPM):
+        quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--no-save")
+        subprocess.run(["npm", "install", *quiet, *NPM], cwd=folder, check=True, timeout=300)
+    return folder / "node_modules"
+
+
+@contextmanager
+def serve(db: str) -> Iterator[str]:
+    """Serve the page on a free port."""
     GATE.reset()
-    app = create_app(db=str(tmp_path / "threads.db"), graphs=GRAPHS)
+    app = create_app(db=db, graphs=GRAPHS)
     with socket.create_server(("127.0.0.1", 0)) as opened:
         server = Server(app)
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened])))
@@ -49,6 +64,19 @@ def address(tmp_path: Path) -> Iterator[str]:
         server.should_exit = True
         thread.join(timeout=60)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> str:
+    """The database of the page; a test may take another one."""
+    return str(tmp_path / "threads.db")
+
+
+@pytest.fixture
+def address(db: str) -> Iterator[str]:
+    """A server on a free port."""
+    with serve(db) as found:
+        yield found
 
 
 @pytest.fixture

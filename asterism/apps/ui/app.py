@@ -6,11 +6,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import uvicorn
-from langchain_core.runnables import RunnableConfig
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -20,19 +19,25 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from asterism.apps.stored_threads import list_threads, open_database
-from asterism.apps.ui.origin_guard import BODY_LIMIT, OriginGuard
+from asterism.apps.stored_threads import open_database
+from asterism.apps.ui.operations import read_operations, steer_run
+from asterism.apps.ui.origin_guard import OriginGuard
 from asterism.apps.ui.responses import (
     AnswerBody,
     ForkBody,
+    RetryBody,
     RunBody,
+    SearchBody,
+    SteerBody,
     ThreadBody,
     answer,
     encode_json,
     on_error,
+    read_body,
 )
+from asterism.apps.ui.run_list import RunList
 from asterism.apps.ui.run_manager import RunManager, StartRun
-from asterism.apps.ui.thread_watch import STREAM_SECONDS, ThreadWatch
+from asterism.apps.ui.thread_watch import STREAM_SECONDS, ThreadWatch, config_at
 from asterism.core.continuation import areopen
 from asterism.core.interrupts import answer_command, apending_requests
 from asterism.errors import AsterismError, ConfigurationError
@@ -42,8 +47,7 @@ from asterism.storage.open import open_checkpointer
 
 STATIC = Path(__file__).with_name("static")
 THREADS_SHOWN = 50
-"""How many of the latest threads the page lists."""
-B = TypeVar("B", bound=BaseModel)
+"""How many threads the page lists at once."""
 
 
 def create_app(
@@ -75,7 +79,8 @@ def create_app(
         saver = await asyncio.to_thread(opened.__enter__)
         named = [*teams, *SHIPPED, *graphs]
         hub = RunManager(saver, named, teams=teams, model=model, pace=pace)
-        app.state.hub = hub
+        app.state.hub, app.state.database = hub, open_database(db)
+        app.state.runs = RunList(saver, lambda thread: hub.run(thread) is not None)
         app.state.watch, app.state.stream_seconds = ThreadWatch(hub), stream_seconds
         try:
             yield
@@ -85,19 +90,26 @@ def create_app(
 
     routes = [
         Route("/api/graphs", _graphs),
-        Route("/api/threads", _threads),
+        Route("/api/threads", _threads, methods=["GET", "POST"]),
         Route("/api/thread", _thread),
         Route("/api/history", _history),
         Route("/api/memory", _memory),
         Route("/api/visits", _visits),
         Route("/api/state", _state),
+        Route("/api/messages", _messages),
+        Route("/api/compare", _compare),
+        Route("/api/operations", _operations),
+        Route("/api/operations", _steer, methods=["POST"]),
         Route("/api/events", _events),
         Route("/api/run", _run, methods=["POST"]),
         Route("/api/answer", _answer, methods=["POST"]),
         Route("/api/proceed", _proceed, methods=["POST"]),
         Route("/api/stop", _stop, methods=["POST"]),
         Route("/api/fork", _fork, methods=["POST"]),
+        Route("/api/retry", _retry, methods=["POST"]),
         Route("/api/delete", _delete, methods=["POST"]),
+        Route("/agui/info", _agui),
+        Route("/agui/{graph:path}", _agui, methods=["POST"]),
         Mount("/", StaticFiles(directory=STATIC, html=True)),
     ]
     return Starlette(
@@ -119,9 +131,8 @@ async def _graphs(request: Request) -> Response:
 
 
 async def _threads(request: Request) -> Response:
-    hub: RunManager = request.app.state.hub
-    rows: list[dict[str, Any]] = [*await list_threads(hub.saver, THREADS_SHOWN)]
-    return answer([{**row, "driven": hub.run(row["thread"]) is not None} for row in rows])
+    body = SearchBody() if request.method == "GET" else await read_body(request, SearchBody)
+    return answer(await request.app.state.runs.page(limit=THREADS_SHOWN, **body.model_dump()))
 
 
 async def _thread(request: Request) -> Response:
@@ -142,6 +153,26 @@ async def _visits(request: Request) -> Response:
 async def _state(request: Request) -> Response:
     checkpoint = request.query_params.get("checkpoint")
     return answer(await request.app.state.watch.state(_graph_in(request), checkpoint))
+
+
+async def _messages(request: Request) -> Response:
+    before, checkpoint = (
+        request.query_params.get("before", "0"),
+        request.query_params.get("checkpoint"),
+    )
+    if not (before.isascii() and before.isdigit() and len(before) < 10):
+        raise HTTPException(400, f"before is {before[:20]!r}; allowed: a number of messages.")
+    watch: ThreadWatch = request.app.state.watch
+    return answer(await watch.messages(_graph_in(request), int(before), checkpoint))
+
+
+async def _compare(request: Request) -> Response:
+    places = [request.query_params.get(name, "") for name in ("a", "b")]
+    return answer(await request.app.state.watch.compare(_graph_in(request), *places))
+
+
+async def _operations(request: Request) -> Response:
+    return answer(await asyncio.to_thread(read_operations, request.app.state.hub.saver))
 
 
 async def _memory(request: Request) -> Response:
@@ -169,14 +200,14 @@ async def _events(request: Request) -> Response:
 
 async def _run(request: Request) -> Response:
     hub: RunManager = request.app.state.hub
-    body = await _body(request, RunBody)
+    body = await read_body(request, RunBody)
     thread = None if body.thread is None else _validate_thread(body.thread)
     return answer({"thread": await hub.ask(body.request, graph=body.graph, thread=thread)}, 202)
 
 
 async def _answer(request: Request) -> Response:
     hub: RunManager = request.app.state.hub
-    body = await _body(request, AnswerBody)
+    body = await read_body(request, AnswerBody)
     graph, config = await hub.of(_validate_thread(body.thread))
 
     async def ready() -> StartRun:
@@ -188,7 +219,7 @@ async def _answer(request: Request) -> Response:
 
 async def _proceed(request: Request) -> Response:
     hub: RunManager = request.app.state.hub
-    body = await _body(request, ThreadBody)
+    body = await read_body(request, ThreadBody)
     graph, config = await hub.of(_validate_thread(body.thread))
 
     async def ready() -> StartRun:
@@ -200,43 +231,72 @@ async def _proceed(request: Request) -> Response:
 
 
 async def _stop(request: Request) -> Response:
-    body = await _body(request, ThreadBody)
+    body = await read_body(request, ThreadBody)
     return answer({"stopping": request.app.state.hub.stop(_validate_thread(body.thread))}, 202)
 
 
 async def _fork(request: Request) -> Response:
     hub: RunManager = request.app.state.hub
-    body = await _body(request, ForkBody)
+    body = await read_body(request, ForkBody)
     graph, config = await hub.of(_validate_thread(body.thread))
 
     async def ready() -> StartRun:
         await request.app.state.watch.at(body.thread, body.checkpoint)
-        place = {"checkpoint_ns": "", "checkpoint_id": body.checkpoint}
-        at = {**config, "configurable": {**(config.get("configurable") or {}), **place}}
         decision = {"decision": body.decision.model_dump()}
-        fork = await graph.aupdate_state(cast(RunnableConfig, at), decision, "supervisor")
+        at = config_at(config, body.checkpoint)
+        fork = await graph.aupdate_state(at, decision, "supervisor")
         return {**config, "configurable": fork.get("configurable") or {}}, None
 
     await hub.start(graph, config, ready)
     return answer({"thread": body.thread}, 202)
 
 
+async def _retry(request: Request) -> Response:
+    """Run a visit again from the checkpoint that it began after, and what follows."""
+    hub: RunManager = request.app.state.hub
+    body = await read_body(request, RetryBody)
+    graph, config = await hub.of(_validate_thread(body.thread))
+
+    async def ready() -> StartRun:
+        await request.app.state.watch.at(body.thread, body.checkpoint)
+        return config_at(config, body.checkpoint), None
+
+    await hub.start(graph, config, ready)
+    return answer({"thread": body.thread}, 202)
+
+
+async def _steer(request: Request) -> Response:
+    body = await read_body(request, SteerBody)
+    await steer_run(request.app.state.database, _validate_thread(body.thread), body.action)
+    return answer({"thread": body.thread}, 202)
+
+
 async def _delete(request: Request) -> Response:
-    body = await _body(request, ThreadBody)
+    body = await read_body(request, ThreadBody)
     await request.app.state.hub.delete(_validate_thread(body.thread))
     return answer({"deleted": body.thread}, 202)
+
+
+async def _agui(request: Request) -> Response:
+    try:
+        from asterism.apps.ui.agui import handle
+    except ImportError as error:
+        raise ConfigurationError("AG-UI needs: pip install 'asterism-agents[agui]'.") from error
+    return await handle(request, request.app.state.hub)
 
 
 # ---- what a request says
 
 
-def _about(name: str, graph: object) -> dict[str, str]:
+def _about(name: str, graph: object) -> dict[str, Any]:
+    facts: Any = getattr(graph, "facts", None)
     shipped = SHIPPED.get(name)
     described = {"description": shipped.description, "example": shipped.example} if shipped else {}
     return {
         "name": name,
         "description": getattr(graph, "description", None) or "",
         "example": "",
+        "participants": [*facts.participants] if facts else [],
         **described,
     }
 
@@ -247,16 +307,6 @@ def _graph_in(request: Request) -> str:
 
 def _validate_thread(thread: str | None) -> str:
     return check_thread({"configurable": {"thread_id": thread}})
-
-
-async def _body(request: Request, model: type[B]) -> B:
-    """Read the body of a request, no further than it may go."""
-    read = bytearray()
-    async for chunk in request.stream():
-        read += chunk
-        if len(read) > BODY_LIMIT:
-            raise HTTPException(413, f"The body has more than {BODY_LIMIT} bytes.")
-    return model.model_validate_json(bytes(read))
 
 
 ADDRESS = "127.0.0.1"

@@ -6,10 +6,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asterism.apps.serving import HOSTS, Headers, bearer, header, is_token, stranger
-from asterism.apps.ui.responses import error_response, on_error
-
-BODY_LIMIT = 256 * 1024
-"""How many bytes a request may have."""
+from asterism.apps.ui.responses import BODY_LIMIT, error_response, on_error
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -52,7 +49,9 @@ class OriginGuard:
             if message["type"] == "http.response.start":
                 started = True
                 kept = [(k, v) for k, v in message["headers"] if k.decode().lower() not in _HEADERS]
-                ours = [(k.encode(), v.encode()) for k, v in _HEADERS.items()]
+                is_file = any(k.lower() == b"etag" for k, _ in kept)  # it is asked for, and kept
+                given = {**_HEADERS, **({"cache-control": "no-cache"} if is_file else {})}
+                ours = [(k.encode(), v.encode()) for k, v in given.items()]
                 message = {**message, "headers": [*kept, *ours]}
             await send(message)
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError
 from starlette.exceptions import HTTPException
@@ -22,6 +22,9 @@ from asterism.errors import (
 )
 
 _log = logging.getLogger(__name__)
+B = TypeVar("B", bound=BaseModel)
+BODY_LIMIT = 256 * 1024
+"""How many bytes a request may have."""
 
 _STATUSES: tuple[tuple[type[AsterismError], int], ...] = (
     (ThreadBusyError, 409),
@@ -49,6 +52,14 @@ class RunBody(Body):
     thread: StrictStr | None = None
 
 
+class SearchBody(Body):
+    """What is searched for among the runs, in a body: no words of anybody stand in an address."""
+
+    words: StrictStr = ""
+    status: StrictStr = ""
+    before: StrictStr = ""
+
+
 class ThreadBody(Body):
     """Names a thread."""
 
@@ -70,11 +81,33 @@ class DecisionBody(Body):
     instruction: StrictStr | None = None
 
 
+class RetryBody(ThreadBody):
+    """Runs again what began after a checkpoint."""
+
+    checkpoint: StrictStr
+
+
+class SteerBody(ThreadBody):
+    """Pauses, resumes or kills a run of the workers."""
+
+    action: Literal["pause", "resume", "kill"]
+
+
 class ForkBody(ThreadBody):
     """Goes on from a checkpoint with another decision."""
 
     checkpoint: StrictStr
     decision: DecisionBody
+
+
+async def read_body(request: Request, model: type[B]) -> B:
+    """Read the body of a request, no further than it may go."""
+    read = bytearray()
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > BODY_LIMIT:
+            raise HTTPException(413, f"The body has more than {BODY_LIMIT} bytes.")
+    return model.model_validate_json(bytes(read))
 
 
 def encode_json(value: Any) -> bytes:

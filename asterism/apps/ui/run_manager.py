@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableConfig
@@ -18,6 +18,7 @@ from langgraph.runtime import RunControl
 
 from asterism.apps.stored_threads import check_model_label, config_of, origin_of
 from asterism.apps.ui.markdown import parse_markdown
+from asterism.apps.ui.run_list import latest_place
 from asterism.core.agent_spec import ModelLike
 from asterism.core.continuation import Graph
 from asterism.core.defaults import OFFLINE
@@ -26,6 +27,7 @@ from asterism.core.values import as_dict, describe_error, log_failure
 from asterism.errors import ThreadBusyError
 from asterism.events import BUS, Event, EventBus
 from asterism.graphs.catalog import SHIPPED, check_named, open_graph
+from asterism.graphs.request_checks import check_thread
 from asterism.nodes.routing import FINISH, SUPERVISOR
 from asterism.storage.retention.rows import open_rows
 
@@ -79,9 +81,12 @@ class Live:
             else:
                 self._begin(SUPERVISOR, _DOING[name])
         elif path and "result" not in task:
-            call = as_dict(as_dict(task.get("input")).get("tool_call"))
+            given: object = task.get("input")  # agents hand a call over alone, or in a list
+            call = as_dict(as_dict(given).get("tool_call"))
+            if isinstance(given, list):
+                call = as_dict(next(iter(cast(list[object], given)), None))
             who = path[0].split(":")[0]
-            if call and who in self._working:
+            if call.get("name") and who in self._working:
                 self._working[who]["doing"] = f"calls {call.get('name')}"
 
     def message(self, path: Sequence[str], part: Sequence[Any]) -> None:
@@ -107,10 +112,14 @@ _log = logging.getLogger(__name__)
 
 MOST_RUNS = 32
 """How many runs may be under way at once."""
+ORIGINS_KEPT = 1_000
+"""Of how many threads the graph and the model are kept, as long as nothing is stored on them."""
 GRACE = 10.0
 """Seconds that a run has to come to the end of its step when the server ends."""
 StartRun = tuple[RunnableConfig, Any]
 """What a run begins with: its config and its input."""
+Observe = Callable[[tuple[str, ...], str, Any], object]
+"""Is called with each part of what a run streams: where it happened, its mode, what happened."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -123,6 +132,7 @@ class Run:
     control: RunControl = field(default_factory=RunControl)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     """Is set when nothing speaks against the run any more."""
+    observe: Observe | None = None
     values: dict[str, Any] | None = None
     """The state after its latest step."""
     steps: int = 0
@@ -159,6 +169,7 @@ class RunManager:
         self._teams = teams
         self._within = with_process_leases(saver)  # the hub takes leases against others in a thread
         self._opened: dict[tuple[str, str | None], Graph] = {}
+        self._origins: dict[str, tuple[object, tuple[str, str | None]]] = {}
         self._runs: dict[str, Run] = {}
         self.failures: dict[str, str] = {}
         """Why the latest run of a thread broke off."""
@@ -189,7 +200,14 @@ class RunManager:
 
     async def of(self, thread: str) -> tuple[Graph, RunnableConfig]:
         """Return the graph of a stored thread, and the thread's config."""
-        name, model = await origin_of(self.saver, thread)
+        check_thread(config_of(thread, "", None))
+        place = await asyncio.to_thread(latest_place, self.saver, thread)
+        known = self._origins.get(thread)
+        if known is None or place is None or known[0] != place:
+            while len(self._origins) >= ORIGINS_KEPT:
+                del self._origins[next(iter(self._origins))]
+            known = self._origins[thread] = (place, await origin_of(self.saver, thread))
+        name, model = known[1]
         graph = await self.graph(name, check_model_label(model), is_label=True)
         return graph, config_of(thread, name, model)
 
@@ -220,8 +238,13 @@ class RunManager:
         return thread
 
     async def start(
-        self, graph: Graph, config: RunnableConfig, ready: Callable[[], Awaitable[StartRun]]
-    ) -> None:
+        self,
+        graph: Graph,
+        config: RunnableConfig,
+        ready: Callable[[], Awaitable[StartRun]],
+        *,
+        observe: Observe | None = None,
+    ) -> Run:
         """Begin a run; return when nothing speaks against it any more.
 
         Args:
@@ -229,12 +252,13 @@ class RunManager:
             config: The thread.
             ready: Makes ready what the run begins with: its config and its input. Nobody else
                 drives the thread meanwhile.
+            observe: Is called with each part of what the run streams.
 
         Raises:
             ThreadBusyError: The thread is being driven.
             AsterismError: Whatever else a workflow refuses before it runs.
         """
-        run = Run(graph=graph, config=config)
+        run = Run(graph=graph, config=config, observe=observe)
         if run.thread in self._runs or self.closing:
             raise _busy(run.thread)
         if len(self._runs) >= MOST_RUNS:
@@ -251,6 +275,7 @@ class RunManager:
             begun.cancel()
         if not run.begun.is_set():
             await run.task  # raises what speaks against it
+        return run
 
     def stop(self, thread: str) -> bool:
         """Let a run end after its step; whether there is one."""
@@ -345,6 +370,8 @@ class RunManager:
                 if not run.begun.is_set():
                     self.failures.pop(run.thread, None)
                     run.begun.set()
+                if run.observe:
+                    run.observe(path, mode, part)
                 if mode == "tasks":
                     run.live.task(path, part)
                 elif mode == "messages":

@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 
 from asterism.apps.ui.approvals import approval_calls, is_single
 from asterism.apps.ui.markdown import parse_markdown
+from asterism.apps.ui.run_list import latest_place
 from asterism.apps.ui.run_manager import RunManager
 from asterism.core.continuation import Graph, is_unfinished
 from asterism.core.decision import RunPlan, VisitNext, load_decision, work_of
@@ -25,11 +26,14 @@ from asterism.errors import ConfigurationError, UnknownThreadError
 from asterism.graphs.catalog import models_of
 from asterism.nodes.routing import BEGIN, SUPERVISOR
 from asterism.nodes.view import message_facts
+from asterism.observability.compare import compare_runs
 from asterism.observability.from_checkpoints import aread_run
 from asterism.observability.record import RequestRecord, plain
 
-MESSAGES_SHOWN = 200
+MESSAGES_SHOWN = 100
 """How many of the latest messages the page gets."""
+EARLIER_SHOWN = 200
+"""How many of those before them it gets at once, where it asks."""
 KINDS = ("report", "decision", "question", "answer", "withdrawn")
 _LABELS = {
     "__start__": "Request received",
@@ -196,6 +200,7 @@ class ThreadWatch:
     def __init__(self, hub: RunManager) -> None:
         self._hub = hub
         self._views: dict[str, tuple[object, dict[str, Any]]] = {}
+        self._said: tuple[object, list[BaseMessage]] | None = None
 
     async def frames(
         self, thread: str, *, seconds: float = STREAM_SECONDS, pause: float = PAUSE
@@ -230,11 +235,8 @@ class ThreadWatch:
             if (known := self._cached_view(thread, key)) is None:
                 known = _thread_view(run.graph, run.config, run.values, driven="here")
             return self._keep(thread, key, known)
-        place: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
-        found = await self._hub.saver.aget_tuple(place)
         failure = self._hub.failures.get(thread)
-        at = (found.checkpoint["id"], len(found.pending_writes or ())) if found else None
-        key = (at, failure)
+        key = (await asyncio.to_thread(latest_place, self._hub.saver, thread), failure)
         if (known := self._cached_view(thread, key)) is None:
             known = {**await self.at(thread), "error": failure}
         if (driven := await self._find_driver(thread, known)) != known["driven"]:
@@ -248,7 +250,7 @@ class ThreadWatch:
             ConfigurationError: There is no such thread, or it has no such checkpoint.
         """
         graph, config = await self._hub.of(thread)
-        snapshot = await graph.aget_state(_at(config, checkpoint), subgraphs=True)
+        snapshot = await graph.aget_state(config_at(config, checkpoint), subgraphs=True)
         _check_found(snapshot, thread, checkpoint)
         shown = _thread_view(graph, config, snapshot.values)
         if not checkpoint:
@@ -287,18 +289,22 @@ class ThreadWatch:
         """
         graph, config = await self._hub.of(thread)
         try:
-            record = await aread_run(graph, _at(config, checkpoint))
+            record = await aread_run(graph, config_at(config, checkpoint))
         except UnknownThreadError:  # a graph that is no workflow
-            return {"visits": [], "began": None, "ended": None}
+            return {"visits": [], "decisions": []}
         if not record.requests:
-            return {"visits": [], "began": None, "ended": None}
+            return {"visits": [], "decisions": []}
         latest = record.requests[-1]
-        return {"visits": _visits(latest), "began": latest.began, "ended": latest.ended}
+        decisions = [
+            {"began": one.began, "ended": one.decided, "asks": one.kind == "question"}
+            for one in latest.rounds
+        ]
+        return {"visits": _visits(latest), "decisions": decisions}
 
     async def state(self, thread: str, checkpoint: str | None = None) -> dict[str, Any]:
         """Show the stored state of a thread as JSON, without secrets and with long texts cut."""
         graph, config = await self._hub.of(thread)
-        snapshot = await graph.aget_state(_at(config, checkpoint))
+        snapshot = await graph.aget_state(config_at(config, checkpoint))
         _check_found(snapshot, thread, checkpoint)
         shown = {
             "checkpoint": _checkpoint(snapshot.config),
@@ -309,6 +315,29 @@ class ThreadWatch:
         }
         found = to_jsonable_python(shown, fallback=str, inf_nan_mode="strings", bytes_mode="base64")
         return cast(dict[str, Any], redact_values(_cut(found)))
+
+    async def messages(self, thread: str, before: int, checkpoint: str | None) -> dict[str, Any]:
+        """Show messages of a thread that came before the latest ones.
+
+        Args:
+            thread: The thread.
+            before: How many messages stand before those that are shown already.
+            checkpoint: Whose messages. None: the latest.
+        """
+        graph, config = await self._hub.of(thread)
+        key = (thread, checkpoint, await asyncio.to_thread(latest_place, self._hub.saver, thread))
+        if self._said is None or self._said[0] != key:
+            values = as_dict((await graph.aget_state(config_at(config, checkpoint))).values)
+            self._said = (key, [*(values.get("messages") or ())])
+        first = max(0, before - EARLIER_SHOWN)
+        found = self._said[1][first:before]
+        return {"earlier": first, "messages": [message_view(message) for message in found]}
+
+    async def compare(self, thread: str, before: str, after: str) -> dict[str, Any]:
+        """Compare a thread at two of its checkpoints: decisions, reports, ends and money."""
+        graph, config = await self._hub.of(thread)
+        runs = [await aread_run(graph, config_at(config, place)) for place in (before, after)]
+        return compare_runs(*runs).as_json()
 
     async def memory(self, thread: str, participant: str) -> list[dict[str, Any]]:
         """Show what a participant remembers on a thread: its own messages.
@@ -391,10 +420,12 @@ def _cut(value: Any) -> Any:
     return [*map(_cut, cast(list[object], value))] if isinstance(value, list) else value
 
 
-def _at(config: RunnableConfig, checkpoint: str | None) -> RunnableConfig:
+def config_at(config: RunnableConfig, checkpoint: str | None) -> RunnableConfig:
+    """Return the config of a thread at one of its checkpoints. None: at the latest."""
     if checkpoint is None:
         return config
-    place = {**(config.get("configurable") or {}), "checkpoint_id": checkpoint}
+    place = {"checkpoint_ns": "", "checkpoint_id": checkpoint}
+    place = {**(config.get("configurable") or {}), **place}
     return {**config, "configurable": place}
 
 

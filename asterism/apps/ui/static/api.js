@@ -24,4 +24,9 @@ export async function send(form, work, fault = $("fault")) {
 export const onSubmit = (form, work, fault) =>
   form.addEventListener("submit", (event) => { event.preventDefault(); send(form, work, fault); });
 
-export function say(text) { if ($("said").textContent !== text) $("said").textContent = text; }
+// Says something to a screen reader: the latest of what there is to say, at most once in 2 seconds.
+let next = 0, waits = 0;
+export function say(text) {
+  clearTimeout(waits);
+  waits = setTimeout(() => { next = Date.now() + 2000; $("said").textContent = text; }, Math.max(0, next - Date.now()));
+}

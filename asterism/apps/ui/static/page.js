@@ -1,15 +1,20 @@
 // The page: which run is open, what is known of it, what is sent.
 import { api, onSubmit, query, say, send } from "./api.js";
 import { $, el, sync } from "./dom.js";
+import { compare } from "./compare.js";
+import { loadTeams, models } from "./home.js";
+import "./keys.js";
+import { showOperations } from "./operations.js";
 import { copyButton } from "./prose.js";
 import { question } from "./questions.js";
-import { answerOf, drawAnswer, drawLive, drawMeters, drawTalk, drawTeam, drawVisits } from "./run.js";
-import { clearSteps, drawSteps, isLatest, loadSteps, offerFork, placeOf, sendFork, stepCount } from "./steps.js";
+import { answerOf, clearTalk, drawAnswer, drawFailures, drawLive, drawMeters, drawTalk, drawTeam, drawVisits, showEarlier } from "./run.js";
+import { clearSteps, drawSteps, isLatest, latest, loadSteps, offerFork, placeOf, sendFork, stepCount } from "./steps.js";
 import { remove, threads } from "./threads.js";
+import { drawTimeline } from "./timeline.js";
 import { failed, look, mark, standing, word } from "./words.js";
 
 let thread = null, stream = null, view = null, live = null;
-let past = null, then = null, details = new Map(), visited = "", attended = "", asking = false, late = 0, lost = 0, graphs = [];
+let past = null, then = null, details = new Map(), visited = "", attended = "", asking = false, late = 0, lost = 0;
 
 // ---- opening runs
 
@@ -18,16 +23,21 @@ function open() {
   stream?.close();
   [thread, view, live, past, then, stream, details] = [wanted, null, null, null, null, null, new Map()];
   clearSteps();
+  clearTalk();
+  drawTimeline({ visits: [], decisions: [] });
   visited = "";
+  const operations = location.hash === "#operations";
+  $("compare").hidden = true;
   $("fault").hidden = $("unknown").hidden = true;
   $("state-card").open = false;
-  $("new").hidden = Boolean(thread);
+  $("home").hidden = Boolean(thread) || operations;
+  showOperations(operations);
+  for (const [id, here] of [["to-home", !thread && !operations], ["to-operations", operations]]) here ? $(id).setAttribute("aria-current", "page") : $(id).removeAttribute("aria-current");
   $("run").hidden = true;
   threads(thread);
   if (thread) return watch();
-  document.title = "Asterism";
-  chosen();
-  $("request").focus();
+  document.title = operations ? "Operations · Asterism" : "Asterism";
+  (operations ? $("operations-title") : $("request")).focus();
 }
 
 function watch() {
@@ -95,9 +105,16 @@ function later() {
     drawSteps(past, travel);
     if (past || !found) return;
     [visited, details] = [news, byId(found.visits)];
-    drawVisits(view, live, details);
+    drawDetails(view, live, found);
   }, 250);
 }
+function drawDetails(shown, now, found) {
+  drawFailures(shown, details, Boolean(past || view.driven || shown.questions.length), retry, change);
+  drawVisits(shown, now, details);
+  if (found) drawTimeline(found);
+}
+const retry = (box, checkpoint) => send(box, () => api("retry", { thread, checkpoint }).then(() => $("title").focus()));
+const change = (checkpoint) => travel(checkpoint).then(() => $("fork-words").focus());
 const byId = (visits) => new Map(visits.map((visit) => [visit.id, visit]));
 
 // ---- drawing
@@ -112,7 +129,7 @@ function draw(shown) {
   document.title = `${said} · ${title}`;
   $("status").textContent = `${failures ? "!" : mark(state)} ${said}`;
   $("status").className = `badge ${failures ? "waiting" : look(state)}`;
-  $("facts").textContent = [shown.graph.split(":").at(-1), shown.thread, shown.driven === "elsewhere" ? "Running in another process" : ""].filter(Boolean).join(" · ");
+  $("facts").textContent = [shown.graph.split(":").at(-1), models(shown), shown.thread, shown.driven === "elsewhere" ? "Running in another process" : ""].filter(Boolean).join(" · ");
   $("facts").title = shown.graph;
   $("reason").textContent = past ? "" : shown.error ?? (now?.note || (cut ? shown.reason ?? "" : ""));
   $("stop").hidden = past || shown.driven !== "here";
@@ -120,13 +137,12 @@ function draw(shown) {
   $("delete").hidden = past || running;
   $("again").hidden = past || running || state === "stopped" || shown.questions.length > 0;
   $("past").hidden = !past;
-  models(shown);
   const before = $("questions").children.length;
   sync($("questions"), past ? [] : shown.questions, (one) => one.id, (one) => question(one, thread));
   if (asking && $("questions").children.length < before && document.activeElement === document.body) $("title").focus(); // it is answered
   drawLive(shown, now);
   drawAnswer(shown, !running && !past && !shown.questions.length && state !== "stopped");
-  drawVisits(shown, now, details);
+  drawDetails(shown, now);
   drawTeam(shown, now);
   drawMeters(shown.usage, shown.iterations);
   drawTalk(shown);
@@ -137,6 +153,7 @@ function draw(shown) {
 async function travel(checkpoint) {
   if (isLatest(checkpoint)) return back();
   past = checkpoint;
+  $("compare").hidden = true;
   drawSteps(past, travel);
   await send($("fork"), async () => {
     const at = query({ thread, checkpoint });
@@ -145,7 +162,9 @@ async function travel(checkpoint) {
     details = byId(found.visits);
     then = shown;
     $("past-text").textContent = `Viewing an earlier step · ${placeOf(checkpoint) + 1} of ${stepCount()}`;
+    clearTalk();
     draw(shown);
+    drawTimeline(found);
     await showState();
   }, $("fork-fault"));
   if (past === checkpoint && then) offerFork(checkpoint, then, Boolean(view.driven));
@@ -154,7 +173,8 @@ async function travel(checkpoint) {
 function back() {
   past = then = null;
   visited = "";
-  $("fork").hidden = true;
+  clearTalk();
+  $("fork").hidden = $("compare").hidden = true;
   drawSteps(past, travel);
   draw(view);
   later();
@@ -170,32 +190,10 @@ async function showState() {
 // ---- the beginning
 
 async function start() {
-  ({ graphs } = await api("graphs"));
-  $("graphs").replaceChildren(...graphs.map((graph, place) => el("label", { class: "choice" },
-    el("input", { type: "radio", name: "graph", value: graph.name, checked: place === 0, onchange: chosen }),
-    " ", el("strong", {}, graph.name), " ", el("small", {}, graph.description))));
+  await loadTeams();
   open();
 }
 
-function chosen() {
-  const graph = graphs.find((one) => one.name === document.querySelector("input[name=graph]:checked").value);
-  $("request").placeholder = graph.example;
-  models(graph);
-}
-
-// Which models the graph in view calls: those of the thread, or of the graph that is chosen.
-function models({ models }) {
-  const words = models.map((name) => (name === "offline" ? "offline model: fixed rules" : name));
-  $("model").textContent = words.join(", ");
-  $("model").hidden = !words.length;
-}
-
-onSubmit($("new"), async () => {
-  const graph = document.querySelector("input[name=graph]:checked").value;
-  const begun = await api("run", { graph, request: $("request").value });
-  $("request").value = "";
-  location.hash = query({ thread: begun.thread });
-});
 onSubmit($("again"), async () => {
   await api("run", { thread, request: $("next-request").value });
   $("next-request").value = "";
@@ -205,6 +203,8 @@ onSubmit($("fork"), () => sendFork(thread).then(() => { back(); $("title").focus
 $("stop").onclick = () => send($("stop").parentNode, async () => { await api("stop", { thread }); say("The run stops after this step."); });
 $("proceed").onclick = () => send($("proceed").parentNode, () => api("proceed", { thread }));
 $("delete").onclick = () => remove(thread);
+$("compare-open").onclick = () => send($("past"), () => compare(thread, past, latest()));
+$("earlier").onclick = () => send($("talk-box"), () => showEarlier(thread, past));
 $("now").onclick = () => { back(); $("title").focus(); };
 $("state-card").ontoggle = () => send($("state-card"), showState);
 $("state-head").append(copyButton("Copy", () => $("state").textContent));
@@ -220,4 +220,4 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) { stream?.close(); stream = null; } else if (thread && !stream) watch();
 });
 if (matchMedia("(max-width: 45rem)").matches) $("threads-box").open = false;
-send($("new"), start);
+send($("new"), start, $("fault"));

@@ -1,5 +1,5 @@
 // Questions to a person, and approvals of tool calls.
-import { api, onSubmit, send } from "./api.js";
+import { api, onSubmit, say, send } from "./api.js";
 import { el } from "./dom.js";
 import { field } from "./forms.js";
 import { prose } from "./prose.js";
@@ -39,10 +39,11 @@ function approval(call, place, count, decide) {
     [el("dt", {}, titled(call.schema.properties[name], name)), el("dd", {}, typeof value === "string" ? value : JSON.stringify(value))]));
   const fields = el("div"), fault = el("p", { class: "fault", role: "alert", hidden: true });
   const message = el("textarea", { rows: 2, "aria-label": `Message about ${call.name}`, placeholder: "Optional: why you reject it, or what to do instead" });
-  const state = el("p", { class: "quiet", role: "status" });
+  const state = el("p", { class: "quiet" });
   let edited = null;
 
   const done = (word, decision) => {
+    say(word);
     state.textContent = count > 1 ? `${word}. It is sent when every call is decided; you can still change it.` : "";
     buttons.forEach((button) => button.setAttribute("aria-pressed", String(count > 1 && button.dataset.kind === decision.type)));
     decide(decision);
@@ -68,7 +69,7 @@ function approval(call, place, count, decide) {
   const respond = () => (words() ? done("Answered", { type: "respond", message: words() }) : message.focus());
 
   const approveButton = button("Approve", "approve", approve, can("approve"), "primary");
-  const editButton = button("Edit", "", edit, can("edit") && properties.length > 0);
+  const editButton = button("Edit", "", edit, can("edit") && properties.length > 0, "edit");
   const buttons = [approveButton, editButton, button("Reject", "reject", reject, can("reject"), "danger"),
     button("Answer instead", "respond", respond, can("respond"))];
   const form = el("form", { class: "approval", tabindex: -1, "aria-label": `Approve this call: ${call.name}${count > 1 ? ` (${place + 1} of ${count})` : ""}` },

@@ -22,6 +22,18 @@ export function drawAnswer(shown, ended) {
   $("answer").hidden = !found.length;
 }
 
+// What failed, with a way to run only that again.
+export function drawFailures(shown, details, running, retry, change) {
+  const rows = shown.reports.filter((one) => failed(one) && !one.task).map((one) => ({ ...one, detail: details.get(one.id) ?? null, running }));
+  sync($("failures"), rows, (one) => one.id, (one) => el("section", { class: "card failure", "aria-label": `${one.participant} failed` },
+    el("h2", {}, `! ${one.participant} failed`, el("small", {}, ` ${[one.attempts > 1 ? `${one.attempts} attempts` : "", duration(one.detail?.began, one.detail?.ended)].filter(Boolean).join(" · ")}`)),
+    el("p", {}, one.error ?? one.text),
+    one.detail?.traceback ? el("details", {}, el("summary", {}, "Traceback"), el("pre", { class: "result", tabindex: 0 }, one.detail.traceback)) : "",
+    one.detail?.checkpoint && !running ? el("div", { class: "buttons" }, el("button", { type: "button", class: "primary", onclick: (event) => retry(event.target.parentNode, one.detail.checkpoint) }, `Retry ${one.participant}`),
+      el("button", { type: "button", onclick: () => change(one.detail.checkpoint) }, "Retry with changes"),
+      el("small", {}, `Finished work is kept; ${one.participant} runs again, and what follows.`)) : ""));
+}
+
 export function drawLive(shown, live) {
   const working = Object.entries(live?.working ?? {});
   sync($("live"), working, ([who]) => who, ([who, work]) => el("li", {},
@@ -135,9 +147,30 @@ export function drawMeters(usage, decisions) {
 
 const VERBS = { report: "reports", question: "asks", answer: "answers", decision: "sends" };
 
+let older = [], last = null; // messages before those of the view, once they were asked for
+
+export function clearTalk() { [older, last] = [[], null]; $("older").replaceChildren(); }
+
 export function drawTalk(shown) {
-  $("earlier").hidden = !shown.earlier;
-  $("earlier").textContent = `${shown.earlier} earlier messages are not shown.`;
-  sync($("talk"), shown.messages, (message) => message.id, (one) => el("li", { class: one.kind },
-    el("span", { class: "by" }, [one.name, VERBS[one.kind]].filter(Boolean).join(" ")), prose(one.blocks)));
+  if (older.length && shown.earlier > last.earlier) { // the latest ones moved on: what left the view joins the older ones
+    const moved = last.messages.slice(0, shown.earlier - last.earlier);
+    older.push(...moved);
+    $("older").append(...moved.map(spoken));
+  }
+  last = shown;
+  const left = shown.earlier - older.length;
+  $("earlier").hidden = left <= 0;
+  $("earlier").textContent = `Show earlier (${left.toLocaleString("en")})`;
+  sync($("talk"), shown.messages, (message) => message.id, spoken);
 }
+
+export async function showEarlier(thread, checkpoint) {
+  const asked = last;
+  const found = await api(`messages?${query({ thread, before: last.earlier - older.length, ...(checkpoint ? { checkpoint } : {}) })}`);
+  if (asked.thread !== last?.thread) return;
+  older.unshift(...found.messages);
+  $("older").prepend(...found.messages.map(spoken));
+  drawTalk(last);
+}
+
+const spoken = (one) => el("li", { class: one.kind }, el("span", { class: "by" }, [one.name, VERBS[one.kind]].filter(Boolean).join(" ")), prose(one.blocks));

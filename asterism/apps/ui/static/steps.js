@@ -7,6 +7,7 @@ let steps = [], chosen = null, first = "";
 
 export const stepCount = () => steps.length;
 export const placeOf = (checkpoint) => steps.findIndex((one) => one.checkpoint === checkpoint);
+export const latest = () => steps.at(-1)?.checkpoint;
 export const isLatest = (checkpoint) => placeOf(checkpoint) === steps.length - 1;
 
 export async function loadSteps(thread) {
@@ -14,7 +15,7 @@ export async function loadSteps(thread) {
   return () => { steps = found; };
 }
 
-export function clearSteps() { steps = []; $("steps").replaceChildren(); $("fork").hidden = true; }
+export function clearSteps() { steps = []; $("steps").replaceChildren(); $("steps-facts").textContent = ""; $("fork").hidden = true; }
 
 export function drawSteps(past, travel) {
   const here = past ?? steps.at(-1)?.checkpoint;

@@ -1,27 +1,62 @@
-// The list of runs: search, filter, delete.
+// The list of runs: search in the whole database, filter, delete.
 import { api, query, send } from "./api.js";
 import { $, el, sync } from "./dom.js";
-import { mark, word } from "./words.js";
+import { drawHome } from "./home.js";
+import { ago, mark, word } from "./words.js";
 
-let found = [], open = null;
+let found = [], before = null, total = 0, open = null, asked = 0;
+const FAILED = ["failed", "limit", "stalled", "damaged"];
 
-// Asks for the runs, and marks the one that is open.
+// Asks for the latest runs, and marks the one that is open.
 export async function threads(thread) {
   open = thread;
-  found = await api("threads").catch(() => found);
-  if (open === thread) show();
+  await list();
 }
 
-function show() {
-  const wanted = $("search").value.trim().toLowerCase(), status = $("filter").value;
-  const rows = found.map((one) => ({ ...one, state: one.driven ? "running" : one.status, here: one.thread === open }));
-  const kept = rows.filter((one) => (!status || one.state === status || (status === "failed" && ["limit", "stalled"].includes(one.state)))
-    && [one.request, one.thread, one.graph].some((text) => text.toLowerCase().includes(wanted)));
-  sync($("threads"), kept, (one) => one.thread, (one) => el("li", {},
+// A search goes on until a page is full or everything has been read; words typed meanwhile end it.
+async function list(more = "") {
+  const mine = ++asked, words = $("search").value.trim(), status = $("filter").value;
+  let kept = more ? found : [], page;
+  try {
+    do {
+      page = await api("threads", { words, status, before: more });
+      if (mine !== asked) return;
+      more = page.before;
+      kept = [...kept, ...page.runs.filter(({ thread }) => !kept.some((one) => one.thread === thread))];
+      [found, before, total] = [kept, more, page.total];
+      show(words || status);
+    } while (before && kept.length < 50);
+    if (!words && !status) drawHome(found, await asking());
+  } catch { show(words || status); }
+}
+
+// Those that wait for a person, among the latest runs.
+async function asking() {
+  const runs = [];
+  for (let calls = 0, before = ""; calls < 5 && before !== null; calls++) {
+    const page = await api("threads", { status: "waiting", before });
+    runs.push(...page.runs);
+    before = page.before;
+  }
+  return runs;
+}
+
+function show(narrowed) {
+  const rows = found.map((one) => ({ ...one, here: one.thread === open }));
+  sync($("threads"), rows, (one) => one.thread, (one) => el("li", {},
     el("a", { href: `#${query({ thread: one.thread })}`, "aria-current": one.here ? "page" : null },
-      el("span", {}, one.request || one.thread), el("small", {}, `${mark(one.state)} ${word(one.state)} · ${one.when.slice(5)} · ${one.graph.split(":").at(-1)}`))));
-  $("none").hidden = kept.length > 0;
-  $("none").textContent = found.length ? "No run matches." : "No runs yet";
+      el("span", {}, one.request || one.thread),
+      el("small", { title: one.when }, [`${one.failures && one.status === "completed" ? "!" : mark(one.status)} ${word(one.status)}`,
+        one.failures ? `${one.failures} failed` : "", one.graph.split(":").at(-1), ago(one.when)].filter(Boolean).join(" · ")))));
+  const count = (wanted) => found.filter(wanted).length;
+  const running = count((one) => one.status === "running"), finished = count((one) => one.status === "completed");
+  const failed = count((one) => FAILED.includes(one.status) || (one.status === "completed" && one.failures));
+  $("counts").textContent = found.length && !narrowed ? `${running} running · ${finished} finished · ${failed} failed` : "";
+  $("counts").title = `Of the ${found.length} latest of ${total} runs; failed are also those in which somebody failed`;
+  $("total").textContent = total || "";
+  $("more").hidden = !before;
+  $("none").hidden = rows.length > 0 || Boolean(before);
+  $("none").textContent = total ? "No run matches." : "No runs yet";
 }
 
 export function remove(thread) {
@@ -33,5 +68,7 @@ export function remove(thread) {
   });
 }
 
-$("search").oninput = show;
-$("filter").onchange = show;
+let late = 0;
+$("search").oninput = () => { clearTimeout(late); late = setTimeout(list, 200); };
+$("filter").onchange = () => list();
+$("more").onclick = () => list(before);

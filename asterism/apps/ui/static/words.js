@@ -2,7 +2,7 @@
 import { glyph } from "./star.js";
 
 const WORDS = { running: "Running", waiting: "Needs you", completed: "Completed", limit: "Limit reached", past: "Earlier step" };
-const LOOKS = { running: "working", waiting: "waiting", completed: "ok", stopped: "idle", past: "idle" };
+const LOOKS = { running: "working", waiting: "waiting", completed: "ok", stopped: "idle", past: "idle", queued: "idle", pending: "idle", paused: "idle" };
 
 export const word = (state) => WORDS[state] ?? String(state).replace(/^./, (first) => first.toUpperCase());
 export const look = (state) => LOOKS[state] ?? "bad";
@@ -30,8 +30,19 @@ export const tokens = (usage) => (usage.estimated_tokens ? "about " : "") + usag
 
 export function duration(began, ended) {
   const seconds = (new Date(ended) - new Date(began)) / 1000;
-  if (!began || !ended || !(seconds >= 0)) return "";
+  return began && ended && seconds >= 0 ? span(seconds) : "";
+}
+
+export function span(seconds) {
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
   return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+// How long ago something was; the exact time stands in a title.
+export function ago(when) {
+  const seconds = (Date.now() - new Date(when)) / 1000;
+  if (!(seconds >= 60)) return seconds >= 0 || seconds < 0 ? "now" : "";
+  const [unit, size] = [["d", 86400], ["h", 3600], ["min", 60]].find(([, one]) => seconds >= one);
+  return `${Math.floor(seconds / size)} ${unit}`;
 }

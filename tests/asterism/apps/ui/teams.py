@@ -163,6 +163,12 @@ def teller(model: Any) -> SupervisorWorkflowBuilder:
     return _team(["teller"], teller=Participant(runs=agent, description="Pays."))
 
 
+def nested(model: Any) -> SupervisorWorkflowBuilder:
+    """A team within a team within a team."""
+    middle = _team(["inner"], inner=Participant(runs=trips(None).build(), description="Travels."))
+    return _team(["team"], team=Participant(runs=middle.build(), description="Sends others."))
+
+
 def fails(messages: list[Any]) -> str:
     """Cannot work."""
     raise RuntimeError("the warehouse cannot be reached")
@@ -172,8 +178,38 @@ def failing(model: Any) -> SupervisorWorkflowBuilder:
     return _team(["fails", "fast"], fails=fails, fast=fast)
 
 
+def flaky(model: Any) -> SupervisorWorkflowBuilder:
+    """A team whose second participant fails the first time."""
+    runs = {"count": 0, "stock": 0, "check": 0}
+
+    def count(messages: list[Any]) -> str:
+        """Counts."""
+        runs["count"] += 1
+        return f"counted {runs['count']}"
+
+    def stock(messages: list[Any]) -> str:
+        """Looks into the stock."""
+        runs["stock"] += 1
+        if runs["stock"] == 1:
+            raise RuntimeError("the stock is out of reach")
+        return f"stock {runs['stock']}"
+
+    def check(messages: list[Any]) -> str:
+        """Checks."""
+        runs["check"] += 1
+        return f"checked {runs['check']}"
+
+    return _team(["count", "stock", "check"], count=count, stock=stock, check=check)
+
+
 def _echo(state: MessagesState) -> WorkflowInput:
     return {"messages": [("ai", f"you said {state['messages'][-1].text}")]}
 
 
+def _speak(state: MessagesState) -> WorkflowInput:
+    said = [("ai" if place % 2 else "user", f"Message {place}") for place in range(9_999)]
+    return {"messages": said}
+
+
+long = StateGraph(MessagesState).add_node("speak", _speak).add_edge(START, "speak").compile()
 plain = StateGraph(MessagesState).add_node("echo", _echo).add_edge(START, "echo").compile()

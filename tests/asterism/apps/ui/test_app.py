@@ -1,6 +1,7 @@
 """The page over HTTP: whole runs, what is refused, and what nobody may see."""
 
 import asyncio
+import gzip
 import itertools
 import json
 import re
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from asterism.apps.cli.app import app as command
 from asterism.apps.stored_threads import config_of
 from asterism.apps.ui.app import STATIC, create_app
-from asterism.apps.ui.origin_guard import BODY_LIMIT
+from asterism.apps.ui.responses import BODY_LIMIT
 from asterism.apps.ui.run_manager import RunManager
 from asterism.apps.ui.thread_watch import ThreadWatch
 from asterism.errors import ConfigurationError
@@ -26,7 +27,7 @@ from tests.asterism.apps.ui.teams import GATE, HERE, HOSTILE
 
 BASE = "http://localhost:8000"
 NAMES = ("gated", "hostile", "trips", "bank", "broken", "plain", "markdown", "teller", "failing")
-GRAPHS = [f"{HERE}:{name}" for name in NAMES]
+GRAPHS = [f"{HERE}:{name}" for name in (*NAMES, "flaky", "long", "nested")]
 PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15th"
 
 
@@ -158,7 +159,7 @@ def test_a_thread_takes_the_next_request(page: Page) -> None:
     page.post("run", thread=thread, request="Which venues are there?")
     view = page.settled(thread)
     assert (view["status"], view["request"]) == ("completed", "Which venues are there?")
-    assert [row["thread"] for row in page.get("threads")] == [thread]
+    assert [row["thread"] for row in page.get("threads")["runs"]] == [thread]
 
 
 def test_one_run_to_a_thread_and_it_is_stopped_and_goes_on(page: Page) -> None:
@@ -167,7 +168,7 @@ def test_one_run_to_a_thread_and_it_is_stopped_and_goes_on(page: Page) -> None:
     busy = page.refused("run", thread=thread, request="Again")
     assert (busy[0], busy[1]["error"]["code"]) == (409, "thread_busy")
     assert page.refused("proceed", thread=thread)[0] == 409
-    assert page.get("threads")[0]["driven"] is True
+    assert page.get("threads")["runs"][0]["driven"] is True
     view = page.get("thread", thread=thread)
     assert (view["status"], view["driven"]) == ("running", "here")
 
@@ -225,7 +226,7 @@ def test_threads_of_the_command_line_are_seen_and_gone_on_with(page: Page, db: s
     CliRunner().invoke(
         command, ["run", "event_planning", "Plan a party", "--db", db, "--thread", "t"]
     )
-    (row,) = page.get("threads")
+    (row,) = page.get("threads")["runs"]
     assert (row["thread"], row["status"]) == ("t", "waiting")
     (question,) = page.get("thread", thread="t")["questions"]
     page.post("answer", thread="t", answers={question["id"]: "Denver, 40 people, May 5th"})
@@ -281,14 +282,14 @@ def test_the_past_is_shown_and_forked_with_an_edited_decision(page: Page) -> Non
     end = {"next_agent": None}
     page.post("fork", thread=thread, checkpoint=then, decision=end)
     assert [r["participant"] for r in page.settled(thread)["reports"]] == ["venue"]
-    assert page.get("threads")[0]["graph"] == "event_planning"
+    assert page.get("threads")["runs"][0]["graph"] == "event_planning"
 
 
 def test_tools_are_approved_edited_and_refused_one_by_one(page: Page) -> None:
     thread = page.begin("bank")
     (question,) = page.settled(thread)["questions"]
     assert (question["path"], question["request_type"]) == ("bank", "tool_approval")
-    assert page.get("threads")[0]["status"] == "waiting"  # also where a participant asks
+    assert page.get("threads")["runs"][0]["status"] == "waiting"  # also where a participant asks
     assert [call["args"]["to"] for call in question["calls"]] == [HOSTILE, "Ann"]
     edited = {"name": "pay", "args": {"amount": 1, "to": "Bob"}}
     decisions = [{"type": "edit", "edited_action": edited}, {"type": "reject", "message": "no"}]
@@ -365,7 +366,7 @@ def test_a_bad_request_is_told_as_an_error_of_the_tree(
     assert (found[0], found[1]["error"]["code"]) == (status, code)
     assert "Traceback" not in found[1]["error"]["message"]
     assert "this" not in sys.modules
-    assert page.get("threads") == []
+    assert page.get("threads")["runs"] == []
 
 
 @pytest.mark.parametrize(
@@ -391,10 +392,10 @@ def test_a_body_without_a_length_is_read_no_further_than_it_may_go(page: Page) -
 
 
 def test_a_fault_of_the_server_tells_nothing(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fault(*given: Any) -> None:
+    async def fault(*given: Any, **more: Any) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr("asterism.apps.ui.app.list_threads", fault)
+    monkeypatch.setattr("asterism.apps.ui.run_list.RunList.page", fault)
     response = page.client.get("/api/threads")
     assert response.status_code == 500
     assert response.json()["error"]["message"].startswith("Something failed (RuntimeError)")
@@ -428,7 +429,7 @@ def test_strangers_are_refused_before_anything_happens(page: Page) -> None:
         assert (response.status_code, response.json()["error"]["code"]) == (403, "refused")
     body = {"graph": "event_planning", "request": "x"}
     assert page.client.post("/api/run", json=body).status_code == 403  # no origin
-    assert page.get("threads") == []
+    assert page.get("threads")["runs"] == []
 
 
 def test_visits_are_shown_with_their_calls_of_tools(page: Page) -> None:
@@ -481,7 +482,7 @@ def test_a_thread_is_deleted_unless_it_is_driven(page: Page) -> None:
     assert page.refused("delete", thread=thread)[0] == 409
     release()
     assert page.post("delete", thread=thread) == {"deleted": thread}
-    assert [row["thread"] for row in page.get("threads")] == [kept]
+    assert [row["thread"] for row in page.get("threads")["runs"]] == [kept]
     assert page.refused("delete", thread=thread)[0] == 400
     stream = page.client.get("/api/events", params={"thread": thread})
     assert stream.status_code == 400
@@ -527,7 +528,7 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
         assert set(re.findall(r"\w+://[\w.]+", text)) <= {"http://www.w3.org"}
         assert "innerHTML" not in text and "insertAdjacent" not in text and "eval(" not in text
     markup = files["index.html"]
-    assert not re.search(r"<style|style=|\son\w+=|<script(?! type=\"module\" src=)", markup)
+    assert not re.search(r"<style|style=|\son\w+=|<script(?! (type=\"module\" )?src=)", markup)
     assert max(len(text.splitlines()) for text in files.values()) <= 500
 
 
@@ -542,3 +543,76 @@ def test_each_graph_and_thread_names_the_models_that_it_calls(page: Page) -> Non
     assert (models[f"{HERE}:hostile"], models[f"{HERE}:bank"]) == ([], ["scripted"])
     view = page.settled(page.begin("bank"))
     assert view["models"] == ["scripted"]
+
+
+def test_only_the_visit_that_failed_is_retried(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = page.begin("flaky", "Count")
+    assert said(page.settled(thread)) == ["counted 1", "", "checked 1"]
+    first, failed, _ = page.get("visits", thread=thread)["visits"]
+    assert (failed["participant"], failed["status"]) == ("stock", "failed")
+    page.post("retry", thread=thread, checkpoint=failed["checkpoint"])
+    view = page.settled(thread)
+    assert said(view) == ["counted 1", "stock 2", "checked 2"]  # the first one did not run again
+    assert view["status"] == "completed"
+    assert page.get("visits", thread=thread)["visits"][0]["id"] == first["id"]
+    assert not all(step["branch"] for step in page.get("history", thread=thread))
+    status, found = page.refused("retry", thread=thread, checkpoint="nothing")
+    assert status == 400 and "no checkpoint" in found["error"]["message"]
+
+
+def test_two_branches_are_compared(page: Page) -> None:
+    thread = page.begin("flaky", "Count")
+    page.settled(thread)
+    before = page.get("history", thread=thread)[-1]["checkpoint"]
+    failed = page.get("visits", thread=thread)["visits"][1]
+    page.post("retry", thread=thread, checkpoint=failed["checkpoint"])
+    page.settled(thread)
+    after = page.get("history", thread=thread)[-1]["checkpoint"]
+    found = page.get("compare", thread=thread, a=before, b=after)
+    (report,) = [one for one in found["reports"] if one["where"].startswith("stock")]
+    assert "out of reach" in report["before"] and report["after"].endswith("ok: stock 2")
+    assert found["decisions"] == []
+    same = page.get("compare", thread=thread, a=after, b=after)
+    assert not any(same[part] for part in ("requests", "decisions", "reports", "ends"))
+    response = page.client.get("/api/compare", params={"thread": thread, "a": "x", "b": after})
+    assert response.status_code == 400
+
+
+def test_earlier_messages_are_shown_where_they_are_asked_for(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asterism.apps.ui.thread_watch.MESSAGES_SHOWN", 4)
+    monkeypatch.setattr("asterism.apps.ui.thread_watch.EARLIER_SHOWN", 3)
+    thread = page.begin("event_planning", PARTY)
+    view = page.settled(thread)
+    shown, earlier = [one["id"] for one in view["messages"]], view["earlier"]
+    assert len(shown) == 4 and earlier > 3
+    while earlier:
+        found = page.get("messages", thread=thread, before=str(earlier))
+        shown = [one["id"] for one in found["messages"]] + shown
+        assert len(found["messages"]) == min(3, earlier)
+        earlier = found["earlier"]
+    assert len(shown) == len(set(shown)) == view["earlier"] + 4
+    for before in ("-1", "x", "1e9", "²"):
+        response = page.client.get("/api/messages", params={"thread": thread, "before": before})
+        assert response.status_code == 400
+
+
+def test_the_files_of_the_page_are_small_and_asked_for_again_only_when_they_changed(
+    page: Page,
+) -> None:
+    sizes = {file.name: len(gzip.compress(file.read_bytes())) for file in STATIC.iterdir()}
+    scripts = sum(size for name, size in sizes.items() if name.endswith(".js"))
+    assert scripts <= 30 * 1024 and sizes["page.css"] <= 8 * 1024
+    assert sum(sizes.values()) <= 40 * 1024
+    html = (STATIC / "index.html").read_text()
+    modules = {name for name in sizes if name.endswith(".js")} - {"theme.js", "page.js"}
+    assert set(re.findall(r'modulepreload" href="(.+?)"', html)) == modules
+    for file in STATIC.glob("*.js"):
+        assert len(file.read_text().splitlines()) <= 300
+    first = page.client.get("/page.js")
+    assert first.headers["cache-control"] == "no-cache"
+    again = page.client.get("/page.js", headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304
+    assert "content-security-policy" in again.headers
+    assert page.client.get("/api/graphs").headers["cache-control"] == "no-store"

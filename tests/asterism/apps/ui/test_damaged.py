@@ -36,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     with TestClient(create_app(db=str(path), graphs=[GRAPH]), base_url=BASE) as client:
         asked = {"graph": GRAPH, "request": "Do it"}
         client.post("/api/run", json=asked, headers={"origin": BASE})
-        shown = client.get("/api/threads").json()
+        shown = client.get("/api/threads").json()["runs"]
         while not client.get("/api/thread", params={"thread": shown[0]["thread"]}).json()[
             "questions"
         ]:
@@ -54,12 +54,16 @@ def calls(client: TestClient) -> Iterator[tuple[str, Any]]:
     for path in ("thread", "history", "memory", "events", "visits", "state"):
         query = {"thread": "bad", "participant": "bank"}
         yield path, client.get(f"/api/{path}", params=query)
+    query = {"thread": "bad", "before": "9", "a": "x", "b": "y"}
+    yield "messages", client.get("/api/messages", params=query)
+    yield "compare", client.get("/api/compare", params=query)
     query = {"thread": "bad", "checkpoint": "x"}
     yield "thread at a checkpoint", client.get("/api/thread", params=query)
     bodies: dict[str, Any] = {
         "answer": {"answers": {"f" * 32: "yes"}},
         "fork": {"checkpoint": "x", "decision": {"next_agent": None}},
         "proceed": {},
+        "retry": {"checkpoint": "x"},
         "run": {"request": "Again"},
     }
     for path, body in bodies.items():

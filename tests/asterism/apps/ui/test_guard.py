@@ -2,7 +2,8 @@
 
 import pytest
 
-from asterism.apps.ui.origin_guard import BODY_LIMIT, find_origin_fault
+from asterism.apps.ui.origin_guard import find_origin_fault
+from asterism.apps.ui.responses import BODY_LIMIT
 
 HOST = ("host", "localhost:8000")
 ORIGIN = ("origin", "http://localhost:8000")

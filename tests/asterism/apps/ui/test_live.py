@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 
 from asterism.apps.ui.run_manager import TEXT_SHOWN, Live
 from asterism.events import WorkflowEvent, WorkflowEventType
@@ -33,6 +33,10 @@ def test_a_visit_is_told_from_its_beginning_to_its_end() -> None:
     assert working(live) == {"venue": ("begins", "")}
     live.task(("venue",), {"name": "tools", "input": {"tool_call": {"name": "search"}}})
     assert working(live) == {"venue": ("calls search", "")}
+    live.task(("venue",), {"name": "tools", "input": [{"name": "book", "args": {}, "id": "1"}]})
+    assert working(live) == {"venue": ("calls book", "")}
+    live.task(("venue",), {"name": "tools", "input": [HumanMessage("no call")]})
+    assert working(live) == {"venue": ("calls book", "")}
     live.message(("venue",), (AIMessageChunk(content="The ", id="1"), {}))
     live.message(("venue",), (AIMessageChunk(content="hall", id="1"), {}))
     assert working(live) == {"venue": ("writes", "The hall")}

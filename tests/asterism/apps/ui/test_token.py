@@ -43,7 +43,7 @@ def test_it_is_brought_once_and_then_a_cookie(page: TestClient) -> None:
         cookie = admitted.headers["set-cookie"].lower()
         assert "httponly" in cookie and "samesite=strict" in cookie
         assert page.get("/").status_code == 200
-        assert page.get("/api/threads").json() == []
+        assert page.get("/api/threads").json()["runs"] == []
         acted = page.post("/api/stop", json={"thread": "t"}, headers={"origin": ADDRESS})
         assert acted.status_code == 202
 
