@@ -17,8 +17,8 @@ from asterism.storage.postgres.connection import Address, notices
 
 CHANNEL = "asterism_events"
 """The channel on which events are told."""
-PAUSE = 0.05
-"""Seconds for which events are gathered."""
+PAUSE = 0.25
+"""Seconds for which events are gathered: each time that they are told is a transaction."""
 BACKLOG = 10_000
 """How many events wait for a database that is gone; the oldest ones are not told then."""
 ROOM = 7_500
