@@ -156,7 +156,7 @@ def compare_here(server: Any, rounds: int, threads: int) -> None:
     from benchmarks.contenders import by_hand, ours
 
     sides = {"by hand": (by_hand, opened_by_hand), "Asterism": (ours, aopen_checkpointer)}
-    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in sides}
+    found: dict[str, list[Any]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, (star, opening) in sides.items():
             url = server.create()
@@ -165,8 +165,8 @@ def compare_here(server: Any, rounds: int, threads: int) -> None:
     print("| | turns a second | CPU ms a turn | commits a turn |")
     print("| --- | ---: | ---: | ---: |")
     for name, figures in found.items():
-        speed, used, count = map(statistics.median, zip(*figures, strict=True))
-        print(f"| {name} | {speed:.0f} | {used:.1f} | {count:.1f} |")
+        speed, used, commit = map(statistics.median, zip(*figures, strict=True))
+        print(f"| {name} | {speed:.0f} | {used:.1f} | {commit:.1f} |")
     pairs = zip(found["Asterism"], found["by hand"], strict=True)
     print(f"turns a second, within a round: {statistics.median(a[0] / b[0] for a, b in pairs):.1f}")
 
