@@ -1,7 +1,9 @@
 """Turns per second of 1, 2 and 4 workers on one Postgres server, all on this machine.
 
 A round queues threads of a few turns each, whose participants answer at once or after a wait
-that stands for a model's, and measures from the first effect to the last.
+that stands for a model's, and measures from the first effect to the last. With `--here`, the
+threads run in this process instead, beside the same star by hand on LangGraph's own saver, and
+the commits of the database are counted.
 """
 
 import asyncio
@@ -12,6 +14,8 @@ import sys
 import time
 import warnings
 from argparse import ArgumentParser
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psutil
@@ -108,6 +112,65 @@ def measure(
             each.wait(60)
 
 
+@asynccontextmanager
+async def opened_by_hand(url: str) -> AsyncIterator[Any]:
+    """LangGraph's own async saver, over a pool of eight connections."""
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+    from psycopg_pool import AsyncConnectionPool
+
+    from asterism.storage.postgres.connection import settings
+
+    async with AsyncConnectionPool[Any](url, kwargs=settings(), min_size=8, max_size=8) as pool:
+        yield AsyncPostgresSaver(pool)
+
+
+def commits(url: str) -> int:
+    """How often transactions were committed in a database."""
+    time.sleep(1.1)  # it counts them once a second
+    query = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+    with psycopg.connect(url, autocommit=True) as connection:
+        return int(connection.execute(query).fetchone()[0])  # type: ignore[index]
+
+
+async def measure_here(url: str, star: Any, opening: Any, threads: int) -> tuple[float, ...]:
+    """Return turns a second, CPU ms of this process a turn, and commits a turn."""
+    gate = asyncio.Semaphore(25)
+
+    async def talk(team: Any, name: str) -> None:
+        async with gate:
+            assert await star.talk(team, name) == TURNS
+
+    async with opening(url) as saver:
+        team = star.build(saver, participants=2, turns=TURNS)
+        await talk(team, "first")
+        before, used, begun = commits(url), time.process_time(), time.perf_counter()
+        await asyncio.gather(*(talk(team, f"t{number}") for number in range(threads)))
+        took, used = time.perf_counter() - begun, time.process_time() - used
+        turns = threads * TURNS
+        return turns / took, used / turns * 1e3, (commits(url) - before) / turns
+
+
+def compare_here(server: Any, rounds: int, threads: int) -> None:
+    """Print the medians of rounds in which both take turns."""
+    from asterism import aopen_checkpointer
+    from benchmarks.contenders import by_hand, ours
+
+    sides = {"by hand": (by_hand, opened_by_hand), "Asterism": (ours, aopen_checkpointer)}
+    found: dict[str, list[Any]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, (star, opening) in sides.items():
+            url = server.create()
+            found[name].append(asyncio.run(measure_here(url, star, opening, threads)))
+            server.drop(url)
+    print("| | turns a second | CPU ms a turn | commits a turn |")
+    print("| --- | ---: | ---: | ---: |")
+    for name, figures in found.items():
+        speed, used, commit = map(statistics.median, zip(*figures, strict=True))
+        print(f"| {name} | {speed:.0f} | {used:.1f} | {commit:.1f} |")
+    pairs = zip(found["Asterism"], found["by hand"], strict=True)
+    print(f"turns a second, within a round: {statistics.median(a[0] / b[0] for a, b in pairs):.1f}")
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
     from tests.databases import serving
@@ -115,10 +178,14 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=100)
+    parser.add_argument("--here", action="store_true", help="in this process, without workers")
     arguments = parser.parse_args()
     found: dict[tuple[float, int], list[tuple[float, float, float]]] = {}
     durable = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
     with serving(**durable) as server:
+        if arguments.here:
+            compare_here(server, arguments.rounds, arguments.threads)
+            return
         for number in range(arguments.rounds):
             for wait in (0.0, 0.2):
                 for workers in (1, 2, 4):

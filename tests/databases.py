@@ -110,7 +110,15 @@ class Server:
 
     def restart(self) -> None:
         """Stop at once, as a crash would, and start again."""
+        self.halt()
+        self.resume()
+
+    def halt(self) -> None:
+        """Stop at once, as a crash would."""
         self._server._stop()
+
+    def resume(self) -> None:
+        """Start again after `halt`."""
         _patiently(self._server.ensure_postgres_running)
 
     def stop(self) -> None:

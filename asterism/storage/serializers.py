@@ -21,6 +21,7 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+from weakref import WeakKeyDictionary
 
 import ormsgpack
 from langchain_core.messages import ToolMessage
@@ -298,12 +299,20 @@ def types_in_state(graph: Any) -> set[type]:
 
     An agent's `response_format` counts, too: its state holds the object, and names no type of it.
     """
+    builder, nodes = getattr(graph, "builder", graph), [*graph.nodes]
+    if builder in _TYPES and _TYPES[builder][0] == nodes:  # each run has a copy of its graph
+        return set(_TYPES[builder][1])
     found: set[type] = set()
-    schemas: Iterable[Any] = getattr(getattr(graph, "builder", None), "schemas", ())
+    schemas: Iterable[Any] = getattr(builder, "schemas", ())
     values = (getattr(channel, "ValueType", None) for channel in graph.channels.values())
     for annotation in (*schemas, *values, *_response_schemas(graph)):
         _collect(annotation, found, set())
+    _TYPES[builder] = nodes, frozenset(found)
     return found
+
+
+_TYPES: WeakKeyDictionary[Any, tuple[list[str], frozenset[type]]] = WeakKeyDictionary()
+"""What graphs name, by what they were compiled from, and the names of their nodes."""
 
 
 def _response_schemas(graph: Any) -> Iterator[Any]:

@@ -297,7 +297,7 @@ class ChildAttempt:
         if mode == "tasks":
             if self._gauge.step(path, payload):
                 self._watcher.advance(str(payload.get("name")))
-            if self._gauge.quota.max_iterations is not None:
+            if not path and self._gauge.quota.max_iterations is not None:
                 self._watcher.look_soon()
         self.beat()
 

@@ -179,7 +179,8 @@ def _containing(others: Any) -> Any:
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
-    return asyncio.Task[Any](coroutine, loop=loop, **options)
+    make: Any = asyncio.Task  # without its type: a generic alias takes as long as the task
+    return make(coroutine, loop=loop, **options)
 
 
 _equipped: WeakSet[asyncio.AbstractEventLoop] = WeakSet()

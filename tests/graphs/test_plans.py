@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -597,7 +598,7 @@ async def cost_of(tasks: int, way: str, file: Path) -> tuple[float, float]:
             threading.setprofile(None)
     assert result["status"] == "completed"
     assert len(result["reports"]) == tasks
-    with sqlite3.connect(file) as stored:
+    with closing(sqlite3.connect(file)) as stored:
         (size,) = stored.execute("SELECT sum(length(checkpoint)) FROM checkpoints").fetchone()
     return calls / tasks, size / tasks
 

@@ -15,6 +15,9 @@ _WAYS_OUT = {
     "could not translate host name": "Check the host in the URL.",
     "too many clients": "Raise max_connections of the server, or run fewer workers.",
     "No space left": "Make room on the server's disk; what was stopped goes on with proceed().",
+    "Is the server running": "Start the server, or correct the host and the port in the URL; what "
+    "was stopped goes on with proceed().",
+    "a closed database": "Keep open_checkpointer() open for as long as the workflow runs.",
     "read-only": "Connect to the primary server, not to a copy that is only read.",
 }
 

@@ -8,20 +8,23 @@ lease that is taken raises the thread's number.
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from psycopg import OperationalError
+from psycopg import OperationalError, ProgrammingError
 
+from asterism.core.history_cache import LIMIT, HistoryCache
 from asterism.errors import AbandonedError
+from asterism.storage.group_commit import GroupCommit
 from asterism.storage.postgres.connection import Address, is_gone
 
 T = TypeVar("T")
 
-LANES = 4
-"""How many connections of a process write; the threads that it drives are spread over them. One
-for each run would fence as well, and cost Postgres a process of some megabytes each."""
+LANES = 2
+"""How many connections of a process write; the threads that it drives are spread over them. What
+waits for one shares a transaction, so that more of them commit more often. One for each run would
+fence as well, and cost Postgres a process of some megabytes each."""
 LEASE = 30.0
 """Seconds of silence after which a process has lost its leases."""
 PATIENCE = 90.0
@@ -52,16 +55,50 @@ _LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS had"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 
 
-class LeaseConnection:
+class LeaseConnection(GroupCommit):
     """A connection, and the threads whose leases it holds."""
 
     def __init__(self, address: Address, lease: float) -> None:
+        super().__init__("postgres-lane", ProgrammingError)
         self._address = address
         self._lease = lease
         self._connection: Any = None
         self._lock = threading.RLock()
         self.held: dict[str, int] = {}
         """The threads, each with the number of its lease."""
+        self.histories = HistoryCache(LIMIT // LANES)
+        self._committing: int | None = None  # the thread that does
+        self._numbers: dict[str, int] = {}  # of the leases that the histories were read under
+
+    def commit(self, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Run calls in one transaction; a database that is gone is waited for."""
+
+        def once() -> list[Any]:
+            with self._lock:
+                connection, self._committing = self._connect(), threading.get_ident()
+                try:
+                    return in_pipeline(connection, calls)
+                finally:
+                    self._committing = None
+
+        return retry_until_connected(once)
+
+    def is_committing(self) -> bool:
+        """Whether this thread is in a call of `commit`."""
+        return self._committing == threading.get_ident()
+
+    def fails_all(self, error: Exception) -> bool:
+        """Whether the database is gone, for each call of a group."""
+        return is_gone(error)
+
+    def fenced(self, thread: str) -> Any:
+        """Return the connection, for a thread whose lease is still held."""
+        if thread not in self.held:
+            raise AbandonedError(
+                f"The lease of the thread {thread!r} was lost, and somebody else has driven "
+                "it since; what this run wanted to store is refused."
+            )
+        return self._connection
 
     def take(self, thread: str) -> bool:
         """Take the lease of a thread, where nobody has it."""
@@ -73,8 +110,16 @@ class LeaseConnection:
                 self._drop()  # a lock that it may have had must not stay
                 raise
             if row is not None:
-                self.held[thread] = row["number"]
+                self.held[thread] = number = row["number"]
+                if self._numbers.get(thread, number) not in (number, number - 1):
+                    self.histories.forget(thread)  # somebody else has had it since
+                self._numbers[thread] = number
             return row is not None
+
+    def forget(self, thread: str) -> None:
+        """Read the histories of a thread again: something stored was changed."""
+        with self._lock:
+            self.histories.forget(thread)
 
     def _take(self, connection: Any, thread: str) -> Any:
         ask = (thread, thread, self._lease)
@@ -100,13 +145,8 @@ class LeaseConnection:
     def use(self, thread: str) -> Generator[Any]:
         """Lend the connection to a call for a thread whose lease is still held."""
         with self._lock:
-            connection = self._connect()
-            if thread not in self.held:
-                raise AbandonedError(
-                    f"The lease of the thread {thread!r} was lost, and somebody else has driven "
-                    "it since; what this run wanted to store is refused."
-                )
-            yield connection
+            self._connect()
+            yield self.fenced(thread)
 
     def beat(self) -> None:
         """Show that this process lives; a call that is under way shows it, too."""
@@ -120,7 +160,8 @@ class LeaseConnection:
                 self._lock.release()
 
     def close(self) -> None:
-        """Give everything back."""
+        """Finish what is waiting, and give everything back."""
+        super().close()
         with self._lock:
             self._drop()
 
@@ -182,7 +223,7 @@ class LeaseConnectionPool:
         with self._guard:
             if thread in self._places:
                 return None
-            lane = min(self._lanes, key=lambda each: len(each.held))
+            lane = self._lanes[hash(thread) % LANES]  # the same each time: it knows the histories
             self._places[thread] = lane
         try:
             had = lane.take(thread)
@@ -222,6 +263,16 @@ class LeaseConnectionPool:
             for lane in self._lanes:
                 with suppress(Exception):
                     lane.beat()
+
+
+def in_pipeline(connection: Any, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Run calls that share a transaction, and return their values once it is committed.
+
+    What is sent between two ends of a pipeline is one transaction without a word more, and what
+    answers nothing is sent with what follows.
+    """
+    with connection.pipeline():
+        return [call() for call in calls]
 
 
 def retry_until_connected(call: Callable[[], T], patience: float = PATIENCE) -> T:

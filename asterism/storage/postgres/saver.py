@@ -1,65 +1,58 @@
 """A Postgres saver for sync and async runs, whose leases fence what it writes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
 from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import (
-    BaseCheckpointSaver,
-    ChannelVersions,
-    Checkpoint,
-    CheckpointMetadata,
-    CheckpointTuple,
-    DeltaChannelHistory,
-    get_checkpoint_id,
-)
+from langgraph.checkpoint.base import get_checkpoint_id
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from psycopg import ProgrammingError
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from asterism.core.checkpoints import (
-    checked_seed,
-    checkpoint_key,
-    is_of_database,
-    readable,
-    reading,
-    storing,
-    thread_of,
-    validate_checkpoint,
-    validate_write,
-)
+from asterism.core.checkpoints import checkpoint_key, thread_of
+from asterism.core.history_cache import CheckpointLineage, HistoryCache, Place
 from asterism.core.thread_lease import Release
-from asterism.errors import StorageError
+from asterism.storage.database_saver import PAGE, DatabaseSaver
 from asterism.storage.postgres.connection import Address, settings
 from asterism.storage.postgres.lease_connections import (
-    LANES,
     LEASE,
+    LeaseConnection,
     LeaseConnectionPool,
+    in_pipeline,
     retry_until_connected,
 )
 from asterism.storage.postgres.schema import check
-from asterism.storage.serializers import bind_writes, decrypt_checkpoint, decrypt_value, sealing
+from asterism.storage.postgres.steps import PostgresLineage
 
 T = TypeVar("T")
 
 READERS = 4
 """How many connections of a process read what no run of it drives."""
-PAGE = 200
-"""How many checkpoints are listed with one query."""
+
+_PLACES = """
+SELECT checkpoint_id, thread_id, checkpoint_ns FROM checkpoints
+WHERE (%(filter)s::jsonb IS NULL OR metadata @> %(filter)s)
+AND (%(before)s::text IS NULL OR checkpoint_id < %(before)s)
+AND (%(last)s::text[] IS NULL OR (checkpoint_id, thread_id, checkpoint_ns)
+    < ((%(last)s::text[])[1], (%(last)s::text[])[2], (%(last)s::text[])[3]))
+ORDER BY checkpoint_id DESC, thread_id DESC, checkpoint_ns DESC LIMIT %(size)s
+"""
 
 
-class LeasedPostgresSaver(BaseCheckpointSaver[str]):
+class LeasedPostgresSaver(DatabaseSaver):
     """LangGraph's `PostgresSaver`, same tables, over a pool and the lanes of leases.
 
-    What is stored for a thread whose lease is held here goes over the session that holds it.
-    A database that restarts is waited for. Async methods run in threads of the saver.
+    What is stored for a thread whose lease is held here goes over the session that holds it,
+    together with what else waits for that session. A database that restarts is waited for.
     """
+
+    by_checkpoint = False
 
     def __init__(self, address: Address, *, serde: SerializerProtocol, lease: float) -> None:
         super().__init__(serde=serde)
@@ -68,7 +61,7 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
             address.conninfo, kwargs=settings(), min_size=1, max_size=READERS, open=False
         )
         self._lanes = LeaseConnectionPool(address, lease)
-        self._threads = ThreadPoolExecutor(LANES + READERS, thread_name_prefix="postgres-saver")
+        self._threads = ThreadPoolExecutor(2 * READERS, thread_name_prefix="postgres-saver")
 
     def close(self) -> None:
         """Give everything back."""
@@ -78,11 +71,13 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
 
     def take_lease(self, thread_id: str) -> Release | None:
         """Take the lease of a thread, against every process on the database."""
+        self._check_open()
         with self.address.faults():
             return retry_until_connected(partial(self._lanes.take, thread_id))
 
     async def atake_lease(self, thread_id: str) -> Release | None:
         """Take the lease of a thread without holding up the event loop."""
+        self._check_open()
         taking = asyncio.ensure_future(self._aside(self.take_lease, thread_id))
         try:
             return await asyncio.shield(taking)
@@ -94,183 +89,66 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         """Return the version that follows `current`."""
         return PostgresSaver.get_next_version(cast(PostgresSaver, self), current, channel)
 
-    # ---- sync
+    # ---- what LangGraph's saver is asked
 
-    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Get a checkpoint."""
-        with reading(thread_of(config)):
-            found = self._with(config, lambda stock: stock.get_tuple(config))
-        return None if found is None else self._whole(found)
+    def _run(self, config: RunnableConfig, call: Callable[[Any], T]) -> T:
+        thread = str(thread_of(config))
+        if (lane := self._lane(thread)) is None:
+            return self.steadily(lambda connection: self._read_aside(connection, call))
 
-    def list(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> Iterator[CheckpointTuple]:
-        """List checkpoints, the latest first; of all threads, those that are not damaged."""
-        some = False
-        while limit is None or limit > 0:
-            size = PAGE if limit is None else min(limit, PAGE)
-            try:
-                page = self._page(config, filter, before, size)
-            except StorageError as error:
-                if config is not None or is_of_database(error):
-                    raise
-                rows = readable(self._places(filter, before), self.get_tuple, found=some)
-                yield from islice(rows, limit)
-                return
-            if len(page) < size:
-                yield from page
-                return
-            last = _id(page[-1])  # what copies of a thread share must not be cut apart
-            whole = [row for row in page if _id(row) != last] or page
-            yield from whole
-            some = True
-            before = whole[-1].config
-            limit = None if limit is None else limit - len(whole)
+        def fenced() -> T:
+            return call(_Stock(lane.fenced(thread), self.serde, lane.histories))
 
-    def _page(
-        self,
-        config: RunnableConfig | None,
-        filter: dict[str, Any] | None,
-        before: RunnableConfig | None,
-        size: int,
-    ) -> Sequence[CheckpointTuple]:
-        with reading(thread_of(config)):
-            found = self._with(
-                config,
-                lambda stock: [*stock.list(config, filter=filter, before=before, limit=size)],
-            )
-        return [self._whole(row) for row in found]
+        if lane.is_committing():
+            return fenced()
+        with self.address.faults():
+            (found,) = lane.commit([fenced])
+        return cast(T, found)
+
+    async def _group(self, config: Any, call: Callable[[], T], *, short: bool = True) -> T:
+        if (lane := self._lane(str(thread_of(config)))) is None:
+            return await self._aside(call)
+        with self.address.faults():
+            return await lane.run(call)
+
+    def _lane(self, thread: str) -> LeaseConnection | None:
+        self._check_open()
+        return self._lanes.lane(thread)
+
+    def _check_open(self) -> None:
+        if self.pool.closed:
+            raise self.address.error(ProgrammingError("Cannot operate on a closed database"))
+
+    def _read_aside(self, connection: Any, call: Callable[[Any], T]) -> T:
+        stock = _Stock(connection, self.serde, HistoryCache())
+        (found,) = in_pipeline(connection, [lambda: call(stock)])
+        return cast(T, found)
 
     def _places(
         self, filter: dict[str, Any] | None, before: RunnableConfig | None
-    ) -> Sequence[RunnableConfig]:
-        """Find checkpoints of all threads, the latest first."""
-        query = (
-            "SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints "
-            "WHERE (%s::jsonb IS NULL OR metadata @> %s) "
-            "AND (%s::text IS NULL OR checkpoint_id < %s) "
-            "ORDER BY checkpoint_id DESC"
-        )
-        end = None if before is None else get_checkpoint_id(before)
-        wanted = Jsonb(filter) if filter else None
-        values = (wanted, wanted, end, end)
-        rows = self.steadily(lambda connection: connection.execute(query, values).fetchall())
-        return [checkpoint_key(*row.values()) for row in rows]
+    ) -> Iterator[RunnableConfig]:
+        wanted: dict[str, Any] = {
+            "filter": Jsonb(filter) if filter else None,
+            "before": None if before is None else get_checkpoint_id(before),
+            "last": None,
+            "size": PAGE,
+        }
+        rows: Sequence[dict[str, str]] = [dict[str, str]()] * PAGE
+        while len(rows) == PAGE:
+            rows = self.steadily(lambda found: found.execute(_PLACES, wanted).fetchall())
+            for row in rows:
+                wanted["last"] = checkpoint, thread, space = [*row.values()]
+                yield checkpoint_key(thread, space, checkpoint)
 
-    def _whole(self, found: CheckpointTuple) -> CheckpointTuple:
-        return validate_checkpoint(decrypt_checkpoint(self.serde, found, by_checkpoint=False))
+    def _lineage(
+        self, stock: Any, place: Place, target: str, channels: Sequence[str]
+    ) -> tuple[HistoryCache, CheckpointLineage]:
+        return stock.histories, PostgresLineage(self, stock.conn, place, target, channels)
 
-    def put(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """Store a checkpoint."""
-        with storing(config), sealing("blob", *_place(config)):
-            return self._with(
-                config, lambda stock: stock.put(config, checkpoint, metadata, new_versions)
-            )
-
-    def put_writes(
-        self,
-        config: RunnableConfig,
-        writes: Sequence[tuple[str, Any]],
-        task_id: str,
-        task_path: str = "",
-    ) -> None:
-        """Store the writes of a task."""
-        written = bind_writes(self.serde, writes)
-        with storing(config), sealing("write", *_place(config), task_id):
-            self._with(config, lambda stock: stock.put_writes(config, written, task_id, task_path))
-
-    def delete_thread(self, thread_id: str) -> None:
-        """Delete everything that is stored of a thread."""
-        place: RunnableConfig = {"configurable": {"thread_id": thread_id}}
-        self._with(place, lambda stock: stock.delete_thread(thread_id))
-
-    def get_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        """Read what makes up growing channels."""
-        with reading(thread_of(config)):
-            found = self._with(
-                config,
-                lambda stock: stock.get_delta_channel_history(config=config, channels=channels),
-            )
-            return {name: self._history(name, each, config) for name, each in found.items()}
-
-    def _history(
-        self, channel: str, found: DeltaChannelHistory, config: RunnableConfig
-    ) -> DeltaChannelHistory:
-        """Return a history that is decrypted, where it can be one."""
-        place, serde = _place(config), self.serde
-        made = DeltaChannelHistory(writes=[])
-        for task, name, value in found["writes"]:
-            read = decrypt_value(serde, value, "write", *place, task, name)
-            made["writes"].append((task, name, validate_write(channel, read)))
-        if "seed" in found:
-            made["seed"] = checked_seed(
-                channel, decrypt_value(serde, found["seed"], "blob", *place)
-            )
-        return made
-
-    # ---- async, each one call in a thread
-
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Get a checkpoint; see `get_tuple`."""
-        return await self._aside(self.get_tuple, config)
-
-    async def alist(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[CheckpointTuple]:
-        """List checkpoints; see `list`."""
-        rows = self.list(config, filter=filter, before=before, limit=limit)
-        following: Callable[[], CheckpointTuple | None] = partial(next, rows, None)
-        while (row := await self._aside(following)) is not None:
-            yield row
-
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """Store a checkpoint; see `put`."""
-        return await self._aside(self.put, config, checkpoint, metadata, new_versions)
-
-    async def aput_writes(
-        self,
-        config: RunnableConfig,
-        writes: Sequence[tuple[str, Any]],
-        task_id: str,
-        task_path: str = "",
-    ) -> None:
-        """Store the writes of a task; see `put_writes`."""
-        await self._aside(self.put_writes, config, writes, task_id, task_path)
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        """Delete everything that is stored of a thread; see `delete_thread`."""
-        await self._aside(self.delete_thread, thread_id)
-
-    async def aget_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        """Read what makes up growing channels; see `get_delta_channel_history`."""
-        call = partial(self.get_delta_channel_history, config=config, channels=channels)
-        return await self._aside(call)
+    def forget(self, thread_id: str) -> None:
+        """Read the histories of a thread again: something stored was changed."""
+        if (lane := self._lanes.lane(thread_id)) is not None:
+            lane.forget(thread_id)
 
     # ---- connections
 
@@ -291,25 +169,23 @@ class LeasedPostgresSaver(BaseCheckpointSaver[str]):
         with self.address.faults():
             return retry_until_connected(once)
 
-    def _with(self, config: RunnableConfig | None, call: Callable[[PostgresSaver], T]) -> T:
-        """Let LangGraph's saver do something over the right connection."""
-        place = (config or {}).get("configurable") or {}
-        thread = str(place["thread_id"]) if "thread_id" in place else None
-        return self.steadily(
-            lambda connection: call(PostgresSaver(connection, serde=self.serde)), thread
-        )
-
     async def _aside(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
 
 
-def _place(config: RunnableConfig) -> tuple[str, str]:
-    named = config.get("configurable") or {}
-    return str(named["thread_id"]), str(named.get("checkpoint_ns", ""))
+class _Unsynced:
+    """A pipeline that is ended by whoever began it."""
+
+    def sync(self) -> None:
+        pass
 
 
-def _id(row: CheckpointTuple) -> str:
-    return str((row.config.get("configurable") or {})["checkpoint_id"])
+class _Stock(PostgresSaver):
+    """LangGraph's saver in a pipeline that several calls share."""
+
+    def __init__(self, connection: Any, serde: SerializerProtocol, known: HistoryCache) -> None:
+        super().__init__(connection, cast(Any, _Unsynced()), serde)
+        self.histories = known
 
 
 def _give_back(taking: "asyncio.Future[Release | None]") -> None:

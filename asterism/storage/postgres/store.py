@@ -126,10 +126,6 @@ class PostgresSearchStore(RankedStore, PostgresStore):
         with self.address.faults():
             return super().batch(ops)
 
-    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Make the reads, then the writes, in a worker thread."""
-        return await RankedStore.abatch(self, ops)
-
     def _plain(self, ops: Sequence[Op]) -> list[Result]:
         return retry_until_connected(partial(PostgresStore.batch, self, ops))
 

@@ -7,7 +7,7 @@ from psycopg.types.json import Jsonb
 
 from asterism.storage.postgres.saver import LeasedPostgresSaver
 from asterism.storage.postgres.schema import has_queue
-from asterism.storage.retention.row_protocol import Rows, StoredWrite
+from asterism.storage.retention.row_protocol import Rows
 
 TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "asterism_leases")
 
@@ -27,7 +27,7 @@ class PostgresRows(Rows):
     writes_table, value_column = "checkpoint_writes", "blob"
 
     def __init__(self, saver: LeasedPostgresSaver) -> None:
-        super().__init__(saver.serde)
+        super().__init__(saver)
         self._saver = saver
         self._queue = saver.steadily(has_queue)
 
@@ -44,10 +44,6 @@ class PostgresRows(Rows):
         where = " OR ".join(["metadata @> ?"] * len(keys))
         query = f"SELECT DISTINCT thread_id FROM checkpoints WHERE {where}"
         return [thread for (thread,) in self.read(query, [Jsonb({key: user}) for key in keys])]
-
-    def sealed_place(self, thread: str, write: StoredWrite) -> Sequence[str]:
-        """Return what the value of a write is sealed with."""
-        return thread, write.namespace, write.task_id, write.channel
 
     def drop(self, thread: str, namespace: str, checkpoints: Collection[str]) -> None:
         """Delete some checkpoints of a thread, and what they alone need."""

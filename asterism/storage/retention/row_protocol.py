@@ -5,9 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from langgraph.checkpoint.serde.base import SerializerProtocol
-
 from asterism.core.checkpoints import reading
+from asterism.storage.database_saver import DatabaseSaver
 from asterism.storage.serializers import decrypt_value
 
 
@@ -32,8 +31,9 @@ class Rows(ABC):
     writes_table = "writes"
     value_column = "value"
 
-    def __init__(self, serde: SerializerProtocol) -> None:
-        self._serde = serde
+    def __init__(self, saver: DatabaseSaver) -> None:
+        self._serde = saver.serde
+        self._by_checkpoint = saver.by_checkpoint
 
     def threads(self, after: str, limit: int) -> Sequence[tuple[str, str]]:
         """Return threads in the order of their ids, each with its latest checkpoint's id."""
@@ -74,16 +74,13 @@ class Rows(ABC):
         *names, kind, value = row
         stored = memoryview(value).tobytes()  # a damaged row may hold a number
         write = StoredWrite(*[*names, self._serde.loads_typed((kind, stored))])
-        where = self.sealed_place(thread, write)
+        own = [write.checkpoint_id] if self._by_checkpoint else []
+        where = thread, write.namespace, *own, write.task_id, write.channel
         return replace(write, value=decrypt_value(self._serde, write.value, "write", *where))
 
     @abstractmethod
     def read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return what a query finds; its values stand at its question marks."""
-
-    @abstractmethod
-    def sealed_place(self, thread: str, write: StoredWrite) -> Sequence[str]:
-        """Return what the value of a write is sealed with."""
 
     @abstractmethod
     def is_awaited(self, thread: str) -> bool:

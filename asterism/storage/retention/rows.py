@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from asterism.errors import ConfigurationError
-from asterism.storage.retention.row_protocol import Rows, StoredWrite
+from asterism.storage.retention.row_protocol import Rows
 from asterism.storage.sqlite import GroupCommitSaver
 
 
@@ -41,7 +41,7 @@ class SqliteRows(Rows):
     only_readable = "AND typeof(thread_id) = 'text'"
 
     def __init__(self, saver: GroupCommitSaver) -> None:
-        super().__init__(saver.serde)
+        super().__init__(saver)
         self._saver = saver
 
     def is_awaited(self, thread: str) -> bool:
@@ -55,10 +55,6 @@ class SqliteRows(Rows):
         values = [value for key in keys for value in (f'$."{key}"', user)]
         query = f"SELECT DISTINCT thread_id FROM checkpoints WHERE {fields}"
         return [thread for (thread,) in self.read(query, values)]
-
-    def sealed_place(self, thread: str, write: StoredWrite) -> Sequence[str]:
-        """Return what the value of a write is sealed with."""
-        return thread, write.namespace, write.checkpoint_id, write.task_id, write.channel
 
     def drop(self, thread: str, namespace: str, checkpoints: Collection[str]) -> None:
         """Delete some checkpoints of a thread with their writes."""

@@ -1,16 +1,16 @@
 """What led to a checkpoint in a sqlite file: the checkpoints before it, and what they wrote."""
 
 import json
-from collections import defaultdict
-from collections.abc import Collection, Generator, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-from langgraph.checkpoint.base import PendingWrite, writes_sort_key
-from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.base import PendingWrite
 
-from asterism.core.checkpoints import validate_write
 from asterism.core.history_cache import Place, Step
+from asterism.storage.database_saver import DatabaseSaver
 from asterism.storage.serializers import Sealed, decrypt_value, digest
 
 _BACK = """
@@ -34,17 +34,24 @@ WHERE thread_id = :thread AND checkpoint_ns = :namespace
 
 
 class SqliteLineage:
-    """What led to a checkpoint, as a saver has it."""
+    """What led to a checkpoint, as a saver has it; `cursor` opens one to read."""
 
-    def __init__(self, saver: SqliteSaver, place: Place, target: str) -> None:
+    def __init__(
+        self,
+        saver: DatabaseSaver,
+        cursor: Callable[[], AbstractContextManager[sqlite3.Cursor]],
+        place: Place,
+        target: str,
+    ) -> None:
         self._saver = saver
+        self._cursor = cursor
         self._place = {"thread": place[0], "namespace": place[1]}
         self._target = target
 
     def back(self) -> Generator[Step]:
         """Yield the checkpoints before it, the nearest first, each once."""
         seen = {self._target}  # one that was stored again, after its own child, makes a loop
-        with self._saver.cursor(transaction=False) as cursor:
+        with self._cursor() as cursor:
             rows = cursor.execute(_BACK, {**self._place, "target": self._target})
             next(rows, None)
             for name, kind, stored, facts in rows:
@@ -66,14 +73,6 @@ class SqliteLineage:
     ) -> Mapping[str, Sequence[PendingWrite]]:
         """Read what was written to channels after some of these, by checkpoint, in order."""
         what = {"steps": json.dumps(steps), "channels": json.dumps([*channels])}
-        with self._saver.cursor(transaction=False) as cursor:
+        with self._cursor() as cursor:
             rows = cursor.execute(_WRITES, {**self._place, **what}).fetchall()
-        found: defaultdict[str, list[PendingWrite]] = defaultdict(list)
-        serde, place = self._saver.serde, tuple(self._place.values())
-        for step, _, task, _, channel, kind, value in sorted(
-            rows, key=lambda row: writes_sort_key(*row[1:4])
-        ):
-            read = serde.loads_typed((kind, value))
-            read = decrypt_value(serde, read, "write", *place, step, task, channel)
-            found[step].append((task, channel, validate_write(channel, read)))
-        return found
+        return self._saver.decode_writes((self._place["thread"], self._place["namespace"]), rows)

@@ -143,10 +143,6 @@ class SearchStore(RankedStore, SqliteStore):
             self.setup()
             return super().batch(ops)
 
-    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Make the reads, then the writes, in a worker thread."""
-        return await RankedStore.abatch(self, ops)
-
     def _plain(self, ops: Sequence[Op]) -> list[Result]:
         return _retry_while_locked(lambda: SqliteStore.batch(self, ops))
 

@@ -4,12 +4,14 @@ import copy
 import itertools
 import operator
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.channels import DeltaChannel
+from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
@@ -17,6 +19,9 @@ from typing_extensions import TypedDict
 from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
 from asterism.core.history_cache import HistoryCache, SharedList, Step, StoredWrites, deep_copy
 from asterism.core.state import fold_list
+from asterism.core.thread_lease import take_lease
+from asterism.storage.postgres.steps import PostgresLineage
+from asterism.storage.sqlite.steps import SqliteLineage
 from tests.teams import follow
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
@@ -24,8 +29,26 @@ CHANNELS = ("messages", "reports", "brief")
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'threads.db'}"
+def url(lasting: str) -> str:
+    return lasting
+
+
+def read_stock(saver: Any, **asked: Any) -> Any:
+    """Read a history as LangGraph's own saver of the database does."""
+    if isinstance(saver, SqliteSaver):
+        return SqliteSaver.get_delta_channel_history(saver, **asked)
+    return saver.steadily(
+        lambda found: PostgresSaver(found, serde=saver.serde).get_delta_channel_history(**asked)
+    )
+
+
+@contextmanager
+def driven(saver: Any) -> Iterator[None]:
+    """Hold the lease of the thread: in Postgres, only who has it keeps histories."""
+    release = take_lease(saver, "t")
+    assert release is not None
+    yield
+    release()
 
 
 def team(saver: Any, order: list[str] | None = None) -> Any:
@@ -56,13 +79,14 @@ def same_as_stored(saver: Any) -> Iterator[int]:
     for namespace in ("", "clerk"):
         config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": namespace}}
         stored = [item.config for item in saver.list(config)]
-        for one in (*stored, *reversed(stored), *stored[::3]):
-            kept = saver.get_delta_channel_history(config=one, channels=CHANNELS)
-            read = SqliteSaver.get_delta_channel_history(saver, config=one, channels=CHANNELS)
-            for channel in CHANNELS:
-                assert [*kept[channel]["writes"]] == read[channel]["writes"]
-                assert kept[channel].get("seed") == read[channel].get("seed")
-            yield len(read["messages"]["writes"])
+        with driven(saver):
+            for one in (*stored, *reversed(stored), *stored[::3]):
+                kept = saver.get_delta_channel_history(config=one, channels=CHANNELS)
+                read = read_stock(saver, config=one, channels=CHANNELS)
+                for channel in CHANNELS:
+                    assert [*kept[channel]["writes"]] == read[channel]["writes"]
+                    assert kept[channel].get("seed") == read[channel].get("seed")
+                yield len(read["messages"]["writes"])
 
 
 def test_what_a_participant_does_to_its_messages_is_not_remembered(url: str) -> None:
@@ -110,7 +134,36 @@ def test_a_thread_that_is_deleted_is_forgotten(url: str) -> None:
         assert asked(workflow) == ["1: False", "3: False", "5: False"]
 
 
-def test_what_another_connection_changes_is_read_again(url: str) -> None:
+def test_a_history_that_is_known_is_not_read_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    for kind in (SqliteLineage, PostgresLineage):
+        back: Any = kind.back
+
+        def counting(self: Any, back: Any = back) -> Iterator[Step]:
+            for step in back(self):
+                looked.append(step.id)
+                yield step
+
+        monkeypatch.setattr(kind, "back", counting)
+    with open_checkpointer(url) as saver:
+        workflow = team(saver, ["clerk"])
+        steps = []
+        for _ in range(12):
+            asked(workflow)
+            steps.append(len(looked))
+            looked.clear()
+        assert steps[-1] == steps[2] > 0  # each of them has its lease, and nobody else had one
+        with open_checkpointer(url) as other:
+            asked(team(other, ["clerk"]))
+        looked.clear()
+        asked(workflow)
+        assert len(looked) > steps[-1]
+
+
+def test_what_another_connection_changes_is_read_again(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'threads.db'}"
     with open_checkpointer(url) as one, open_checkpointer(url) as other:
         asked(team(one))
         last = one.get_tuple(THREAD)
@@ -148,7 +201,7 @@ def same_in_both(saver: Any, config: Any) -> int:
     """Compare what two channels are made of with what LangGraph's saver reads."""
     asked = {"config": config, "channels": ["often", "never"]}
     kept = saver.get_delta_channel_history(**asked)
-    read = SqliteSaver.get_delta_channel_history(saver, **asked)
+    read = read_stock(saver, **asked)
     for channel, history in read.items():
         assert [*kept[channel]["writes"]] == history["writes"]
         assert kept[channel].get("seed") == history.get("seed")
@@ -161,7 +214,8 @@ def test_channels_that_are_stored_whole_at_other_times_are_what_is_stored(
 ) -> None:
     with open_checkpointer(url) as saver:
         stored = counted(saver, 8)
-        assert {same_in_both(saver, config) for config in stored[::order]} == {0, 1}
+        with driven(saver):
+            assert {same_in_both(saver, config) for config in stored[::order]} == {0, 1}
 
 
 def test_a_checkpoint_that_was_stored_again_after_its_child_ends_the_way(url: str) -> None:

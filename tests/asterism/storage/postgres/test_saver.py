@@ -1,6 +1,7 @@
 """The Postgres saver: prepared once, fenced by its leases, patient with a restart."""
 
 import asyncio
+import itertools
 import logging
 import sys
 import threading
@@ -18,9 +19,10 @@ from asterism import Participant, SupervisorWorkflowBuilder, open_checkpointer
 from asterism.core.run_types import WorkflowInput
 from asterism.core.thread_lease import take_lease
 from asterism.errors import AbandonedError, ConfigurationError, StorageError, ThreadBusyError
+from asterism.storage import database_saver as saver_module
 from asterism.storage.open import migrate
-from asterism.storage.postgres import saver as saver_module
-from asterism.storage.postgres.lease_connections import retry_until_connected
+from asterism.storage.postgres import lease_connections
+from asterism.storage.postgres.lease_connections import LANES, retry_until_connected
 from asterism.storage.postgres.saver import LeasedPostgresSaver, open_saver
 from asterism.storage.serializers import serializer
 from tests.databases import Server, serving
@@ -266,6 +268,115 @@ def test_lists_are_whole_where_they_take_several_queries(
         assert found == sorted(found, reverse=True)
         assert len(list(saver.list(None, limit=7))) == 7
         assert len(list(saver.list({"configurable": {"thread_id": "a"}}, limit=2))) == 2
+
+
+# ---- calls that wait for one lane
+
+
+class Held:
+    """Threads whose leases share one lane, which is busy until `calls` are waiting."""
+
+    def __init__(self, saver: LeasedPostgresSaver, count: int) -> None:
+        self.saver = saver
+        lane = saver._lanes._lanes[0]
+        names = (f"t{number}" for number in itertools.count())
+        self.threads = [*itertools.islice((n for n in names if hash(n) % LANES == 0), count)]
+        for name in self.threads:
+            assert saver.take_lease(name)
+            assert saver._lanes.lane(name) is lane
+        self.lane = lane
+
+    async def put(self, thread: str, name: Any) -> None:
+        checkpoint: Any = {**empty_checkpoint(), "id": name}
+        place: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+        await self.saver.aput(place, checkpoint, {"source": "loop", "step": 0, "parents": {}}, {})
+
+    async def together(self, *calls: Any) -> list[Any]:
+        with self.lane._lock:
+            waiting = [asyncio.ensure_future(call) for call in calls]
+            await asyncio.sleep(0)
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    def transactions(self) -> dict[str, set[str]]:
+        """Return the threads that each transaction stored something of."""
+        found: dict[str, set[str]] = {}
+        with psycopg.connect(self.saver.address.conninfo) as connection:
+            for number, name in connection.execute("SELECT xmin::text, thread_id FROM checkpoints"):
+                found.setdefault(number, set()).add(name)
+        return found
+
+
+@pytest.fixture
+def held(postgres: str) -> Iterator[Held]:
+    with open_saver(postgres, serde=serializer()) as saver:
+        yield Held(saver, 6)
+
+
+async def test_calls_that_wait_for_a_lane_share_a_transaction(held: Held) -> None:
+    assert await held.together(*(held.put(name, "1") for name in held.threads)) == [None] * 6
+    found = held.transactions()
+    assert len(found) <= 2  # the first call may have begun alone
+    assert set.union(*found.values()) == {*held.threads}
+
+
+async def test_a_call_that_fails_fails_alone(held: Held) -> None:
+    outcomes = await held.together(
+        *(held.put(name, None if place == 3 else "1") for place, name in enumerate(held.threads))
+    )
+    assert [type(outcome) for outcome in outcomes].count(type(None)) == 5
+    assert isinstance(outcomes[3], StorageError)
+    assert set.union(*held.transactions().values()) == {*held.threads} - {held.threads[3]}
+
+
+async def test_each_call_of_a_group_is_fenced(held: Held) -> None:
+    lost = held.threads[2]
+    del held.lane.held[lost]  # as where somebody else has taken it since
+    outcomes = await held.together(*(held.put(name, "1") for name in held.threads))
+    assert isinstance(outcomes[2], AbandonedError)
+    assert set.union(*held.transactions().values()) == {*held.threads} - {lost}
+
+
+async def test_a_group_whose_connection_is_lost_is_stored_once_it_is_back(held: Held) -> None:
+    end_sessions(held.saver.address.conninfo)
+    assert await held.together(*(held.put(name, "1") for name in held.threads)) == [None] * 6
+    assert set.union(*held.transactions().values()) == {*held.threads}
+
+
+async def test_a_group_waits_once_for_a_database_that_stays_away(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def gone() -> None:
+        tries.append(1)
+        raise psycopg.OperationalError("gone")
+
+    monkeypatch.setattr(lease_connections.retry_until_connected, "__defaults__", (0.0,))
+    monkeypatch.setattr(held.lane, "_connect", gone)
+    outcomes = await held.together(*(held.put(name, "1") for name in held.threads))
+    assert {str(outcome) for outcome in outcomes} == {
+        f"The database {held.saver.address.shown!r} cannot be used: gone. "
+        f"A step of the thread {name!r} is not stored."
+        for name in held.threads
+    }
+    assert len(tries) <= 4  # the first call alone, and the others together
+
+
+@pytest.mark.parametrize("leased", [True, False], ids=["driven", "not driven"])
+async def test_a_saver_that_is_closed_says_so_at_once(postgres: str, leased: bool) -> None:
+    with open_saver(postgres, serde=serializer()) as saver:
+        if leased:
+            assert saver.take_lease("t")
+    calls: list[Callable[[], Any]] = [
+        lambda: saver.get_tuple(PLACE),
+        lambda: saver.take_lease("t"),
+        lambda: saver.aget_tuple(PLACE),
+        lambda: saver.atake_lease("t"),
+    ]
+    for call in calls:
+        with pytest.raises(StorageError, match=r"Keep open_checkpointer\(\) open"):
+            found = call()
+            await found
 
 
 def test_runs_wait_while_the_database_restarts() -> None:

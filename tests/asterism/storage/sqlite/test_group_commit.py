@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from asterism import open_checkpointer
-from asterism.storage.sqlite.group_commit import GroupCommit
+from asterism.storage.sqlite.group_commit import SqliteGroupCommit
 
 PATIENCE = 30
 
@@ -26,7 +26,7 @@ class Base:
         self.connection.execute("CREATE TABLE rows (n INTEGER)")
         self.connection.commit()
         self.lock: Any = threading.RLock()
-        self.groups = GroupCommit(self.connection, self.lock)
+        self.groups = SqliteGroupCommit(self.connection, self.lock)
         self.threads: list[str] = []
 
     def add(self, number: int) -> int:
