@@ -94,9 +94,13 @@ def run(
         async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
             opened = engine.open_graph(graph, model=model, checkpointer=saver)
             print_models(engine.models_of(opened))
+            is_stored = db != engine.MEMORY_FILE
+            if is_stored:
+                known = f"Thread {thread}; look at it: asterism trace {thread}"
+                ERRORS.print(known, style="dim", markup=False, highlight=False)
             config = engine.config_of(thread, graph, model)
             given = {"messages": [("user", request)]}
-            with _going_on(engine.again(thread, graph), kept=db != engine.MEMORY_FILE):
+            with _going_on(engine.again(thread, graph), kept=is_stored):
                 outcome = await engine.drive(opened, config, given, ask=not as_json)
             return engine.finish(outcome, thread, graph=graph, as_json=as_json, out=out)
 

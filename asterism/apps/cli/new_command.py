@@ -38,7 +38,7 @@ def create_project(
         print_text(
             f"Made {path}. Next:\n  cd {path}\n"
             '  asterism run team:create_team "Price tickets to Rome for 2 travellers"\n'
-            "  asterism ui\n  python -m pytest"
+            "  asterism ui\n  pip install pytest && python -m pytest"
         )
         return 0
 

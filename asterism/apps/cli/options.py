@@ -159,12 +159,12 @@ def exit_with(work: Coroutine[Any, Any, int]) -> None:
     except (KeyboardInterrupt, asyncio.CancelledError):
         code = STOPPED
     except AsterismError as error:
-        ERRORS.print(_with_ways_out(str(error)), style="red", markup=False)
+        ERRORS.print(_with_ways_out(str(error)), style="red", markup=False, highlight=False)
         code = FAILED
     except BaseException as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        ERRORS.print(_sentence(error), style="red", markup=False)
+        ERRORS.print(_sentence(error), style="red", markup=False, highlight=False)
         code = FAILED
     raise typer.Exit(code)
 
