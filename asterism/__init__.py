@@ -380,7 +380,8 @@ sys.meta_path.insert(0, MovedModules(_HINTS))
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import asterism` stays cheap."""
     if name == "__all__":
-        if sys._getframe(1).f_globals.get("__name__") == "pydoc":
+        asker = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+        if asker.f_globals.get("__name__") == "pydoc":
             raise AttributeError(
                 name
             )  # help() would print the help of every name: 700,000 characters
