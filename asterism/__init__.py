@@ -382,9 +382,8 @@ def __getattr__(name: str) -> Any:
     if name == "__all__":
         asker = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
         if asker.f_globals.get("__name__") == "pydoc":
-            raise AttributeError(
-                name
-            )  # help() would print the help of every name: 700,000 characters
+            # help() would print the help of every name: 700,000 characters
+            raise AttributeError(name)
         return sorted(_HOMES)
     if name == "__version__":
         from importlib.metadata import version
