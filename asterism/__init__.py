@@ -1,4 +1,26 @@
-"""Asterism: a supervisor workflow toolkit on LangGraph."""
+"""Asterism: a supervisor workflow toolkit on LangGraph.
+
+    from asterism import Participant, SupervisorWorkflowBuilder
+
+    team = (
+        SupervisorWorkflowBuilder("Trip", model="offline")
+        .participants(prices=Participant(tools=[ticket_price], description="Prices tickets."))
+        .build(checkpointer="sqlite:///trips.db")
+    )
+    team.invoke({"messages": [("user", "Tickets to Rome")]}, {"configurable": {"thread_id": "1"}})
+
+Build a team:      SupervisorWorkflowBuilder, Participant, Agent, Service, AgentOrchestrator
+Answer questions:  pending_requests, resume, proceed
+Limit and retry:   Budget, ResourceManager, Timeout, CircuitBreaker, Compensation, PriceTable
+Remember:          ContextManager, memory, LongTermMemory, SharedMemory, ResponseCache
+See what ran:      read_run, generate_orchestrator_flowchart, generate_timeline, show, instrument
+Try otherwise:     what_if, compare_runs, evaluate_team
+Operate:           serve, open_checkpointer, create_service_app, AgentSupervisor, batch_process
+Test:              asterism.testing
+
+help(asterism.Participant) explains one name, dir(asterism) lists all of them. The command line is
+`asterism --help`.
+"""
 
 import logging
 import sys
@@ -110,112 +132,113 @@ if TYPE_CHECKING:
         SupervisorConfig,
     )
 
-__all__ = [
-    "Agent",
-    "AgentOrchestrator",
-    "AgentProgress",
-    "AgentQuota",
-    "AgentQuotaUsage",
-    "AgentSupervisor",
-    "AskPerson",
-    "AsterismError",
-    "BaseSupervisor",
-    "BatchOutcome",
-    "BatchProgress",
-    "Budget",
-    "ChildStatus",
-    "CircuitBreaker",
-    "Compensation",
-    "ContextManager",
-    "Delegate",
-    "Difference",
-    "Event",
-    "EventBus",
-    "ExecutionMode",
-    "HumanFeedbackRequest",
-    "Importance",
-    "LongTermMemory",
-    "Participant",
-    "ParticipantMemory",
-    "PendingRequest",
-    "Personality",
-    "PriceTable",
-    "ProgramConfig",
-    "ProgramTask",
-    "Recollection",
-    "ResourceManager",
-    "ResponseCache",
-    "Review",
-    "Reviewer",
-    "RunRecord",
-    "Service",
-    "SharedMemory",
-    "SlidingWindow",
-    "SubAgentTask",
-    "Summary",
-    "SupervisedAgent",
-    "SupervisionEvent",
-    "SupervisionEventType",
-    "SupervisorConfig",
-    "SupervisorDecision",
-    "SupervisorOrchestratorExecutor",
-    "SupervisorTrace",
-    "SupervisorView",
-    "SupervisorWorkflowBuilder",
-    "TaskResult",
-    "Timeout",
-    "ToyExampleSupervisor",
-    "Trace",
-    "UndoAll",
-    "UpdateManifestSupervisor",
-    "Usage",
-    "UseCached",
-    "Workflow",
-    "WorkflowEventType",
-    "WorkflowInput",
-    "WorkflowResult",
-    "abatch_process",
-    "aevaluate_team",
-    "aexamples_from_threads",
-    "analyze_traces",
-    "aopen_checkpointer",
-    "aopen_store",
-    "apending_requests",
-    "aproceed",
-    "aread_run",
-    "aresume",
-    "awhat_if",
-    "batch_process",
-    "compare_runs",
-    "context_middleware",
-    "convert_tool_content_to_text",
-    "create_reviewer",
-    "create_service_app",
-    "create_supervisor_agent",
-    "evaluate_team",
-    "examples_from_threads",
-    "generate_detailed_tool_trace",
-    "generate_orchestrator_flowchart",
-    "generate_timeline",
-    "graph_factory",
-    "idempotency_key",
-    "instrument",
-    "lines_of",
-    "load_config",
-    "memory",
-    "open_checkpointer",
-    "open_store",
-    "pending_requests",
-    "proceed",
-    "read_run",
-    "record_answers",
-    "resume",
-    "serve",
-    "show",
-    "show_progress",
-    "total_cost_breakdown",
-    "what_if",
-]
+    __all__ = [
+        "Agent",
+        "AgentOrchestrator",
+        "AgentProgress",
+        "AgentQuota",
+        "AgentQuotaUsage",
+        "AgentSupervisor",
+        "AskPerson",
+        "AsterismError",
+        "BaseSupervisor",
+        "BatchOutcome",
+        "BatchProgress",
+        "Budget",
+        "ChildStatus",
+        "CircuitBreaker",
+        "Compensation",
+        "ContextManager",
+        "Delegate",
+        "Difference",
+        "Event",
+        "EventBus",
+        "ExecutionMode",
+        "HumanFeedbackRequest",
+        "Importance",
+        "LongTermMemory",
+        "Participant",
+        "ParticipantMemory",
+        "PendingRequest",
+        "Personality",
+        "PriceTable",
+        "ProgramConfig",
+        "ProgramTask",
+        "Recollection",
+        "ResourceManager",
+        "ResponseCache",
+        "Review",
+        "Reviewer",
+        "RunRecord",
+        "Service",
+        "SharedMemory",
+        "SlidingWindow",
+        "SubAgentTask",
+        "Summary",
+        "SupervisedAgent",
+        "SupervisionEvent",
+        "SupervisionEventType",
+        "SupervisorConfig",
+        "SupervisorDecision",
+        "SupervisorOrchestratorExecutor",
+        "SupervisorTrace",
+        "SupervisorView",
+        "SupervisorWorkflowBuilder",
+        "TaskResult",
+        "Timeout",
+        "ToyExampleSupervisor",
+        "Trace",
+        "UndoAll",
+        "UpdateManifestSupervisor",
+        "Usage",
+        "UseCached",
+        "Workflow",
+        "WorkflowEventType",
+        "WorkflowInput",
+        "WorkflowResult",
+        "abatch_process",
+        "aevaluate_team",
+        "aexamples_from_threads",
+        "analyze_traces",
+        "aopen_checkpointer",
+        "aopen_store",
+        "apending_requests",
+        "aproceed",
+        "aread_run",
+        "aresume",
+        "awhat_if",
+        "batch_process",
+        "compare_runs",
+        "context_middleware",
+        "convert_tool_content_to_text",
+        "create_reviewer",
+        "create_service_app",
+        "create_supervisor_agent",
+        "evaluate_team",
+        "examples_from_threads",
+        "generate_detailed_tool_trace",
+        "generate_orchestrator_flowchart",
+        "generate_timeline",
+        "graph_factory",
+        "idempotency_key",
+        "instrument",
+        "lines_of",
+        "load_config",
+        "memory",
+        "open_checkpointer",
+        "open_store",
+        "pending_requests",
+        "proceed",
+        "read_run",
+        "record_answers",
+        "resume",
+        "serve",
+        "show",
+        "show_progress",
+        "total_cost_breakdown",
+        "what_if",
+    ]
+
 
 _HOMES = {
     "Agent": "core.agent_spec",
@@ -356,6 +379,12 @@ sys.meta_path.insert(0, MovedModules(_HINTS))
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import asterism` stays cheap."""
+    if name == "__all__":
+        asker = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+        if asker.f_globals.get("__name__") == "pydoc":
+            # help() would print the help of every name: 700,000 characters
+            raise AttributeError(name)
+        return sorted(_HOMES)
     if name == "__version__":
         from importlib.metadata import version
 
@@ -369,4 +398,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOMES})

@@ -208,6 +208,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
         self._manager: AnyDecider | None = None
         self._executor: SupervisorOrchestratorExecutor | None = None
         self._participants: list[tuple[str, Any]] = []
+        self._context_schema: type[Any] | None = None
 
     def __repr__(self) -> str:
         team = [name for name, _ in self._participants]
@@ -276,6 +277,25 @@ class SupervisorWorkflowBuilder(Generic[M]):
         if self._creation is not None:
             other._creation = replace(self._creation, model=model)
         return other
+
+    def with_prompt(self, prompt: str) -> Self:
+        """Return a copy whose supervisor follows further instructions, also when it answers."""
+        other = copy(self)
+        other._participants = [*self._participants]
+        other._prompt = "\n\n".join(filter(None, (self._prompt, prompt)))
+        other._answer_prompt = "\n\n".join(filter(None, (self._answer_prompt, prompt)))
+        return other
+
+    def with_context_schema(self, schema: type[Any]) -> Self:
+        """Set the schema of `context=`, as LangGraph's `StateGraph` takes it.
+
+        Tools and graphs of participants read the value as `runtime.context`.
+
+        Args:
+            schema: A pydantic model, a dataclass or a `TypedDict`.
+        """
+        self._context_schema = schema
+        return self
 
     def with_strategy(
         self,
@@ -377,6 +397,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
             write=writer_of(self._finish, model, self._answer_prompt, compactor, self._decisions),
             max_parallel_tasks=self._max_parallel_tasks,
             compactor=compactor,
+            context_schema=self._context_schema,
         )
         facts = WorkflowConfig(
             id=self._id,

@@ -118,10 +118,21 @@ for message in memory(trip, "vienna", "trains").messages():
 # %% [markdown]
 # ## With your own key
 #
-# Set `OPENAI_API_KEY`, and build the same team with `SupervisorWorkflowBuilder("Trip",
-# model="openai:gpt-5-mini")`: a language model then decides, calls the tools and writes the answer.
-# `asterism doctor --model openai:gpt-5-mini` says what a model is able to do.
-#
+# A language model decides, calls the tools and writes the answer. Set `OPENAI_API_KEY` before the
+# notebook starts. Without it, the cell does nothing. `asterism doctor --model openai:gpt-5-mini`
+# says what a model is able to do.
+
+# %%
+import os
+
+if os.environ.get("OPENAI_API_KEY"):
+    trains = Participant(tools=[ticket_price], description="Prices train tickets to a city.")
+    team = SupervisorWorkflowBuilder("Trip", model="openai:gpt-5-mini").participants(
+        trains=trains, packing=packing
+    )
+    show(team.build().invoke(request))
+
+# %% [markdown]
 # ## Exercises
 #
 # 1. Give the team a participant that books hotels, with `approve=["book_hotel"]`, and answer its

@@ -51,9 +51,9 @@ def courier(messages):
 
 
 # %% [markdown]
-# ## A tool that needs leave
+# ## A tool that needs an approval
 #
-# LangChain's `HumanInTheLoopMiddleware` holds a tool call until somebody has approved it. The
+# LangChain's `HumanInTheLoopMiddleware` holds a tool call until a person has approved it. The
 # model here is scripted, as in a test: it calls `pay` once, then says that it is done.
 
 # %%
@@ -167,3 +167,54 @@ post = (
 )
 post.invoke({"messages": [("user", "Send it to Lisbon")]}, thread)
 print(resume(post, thread, "By sea")["messages"][-1].text)
+
+# %% [markdown]
+# ## A model that decides
+#
+# So far rules and scripts decided. Here a model routes, fills in the arguments and asks for what
+# is missing; `approve` holds the tool call. The offline model follows fixed rules.
+
+
+# %%
+def book_table(city: str, people: int) -> str:
+    """Book a table in a restaurant of a city."""
+    return f"Booked a table for {people} in {city}."
+
+
+def dinner(model):
+    tables = Participant(
+        tools=[book_table], approve=["book_table"], description="Books tables in restaurants."
+    )
+    return SupervisorWorkflowBuilder("Dinner", model=model).participants(tables=tables).build(
+        checkpointer=InMemorySaver()
+    )
+
+
+team = dinner("offline")
+team.invoke({"messages": [("user", "Book a table in Porto")]}, thread)
+print(pending_requests(team, "1")[0].prompt)
+resume(team, "1", "4 people")
+print(pending_requests(team, "1")[0].prompt)
+show(resume(team, "1", "approve"))
+
+# %% [markdown]
+# ## With your own key
+#
+# Set `OPENAI_API_KEY` before the notebook starts. Without it, the cell does nothing.
+
+# %%
+import os
+
+if os.environ.get("OPENAI_API_KEY"):
+    team = dinner("openai:gpt-5-mini")
+    team.invoke({"messages": [("user", "Book a table in Porto for 4 people")]}, thread)
+    print(pending_requests(team, "1"))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Let the person only approve or reject: `approve={"book_table": {"allowed_decisions":
+#    ["approve", "reject"]}}`. What does an edit say now?
+# 2. Reject the booking with a reason. What does the participant do with it?
+# 3. Replace `InMemorySaver()` by `"sqlite:///dinner.db"`, restart the kernel while a question is
+#    open, and answer it.

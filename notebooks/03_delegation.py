@@ -197,3 +197,29 @@ print(jury.invoke({"messages": [("user", "Where do we celebrate?")]})["messages"
 requests = [f"An evening for {number}" for number in (10, 20, 30)]
 for outcome in batch_process(event, requests, batch_id="june", max_concurrent=2):
     print(outcome.index, outcome.status)
+
+# %% [markdown]
+# ## With your own key
+#
+# A language model plans by itself: it says which tasks there are and what needs what. Set
+# `OPENAI_API_KEY` before the notebook starts. Without it, the cell does nothing.
+
+# %%
+import os
+
+if os.environ.get("OPENAI_API_KEY"):
+    planned = (
+        SupervisorWorkflowBuilder("Party", model="openai:gpt-5-mini")
+        .participants(scout=scout, cook=cook, writer=writer)
+        .build(checkpointer=InMemorySaver())
+    )
+    planned.invoke({"messages": [("user", "A party for 50, with invitations")]}, thread)
+    show(planned, thread)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Give `band` a `RetryPolicy`: `Participant(runs=band, policies=[...])`. What does the report
+#    say after the last attempt?
+# 2. Let `dance` need nothing. Which boxes of the drawing stand side by side now?
+# 3. Run the batch again with the same `batch_id`. How long does it take, and why?

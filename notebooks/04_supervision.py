@@ -148,3 +148,28 @@ await careful.shutdown()
 await supervisor.shutdown()
 signs = ("heartbeat", "progress")
 print([event.type.value for event in careful.bus.history() if event.type not in signs])
+
+# %% [markdown]
+# ## With your own key
+#
+# The same budget, in dollars, on a model that costs something. Set `OPENAI_API_KEY` before the
+# notebook starts. Without it, the cell does nothing.
+
+# %%
+import os
+
+if os.environ.get("OPENAI_API_KEY"):
+    clerk = Participant(prompt="You tell prices.", description="Tells prices.")
+    paid = SupervisorWorkflowBuilder(
+        "Shop", model="openai:gpt-5-mini", budget=Budget(max_cost_usd="0.01")
+    ).participants(clerk=clerk)
+    print(total_cost_breakdown(paid.build().invoke(request)))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Answer the budget's question with `stop`. What are `status` and `reason`?
+# 2. Give the clerk a budget of its own: `Participant(..., budget=Budget(max_calls=1))`. Who is
+#    stopped now, and what does the supervisor make of it?
+# 3. Let `works` raise an exception in its first call. How often is it started, and what does
+#    `SupervisorConfig(max_restarts=0)` change?

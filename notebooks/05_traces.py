@@ -109,3 +109,26 @@ show(found.result)
 
 # %%
 print(compare_runs(run, read_run(trip, thread)))
+
+# %% [markdown]
+# ## With your own key
+#
+# What would another model have done? `what_if` runs the participant again, on a fork of the thread.
+# Set `OPENAI_API_KEY` before the notebook starts. Without it, the cell does nothing.
+
+# %%
+import os
+
+if os.environ.get("OPENAI_API_KEY"):
+    other = Participant(
+        model="openai:gpt-5-mini", tools=[ticket_price], description="Prices train tickets to a city."
+    )
+    print(what_if(trip, thread, participant="trains", instead=other).difference)
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Let `packing` raise an exception. Where does its traceback stand in `run`?
+# 2. Draw the run as a timeline: `generate_timeline(run)`. What took longest?
+# 3. Change the instruction of the first round: `what_if(trip, thread, round=1, decision={"next_agent":
+#    "trains", "instruction": "Only for 2 travellers"})`.

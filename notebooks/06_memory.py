@@ -7,13 +7,14 @@
 # ---
 
 # %% [markdown]
-# %% [markdown]
 # # Memory
 #
 # A participant remembers its own thread. A team shares a board. What is decided lasts across
 # threads and is found again by asking. Each of them can be read, corrected and forgotten.
 
 # %%
+from tempfile import TemporaryDirectory
+
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import (
@@ -78,20 +79,28 @@ print(party.invoke({"messages": [("user", "A hall for 5")]}, thread)["messages"]
 # embeddings=...)` searches by meaning.
 
 # %%
-opened = open_store("memory:")  # or sqlite:///memory.db
-store = opened.__enter__()
-notes = LongTermMemory(store=store, team="parties")
-notes.remember("Ann decided on Harbour Hall for the party", user="ann")
-notes.remember("The caterer does not deliver on Sundays", user="ann")
+folder = TemporaryDirectory()
+url = f"sqlite:///{folder.name}/memory.db"
 
-for found in notes.recall("Which hall did we decide on last week?", user="ann", limit=1):
-    print(found.text, "- found by", found.found_by)
+with open_store(url) as store:
+    notes = LongTermMemory(store=store, team="parties")
+    notes.remember("Ann decided on Harbour Hall for the party", user="ann")
+    notes.remember("The caterer does not deliver on Sundays", user="ann")
 
-print(notes.recall("Which hall did we decide on?", user="bob"))  # Bob sees nothing of it
+# %% [markdown]
+# The store is closed. Opened again, as another process would, it has both:
+
+# %%
+with open_store(url) as store:
+    notes = LongTermMemory(store=store, team="parties")
+    for found in notes.recall("Which hall did we decide on last week?", user="ann", limit=1):
+        print(found.text, "- found by", found.found_by)
+    print(notes.recall("Which hall did we decide on?", user="bob"))  # Bob sees nothing of it
 
 # %% [markdown]
 # With `recalls=notes`, what fits the request stands below it, as information and not as an order.
-# The user of a run is the `user_id` of its config; no model can name another one.
+# The user of a run is the `user_id` of its config; no model can name another one. A model decides
+# here who works.
 
 
 # %%
@@ -100,18 +109,19 @@ def planner(messages):
     return messages[-1].text
 
 
-def plan_once(view):
-    return SupervisorDecision(next_agent=None if view.reports else "planner")
+def recall_team(model, notes, store):
+    return (
+        SupervisorWorkflowBuilder("Party", model=model, finish="forward", recalls=notes)
+        .participants(planner=planner)
+        .build(checkpointer=InMemorySaver(), store=store)
+    )
 
 
-recalling = (
-    SupervisorWorkflowBuilder("Party", finish="forward", recalls=notes)
-    .participants(planner=planner)
-    .with_manager(plan_once)
-    .build(checkpointer=InMemorySaver(), store=store)
-)
+invite = {"messages": [("user", "Plan who is invited to the hall")]}
 ann = {"configurable": {"thread_id": "2", "user_id": "ann"}}
-show(recalling.invoke({"messages": [("user", "Invite everybody to the hall")]}, ann))
+with open_store(url) as store:
+    notes = LongTermMemory(store=store, team="parties")
+    show(recall_team("offline", notes, store).invoke(invite, ann))
 
 # %% [markdown]
 # ## What a team shares: a board with room for so much
@@ -119,11 +129,12 @@ show(recalling.invoke({"messages": [("user", "Invite everybody to the hall")]}, 
 # Where there is no room, what was used longest ago gives way, and the writer is told.
 
 # %%
-board = SharedMemory(store=store, team="parties", capacity_tokens=12)
-board.write("hall", "Harbour Hall", by="venue")
-board.write("food", "Tapas, no nuts", by="catering")
-print(board.read("hall"))
-print("gave way:", board.write("date", "December 15", by="venue"))
+with open_store(url) as store:
+    board = SharedMemory(store=store, team="parties", capacity_tokens=12)
+    board.write("hall", "Harbour Hall", by="venue")
+    board.write("food", "Tapas, no nuts", by="catering")
+    print(board.read("hall"))
+    print("gave way:", board.write("date", "December 15", by="venue"))
 
 # %% [markdown]
 # ## Calls that are not made twice
@@ -147,3 +158,24 @@ print(cache.hits, "hits,", cache.misses, "miss")
 careful = Personality(traits={"thorough": 0.9, "humorous": 0.2}, style="short sentences")
 writer = Participant(prompt="You write invitations.", personality=careful)
 print(*careful.sentences(), sep="\n")
+
+# %% [markdown]
+# ## With your own key
+#
+# Set `OPENAI_API_KEY` before the notebook starts. Without it, the cell does nothing.
+
+# %%
+import os
+
+if os.environ.get("OPENAI_API_KEY"):
+    with open_store(url) as store:
+        notes = LongTermMemory(store=store, team="parties")
+        team = recall_team("openai:gpt-5-mini", notes, store)
+        show(team.invoke(invite, {"configurable": {"thread_id": "3", "user_id": "ann"}}))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Take the history of `venue` to another thread, `own.fork("other")`, and ask there.
+# 2. Forget what is known of Ann: `notes.forget_user("ann")`. What does the planner read then?
+# 3. Ask the cached model with another temperature. Is it a hit?

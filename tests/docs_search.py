@@ -55,6 +55,7 @@ WORDS = {
     "image": ("media",),
     "windows": ("windows", "install"),
     "faq": ("troubleshooting",),
+    "guardrails": ("security",),
     "migrate create_supervisor": ("migration",),
     "environment variables": ("cli",),
 }

@@ -156,7 +156,7 @@ def test_a_search_finds_the_page_that_answers() -> None:
 
 
 def test_a_search_that_leads_elsewhere_is_a_fault() -> None:
-    only = [Section("security", "Security", " ".join(QUESTIONS | WORDS))]
+    only = [Section("nowhere", "Security", " ".join(QUESTIONS | WORDS))]
     assert len(find_faults(only)) == len(QUESTIONS | WORDS)
 
 

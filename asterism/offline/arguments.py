@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -23,6 +23,7 @@ from asterism.offline.argument_kinds import (
 from asterism.offline.phrases import PHRASES, find_named, find_object, find_things
 from asterism.offline.questions import read_answers
 from asterism.offline.text_parsing import Number, find_dates, stem, words
+from asterism.offline.tool_choice import changing_verbs
 
 _GIVEN = frozenset({"text", "content", "data"})
 """Names of arguments that results of tasks before are meant for, where there are any."""
@@ -68,6 +69,11 @@ class Sources:
     today: date = field(default_factory=date.today)
 
     @property
+    def own_request(self) -> str:
+        """The request in the words of the user, without what a supervisor adds."""
+        return self.request.split("\n\nYour part:")[0].strip()
+
+    @property
     def texts(self) -> list[str]:
         """All texts, the most telling first."""
         return [*self.answers, self.request, *self.reports, *self.results, *self.earlier]
@@ -93,17 +99,30 @@ def read_arguments(
     specs = specs_of(schema, description)
     answered = read_answers(specs, sources.dialog, sources.today)
     reader = _Reader(sources, about, names={stem(w) for n in specs for w in words(n)}, taken=[])
+    said = replace(sources, request=sources.own_request, reports=(), results=())
+    by_people = replace(reader, sources=said)
+    changes = bool(changing_verbs({"name": about, "description": description})) if about else False
     for name, spec in specs.items():
         needed = name in required
         value = answered.get(name)
         if value is None:
-            value = reader.read(name, spec, needed=needed)
+            is_new = changes and _is_new_value(name, spec, about)
+            value = (by_people if is_new else reader).read(name, spec, needed=needed)
         if value is not None:
             found[name] = value
             reader.taken.append(value)
         elif needed:
             missing.append(name)
     return found, missing
+
+
+def _is_new_value(name: str, spec: Schema, about: str) -> bool:
+    """Whether a tool changes something to this value, as `set_status` does to a `status`.
+
+    Reports tell the old value: only a person says the new one.
+    """
+    own = {stem(word) for word in words(name)} - {stem("new")}
+    return bool(spec.get("enum")) or "new" in words(name) or own <= {stem(w) for w in words(about)}
 
 
 @dataclass(frozen=True)
@@ -172,7 +191,7 @@ class _Reader:
 
     def _words_of(self, name: str, own: set[str], *, needed: bool) -> str | None:
         """Read what has no form of its own: names, messages, things."""
-        request = self.sources.request.split("\n\nYour part:")[0].strip()
+        request = self.sources.own_request
         said = [*self.sources.answers, request]
         texts = [*said, *self.sources.earlier]
         quoted = [found for text in said for found in text_parsing.find_quotations(text)]
@@ -194,7 +213,19 @@ class _Reader:
         if needed and own & _GIVEN:
             found.append(request)
         cleaned = (one.strip(" .,;:!?\"'") for one in found)
-        return next((text for text in cleaned if text and text not in self.taken), None)
+        empty = _EMPTY | set(words(self.about))
+        return next(
+            (text for text in cleaned if text not in self.taken and set(words(text)) - empty), None
+        )
+
+
+_EMPTY = frozenset(
+    (
+        "a an and as for her his in it its my new of on or our please that the their then this to "
+        "your"
+    ).split()
+)
+"""Words that are no value by themselves."""
 
 
 def _is_person(own: set[str]) -> bool:
@@ -345,7 +376,7 @@ def _place(own: set[str], sources: Sources, *, needed: bool) -> str | None:
             continue
         if text in sources.answers and (bare := text_parsing.bare_place(text, sources.today)):
             return bare
-    names = text_parsing.find_names(sources.request.split("\n\nYour part:")[0])
+    names = text_parsing.find_names(sources.own_request)
     return names[-1] if names and needed and wanted != "from" else None
 
 

@@ -1,6 +1,9 @@
 """What `help()` and a notebook's completion show of public names: short, and with arguments."""
 
 import inspect
+import re
+import subprocess
+import sys
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -42,3 +45,16 @@ def test_signatures_and_representations_are_short() -> None:
 
 def test_the_version_is_known() -> None:
     assert asterism.__version__.split(".")[0].isdigit()
+
+
+def test_the_help_of_the_package_is_short_and_names_what_exists() -> None:
+    code = "from asterism import *\nimport asterism\nhelp(asterism)"  # all names are loaded
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "SupervisorWorkflowBuilder" in shown.stdout
+    assert len(shown.stdout) < 10_000
+    listed = re.findall(r"^[A-Z][a-z ]+: {2,}(.*)$", asterism.__doc__ or "", re.M)
+    names = [name for line in listed for name in line.split(", ")]
+    assert len(names) > 25
+    for name in names:
+        assert name == "asterism.testing" or name in asterism.__all__, name
+    assert set(asterism.__all__) <= set(dir(asterism))

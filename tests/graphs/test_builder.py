@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
-from pydantic import BaseModel
+from langgraph.runtime import get_runtime
+from pydantic import BaseModel, ValidationError
 from typing_extensions import TypedDict
 
 from asterism import Participant, SupervisorWorkflowBuilder
@@ -219,3 +220,39 @@ def test_ids_are_made_of_names() -> None:
     assert star(Turns(), ["venue"]).build().facts.id == "test"
     named = SupervisorWorkflowBuilder("My Trip!", id=None).participants(venue=ok)
     assert named.with_manager(follow([])).build().facts.id == "my-trip"
+
+
+class _Customer(BaseModel):
+    name: str = "nobody"
+
+
+def _who_asks(messages: Any) -> str:
+    """Says who asks."""
+    return f"{get_runtime(_Customer).context.name} asks."
+
+
+async def test_participants_read_the_context_of_a_run() -> None:
+    builder = SupervisorWorkflowBuilder("Desk", model="offline").participants(desk=_who_asks)
+    workflow = builder.with_context_schema(_Customer).build()
+    given: Any = {"messages": [("user", "Who asks?")]}
+    for result in (
+        workflow.invoke(given, context={"name": "Ann"}),
+        await workflow.ainvoke(given, context={"name": "Ann"}),
+    ):
+        assert result["reports"][0]["text"] == "Ann asks."
+    with pytest.raises(ValidationError):
+        workflow.invoke(given, context={"name": ["Ann"]})
+
+
+def test_a_copy_with_a_prompt_leaves_the_builder_alone() -> None:
+    model = ScriptedChatModel(script=[{"next_agent": None}, "Fertig."])
+    builder = SupervisorWorkflowBuilder(
+        "Desk", model=model, prompt="Be polite.", answer_prompt="Be brief."
+    ).participants(desk=_who_asks)
+    workflow = builder.with_prompt("Answer in German.").with_prompt("Use no tables.").build()
+    workflow.invoke({"messages": [("user", "Hello")]})
+    decided, answered = (str(call) for call in model.calls)
+    for text in ("Answer in German.", "Use no tables."):
+        assert text in decided and text in answered
+    assert "Be polite." in decided and "Be brief." in answered
+    assert builder.build().facts.instructions == ("Be polite.", "Be brief.")

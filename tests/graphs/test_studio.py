@@ -10,6 +10,8 @@ import httpx
 import pytest
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
+from llmock.pytest_plugin import LLMock
+from llmock.testing import LLMockServer
 
 from tests.graphs.servers import dev_server
 
@@ -18,8 +20,10 @@ PARTY = "Plan a corporate holiday party for 50 people in Seattle on December 15t
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncLangGraphClient]:
-    """The server, started with every graph of langgraph.json, without a key or a network."""
+def client(
+    tmp_path_factory: pytest.TempPathFactory, llmock_server: LLMockServer
+) -> Iterator[SyncLangGraphClient]:
+    """The server, started with every graph of langgraph.json; OpenAI is a double."""
     folder = tmp_path_factory.mktemp("server")
     project = folder / "project"
     project.mkdir()
@@ -28,6 +32,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncLangGraphCl
         "ASTERISM_DB": str(folder / "threads.db"),
         "ASTERISM_PROJECT": str(project),
         "ASTERISM_SOURCES": "",
+        **LLMock(llmock_server).env(),
     }
     with (
         dev_server(ROOT / "langgraph.json", folder, environment) as url,
@@ -67,6 +72,46 @@ def test_schemas_make_an_input_form(client: SyncLangGraphClient) -> None:
         schemas["output_schema"]["properties"]
     )
     assert {"decision", "brief"} <= set(schemas["state_schema"]["properties"])
+
+
+@pytest.mark.parametrize("graph", ["event_planning", "research", "update_manifest"])
+def test_the_settings_of_a_run_make_a_form(client: SyncLangGraphClient, graph: str) -> None:
+    (assistant,) = client.assistants.search(graph_id=graph)
+    schema: Any = client.assistants.get_schemas(assistant["assistant_id"])["context_schema"]
+    assert list(schema["properties"]) == ["model", "prompt"]
+    assert schema["properties"]["model"]["default"] == "offline"
+    assert all(field["description"] for field in schema["properties"].values())
+
+
+@pytest.mark.parametrize("by", ["assistant", "run"])
+def test_a_model_and_a_prompt_are_chosen(
+    client: SyncLangGraphClient, llmock: LLMock, by: str
+) -> None:
+    llmock.call_tool("SupervisorDecision", {"next_agent": None})
+    llmock.reply("Fertig.")
+    chosen = {"model": "openai:gpt-5-mini", "prompt": "Answer in German."}
+    context = chosen if by == "assistant" else None
+    assistant = client.assistants.create("event_planning", context=context)["assistant_id"]
+    given: dict[str, Any] = {"messages": [{"role": "user", "content": PARTY}]}
+    options: Any = {} if by == "assistant" else {"context": chosen}
+    result: Any = client.runs.wait(new_thread(client), assistant, input=given, **options)
+    client.assistants.delete(assistant)
+    assert result["messages"][-1]["content"] == "Fertig."
+    decided, answered = (str(one.body) for one in llmock.requests)
+    assert "gpt-5-mini" in decided
+    assert "Answer in German." in decided and "Answer in German." in answered
+
+
+def test_an_empty_field_of_the_form_keeps_the_default(client: SyncLangGraphClient) -> None:
+    result = run(client, new_thread(client), PARTY, context={"model": "", "prompt": ""})
+    assert result["status"] == "completed"
+
+
+def test_a_model_that_cannot_be_used_is_named(client: SyncLangGraphClient) -> None:
+    thread = new_thread(client)
+    with pytest.raises(Exception, match="nonsense"):
+        run(client, thread, PARTY, context={"model": "nonsense"})
+    assert run(client, thread, PARTY)["status"] == "completed"
 
 
 def test_the_graph_is_drawn_with_its_insides(client: SyncLangGraphClient) -> None:

@@ -18,8 +18,10 @@ from asterism.apps.cli.options import (
     FAILED,
     LOOK,
     NEEDS_INPUT,
+    OWN_GRAPH,
     RUN,
     AsJson,
+    ContinuedThread,
     Database,
     Debug,
     Decisions,
@@ -37,7 +39,7 @@ from asterism.apps.cli.options import (
 from asterism.core.defaults import OFFLINE
 from asterism.errors import ConfigurationError
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False)
 app.add_typer(new_command.commands)
 app.add_typer(database_commands.commands)
 app.add_typer(queue_commands.commands)
@@ -58,10 +60,16 @@ def begin(
         ),
     ] = False,
 ) -> None:
-    """Run, inspect and operate Asterism workflows."""
+    """Run, inspect and operate Asterism workflows.
+
+    Example: asterism new my_team
+    """
 
 
-Out = Annotated[Path | None, typer.Option(help="A folder for the answer and its files.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Write the answer, and the files that tools made, to this folder."),
+]
 
 
 @app.command(rich_help_panel=RUN)
@@ -70,22 +78,29 @@ def run(
     request: RequestText,
     model: Model = None,
     decisions: Decisions = None,
-    thread: Annotated[str | None, typer.Option(help="Go on with this conversation.")] = None,
+    thread: ContinuedThread = None,
     debug: Debug = False,
     db: Database = None,
     as_json: AsJson = False,
     out: Out = None,
 ) -> None:
-    """Run a graph on a request."""
+    """Run a graph on a request, and print the answer.
+
+    Example: asterism run event_planning "Plan a party for 20 people in Seattle on May 5th"
+    """
     thread = thread or uuid.uuid4().hex[:8]
 
     async def work() -> int:
         async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
             opened = engine.open_graph(graph, model=model, checkpointer=saver)
             print_models(engine.models_of(opened))
+            is_stored = db != engine.MEMORY_FILE
+            if is_stored:
+                known = f"Thread {thread}; look at it: asterism trace {thread}"
+                ERRORS.print(known, style="dim", markup=False, highlight=False)
             config = engine.config_of(thread, graph, model)
             given = {"messages": [("user", request)]}
-            with _going_on(engine.again(thread, graph), kept=db != engine.MEMORY_FILE):
+            with _going_on(engine.again(thread, graph), kept=is_stored):
                 outcome = await engine.drive(opened, config, given, ask=not as_json)
             return engine.finish(outcome, thread, graph=graph, as_json=as_json, out=out)
 
@@ -95,21 +110,35 @@ def run(
 @app.command(rich_help_panel=RUN)
 def resume(
     thread: ThreadId,
-    answer: Annotated[str | None, typer.Argument(help="The answer; nothing: just go on.")] = None,
-    request_id: Annotated[str | None, typer.Option("--id", help="Which question.")] = None,
-    graph: Annotated[
-        str | None, typer.Option(help="The graph of the thread, where it is not a shipped one.")
+    answer: Annotated[
+        str | None, typer.Argument(help="The answer. Without it, a stopped run goes on.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Another model than before.")] = None,
+    request_id: Annotated[
+        str | None,
+        typer.Option("--id", help="The id of the question, where a thread has several."),
+    ] = None,
+    graph: Annotated[
+        str | None,
+        typer.Option(help=f"The graph of the thread, where it is not a shipped one: {OWN_GRAPH}."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model, provider:model or offline, in place of the old one."),
+    ] = None,
     decisions: Decisions = None,
-    queue: Annotated[bool, typer.Option("--queue", help="Let a worker go on with it.")] = False,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Let a worker of the queue continue the run.")
+    ] = False,
     quota: queue_commands.Quotas = None,
     debug: Debug = False,
     db: Database = None,
     as_json: AsJson = False,
     out: Out = None,
 ) -> None:
-    """Answer a question of a thread, or go on with what was stopped."""
+    """Answer a question or an approval of a thread, or continue a stopped run.
+
+    Example: asterism resume THREAD approve --graph team:create_team
+    """
 
     async def work() -> int:
         if queue and answer is None:
@@ -142,35 +171,46 @@ def resume(
 def evaluate(
     team: GraphName,
     dataset: Annotated[
-        str, typer.Argument(help="A file (.jsonl, .json, .yaml, .csv), or a database of threads.")
+        str,
+        typer.Argument(help="A file of examples (.jsonl, .json, .yaml, .csv), or a database."),
     ],
     thread: Annotated[
-        list[str] | None, typer.Option(help="A thread of that database; may be repeated.")
+        list[str] | None,
+        typer.Option(help="A thread of the database, as an example; may be repeated."),
     ] = None,
     evaluator: Annotated[
         list[str] | None,
         typer.Option(
-            help="route, contains, match, cost, turns, judge, or module:function of yours; may be "
-            "repeated. Nothing: the ready ones."
+            help="A score: route, contains, match, cost, turns, judge, or a module:function of "
+            "yours; may be repeated. Default: all that need no judge."
         ),
     ] = None,
-    judge: Annotated[str | None, typer.Option(help="The model that judges answers.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="The model that judges answers, as provider:model.")
+    ] = None,
     fail_under: Annotated[
-        list[str] | None, typer.Option(help="Exit with 1 below it: route=0.9; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Exit with code 1 below this mean score: route=0.9; may be repeated."),
     ] = None,
     upload: Annotated[
         bool, typer.Option("--upload", help="Send examples, traces and scores to LangSmith.")
     ] = False,
-    name: Annotated[str | None, typer.Option(help="The experiment's name at LangSmith.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="How many run at once.")] = 1,
+    name: Annotated[
+        str | None, typer.Option(help="The name of the experiment in LangSmith.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="How many examples run at once.")] = 1,
     model: Model = None,
     decisions: Decisions = None,
     db: Annotated[
-        str, typer.Option("--db", help="Where the threads of the evaluation are kept.")
+        str,
+        typer.Option("--db", help="The database for the threads of the evaluation."),
     ] = ":memory:",
     as_json: AsJson = False,
 ) -> None:
-    """Run a team on examples and print its scores; nothing is sent without --upload."""
+    """Run a graph on examples and print its scores. Without --upload, nothing is sent.
+
+    Example: asterism eval event_planning examples.jsonl --fail-under route=0.9
+    """
 
     async def work() -> int:
         print_models(engine.models_of(engine.open_graph(team, model=model)))
@@ -193,13 +233,20 @@ def evaluate(
 
 @app.command(rich_help_panel=RUN)
 def supervise(
-    file: Annotated[Path, typer.Argument(help="Children and their quotas, as TOML or YAML.")],
+    file: Annotated[
+        Path, typer.Argument(help="The children and their quotas: TOML, YAML or JSON.")
+    ],
     model: Model = None,
     decisions: Decisions = None,
     db: Database = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print events, a line each.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each event as a line of JSON.")
+    ] = False,
 ) -> None:
-    """Run the children of a file under supervision."""
+    """Run the graphs that a file lists, each with its quota.
+
+    Example: asterism supervise children.toml --db threads.db
+    """
 
     async def work() -> int:
         async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
@@ -210,19 +257,24 @@ def supervise(
 
 @app.command(rich_help_panel=RUN)
 def ui(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port; 0 takes any free one.")
+    ] = 8000,
     model: Model = None,
     decisions: Decisions = None,
     db: Database = None,
     graphs: Graphs = None,
     no_token: Annotated[
-        bool, typer.Option("--no-token", help="Let everybody on this machine use the page.")
+        bool, typer.Option("--no-token", help="Let every user of this machine open the page.")
     ] = False,
     pace: Annotated[
-        float, typer.Option(min=0, help="Seconds that a reply of the offline model takes.")
+        float, typer.Option(min=0, help="Seconds that each reply of the offline model takes.")
     ] = 0,
 ) -> None:
-    """Watch runs and answer their questions in a browser on this machine."""
+    """Serve a web page on this machine: watch runs, answer questions, approve tool calls.
+
+    Example: asterism ui --graph team:create_team
+    """
 
     async def work() -> int:
         named = engine.allowed_graphs(graphs or ())
@@ -240,7 +292,10 @@ def ui(
 
 @app.command(rich_help_panel=RUN)
 def doctor(model: Model = None, as_json: AsJson = False) -> None:
-    """Try what a model and its server are able to do, by six short calls; say what to set."""
+    """Check what a model supports, by six short calls, and print what to set.
+
+    Example: asterism doctor --model openai:gpt-5-mini
+    """
 
     async def work() -> int:
         chosen = model or OFFLINE
@@ -253,7 +308,10 @@ def doctor(model: Model = None, as_json: AsJson = False) -> None:
 
 @app.command("list", rich_help_panel=LOOK)
 def list_graphs(as_json: AsJson = False) -> None:
-    """List the graphs that are shipped."""
+    """List the graphs that come with Asterism, each with a request to try.
+
+    Example: asterism list
+    """
     if as_json:
         print_json({name: shipped.description for name, shipped in engine.SHIPPED.items()})
         return
@@ -264,10 +322,17 @@ def list_graphs(as_json: AsJson = False) -> None:
 @app.command(rich_help_panel=LOOK)
 def graph(
     name: GraphName,
-    ascii: Annotated[bool, typer.Option("--ascii", help="Draw with characters.")] = False,
-    xray: Annotated[bool, typer.Option("--xray", help="Show the participants' insides.")] = False,
+    ascii: Annotated[
+        bool, typer.Option("--ascii", help="Draw with characters instead of Mermaid.")
+    ] = False,
+    xray: Annotated[
+        bool, typer.Option("--xray", help="Show the nodes of each participant.")
+    ] = False,
 ) -> None:
-    """Draw a graph, as Mermaid."""
+    """Draw the nodes and edges of a graph, as Mermaid.
+
+    Example: asterism graph event_planning --xray
+    """
 
     async def work() -> int:
         drawing = engine.open_graph(name).get_graph(xray=xray)
@@ -286,10 +351,13 @@ def graph(
 @app.command(rich_help_panel=LOOK)
 def threads(
     db: Database = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many, the latest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="The number of threads, latest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the threads of a database."""
+    """List the threads of a database with their status.
+
+    Example: asterism threads --limit 5
+    """
 
     async def work() -> int:
         async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
@@ -308,7 +376,10 @@ def threads(
 
 @app.command(rich_help_panel=LOOK)
 def show(thread: ThreadId, db: Database = None, as_json: AsJson = False) -> None:
-    """Show the conversation of a thread."""
+    """Print the conversation of a thread.
+
+    Example: asterism show THREAD
+    """
 
     async def work() -> int:
         async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
@@ -328,14 +399,21 @@ def show(thread: ThreadId, db: Database = None, as_json: AsJson = False) -> None
 @app.command(rich_help_panel=LOOK)
 def trace(
     thread: ThreadId,
-    tools: Annotated[bool, typer.Option("--tools", help="Every tool, tokens, money.")] = False,
-    timeline: Annotated[bool, typer.Option("--timeline", help="What ran when.")] = False,
-    diff: Annotated[str | None, typer.Option(help="Compare with a later thread.")] = None,
-    mermaid: Annotated[bool, typer.Option("--mermaid", help="Draw as Mermaid.")] = False,
+    tools: Annotated[
+        bool, typer.Option("--tools", help="List tool calls, tokens and cost.")
+    ] = False,
+    timeline: Annotated[bool, typer.Option("--timeline", help="Draw what ran when.")] = False,
+    diff: Annotated[str | None, typer.Option(help="Compare with this later thread.")] = None,
+    mermaid: Annotated[
+        bool, typer.Option("--mermaid", help="Draw as Mermaid instead of characters.")
+    ] = False,
     db: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw what ran on a thread: boxes and arrows, a tree, or a timeline."""
+    """Draw what ran on a thread: a flow chart, a list of tool calls, or a timeline.
+
+    Example: asterism trace THREAD --tools
+    """
 
     async def work() -> int:
         async with engine.aopen_checkpointer(engine.open_database(db)) as saver:

@@ -30,7 +30,10 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 @commands.command("migrate", rich_help_panel=KEEP)
 def migrate_database(db: Database = None) -> None:
-    """Prepare a Postgres database, or bring it up to date."""
+    """Create the tables of a Postgres database, or upgrade them.
+
+    Example: asterism migrate --db postgresql://user:password@host/name
+    """
 
     async def work() -> int:
         engine.migrate(engine.open_database(db))
@@ -43,21 +46,25 @@ def migrate_database(db: Database = None) -> None:
 @commands.command("prune", rich_help_panel=KEEP)
 def prune_database(
     older_than: Annotated[
-        str | None, typer.Option(help="Delete threads that are older: 30d, 12h, 4w.")
+        str | None, typer.Option(help="Delete threads of this age: 30d, 12h, 4w.")
     ] = None,
     keep_last: Annotated[
-        int | None, typer.Option(min=1, help="Of the others, keep so many checkpoints.")
+        int | None, typer.Option(min=1, help="Keep this many checkpoints of each other thread.")
     ] = None,
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Delete old threads that wait or stopped, too.")
+        bool,
+        typer.Option("--unfinished", help="Delete old threads that wait or are stopped as well."),
     ] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="Write the database anew; others wait meanwhile.")
+        bool, typer.Option("--full", help="Shrink the file; other processes wait meanwhile.")
     ] = False,
     db: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what is old. Threads that are driven, wait or could go on stay."""
+    """Delete old threads. Running, waiting and resumable ones are kept.
+
+    Example: asterism prune --older-than 30d --keep-last 10
+    """
 
     async def work() -> int:
         age = None if older_than is None else age_of(older_than)
@@ -82,10 +89,13 @@ def prune_database(
 @commands.command("export", rich_help_panel=KEEP)
 def export_to_json(
     thread: ThreadId,
-    out: Annotated[Path | None, typer.Option(help="A file; without it, print.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write. Default: print.")] = None,
     db: Database = None,
 ) -> None:
-    """Write a thread as JSON, with all of its participants."""
+    """Write a thread, with those of its participants, as JSON.
+
+    Example: asterism export THREAD --out thread.json
+    """
 
     async def work() -> int:
         with engine.open_checkpointer(engine.open_database(db)) as saver:
@@ -103,11 +113,14 @@ def export_to_json(
 
 @commands.command("import", rich_help_panel=KEEP)
 def import_from_json(
-    file: Annotated[Path, typer.Argument(help="What asterism export wrote.")],
-    thread: Annotated[str | None, typer.Option(help="Another name for the thread.")] = None,
+    file: Annotated[Path, typer.Argument(help="A file that `asterism export` wrote.")],
+    thread: Annotated[str | None, typer.Option(help="Another id for the thread.")] = None,
     db: Database = None,
 ) -> None:
-    """Store a thread that was exported."""
+    """Store an exported thread, and print its id.
+
+    Example: asterism import thread.json --db other.db
+    """
 
     async def work() -> int:
         with engine.open_checkpointer(engine.open_database(db)) as saver:
@@ -120,13 +133,19 @@ def import_from_json(
 
 @commands.command("forget", rich_help_panel=KEEP)
 def forget(
-    user: Annotated[str, typer.Argument(help="Whose threads are to be deleted.")],
+    user: Annotated[str, typer.Argument(help="The id of the user.")],
     key: Annotated[
-        list[str] | None, typer.Option(help="Under which names in configurable or metadata.")
+        list[str] | None,
+        typer.Option(
+            help="A key of `configurable` or metadata that holds the user's id; may be repeated."
+        ),
     ] = None,
     db: Database = None,
 ) -> None:
-    """Delete every thread of a user, finished or not, and what teams remember of them."""
+    """Delete all threads of a user, finished or not, and the memories about them.
+
+    Example: asterism forget ann@example.com --key user_id
+    """
 
     async def work() -> int:
         with (

@@ -18,11 +18,11 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 @commands.command("new", rich_help_panel=RUN)
 def create_project(
-    path: Annotated[Path, typer.Argument(help="The folder to make; its name is the project's.")],
+    path: Annotated[Path, typer.Argument(help="The folder to create; the project gets its name.")],
 ) -> None:
-    """Make a small project: a team with tools and an approval, its tests, and settings.
+    """Create a small project: a team with tools and an approval, its tests, and settings.
 
-    Example: asterism new my_team && cd my_team && python -m pytest
+    Example: asterism new my_team
     """
 
     async def work() -> int:
@@ -38,7 +38,7 @@ def create_project(
         print_text(
             f"Made {path}. Next:\n  cd {path}\n"
             '  asterism run team:create_team "Price tickets to Rome for 2 travellers"\n'
-            "  asterism ui\n  python -m pytest"
+            "  asterism ui\n  pip install pytest && python -m pytest"
         )
         return 0
 

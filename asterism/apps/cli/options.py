@@ -80,13 +80,19 @@ def print_models(models: Sequence[str], graph: str = "") -> None:
 RUN, LOOK, KEEP, WORK = "Run", "Look", "Databases", "Workers"
 """The groups of commands in `asterism --help`."""
 
-ThreadId = Annotated[str, typer.Argument(help="The thread, as a run prints it.")]
-RequestText = Annotated[str, typer.Argument(help="What you want, as a text.")]
+ThreadId = Annotated[
+    str, typer.Argument(help="The id of a thread, as `asterism threads` lists it.")
+]
+RequestText = Annotated[str, typer.Argument(help="The request, in your words.")]
+ContinuedThread = Annotated[
+    str | None,
+    typer.Option(help="The id of a thread: continue it, or begin it. Default: a new thread."),
+]
 Model = Annotated[
     str | None,
     typer.Option(
         envvar="ASTERISM_MODEL",
-        help="provider:model, or offline; nothing: the graph's own, or offline where it has none.",
+        help="A model: provider:model or offline. Default: that of the graph, or offline.",
     ),
 ]
 
@@ -103,7 +109,7 @@ Decisions = Annotated[
     typer.Option(
         envvar=METHOD_VARIABLE,
         callback=_set_decisions,
-        help="How models are asked to decide; nothing: as each of them is able to.",
+        help="How a supervisor's model returns its decision. Default: as the model is able to.",
     ),
 ]
 DEBUG_VARIABLE = "ASTERISM_DEBUG"
@@ -122,21 +128,26 @@ Debug = Annotated[
         "--debug",
         envvar=DEBUG_VARIABLE,
         callback=_set_debug,
-        help="Raise what a participant raises, with its traceback, rather than report it.",
+        help="Stop at the first error of a participant, and print its traceback.",
     ),
 ]
 Database = Annotated[
     str | None,
-    typer.Option("--db", envvar="ASTERISM_DB", help="A sqlite file, postgresql://... or :memory:."),
+    typer.Option(
+        "--db",
+        envvar="ASTERISM_DB",
+        help="A sqlite file, postgresql://... or :memory:. Default: a file in your home folder.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-_OWN = "module:attribute or ./file.py:attribute"
-GraphName = Annotated[str, typer.Argument(help=f"A shipped graph, {_OWN}.")]
+OWN_GRAPH = "module:attribute or ./file.py:attribute"
+"""How a graph is named that is not a shipped one."""
+GraphName = Annotated[str, typer.Argument(help=f"A shipped graph (`asterism list`), {OWN_GRAPH}.")]
 Graphs = Annotated[
     list[str] | None,
     typer.Option(
         "--graph",
-        help=f"A graph of yours: {_OWN}; may be repeated.",
+        help=f"A graph of yours: {OWN_GRAPH}; may be repeated.",
     ),
 ]
 
@@ -148,12 +159,12 @@ def exit_with(work: Coroutine[Any, Any, int]) -> None:
     except (KeyboardInterrupt, asyncio.CancelledError):
         code = STOPPED
     except AsterismError as error:
-        ERRORS.print(_with_ways_out(str(error)), style="red", markup=False)
+        ERRORS.print(_with_ways_out(str(error)), style="red", markup=False, highlight=False)
         code = FAILED
     except BaseException as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        ERRORS.print(_sentence(error), style="red", markup=False)
+        ERRORS.print(_sentence(error), style="red", markup=False, highlight=False)
         code = FAILED
     raise typer.Exit(code)
 

@@ -32,12 +32,12 @@ def again(thread: str, graph: str, answer: str = "") -> str:
 def finish(
     outcome: CommandOutcome, thread: str, *, graph: str, as_json: bool, out: Path | None
 ) -> int:
-    """Print the result, or what is open, and return the exit code."""
+    """Print the answer, or the questions that are open, and return the exit code."""
     values = outcome.snapshot.values
     if as_json:
         print_json(result_summary(outcome, thread))
     elif outcome.pending:
-        print_json({"thread": thread, "questions": questions(outcome)})
+        print_text("\n".join(f"{one.participant} asks: {one.prompt}" for one in outcome.pending))
     elif not outcome.drained:
         _print_answer(_answer(values))
     if outcome.drained:
@@ -45,7 +45,10 @@ def finish(
         return STOPPED
     if outcome.pending:
         command = again(thread, graph, " 'your answer'")
-        ERRORS.print(f"Answer with: {command}", markup=False)
+        several = len(outcome.pending) > 1
+        for one in outcome.pending:
+            named = f" --id {one.id}" if several else ""
+            ERRORS.print(f"Answer with: {command}{named}", markup=False)
         return NEEDS_INPUT
     if out:
         for path in write_files(values, out):
@@ -69,13 +72,8 @@ def result_summary(outcome: CommandOutcome, thread: str) -> dict[str, Any]:
         "answer": _answer(values) if values.get("status") not in ("running", "waiting") else None,
         "structured_response": structured.model_dump(mode="json") if structured else None,
         "reports": values.get("reports") or [],
-        "questions": questions(outcome),
+        "questions": [request.as_json() for request in outcome.pending],
     }
-
-
-def questions(outcome: CommandOutcome) -> list[dict[str, Any]]:
-    """Put the open questions into plain JSON."""
-    return [request.as_json() for request in outcome.pending]
 
 
 def write_files(values: dict[str, Any], folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from asterism.core.decision import RunPlan, VisitNext, load_decision
 from asterism.core.interrupts import request_prompt
-from asterism.core.values import as_dict
+from asterism.core.values import as_dict, shorten
 from asterism.events import Event
 from asterism.events import WorkflowEventType as Type
 
@@ -106,16 +106,20 @@ class Board:
 
     def _set(self, name: str, state: str, doing: str) -> None:
         self._rows.setdefault(name, Row()).state = state
-        self._rows[name].doing = doing[:_LINE]
+        self._rows[name].doing = doing = shorten(doing, _LINE)
         if self._live:
             self._live.update(self._table())
         else:
             mark = _MARKS.get(state, "✗")
-            self._console.print(f"{mark} {name}: {doing[:_LINE]}", markup=False, highlight=False)
+            self._console.print(f"{mark} {name}: {doing}", markup=False, highlight=False)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for name, row in self._rows.items():
             mark = Text(_MARKS.get(row.state, "✗"), style=_STYLES.get(row.state, "red"))
-            table.add_row(mark, Text(name, style="bold"), Text(row.doing, style="dim"))
+            table.add_row(
+                mark,
+                Text(name, style="bold"),
+                Text(row.doing, style="dim", overflow="ellipsis", no_wrap=True),
+            )
         return table

@@ -15,6 +15,7 @@ from asterism.apps.cli.options import (
     ERRORS,
     WORK,
     AsJson,
+    ContinuedThread,
     Database,
     GraphName,
     Graphs,
@@ -33,7 +34,7 @@ commands = typer.Typer()
 
 Quotas = Annotated[
     list[str] | None,
-    typer.Option("--quota", help="What the run may use: max_tokens=5000; may be repeated."),
+    typer.Option("--quota", help="A limit of the run: max_tokens=5000; may be repeated."),
 ]
 
 
@@ -42,16 +43,20 @@ def enqueue_request(
     graph: GraphName,
     request: RequestText,
     model: Model = None,
-    thread: Annotated[str | None, typer.Option(help="Go on with this conversation.")] = None,
-    priority: Annotated[int, typer.Option(help="Higher comes first.")] = 0,
+    thread: ContinuedThread = None,
+    priority: Annotated[int, typer.Option(help="A request of higher priority runs first.")] = 0,
     idempotency_key: Annotated[
-        str | None, typer.Option(help="Asked twice with one key, it is run once.")
+        str | None,
+        typer.Option(help="A key of yours: two requests with the same key run once."),
     ] = None,
     quota: Quotas = None,
     db: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put a request into the queue, for workers to run."""
+    """Put a request into the queue, and print the id of its thread.
+
+    Example: asterism enqueue event_planning "Plan a party" --quota max_tokens=5000
+    """
 
     async def work() -> int:
         from asterism.apps.workers.queue import enqueue
@@ -77,18 +82,23 @@ def enqueue_request(
 
 @commands.command("worker", rich_help_panel=WORK)
 def run_a_worker(
-    concurrency: Annotated[int, typer.Option(min=1, help="How many runs at once.")] = 10,
+    concurrency: Annotated[int, typer.Option(min=1, help="How many runs go on at once.")] = 10,
     lease: Annotated[
-        float, typer.Option(min=1, help="Seconds of silence until its runs go on elsewhere.")
+        float,
+        typer.Option(min=1, help="Seconds without a sign of life until others take its runs."),
     ] = 30.0,
     once: Annotated[bool, typer.Option("--once", help="Stop when the queue is empty.")] = False,
     ask: Annotated[
-        bool, typer.Option("--ask", help="At a quota, let a run rest until it is raised.")
+        bool,
+        typer.Option("--ask", help="Pause a run that exceeds its quota instead of killing it."),
     ] = False,
     graphs: Graphs = None,
     db: Database = None,
 ) -> None:
-    """Run what stands in the queue, until SIGTERM or Ctrl-C; runs go back at their next step."""
+    """Run requests of the queue until SIGTERM or Ctrl-C. Unfinished runs go back at a step.
+
+    Example: asterism worker --concurrency 4 --graph team:create_team
+    """
 
     async def work() -> int:
         _postgres(db)
@@ -116,7 +126,10 @@ def run_a_worker(
 
 @commands.command("status", rich_help_panel=WORK)
 def show_status(db: Database = None, as_json: AsJson = False) -> None:
-    """Show the queue: what waits, what runs, what failed, who is asked what."""
+    """Show the queue: waiting, running and failed runs, and open questions.
+
+    Example: asterism status --json
+    """
 
     async def work() -> int:
         url = _postgres(db)
@@ -133,23 +146,34 @@ def show_status(db: Database = None, as_json: AsJson = False) -> None:
 
 @commands.command("pause", rich_help_panel=WORK)
 def pause_run(thread: ThreadId, db: Database = None) -> None:
-    """Let a run of a worker rest at its next step, or not begin; resume THREAD --queue goes on."""
+    """Pause a run of a worker at its next step. `asterism resume THREAD --queue` continues it.
+
+    Example: asterism pause THREAD
+    """
     exit_with(_steer(db, lambda supervisor: supervisor.pause_child(thread)))
 
 
 @commands.command("kill", rich_help_panel=WORK)
 def kill_run(
     thread: ThreadId,
-    reason: Annotated[str, typer.Option(help="Is kept with it.")] = "it was told to stop",
+    reason: Annotated[
+        str, typer.Option(help="The reason, stored with the run.")
+    ] = "it was told to stop",
     db: Database = None,
 ) -> None:
-    """Stop a run of a worker at once and for good; what it has stored stays."""
+    """Stop a run of a worker at once and for good. Its stored steps are kept.
+
+    Example: asterism kill THREAD --reason "wrong customer"
+    """
     exit_with(_steer(db, lambda supervisor: supervisor.kill_child(thread, reason)))
 
 
 @commands.command("events", rich_help_panel=WORK)
 def show_events(db: Database = None, as_json: AsJson = False) -> None:
-    """Print what happens in all workers, a line each, until Ctrl-C."""
+    """Print the events of all workers, a line each, until Ctrl-C.
+
+    Example: asterism events --json
+    """
 
     def show(event: "engine.Event") -> None:
         said = " ".join(f"{name}={value}" for name, value in event.facts.items())

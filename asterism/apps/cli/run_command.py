@@ -14,7 +14,6 @@ from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command, StateSnapshot
-from rich.prompt import Prompt
 from rich.text import Text
 
 from asterism.apps.cli.options import DEBUG_VARIABLE, ERRORS
@@ -56,7 +55,11 @@ async def drive(graph: Graph, config: RunnableConfig, given: Any, *, ask: bool) 
         pending = open_requests(snapshot)
         if drained or not pending or not (ask and sys.stdin.isatty()):
             return CommandOutcome(snapshot=snapshot, pending=pending, drained=drained)
-        answers = {request.id: _ask_request(request) for request in pending}
+        try:
+            answers = {request.id: _ask_request(request) for request in pending}
+        except EOFError:  # Ctrl-D: the questions stay open
+            ERRORS.print()
+            return CommandOutcome(snapshot=snapshot, pending=pending)
         given = answer_command(pending, answers)
 
 
@@ -105,6 +108,7 @@ def _drain_on_signal(control: RunControl) -> Generator[None]:
 
 def _ask_request(request: PendingRequest) -> str:
     ERRORS.print(f"\n{request.participant} asks:", style="bold", markup=False)
-    while not (answer := Prompt.ask(Text(printable_text(request.prompt)), console=ERRORS).strip()):
+    question = Text(f"{printable_text(request.prompt)} ")
+    while not (answer := ERRORS.input(question).strip()):
         ERRORS.print("The answer is empty.")
     return answer

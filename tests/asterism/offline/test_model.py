@@ -483,3 +483,47 @@ def test_it_votes_for_the_answer_that_has_most_of_the_words() -> None:
         [("system", "You look at safe gardens."), ("user", f"A garden party?\n\n{ballot}")]
     )
     assert said.text.startswith("vote: cid\n")
+
+
+def get_bug(bug_id: int) -> str:
+    """Get a bug: severity, owner."""
+    return f"Bug {bug_id}; severity: low; owner: Ann"
+
+
+def set_severity(bug_id: int, severity: str) -> str:
+    """Set the severity of a bug."""
+    return f"Bug {bug_id} is now {severity}."
+
+
+def set_level(bug_id: int, severity: Literal["low", "high"]) -> str:
+    """Set the severity of a bug."""
+    return f"Bug {bug_id} is now {severity}."
+
+
+@pytest.mark.parametrize("change", [set_severity, set_level], ids=["text", "enum"])
+@pytest.mark.parametrize("apart", [False, True], ids=["one participant", "two participants"])
+@pytest.mark.parametrize(
+    "request_", ["Set the severity of bug 1042", "Get bug 1042 and set its severity"]
+)
+def test_a_new_value_is_asked_for_and_not_taken_from_a_report(
+    change: Any, apart: bool, request_: str
+) -> None:
+    members: dict[str, Any] = {
+        tool.__name__: Participant(tools=[tool], description=tool.__doc__)
+        for tool in (get_bug, change)
+    }
+    together = Participant(tools=[get_bug, change], description="Gets bugs and sets severities.")
+    team = SupervisorWorkflowBuilder("Bugs", model="offline").participants(
+        members if apart else {"triage": together}
+    )
+    workflow = team.build(InMemorySaver())
+    thread: RunnableConfig = {"configurable": {"thread_id": "1"}}
+    result = workflow.invoke({"messages": [("user", request_)]}, thread)
+    assert result["status"] == "waiting"
+    assert "severity" in result["__interrupt__"][0].value["prompt"]
+    answered = resume(workflow, thread, "high")
+    assert answered["status"] == "completed"
+    assert "Bug 1042 is now high." in str(answered["reports"])
+    said = SupervisorWorkflowBuilder("Bugs", model="offline").participants(members).build()
+    done = said.invoke({"messages": [("user", f"{request_} to high")]})
+    assert "Bug 1042 is now high." in str(done["reports"])

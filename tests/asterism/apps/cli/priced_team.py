@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from langgraph.types import interrupt
+
 from asterism import Participant, SupervisorWorkflowBuilder
 from asterism.core.agent_spec import ModelLike
 
@@ -39,3 +41,15 @@ def _works(messages: Any) -> str:
 
 broken = SupervisorWorkflowBuilder("Broken", model="offline").participants(breaks=_breaks)
 half = SupervisorWorkflowBuilder("Half", model="offline").participants(breaks=_breaks, works=_works)
+
+
+def _asks(messages: Any) -> str:
+    """Asks for a colour."""
+    return f"It is {interrupt('Which?')}."
+
+
+asking = (
+    SupervisorWorkflowBuilder("Asking", model="offline")
+    .participants(hall=_asks, menu=_asks)
+    .with_strategy("parallel")
+)

@@ -3,15 +3,18 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llmock.pytest_plugin import LLMock
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from asterism.apps.cli.app import app
@@ -79,8 +82,8 @@ def test_file_names_cannot_leave_the_folder(tmp_path: Path) -> None:
 def test_a_question_without_a_terminal_is_exit_code_3_and_is_answered_later(db: str) -> None:
     asked = cli("run", "event_planning", "Plan a party", "--db", db, "--thread", "t")
     assert asked.exit_code == 3
-    (question,) = json.loads(asked.stdout)["questions"]
-    assert question["prompt"].startswith("To go on I need the city, the head count and the date")
+    needed = "To go on I need the city, the head count and the date"
+    assert asked.stdout.startswith(f"supervisor asks: {needed}")
     assert "asterism resume t" in asked.stderr
 
     empty = cli("resume", "t", " ", "--db", db)
@@ -90,11 +93,61 @@ def test_a_question_without_a_terminal_is_exit_code_3_and_is_answered_later(db: 
     unknown = cli("resume", "t", "x", "--id", "f" * 32, "--db", db)
     assert (unknown.exit_code, "No open request" in unknown.stderr) == (1, True)
 
-    answered = cli("resume", "t", "Denver, 40 people, May 5th", "--db", db, "--id", question["id"])
+    asked = cli("run", "event_planning", "Plan a party", "--db", db, "--thread", "u", "--json")
+    assert asked.exit_code == 3
+    found = json.loads(asked.stdout)
+    assert (found["status"], found["answer"]) == ("waiting", None)
+    (question,) = found["questions"]
+    assert question["prompt"].startswith(needed)
+    chosen = ["--id", question["id"], "--db", db]
+    answered = cli("resume", "u", "Denver, 40 people, May 5th", *chosen)
     assert answered.exit_code == 0
     assert "## Logistics" in answered.stdout
-    done = cli("resume", "t", "--db", db)
+    done = cli("resume", "u", "--db", db)
     assert (done.exit_code, "nothing unfinished" in done.stderr) == (1, True)
+
+
+def test_several_questions_are_printed_each_with_the_command_that_answers_it(db: str) -> None:
+    asking = ["run", f"{MODELS}:asking", "Prepare it", "--thread", "t", "--db", db]
+    asked = cli(*asking)
+    assert asked.exit_code == 3
+    assert sorted(asked.stdout.splitlines()) == ["hall asks: Which?", "menu asks: Which?"]
+    commands = re.findall(r"Answer with: asterism (.*) 'your answer' (--graph .*)", asked.stderr)
+    assert len(commands) == 2
+    for command, options in commands:
+        answered = cli(*command.split(), "blue", *options.split(), "--db", db)
+    assert answered.exit_code == 0, answered.stderr
+
+
+def commands_of(command: Any, path: str = "asterism") -> Iterator[tuple[str, Any]]:
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands_of(inner, f"{path} {name}")
+
+
+COMMANDS = dict(commands_of(get_command(app)))
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_argument_and_option_is_explained_and_every_command_has_an_example(path: str) -> None:
+    command = COMMANDS[path]
+    first, *more = (command.help or "").split("\n\n")
+    assert re.fullmatch(r"[A-Z][a-z]+,? [^\n]{10,90}\.", first), first
+    examples = [text for text in more if re.match(rf"Example: {path}( |$)", text.strip())]
+    assert len(examples) == 1, more
+    for parameter in command.params:
+        explained = str(parameter.help or "")
+        assert re.fullmatch(r"[A-Z][^\n]{8,}\.", explained), (parameter.name, explained)
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_the_example_of_a_command_names_arguments_and_options_that_exist(path: str) -> None:
+    """Parse the example only: nothing runs."""
+    example = re.search(r"Example: asterism ?(.*)", COMMANDS[path].help)
+    assert example
+    name, *arguments = shlex.split(example[1]) or [""]
+    command = COMMANDS[f"asterism {name}"] if name else COMMANDS[path]
+    command.make_context(name, arguments)
 
 
 def test_a_thread_goes_on_with_the_next_request(db: str) -> None:
