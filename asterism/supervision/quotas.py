@@ -217,7 +217,7 @@ class AgentQuotaUsage:
         limit: Any = getattr(self.quota, name)
         if limit is None:
             return None
-        return float(cast(Any, self.used(name)) / limit * 100)
+        return float(100 * Decimal(str(self.used(name))) / Decimal(str(limit)))
 
     def as_json(self) -> dict[str, Any]:
         """Return the usage as plain JSON values."""
