@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from asterism.storage.group_commit import GroupCommit, WaitingCall, Outcome, WorkerThread, answer
+from asterism.storage.group_commit import GroupCommit, Outcome, WaitingCall, WorkerThread, answer
 
 
 class SqliteGroupCommit(GroupCommit):
