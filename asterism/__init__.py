@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from asterism.apps.evaluation_data import aexamples_from_threads, examples_from_threads
     from asterism.apps.serving import create_service_app
     from asterism.apps.ui.opening import serve
-    from asterism.core.agent_spec import Agent, Personality
+    from asterism.core.agent_spec import Agent, MemoryConfig, Personality
     from asterism.core.continuation import aproceed, idempotency_key, proceed
     from asterism.core.interrupts import (
         PendingRequest,
@@ -157,6 +157,7 @@ if TYPE_CHECKING:
         "HumanFeedbackRequest",
         "Importance",
         "LongTermMemory",
+        "MemoryConfig",
         "Participant",
         "ParticipantMemory",
         "PendingRequest",
@@ -265,6 +266,7 @@ _HOMES = {
     "HumanFeedbackRequest": "core.supervisor_decision",
     "Importance": "memories.context_policies",
     "LongTermMemory": "memories.long_term",
+    "MemoryConfig": "core.agent_spec",
     "Participant": "nodes.participant_spec",
     "ParticipantMemory": "graphs.participant_memory",
     "PendingRequest": "core.interrupts",

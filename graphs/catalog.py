@@ -7,8 +7,6 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast, get_origin
@@ -22,51 +20,8 @@ from asterism.core.defaults import OFFLINE
 from asterism.core.values import as_list, shorten
 from asterism.errors import ConfigurationError
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.graphs.examples.event_planning import create_event_planning
-from asterism.graphs.examples.research import create_consensus, create_research
-from asterism.graphs.examples.toy_example import create_toy_example
-from asterism.graphs.examples.update_manifest import create_update_manifest
+from asterism.graphs.shipped import SHIPPED
 from asterism.nodes.models_used import find_models
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shipped:
-    """A graph that comes with the library."""
-
-    create: Callable[[ModelLike], SupervisorWorkflowBuilder]
-    description: str
-    example: str
-    """A request to try it with."""
-
-
-SHIPPED = {
-    "event_planning": Shipped(
-        create=create_event_planning,
-        description="Plans an event: venue, catering, budget and logistics.",
-        example="Plan a corporate holiday party for 50 people in Seattle on December 15th",
-    ),
-    "research": Shipped(
-        create=create_research,
-        description="Answers a question from the text files of a folder, with its sources.",
-        example="What do my notes say about insurance?",
-    ),
-    "consensus": Shipped(
-        create=create_consensus,
-        description="Chooses among the documents of a folder by the votes of several judges.",
-        example="Which of the offers should we take?",
-    ),
-    "toy_example": Shipped(
-        create=create_toy_example,
-        description="Counts, times and proofreads a text.",
-        example="This is is a text (with a fault or two.",
-    ),
-    "update_manifest": Shipped(
-        create=partial(create_update_manifest, asks_first=True),
-        description="Keeps a manifest of this folder: files, checksums, dependencies.",
-        example="Update the manifest",
-    ),
-}
-
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__graph_factory__"

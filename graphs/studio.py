@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field
 
 from asterism.core.defaults import OFFLINE
-from asterism.graphs.catalog import SHIPPED
+from asterism.graphs.shipped import SHIPPED
 from asterism.graphs.workflow import Workflow
 
 MODEL = os.environ.get("ASTERISM_MODEL", OFFLINE)

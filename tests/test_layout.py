@@ -63,6 +63,7 @@ PUBLIC = [
     "HumanFeedbackRequest",
     "Importance",
     "LongTermMemory",
+    "MemoryConfig",
     "Participant",
     "ParticipantMemory",
     "PendingRequest",

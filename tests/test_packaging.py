@@ -25,7 +25,7 @@ build_wheel(f"{folder}/from-sdist")
 CHECK = """
 import asterism
 from asterism.graphs.builder import SupervisorWorkflowBuilder
-from asterism.graphs.catalog import SHIPPED
+from asterism.graphs.shipped import SHIPPED
 from asterism.nodes.routing import route
 from asterism.prompts import list_prompts, load_prompt
 from asterism.apps.ui.app import STATIC

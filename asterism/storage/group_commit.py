@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 T = TypeVar("T")
 
 
-class Job(NamedTuple):
+class WaitingCall(NamedTuple):
     """A call that an event loop waits for."""
 
     call: Callable[[], Any]
@@ -43,7 +43,7 @@ class GroupCommit(ABC):
 
     def __init__(self, name: str, closed_error: type[Exception]) -> None:
         self._closed_error = closed_error
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[WaitingCall] = deque()
         self._guard = threading.Lock()
         self._runner: asyncio.AbstractEventLoop | type[WorkerThread] | None = None  # of what waits
         self._closed = False
@@ -67,7 +67,7 @@ class GroupCommit(ABC):
     async def run(self, call: Callable[[], T], *, short: bool = True) -> T:
         """Run a call, and return its value once its transaction is committed."""
         loop = asyncio.get_running_loop()
-        job = Job(call, loop.create_future(), loop)
+        job = WaitingCall(call, loop.create_future(), loop)
         with self._guard:
             if self._closed:
                 raise self._closed_error("Cannot operate on a closed database.")
@@ -81,7 +81,7 @@ class GroupCommit(ABC):
             self._runner = WorkerThread
             self._thread.submit(self._drain)
 
-    def _take_group(self) -> list[Job]:
+    def _take_group(self) -> list[WaitingCall]:
         group = list(self._jobs)
         self._jobs.clear()
         return group
@@ -96,7 +96,7 @@ class GroupCommit(ABC):
                     return
             answer(group, self._run_group(group))
 
-    def _run_group(self, group: Sequence[Job]) -> list[Outcome]:
+    def _run_group(self, group: Sequence[WaitingCall]) -> list[Outcome]:
         """Run a group in one transaction; if that fails, each call in one of its own."""
         if len(group) == 1:
             return [self._run_alone(group[0])]
@@ -107,7 +107,7 @@ class GroupCommit(ABC):
                 return [Outcome(error=error)] * len(group)
             return [self._run_alone(job) for job in group]
 
-    def _run_alone(self, job: Job) -> Outcome:
+    def _run_alone(self, job: WaitingCall) -> Outcome:
         try:
             return Outcome(*self.commit([job.call]))
         except BaseException as error:  # noqa: BLE001 - raised where the call is awaited
@@ -115,7 +115,7 @@ class GroupCommit(ABC):
 
 
 def answer(
-    group: Sequence[Job],
+    group: Sequence[WaitingCall],
     outcomes: Sequence[Outcome],
     here: asyncio.AbstractEventLoop | None = None,
 ) -> None:
@@ -129,7 +129,7 @@ def answer(
             loop.call_soon_threadsafe(_tell, own)
 
 
-def _tell(answers: Sequence[tuple[Job, Outcome]]) -> None:
+def _tell(answers: Sequence[tuple[WaitingCall, Outcome]]) -> None:
     for job, outcome in answers:
         if job.future.cancelled():
             continue

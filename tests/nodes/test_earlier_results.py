@@ -8,8 +8,7 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
-from asterism import Participant, SupervisorWorkflowBuilder
-from asterism.core.agent_spec import MemoryConfig
+from asterism import MemoryConfig, Participant, SupervisorWorkflowBuilder
 from asterism.core.run_types import WorkflowInput
 from asterism.testing import ScriptedChatModel
 from tests.teams import follow, said

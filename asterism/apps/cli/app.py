@@ -38,6 +38,7 @@ from asterism.apps.cli.options import (
 )
 from asterism.core.defaults import OFFLINE
 from asterism.errors import ConfigurationError
+from asterism.graphs.shipped import SHIPPED
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False)
 app.add_typer(new_command.commands)
@@ -313,9 +314,9 @@ def list_graphs(as_json: AsJson = False) -> None:
     Example: asterism list
     """
     if as_json:
-        print_json({name: shipped.description for name, shipped in engine.SHIPPED.items()})
+        print_json({name: shipped.description for name, shipped in SHIPPED.items()})
         return
-    for name, shipped in engine.SHIPPED.items():
+    for name, shipped in SHIPPED.items():
         print_text(f"{name}\n  {shipped.description}\n  asterism run {name} {shipped.example!r}")
 
 

@@ -29,7 +29,7 @@ from asterism.core.continuation import is_unfinished
 from asterism.core.interrupts import answer_command, apending_requests
 from asterism.errors import ConfigurationError
 from asterism.events import Event, EventBus
-from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, models_of, open_graph
+from asterism.graphs.catalog import allowed_graphs, check_named, models_of, open_graph
 from asterism.graphs.request_checks import check_thread
 from asterism.memories.long_term import forget_everywhere
 from asterism.observability import (
@@ -167,7 +167,6 @@ async def serve_page(
 
 __all__ = [
     "MEMORY_FILE",
-    "SHIPPED",
     "USER_KEYS",
     "AgentProgress",
     "Event",

@@ -41,8 +41,9 @@ from asterism.apps.ui.thread_watch import STREAM_SECONDS, ThreadWatch, config_at
 from asterism.core.continuation import areopen
 from asterism.core.interrupts import answer_command, apending_requests
 from asterism.errors import AsterismError, ConfigurationError
-from asterism.graphs.catalog import SHIPPED, models_of
+from asterism.graphs.catalog import models_of
 from asterism.graphs.request_checks import check_thread
+from asterism.graphs.shipped import SHIPPED
 from asterism.storage.open import open_checkpointer
 
 STATIC = Path(__file__).with_name("static")

@@ -26,8 +26,9 @@ from asterism.core.thread_lease import take_lease, with_process_leases
 from asterism.core.values import as_dict, describe_error, log_failure
 from asterism.errors import ThreadBusyError
 from asterism.events import BUS, Event, EventBus
-from asterism.graphs.catalog import SHIPPED, check_named, open_graph
+from asterism.graphs.catalog import check_named, open_graph
 from asterism.graphs.request_checks import check_thread
+from asterism.graphs.shipped import SHIPPED
 from asterism.nodes.routing import FINISH, SUPERVISOR
 from asterism.storage.retention.rows import open_rows
 

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from asterism.storage.group_commit import GroupCommit, Job, Outcome, WorkerThread, answer
+from asterism.storage.group_commit import GroupCommit, Outcome, WaitingCall, WorkerThread, answer
 
 
 class SqliteGroupCommit(GroupCommit):
@@ -57,7 +57,7 @@ class SqliteGroupCommit(GroupCommit):
         if values is not None:
             answer(group, [Outcome(value) for value in values], loop)
 
-    def _try_group(self, group: Sequence[Job]) -> list[Any] | None:
+    def _try_group(self, group: Sequence[WaitingCall]) -> list[Any] | None:
         """Run a group in one transaction, or return None where it would wait, or fails."""
         if not self._lock.acquire(blocking=False):
             return None

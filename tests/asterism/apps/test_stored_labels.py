@@ -22,7 +22,8 @@ from asterism.apps.ui.run_manager import RunManager
 from asterism.apps.workers.job import JobArguments
 from asterism.apps.workers.worker import Worker
 from asterism.errors import ConfigurationError, StorageError
-from asterism.graphs.catalog import SHIPPED, allowed_graphs, check_named, open_graph
+from asterism.graphs.catalog import allowed_graphs, check_named, open_graph
+from asterism.graphs.shipped import SHIPPED
 from asterism.storage.retention import export_thread, import_thread
 from tests.teams import Turns, star
 

@@ -173,6 +173,19 @@ def test_threads_and_show(db: str) -> None:
     assert cli("show", "three", "--db", db).exit_code == 1
 
 
+@pytest.mark.parametrize("command", ["--help", "--version", "list"])
+def test_what_needs_no_engine_loads_none(command: str) -> None:
+    code = f"""import sys
+from asterism.apps.cli.app import app
+app([{command!r}], standalone_mode=False)
+print(*sorted(sys.modules), file=sys.stderr)"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    loaded = {name for name in done.stderr.split() if name.startswith(("langgraph", "langchain"))}
+    assert loaded == set()
+
+
 def test_list_and_graph() -> None:
     assert "event_planning" in cli("list").stdout
     assert json.loads(cli("list", "--json").stdout)["event_planning"].startswith("Plans an event")

@@ -21,7 +21,8 @@ from asterism.apps.ui.responses import BODY_LIMIT
 from asterism.apps.ui.run_manager import RunManager
 from asterism.apps.ui.thread_watch import ThreadWatch
 from asterism.errors import ConfigurationError
-from asterism.graphs.catalog import SHIPPED, open_graph
+from asterism.graphs.catalog import open_graph
+from asterism.graphs.shipped import SHIPPED
 from asterism.storage.open import open_checkpointer
 from tests.asterism.apps.ui.teams import GATE, HERE, HOSTILE
 
