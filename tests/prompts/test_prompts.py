@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 VARIABLES = {
     "digest": {"id", "report", "tokens"},
     "earlier": {"left_out", "summary"},
+    "earlier_result": {"id", "result"},
     "left_out": {"count", "reports"},
     "summarize": {"words"},
     "creation": {"tools"},

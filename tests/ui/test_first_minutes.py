@@ -137,7 +137,7 @@ def test_the_page_tells_of_the_same_thread(page_address: str, booked: str) -> No
         place = page_address.partition("/?")[0]
         graphs = client.get(f"{place}/api/graphs").text
         assert "team:create_team" in graphs
-        rows: list[dict[str, Any]] = client.get(f"{place}/api/threads").json()
+        rows: list[dict[str, Any]] = client.get(f"{place}/api/threads").json()["runs"]
         assert booked in [row["thread"] for row in rows]
         view = client.get(f"{place}/api/thread", params={"thread": booked}).json()
         assert (view["status"], view["questions"]) == ("completed", [])
