@@ -51,7 +51,7 @@ class StructuredOutput:
         if chosen and chosen not in METHODS:
             raise ConfigurationError(f"decisions is {chosen!r}; allowed: {', '.join(METHODS)}.")
         self._chosen: Method | None = next((m for m in METHODS if m == chosen), None)
-        self._usual = _usual_method(self._inner)
+        self._usual: Method = _usual_method(self._inner)
         self._bound: dict[tuple[Method, int], tuple[Any, Runnable[Any, AIMessage]]] = {}
 
     @property

@@ -153,7 +153,8 @@ class SharedList(list[Any]):
 
 def look_at(items: Iterable[Any]) -> Iterator[Any]:
     """Iterate over items without taking them: whoever does so changes and hands out none."""
-    return list.__iter__(items) if isinstance(items, list) else iter(items)
+    plain: Any = list  # a `SharedList` would be taken whole
+    return plain.__iter__(items) if isinstance(items, list) else iter(items)
 
 
 def _whole(name: str) -> Any:

@@ -34,7 +34,7 @@ def prepare_messages(messages: Sequence[BaseMessage]) -> list[AnyMessage]:
     rules: list[SystemMessage] = []
     prepared: list[BaseMessage] = []
     for message in messages:  # by their types: `isinstance` is slow where it fails
-        content = message.content
+        content: Any = message.content
         begins = content.__class__ is str and content[:1] > " "  # so it says something
         if message.type in _RULES:
             rules.append(cast(SystemMessage, message))
