@@ -226,7 +226,9 @@ class _Evaluation:
     def quiet(self) -> Generator[None]:
         """Leave stdout to the result: what LangSmith prints goes to stderr."""
         with warnings.catch_warnings(), redirect_stdout(sys.stderr):
-            warnings.filterwarnings("ignore", message="'upload_results' parameter is in beta")
+            warnings.filterwarnings(
+                "ignore", message="'upload_(results|runs)' parameter is in beta"
+            )
             yield
         if self.uploads:
             self._client.flush(FLUSH_SECONDS)
