@@ -33,6 +33,7 @@ from asterism import (
 )
 from asterism.apps.cli.doctor import examine
 from asterism.core.state import Status
+from asterism.testing import Cassette
 from benchmarks.real.proxy import Exchange, proxy
 from tests.graphs.servers import free_port
 
@@ -64,10 +65,12 @@ class Served:
 
     url: str
     log: list[Exchange] = field(default_factory=list[Exchange])
+    cassette: Cassette | None = None
+    """Where answers are recorded, or played back from."""
 
-    def model(self, way: str, **options: Any) -> ChatOpenAI:
+    def model(self, way: str, **options: Any) -> Any:
         """A client of one of the endpoints: `"plain"` or `"tools"`."""
-        return ChatOpenAI(
+        model = ChatOpenAI(
             model="smollm2",
             base_url=f"{self.url}/{way}/v1",
             api_key=SecretStr("none"),
@@ -77,9 +80,10 @@ class Served:
             timeout=600,
             **{"max_completion_tokens": 80, **options},
         )
+        return model if self.cassette is None else self.cassette.wrap(model)
 
 
-def team(model: ChatOpenAI, *, tools: bool = False, **options: Any) -> SupervisorWorkflowBuilder:
+def team(model: Any, *, tools: bool = False, **options: Any) -> SupervisorWorkflowBuilder:
     limits: dict[str, Any] = {"max_iterations": 2, "max_repairs": 1, "fallback": "finish"}
     return SupervisorWorkflowBuilder("Trip", model=model, **{**limits, **options}).participants(
         trains=Participant(
@@ -161,6 +165,8 @@ SCENARIOS: Sequence[Callable[[Served], Any]] = (
     a_person_is_asked,
     doctor,
 )
+RECORDED = (server_ignores_tools, structured)
+"""Those whose answers the tests play back."""
 
 
 def expect(holds: bool, what: str) -> None:
@@ -252,7 +258,24 @@ def row(scenario: Callable[[Served], Any], served: Served) -> tuple[str, bool]:
     )
 
 
+CASSETTES = Path(__file__).parents[2] / "tests" / "benchmarks" / "cassettes"
+
+
+def record() -> None:
+    """Record the answers that the tests play back: `python -m benchmarks.real --record`."""
+    with llama() as port, proxy(port) as (url, log):
+        for scenario in RECORDED:
+            path = CASSETTES / f"{scenario.__name__}.json"
+            with Cassette(path, mode="record") as cassette:
+                scenario(Served(url, log, cassette))
+            own = str(PYTHON.parents[1])  # the server names its model by its file
+            path.write_text(path.read_text().replace(own, ""))
+
+
 def main() -> int:
+    if "--record" in sys.argv:
+        record()
+        return 0
     chosen = [s for s in SCENARIOS if not sys.argv[1:] or s.__name__ in sys.argv[1:]]
     print("| scenario | status | calls | tokens read | written | seconds | holds |")
     print("| --- | --- | ---: | ---: | ---: | ---: | --- |", flush=True)
