@@ -6,20 +6,20 @@ stored as additions, and sqlite does not wait for the disk at each commit.
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.channels.delta import DeltaChannel
-from langgraph.graph import END, START, StateGraph
-from langgraph.types import Command
 from typing_extensions import TypedDict
 
+from benchmarks.contenders import by_hand_model
 from benchmarks.contenders.by_hand import VERSIONS, answers_in, config_of
 from benchmarks.contenders.by_hand import opened as opened_slowly
-from benchmarks.contenders.by_hand_model import DUTY, RULES, WRITE
-from benchmarks.contenders.scripted import ROUTE, decider, worker
-from benchmarks.work import REQUEST, names_of
+from benchmarks.contenders.by_hand_model import DUTY
+from benchmarks.contenders.scripted import worker
+from benchmarks.work import REQUEST
 
 __all__ = ["VERSIONS", "build", "opened", "talk"]
 
@@ -53,43 +53,21 @@ async def opened(path: Path) -> AsyncIterator[Any]:
         yield saver
 
 
-def build(store: Any, *, participants: int, turns: int, stops_at: int | None = None) -> Any:
-    names = names_of(participants)
-    model = decider(turns, participants)
-    deciding = model.bind_tools([ROUTE], tool_choice=ROUTE["title"])
+def visit(name: str) -> Callable[..., Any]:
+    """Return the node of a participant whose history stands in the star's state."""
+    own = worker()
 
-    async def supervisor(state: State) -> Command[Any]:
-        said = await deciding.ainvoke([RULES, *state["messages"]])
-        chosen = said.tool_calls[0]["args"]
-        if chosen["next_agent"] is None:
-            return Command(goto="finish")
-        decided = AIMessage(chosen["instruction"], name="supervisor")
-        return Command(goto=chosen["next_agent"], update={"messages": [decided]})
+    async def run(state: State) -> dict[str, Any]:
+        before = (state.get("histories") or {}).get(name, [])
+        asked = HumanMessage(state["messages"][-1].content)
+        answer = await own.ainvoke([DUTY, *before, asked])
+        report = AIMessage(answer.content, name=name)
+        return {"messages": [report], "histories": {name: [asked, answer]}}
 
-    async def finish(state: State) -> dict[str, Any]:
-        return {"messages": [await model.ainvoke([WRITE, *state["messages"]])]}
+    return run
 
-    def node(name: str) -> Callable[..., Any]:
-        own = worker()
 
-        async def run(state: State) -> dict[str, Any]:
-            before = (state.get("histories") or {}).get(name, [])
-            asked = HumanMessage(state["messages"][-1].content)
-            answer = await own.ainvoke([DUTY, *before, asked])
-            report = AIMessage(answer.content, name=name)
-            return {"messages": [report], "histories": {name: [asked, answer]}}
-
-        return run
-
-    star = StateGraph(State)
-    star.add_node("supervisor", supervisor, destinations=(*names, "finish"))
-    star.add_node("finish", finish)
-    star.add_edge(START, "supervisor")
-    star.add_edge("finish", END)
-    for name in names:
-        star.add_node(name, node(name))
-        star.add_edge(name, "supervisor")
-    return star.compile(checkpointer=store)
+build = partial(by_hand_model.build, schema=State, node=visit)
 
 
 async def talk(team: Any, thread: str) -> int:

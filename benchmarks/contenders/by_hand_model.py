@@ -35,12 +35,32 @@ def participant() -> Any:
     return graph.compile(checkpointer=True)
 
 
-def build(store: Any, *, participants: int, turns: int, stops_at: int | None = None) -> Any:
+def visit(name: str) -> Node:
+    """Return the node of a participant that is a subgraph."""
+    graph = participant()
+
+    async def run(state: MessagesState) -> dict[str, Any]:
+        asked = HumanMessage(state["messages"][-1].content)
+        result = await graph.ainvoke({"messages": [asked]})
+        return {"messages": [AIMessage(result["messages"][-1].content, name=name)]}
+
+    return run
+
+
+def build(
+    store: Any,
+    *,
+    participants: int,
+    turns: int,
+    stops_at: int | None = None,
+    schema: type[Any] = MessagesState,
+    node: Callable[[str], Node] = visit,
+) -> Any:
     names = names_of(participants)
     model = decider(turns, participants)
     deciding = model.bind_tools([ROUTE], tool_choice=ROUTE["title"])
 
-    async def supervisor(state: MessagesState) -> Command[Any]:
+    async def supervisor(state: Any) -> Command[Any]:
         said = await deciding.ainvoke([RULES, *state["messages"]])
         chosen = said.tool_calls[0]["args"]
         if chosen["next_agent"] is None:
@@ -48,20 +68,10 @@ def build(store: Any, *, participants: int, turns: int, stops_at: int | None = N
         decided = AIMessage(chosen["instruction"], name="supervisor")
         return Command(goto=chosen["next_agent"], update={"messages": [decided]})
 
-    async def finish(state: MessagesState) -> dict[str, Any]:
+    async def finish(state: Any) -> dict[str, Any]:
         return {"messages": [await model.ainvoke([WRITE, *state["messages"]])]}
 
-    def node(name: str) -> Node:
-        graph = participant()
-
-        async def run(state: MessagesState) -> dict[str, Any]:
-            asked = HumanMessage(state["messages"][-1].content)
-            result = await graph.ainvoke({"messages": [asked]})
-            return {"messages": [AIMessage(result["messages"][-1].content, name=name)]}
-
-        return run
-
-    star = StateGraph(MessagesState)
+    star: Any = StateGraph(schema)
     star.add_node("supervisor", supervisor, destinations=(*names, "finish"))
     star.add_node("finish", finish)
     star.add_edge(START, "supervisor")
