@@ -193,14 +193,14 @@ def earlier_results_middleware(tokens: int) -> "AgentMiddleware[Any, Any, Any]":
         tools = (create_tool(read_result),)
 
         def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
-            return handler(shortened(request))
+            return handler(shorten(request))
 
         async def awrap_model_call(
             self, request: Any, handler: Callable[[Any], Awaitable[Any]]
         ) -> Any:
-            return await handler(shortened(request))
+            return await handler(shorten(request))
 
-    def shortened(request: Any) -> Any:
+    def shorten(request: Any) -> Any:
         messages: list[Any] = request.messages
         earlier = messages[: len(messages) - len(_in_this_visit(messages))]
         shown = [_shorten_result(message, tokens) for message in earlier]

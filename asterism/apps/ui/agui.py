@@ -49,15 +49,15 @@ def create_agui_routes(
     """
     manager = RunManager(checkpointer, [*teams], teams=teams)
 
-    async def guarded(request: Request) -> Response:
+    async def answer_call(request: Request) -> Response:
         try:
             return await handle(request, manager)
         except (AsterismError, ValueError) as error:
             return await on_error(request, error)
 
     return [
-        Route("/agui/info", guarded, methods=["GET"]),
-        Route("/agui/{graph:path}", guarded, methods=["POST"]),
+        Route("/agui/info", answer_call, methods=["GET"]),
+        Route("/agui/{graph:path}", answer_call, methods=["POST"]),
     ]
 
 

@@ -91,7 +91,7 @@ class LeaseConnection(GroupCommit):
         """Whether the database is gone, for each call of a group."""
         return is_gone(error)
 
-    def fenced(self, thread: str) -> Any:
+    def connection_for(self, thread: str) -> Any:
         """Return the connection, for a thread whose lease is still held."""
         if thread not in self.held:
             raise AbandonedError(
@@ -146,7 +146,7 @@ class LeaseConnection(GroupCommit):
         """Lend the connection to a call for a thread whose lease is still held."""
         with self._lock:
             self._connect()
-            yield self.fenced(thread)
+            yield self.connection_for(thread)
 
     def beat(self) -> None:
         """Show that this process lives; a call that is under way shows it, too."""

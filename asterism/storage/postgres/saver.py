@@ -96,13 +96,13 @@ class LeasedPostgresSaver(DatabaseSaver):
         if (lane := self._lane(thread)) is None:
             return self.steadily(lambda connection: self._read_aside(connection, call))
 
-        def fenced() -> T:
-            return call(_Stock(lane.fenced(thread), self.serde, lane.histories))
+        def call_leased() -> T:
+            return call(_Stock(lane.connection_for(thread), self.serde, lane.histories))
 
         if lane.is_committing():
-            return fenced()
+            return call_leased()
         with self.address.faults():
-            (found,) = lane.commit([fenced])
+            (found,) = lane.commit([call_leased])
         return cast(T, found)
 
     async def _group(self, config: Any, call: Callable[[], T], *, short: bool = True) -> T:
