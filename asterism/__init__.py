@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from asterism.graphs.workflow import Workflow
     from asterism.limits.budgets import Budget
     from asterism.limits.circuit_breaker import CircuitBreaker
+    from asterism.limits.contracts import Contract
     from asterism.limits.failure_policies import (
         AskPerson,
         Compensation,
@@ -149,6 +150,7 @@ if TYPE_CHECKING:
         "CircuitBreaker",
         "Compensation",
         "ContextManager",
+        "Contract",
         "Delegate",
         "Difference",
         "Event",
@@ -254,6 +256,7 @@ _HOMES = {
     "BatchOutcome": "programs.batch",
     "BatchProgress": "programs.batch",
     "Budget": "limits.budgets",
+    "Contract": "limits.contracts",
     "ChildStatus": "supervision",
     "CircuitBreaker": "limits.circuit_breaker",
     "Compensation": "limits.failure_policies",

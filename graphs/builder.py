@@ -51,6 +51,7 @@ from asterism.nodes.request import Finish, FinishWord, writer_of
 from asterism.nodes.team import AgentCreationRules, Team, participant_of
 
 if TYPE_CHECKING:
+    from asterism.limits.contracts import Contract
     from asterism.limits.rate_limits import ResourceManager
     from asterism.memories.context_policies import ContextManager
     from asterism.memories.long_term import LongTermMemory
@@ -104,6 +105,8 @@ class SupervisorWorkflowBuilder(Generic[M]):
             takes the place of the one here of its kind.
         budget: What one run may take; a participant may have a `Budget` of its own.
         task_budget: What each task of a plan may take.
+        contracts: What all runs of a user, a tenant or the team may take together in a day, a week
+            or a month.
         prices: What tokens cost.
         events: A bus that is told what happens: who is sent to work, what is asked, done, failed.
         recalls: A memory of which each participant is told, at each visit, what fits its request.
@@ -158,6 +161,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
         policies: Sequence[Policy] = (),
         budget: Budget | None = None,
         task_budget: Budget | None = None,
+        contracts: "Sequence[Contract]" = (),
         prices: PriceTable = DEFAULT_PRICES,
         events: EventBus | None = None,
         recalls: "LongTermMemory | None" = None,
@@ -190,6 +194,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
         self._policies = tuple(policies)
         self._budget = budget
         self._task_budget = task_budget
+        self._contracts = tuple(contracts)
         self._prices = prices
         self._events = events
         self._recalls = recalls
@@ -406,6 +411,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
             response_format=self._finish if isinstance(self._finish, type) else None,
             thread_wait=self._thread_wait,
             budget=self._budget,
+            contracts=self._contracts,
             prices=self._prices,
             events=self._events,
             instructions=(self._prompt or "", self._answer_prompt),

@@ -8,7 +8,7 @@ import dataclasses
 import uuid
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from copy import copy
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -57,6 +57,9 @@ from asterism.nodes.request import Writer, forward_last_report, synthesizer
 from asterism.nodes.team import AgentCreationRules, Team, participant_of
 from asterism.nodes.view import SupervisorView
 
+if TYPE_CHECKING:
+    from asterism.limits.contracts import Contract
+
 
 class AgentOrchestrator:
     """A main agent that gives tasks to agents of a team, many at once.
@@ -92,6 +95,7 @@ class AgentOrchestrator:
             has found.
         policies: Further policies of all agents, as a `CircuitBreaker` or a `Compensation`.
         budget: What one request may take.
+        contracts: What all requests of a user, a tenant or the team may take together.
         prices: What tokens cost.
         events: A bus that is told what happens.
         checkpointer: Where threads are stored: a saver, or a database. None: in memory.
@@ -125,6 +129,7 @@ class AgentOrchestrator:
         max_steps: int = MAX_STEPS,
         policies: Sequence[Policy] = (),
         budget: Budget | None = None,
+        contracts: "Sequence[Contract]" = (),
         prices: PriceTable = DEFAULT_PRICES,
         events: EventBus | None = None,
         checkpointer: BaseCheckpointSaver[Any] | str | None = None,
@@ -188,6 +193,7 @@ class AgentOrchestrator:
         )
         self._creation = creation
         self._budget, self._prices, self._events = budget, prices, events
+        self._contracts = tuple(contracts)
         self._team = Team({}, {}, creation=creation, policies=self._policies)
         self._specs: dict[str, Agent] = {}
         HOMES.add(self)
@@ -368,6 +374,7 @@ class AgentOrchestrator:
             description=self._main.description,
             team=self._team,
             budget=self._budget,
+            contracts=self._contracts,
             prices=self._prices,
             events=self._events,
             instructions=(self._main.system_prompt or "",),

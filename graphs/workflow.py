@@ -7,7 +7,7 @@ Tests: tests/graphs/test_workflow.py.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, closing, suppress
-from typing import Any, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast, overload
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
@@ -48,6 +48,9 @@ from asterism.nodes.engine_keys import parent_checkpointer
 from asterism.nodes.participant_runtime import INTERRUPT, collect_output, invoke_options
 from asterism.nodes.request import read_fields
 from asterism.nodes.run_context import RunContext, create_run_config, run_events
+
+if TYPE_CHECKING:
+    from asterism.limits.contracts import RunContracts
 
 CANCELLED = "cancelled: the run was stopped from outside"
 """The text that is stored as the error of a step that was under way."""
@@ -116,7 +119,7 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         )
         background = RunContext()
         try:
-            config = self._run_config(config, background, values, held=running_loop())
+            config = self._run_config(config, background, values, kwargs, held=running_loop())
             parts: Any = super().stream(given, config, durability=durability, **kwargs)
             hear = _message_filter(kwargs)
             with self._run_events(config, background, given), closing(parts):
@@ -150,7 +153,7 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         )
         background = RunContext()
         try:
-            config = self._run_config(config, background, values)
+            config = self._run_config(config, background, values, kwargs)
             parts: Any = super().astream(given, config, durability=durability, **kwargs)
             hear = _message_filter(kwargs)
             with self._run_events(config, background, given):
@@ -211,16 +214,33 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         config: RunnableConfig | None,
         background: RunContext,
         values: Mapping[str, Any],
+        options: Mapping[str, Any],
         held: asyncio.AbstractEventLoop | None = None,
     ) -> RunnableConfig:
         """Create the config of a run, with all that its nodes need; see `create_run_config`."""
         facts = self.facts
+        contracts: RunContracts | None = None
+        if facts.contracts:
+            from asterism.limits.contracts import open_contracts
+            from asterism.storage.contract_ledger import ledger_of
+
+            saver = self.checkpointer
+            contracts = open_contracts(
+                facts.contracts,
+                ledger_of(saver if isinstance(saver, BaseCheckpointSaver) else facts),
+                team=facts.id,
+                config=config,
+                context=options.get("context"),
+                counts_run=not values,
+            )
+        limited = facts.budget is not None or contracts is not None
         return create_run_config(
             config,
             background,
             prices=facts.prices,
             budget=facts.budget,
-            gated=facts.budget is not None or facts.team.has_budgets,
+            contracts=contracts,
+            gated=limited or facts.team.has_budgets,
             events=facts.events,
             values=values,
             held=held,

@@ -3,10 +3,10 @@
 Tests: tests/graphs/test_workflow.py.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -15,6 +15,9 @@ from asterism.limits.budgets import Budget
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.nodes.team import Team
 from asterism.prompts import prompts_hash, text_hash
+
+if TYPE_CHECKING:
+    from asterism.limits.contracts import Contract
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,8 @@ class WorkflowConfig:
     """Seconds that a call waits for a thread that another one drives."""
     budget: Budget | None = None
     """The budget of one run."""
+    contracts: "Sequence[Contract]" = ()
+    """What all runs of somebody may take together."""
     events: EventBus | None = None
     """The bus that events are emitted on."""
     prices: PriceTable = DEFAULT_PRICES
@@ -45,6 +50,12 @@ class WorkflowConfig:
     """Names the chat models that it calls, those of its participants included."""
     remade: Callable[[str, Any], Any] | None = None
     """Builds the workflow anew with another participant under a name, where that can be done."""
+
+    def __post_init__(self) -> None:
+        if self.contracts:
+            from asterism.limits.contracts import check_contracts
+
+            check_contracts(self.contracts)
 
     @property
     def participants(self) -> Mapping[str, str]:

@@ -88,7 +88,7 @@ def _raise_limit(
     if Decimal(said) <= Decimal(breach["spent"]):
         return {"decision": then and dump_decision(then)}
     scope, measure = breach["scope"], breach["measure"]
-    meter_of(config).gate.raise_limit(scope, measure, said)
+    meter_of(config).raise_limit(scope, measure, said)
     return {
         "breach": None,
         "limits": {**limits, scope: {**limits.get(scope, {}), measure: said}},

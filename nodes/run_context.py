@@ -15,7 +15,7 @@ from contextvars import copy_context
 from decimal import Decimal
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackManager
@@ -33,6 +33,9 @@ from asterism.limits.budgets import Budget, BudgetScope, run_scope
 from asterism.limits.prices import PriceTable
 from asterism.limits.usage_callbacks import CallAdmission, MeteredCall, UsageMeter
 from asterism.nodes.policies import VisitResult
+
+if TYPE_CHECKING:
+    from asterism.limits.contracts import RunContracts
 
 STEPS_OF_FAILURE = 2
 """Engine steps that must be left, this one too, to store what failed before it is raised."""
@@ -159,6 +162,7 @@ def create_run_config(
     *,
     prices: PriceTable,
     budget: Budget | None,
+    contracts: "RunContracts | None" = None,
     gated: bool,
     events: EventBus | None,
     values: Mapping[str, Any],
@@ -172,6 +176,7 @@ def create_run_config(
         background: Its background.
         prices: What tokens cost.
         budget: What the run may take.
+        contracts: What all runs of somebody may take together.
         gated: Whether it has any budget, for itself or for a participant.
         events: The bus that is told what happens. None: that of the workflow around it.
         values: The state of the run, where it goes on.
@@ -206,6 +211,10 @@ def create_run_config(
     if budget is not None:
         path = workflow_path(given) or workflow_path(around)
         meter.gate.add(BudgetScope(name=run_scope(path), owner=path, budget=budget))
+    if contracts is not None:
+        contracts.owner = workflow_path(given) or workflow_path(around)
+        contracts.on_warning = partial(_warn, given)
+        meter.contracts.append(contracts)
     configurable[METER] = meter
     if line is not None and shared is None:
         meter.gate.on_warning = partial(_warn, given)

@@ -55,6 +55,7 @@ PUBLIC = [
     "CircuitBreaker",
     "Compensation",
     "ContextManager",
+    "Contract",
     "Delegate",
     "Difference",
     "Event",

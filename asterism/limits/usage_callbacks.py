@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
@@ -16,7 +16,7 @@ from langchain_core.outputs import LLMResult
 from langgraph.errors import GraphBubbleUp
 
 from asterism.core.digests import CHARACTERS_PER_TOKEN
-from asterism.core.sync_async import running_loop
+from asterism.core.sync_async import Call, Steps, arun_steps, run_steps, running_loop
 from asterism.core.usage import Usage, UsageEntry, merge_entries
 from asterism.core.values import as_dict, as_list
 from asterism.errors import ConfigurationError
@@ -32,6 +32,9 @@ from asterism.limits.usage import (
     says_anything,
     tool_cost,
 )
+
+if TYPE_CHECKING:
+    from asterism.limits.contracts import RunContracts
 
 OUTPUT_GUESS = 4_096
 """How many tokens a model is taken to answer with at most, where the call does not say."""
@@ -90,7 +93,8 @@ class UsageMeter:
         self._counted: set[str] = set()
         self._taken: dict[str, list[UsageEntry]] = {}
         self.gate = BudgetLedger()
-        """The budgets that hold for the calls."""
+        self.contracts: list[RunContracts] = []
+        """The budgets and contracts that hold for the calls."""
         self.total = Usage()
         """Everything that was counted so far."""
 
@@ -101,6 +105,11 @@ class UsageMeter:
     def __reduce__(self) -> Any:
         """Become a new one elsewhere: servers store the configs of runs."""
         return (UsageMeter, (self._prices,))
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether any budget or contract holds."""
+        return bool(self.gate or self.contracts)
 
     @property
     def handlers(self) -> list[BaseCallbackHandler]:
@@ -140,8 +149,7 @@ class UsageMeter:
                 self._keep(line)
 
     def _keep(self, entry: UsageEntry) -> None:
-        names = ("by", "task", "model", "tool", "estimated")
-        key = tuple(entry.get(name) for name in names)
+        key = tuple(entry.get(name) for name in ("by", "task", "model", "tool", "estimated"))
         line = self._lines.get(key)
         self._lines[key] = entry if line is None else merge_entries(line, entry)
 
@@ -159,10 +167,7 @@ class UsageMeter:
                 if began.by == by or began.by.startswith(f"{by}/")
             ]
         for run, tool in left:
-            if tool:
-                self.record_tool(run, None)
-            else:
-                self.record_failure(run)
+            (self.record_tool if tool else self.record_failure)(run, None)
 
     def recall(self, by: str, task: str | None, messages: Iterable[BaseMessage]) -> None:
         """Count answers that an earlier process got and this one did not see."""
@@ -176,6 +181,8 @@ class UsageMeter:
                 self._close(_Open(by, task, "", self._clock(), sent=before[:]), answer)
             for entry in reported_usage(answer, by, task, self._prices):
                 self._note(entry, answer)
+                for contract in self.contracts:
+                    contract.settle(None, entry)
 
     # ---- what the handlers tell
 
@@ -198,14 +205,28 @@ class UsageMeter:
         with self._lock:
             self._open[run] = began
 
-    def estimate(
+    def enter(
         self, run: UUID, sent: Sequence[BaseMessage], options: Mapping[str, Any]
-    ) -> tuple[UUID, list[str], Usage, Usage]:
-        """Return what a model call takes at least and at most, and whose budgets it is in.
+    ) -> Steps[None]:
+        """Wait until a model call fits into every budget and contract, and reserve for it.
 
         Raises:
+            BudgetExceededError: It does not fit.
             ConfigurationError: Money is limited, and the model's price is not known.
         """
+        try:
+            names, least, most = self._estimate(run, sent, options)
+            yield Call(self.gate.enter, self.gate.aenter, (run, names, least, most))
+            for contract in self.contracts:
+                yield Call(contract.enter, contract.aenter, (run, least, most))
+        except BaseException:
+            self.forget(run)
+            raise
+
+    def _estimate(
+        self, run: UUID, sent: Sequence[BaseMessage], options: Mapping[str, Any]
+    ) -> tuple[list[str], Usage, Usage]:
+        """Return whose budgets a model call is in, and what it takes at least and at most."""
         began = self._open[run]
         names = scopes_of(began.by, began.task)
         given = (options.get(key) for key in _OUTPUT_LIMITS)
@@ -213,17 +234,27 @@ class UsageMeter:
         tokens = estimate_tokens(sent)
         least = self._estimate_usage(began.name, tokens, 0)
         most = self._estimate_usage(began.name, tokens, output)
-        if least.unknown and self.gate.limits_money(names):
+        limits_money = any(contract.limits_money() for contract in self.contracts)
+        if least.unknown and (limits_money or self.gate.limits_money(names)):
             raise ConfigurationError(
                 f"money is limited, and the price of the model {began.name!r} is not known; give "
                 "the builder prices=DEFAULT_PRICES.extended({...}) with it, or limit tokens"
             )
-        return run, names, least, most
+        return names, least, most
 
     def forget(self, run: UUID) -> None:
-        """Forget a call that was not made."""
+        """Forget a call that was not made, and give back what was reserved for it."""
         with self._lock:
-            self._open.pop(run, None)
+            began = self._open.pop(run, None)
+        if began is not None and not began.tool and self.is_limited:
+            self.gate.spend(scopes_of(began.by, began.task), Usage(), run)
+            for contract in self.contracts:
+                contract.settle(run, None)
+
+    def raise_limit(self, scope: str, measure: str, limit: str) -> None:
+        """Raise a limit of a budget or a contract, by the scope of its breach."""
+        if not any(c.raise_limit(scope, measure, limit) for c in self.contracts):
+            self.gate.raise_limit(scope, measure, limit)
 
     def _estimate_usage(self, model: str, sent: int, said: int) -> Usage:
         cost = self._prices.cost(model, input_tokens=sent, output_tokens=said)
@@ -243,7 +274,8 @@ class UsageMeter:
         if began is None:
             return
         if is_from_cache(message):
-            self.gate.spend(scopes_of(began.by, began.task), Usage(), run)
+            self._open[run] = began
+            self.forget(run)
         else:
             self._close(began, message, run)
 
@@ -341,6 +373,9 @@ class UsageMeter:
             self._keep(entry)
             self.total += Usage.of([entry])
         self.gate.record(entry, run)
+        if run is not None:
+            for contract in self.contracts:
+                contract.settle(run, entry)
         failed = type(error).__name__ if error else None
         call = MeteredCall(entry=entry, message_id=message.id if message else None, error=failed)
         for watcher in self._watchers:
@@ -395,13 +430,8 @@ class CallMonitor(_CallsOnly):
         options = as_dict(kwargs.get("invocation_params"))
         name = str(facts.get("ls_model_name") or "")
         self._meter.began(run_id, name, facts, sent=messages[0], options=options)
-        gate = self._meter.gate
-        if gate and not self._is_async():
-            try:
-                gate.enter(*self._meter.estimate(run_id, messages[0], options))
-            except BaseException:
-                self._meter.forget(run_id)
-                raise
+        if self._meter.is_limited and not self._is_async():
+            run_steps(self._meter.enter(run_id, messages[0], options))
 
     def on_llm_new_token(
         self, token: str | list[Any], *, chunk: Any = None, run_id: UUID, **kwargs: Any
@@ -463,11 +493,6 @@ class CallAdmission(_CallsOnly, AsyncCallbackHandler):
         self, serialized: Any, messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
     ) -> None:
         """Wait until there is room for a model call."""
-        gate = self._meter.gate
-        if gate:
+        if self._meter.is_limited:
             options = as_dict(kwargs.get("invocation_params"))
-            try:
-                await gate.aenter(*self._meter.estimate(run_id, messages[0], options))
-            except BaseException:
-                self._meter.forget(run_id)
-                raise
+            await arun_steps(self._meter.enter(run_id, messages[0], options))

@@ -13,7 +13,7 @@ from contextlib import (
     contextmanager,
 )
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from langchain_core.embeddings import Embeddings
@@ -24,6 +24,9 @@ from langgraph.store.base import BaseStore
 from asterism.core.values import redact
 from asterism.errors import StorageError
 from asterism.storage.serializers import serializer
+
+if TYPE_CHECKING:
+    from asterism.storage.contract_ledger import ContractLedger
 
 T = TypeVar("T")
 
@@ -130,6 +133,18 @@ async def aopen_checkpointer(
     """Open the database of checkpoints at `url`; see `open_checkpointer`."""
     with open_checkpointer(url, key=key, allowed_types=allowed_types) as saver:
         yield saver
+
+
+def open_ledger(url: str) -> "ContractLedger":
+    """Open the ledger of contracts at `url`; see `open_checkpointer`."""
+    from asterism.storage.contract_ledger import ContractLedger, open_sqlite
+
+    if is_postgres(url):
+        from asterism.storage.postgres.connection import Address
+
+        return ContractLedger(address=Address(url))
+    path = sqlite_path(url)
+    return ContractLedger(lambda: open_sqlite(path))
 
 
 @contextmanager

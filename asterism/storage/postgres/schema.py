@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from asterism.errors import StorageError
+from asterism.storage.contract_ledger import SCHEMA as CONTRACT_TABLES
 from asterism.storage.postgres.connection import Address
 
 FORMAT = 1
@@ -53,6 +54,7 @@ _STEPS = (
     """WITH first AS (
         INSERT INTO asterism VALUES ('texts', '1') ON CONFLICT (key) DO NOTHING RETURNING key
     ) UPDATE store SET value = value FROM first""",
+    *CONTRACT_TABLES,
     f"INSERT INTO asterism VALUES ('format', '{FORMAT}') ON CONFLICT (key) DO NOTHING",
 )
 """Each may be repeated."""
