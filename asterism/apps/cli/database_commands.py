@@ -2,24 +2,28 @@
 
 import json
 import re
+from contextlib import closing
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from asterism.apps.cli.lazy_engine import engine
 from asterism.apps.cli.options import (
     ERRORS,
     FAILED,
     KEEP,
+    LOOK,
     AsJson,
     Database,
     ThreadId,
     exit_with,
     print_json,
     print_text,
+    text_of,
 )
 from asterism.errors import ConfigurationError, StorageError
 
@@ -131,6 +135,44 @@ def import_from_json(
     exit_with(work())
 
 
+@commands.command("spend", rich_help_panel=LOOK)
+def show_spending(
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="Tell apart: account, team, participant, model, day; may be repeated."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="The first day: 2026-11-30, or an age such as 7d.")
+    ] = None,
+    db: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what users, tenants and teams with contracts have spent.
+
+    Example: asterism spend --by account --by model --since 7d
+    """
+
+    async def work() -> int:
+        from asterism.storage.open import open_ledger
+
+        names = tuple(by or ("account", "participant", "model"))
+        with closing(open_ledger(engine.open_database(db))) as ledger:
+            rows = ledger.spending(names, since=_first_day(since))
+        if as_json:
+            print_json(rows)
+            return 0
+        if not rows:
+            ERRORS.print("Nothing is counted yet. Teams count with contracts=[Contract(...)].")
+            return 0
+        table = Table(*names, "calls", "tokens", "seconds", "US dollars", box=None)
+        for row in rows:
+            table.add_row(*(str(value) for value in row.values()))
+        print_text(text_of(table))
+        return 0
+
+    exit_with(work())
+
+
 @commands.command("forget", rich_help_panel=KEEP)
 def forget(
     user: Annotated[str, typer.Argument(help="The id of the user.")],
@@ -179,6 +221,13 @@ def age_of(text: str) -> timedelta:
             "or weeks, such as 30d."
         )
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _first_day(since: str | None) -> str | None:
+    """Read a day, or an age as the day that it leads back to."""
+    if since is None or re.fullmatch(r"\d{4}-\d\d-\d\d", since):
+        return since
+    return f"{datetime.now(UTC) - age_of(since):%Y-%m-%d}"
 
 
 def _read(file: Path) -> object:

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from asterism import LongTermMemory, open_store
+from asterism import (
+    Contract,
+    LongTermMemory,
+    Participant,
+    SupervisorWorkflowBuilder,
+    open_checkpointer,
+    open_store,
+)
 from asterism.apps.cli.app import app
 from tests.databases import Server
 
@@ -86,3 +93,22 @@ def test_forget_deletes_the_threads_of_a_user(tmp_path: Path) -> None:
     # what the command line stores of every thread stands in for a user
     found = cli("forget", "event_planning", "--key", "graph", "--db", db)
     assert found.stdout == "1 threads and 1 memories deleted.\n"
+
+
+def test_spend_shows_who_used_what(tmp_path: Path) -> None:
+    db = str(tmp_path / "a.db")
+    empty = cli("spend", "--db", db)
+    assert empty.exit_code == 0 and "Nothing is counted yet" in empty.stderr
+    with open_checkpointer(db) as saver:
+        shop = (
+            SupervisorWorkflowBuilder("Shop", model="offline", contracts=[Contract(max_calls=9)])
+            .participants(clerk=Participant(runs=lambda _: "3", description="Tells prices."))
+            .build(checkpointer=saver)
+        )
+        shop.invoke({"messages": [("user", "Price?")]}, {"configurable": {"thread_id": "1"}})
+    rows = json.loads(cli("spend", "--db", db, "--by", "account", "--since", "7d", "--json").stdout)
+    assert rows[0]["account"] == "team=shop" and rows[0]["calls"] >= 2
+    shown = cli("spend", "--db", db).stdout
+    assert "team=shop" in shown and "supervisor" in shown and "US dollars" in shown
+    refused = cli("spend", "--db", db, "--by", "weather")
+    assert refused.exit_code == 1 and "allowed: account" in refused.stderr
