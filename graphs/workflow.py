@@ -224,7 +224,7 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
             from asterism.limits.contracts import open_contracts
             from asterism.storage.contract_ledger import ledger_of
 
-            saver = self.checkpointer
+            saver = cast(object, self.checkpointer)
             contracts = open_contracts(
                 facts.contracts,
                 ledger_of(saver if isinstance(saver, BaseCheckpointSaver) else facts),

@@ -139,9 +139,13 @@ class ContractLedger:
                 assert self._connect is not None
                 self._connection = self._connect()
             connection = self._connection
+
+            def execute(query: str, *values: Any) -> list[Mapping[str, Any]]:
+                return connection.execute(query, values).fetchall()
+
             connection.execute("BEGIN IMMEDIATE")
             try:
-                done = work(lambda query, *values: connection.execute(query, values).fetchall())
+                done = work(execute)
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
@@ -288,8 +292,9 @@ class ContractLedger:
         Raises:
             ValueError: A name is none of `GROUPS`.
         """
-        if not by or (unknown := [name for name in by if name not in GROUPS]):
-            said = ", ".join(unknown) if by else "nothing"
+        unknown = [name for name in by if name not in GROUPS]
+        if unknown or not by:
+            said = ", ".join(unknown) or "nothing"
             raise ValueError(f"spending cannot be grouped by {said}; allowed: {', '.join(GROUPS)}")
         names = ", ".join(by)
         sums = ", ".join(f"SUM({n}) AS {n}" for n in ("calls", "tokens", "nanos", "seconds"))
