@@ -106,8 +106,11 @@ class Contract:
 
     def limits(self) -> dict[Measure, Decimal]:
         """Return what is limited, as exact numbers."""
-        given = {measure: getattr(self, name) for measure, name in LIMITS.items()}
-        return {measure: Decimal(str(n)) for measure, n in given.items() if n is not None}
+        found: dict[Measure, Decimal] = {}
+        for measure, name in LIMITS.items():
+            if (value := getattr(self, name)) is not None:
+                found[measure] = Decimal(str(value))
+        return found
 
     def account(self, team: str, given: Mapping[str, Any]) -> str:
         """Name whose spending counts, as in `"user=ann"`.

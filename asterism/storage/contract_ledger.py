@@ -138,7 +138,7 @@ class ContractLedger:
             if self._connection is None:
                 assert self._connect is not None
                 self._connection = self._connect()
-            connection = self._connection
+            connection: sqlite3.Connection = self._connection
 
             def execute(query: str, *values: Any) -> list[Mapping[str, Any]]:
                 return connection.execute(query, values).fetchall()

@@ -86,7 +86,7 @@ def run_a_worker(
     lease: Annotated[
         float,
         typer.Option(min=1, help="Seconds without a sign of life until others take its runs."),
-    ] = 30.0,
+    ] = 10.0,
     once: Annotated[bool, typer.Option("--once", help="Stop when the queue is empty.")] = False,
     ask: Annotated[
         bool,

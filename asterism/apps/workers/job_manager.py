@@ -1,6 +1,7 @@
 """How jobs end: only at the hands of the worker that has them, and when the database is back."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,13 @@ PATIENCE = 90.0
 """Seconds for which the end of a job is kept where the database is gone."""
 
 
-def with_lease_checked_endings(app: "App") -> Any:
-    """Make a manager that ends a job only while it is ours, and waits for the database."""
+def with_lease_checked_endings(app: "App", on_register: Callable[[int], Awaitable[None]]) -> Any:
+    """Make a manager that ends a job only while it is ours, and waits for the database.
+
+    Args:
+        app: The app that it is for.
+        on_register: Is called with the number of a worker before that takes its first job.
+    """
     from procrastinate.exceptions import ConnectorException
     from procrastinate.manager import JobManager
 
@@ -35,6 +41,11 @@ def with_lease_checked_endings(app: "App") -> Any:
             pause = min(2 * pause, 2)
 
     class _Jobs(JobManager):
+        async def register_worker(self) -> int:
+            number = await super().register_worker()
+            await on_register(number)
+            return number
+
         async def finish_job(self, job: Any, status: Any, delete_job: bool) -> None:
             query = "procrastinate_finish_job_v1(own.id, %(status)s, %(delete_job)s)"
             await end(query, job, status=status.value, delete_job=delete_job)
@@ -63,6 +74,7 @@ def if_still_with(call: str) -> Any:
     A worker that was stopped and woken must not end what somebody else has begun since.
     """
     return (
-        f"SELECT {call} FROM (SELECT id, args FROM procrastinate_jobs WHERE id = %(job_id)s "
-        "AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker_id)s FOR UPDATE) AS own"
+        f"SELECT {call} FROM (SELECT id, args, attempts FROM procrastinate_jobs "
+        "WHERE id = %(job_id)s AND status = 'doing' "
+        "AND worker_id IS NOT DISTINCT FROM %(worker_id)s FOR UPDATE) AS own"
     )

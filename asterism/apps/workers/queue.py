@@ -1,5 +1,6 @@
 """The queue: procrastinate's tables in the database of the threads."""
 
+import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncGenerator, Collection, Mapping
@@ -26,6 +27,18 @@ _NEWS = f"procrastinate_queue_v1#{NAME}"
 """The channel on which the library tells its workers to look for work."""
 ORDERS = "asterism_orders"
 """The channel on which workers are told that the work on a thread was changed."""
+
+_HOLD = "SELECT pg_advisory_lock(hashtextextended('asterism worker ' || %s::bigint, 0))"
+_VANISHED: Any = """
+SELECT id, worker_id FROM procrastinate_jobs job,
+    hashtextextended('asterism worker ' || worker_id, 0) AS key
+WHERE task_name = %(task)s AND status = 'doing' AND worker_id IS DISTINCT FROM %(own)s
+AND NOT EXISTS (
+    SELECT FROM pg_locks lock WHERE lock.locktype = 'advisory' AND lock.granted
+    AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND lock.classid::bigint = (key >> 32 & 4294967295) AND lock.objid::bigint = (key & 4294967295)
+)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +133,34 @@ class Queue:
     def __init__(self, address: Address, app: "App") -> None:
         self.address = address
         self.app = app
+        self.worker: int | None = None
+        """The number of the worker that this process is."""
+        self._presence: Any = None
+        self._connecting = asyncio.Lock()
+        app.job_manager = with_lease_checked_endings(app, self._register)
+
+    async def _register(self, worker: int) -> None:
+        async with self._connecting:
+            await self.close()
+            self.worker, self._presence = worker, None
+        await self.hold_presence()
+
+    async def hold_presence(self) -> None:
+        """Hold the lock by which others see that this worker lives: it ends with its session."""
+        from psycopg import AsyncConnection
+
+        async with self._connecting:
+            if self._presence is not None and not self._presence.closed:
+                await self._presence.execute("SELECT 1")
+            elif self.worker is not None:
+                connect = AsyncConnection[Any].connect
+                self._presence = await connect(self.address.conninfo, autocommit=True)
+                await self._presence.execute(_HOLD, (self.worker,))
+
+    async def close(self) -> None:
+        """Give the lock back."""
+        if self._presence is not None:
+            await self._presence.close()
 
     async def put(self, work: JobArguments, priority: int = 0) -> Queued:
         """Queue a piece of work, unless its key was queued before."""
@@ -195,6 +236,13 @@ class Queue:
         )
         return {row["id"]: read_work(row["args"]) for row in rows}
 
+    async def vanished(self) -> dict[int, int | None]:
+        """Return the jobs whose workers' sessions are gone, each with its worker."""
+        rows = await self.app.connector.execute_query_all_async(
+            _VANISHED, task=TASK, own=self.worker
+        )
+        return {row["id"]: row["worker_id"] for row in rows}
+
     async def rescue(self, silence: float, most: int) -> int:
         """Put the jobs of workers that were silent for too long back; return how many.
 
@@ -203,14 +251,20 @@ class Queue:
         stalled = await self.app.job_manager.get_stalled_jobs(
             queue=NAME, task_name=TASK, seconds_since_heartbeat=silence
         )
+        return await self.put_back({cast(int, job.id): job.worker_id for job in stalled}, most)
+
+    async def put_back(self, jobs: Mapping[int, int | None], most: int) -> int:
+        """Put jobs back that their workers have left, and tell workers to look for work."""
+        ending = (
+            "CASE WHEN own.attempts >= %(most)s "
+            "THEN procrastinate_finish_job_v1(own.id, 'failed', false)::text "
+            "ELSE procrastinate_retry_job_v2(own.id, now(), NULL, NULL, NULL)::text END, "
+            "pg_notify(%(news)s, json_build_object('type', 'job_inserted', 'job_id', own.id)::text)"
+        )
         count = 0
-        for job in stalled:
-            if job.attempts >= most:
-                ending = "procrastinate_finish_job_v1(own.id, 'failed', false)"
-            else:
-                ending = "procrastinate_retry_job_v2(own.id, now(), NULL, NULL, NULL)"
+        for job, worker in jobs.items():
             rows = await self.app.connector.execute_query_all_async(
-                if_still_with(ending), job_id=job.id, worker_id=job.worker_id
+                if_still_with(ending), job_id=job, worker_id=worker, most=most, news=_NEWS
             )
             count += len(rows)
         return count
@@ -245,12 +299,14 @@ async def open_queue(url: str) -> AsyncGenerator[Queue]:
         conninfo=address.conninfo, min_size=1, max_size=4, configure=_at_once
     )
     app = App(connector=connector)
-    app.job_manager = with_lease_checked_endings(app)
+    queue = Queue(address, app)
     try:
         async with app.open_async():
-            yield Queue(address, app)
+            yield queue
     except ConnectorException as error:
         raise address.error(error.__cause__ or error) from error
+    finally:
+        await queue.close()
 
 
 async def _at_once(connection: Any) -> None:

@@ -37,6 +37,11 @@ from asterism.supervision.config import SupervisorConfig
 
 CONCURRENCY = 10
 """How many runs a worker drives at once."""
+LOOK_SECONDS = 0.7
+"""Seconds between two looks whether other workers live."""
+LOOKS = 3
+"""How many looks in a row have to find the session of a worker gone: one whose connection was lost
+connects again meanwhile."""
 _log = logging.getLogger(__name__)
 
 
@@ -211,13 +216,21 @@ class Worker:
 
     async def _rescue(self) -> None:
         """Put back what workers have left that are gone or stopped."""
+        looks: list[dict[int, int | None]] = []
         while True:
             try:
-                if count := await self._queue.rescue(self._lease, MOST_TRIES):
-                    _log.warning("%d runs of silent workers go on elsewhere", count)
+                await self._queue.hold_presence()
+                looks = [*looks[1 - LOOKS :], await self._queue.vanished()]
+                gone = looks[0] if len(looks) == LOOKS else {}
+                always = {job: gone[job] for job in gone if all(job in look for look in looks)}
+                count = await self._queue.put_back(always, MOST_TRIES)
+                count += await self._queue.rescue(self._lease, MOST_TRIES)
+                if count:
+                    _log.warning("%d runs of workers that are gone go on elsewhere", count)
             except Exception as error:  # noqa: BLE001 - the next time may do
+                looks = []
                 _log.warning("no rescue: %s", describe_error(error))
-            await asyncio.sleep(self._lease / 2)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _hear_orders(self) -> None:
         """Do what is ordered from elsewhere, as soon as it is told."""

@@ -25,7 +25,7 @@ LANES = 2
 """How many connections of a process write; the threads that it drives are spread over them. What
 waits for one shares a transaction, so that more of them commit more often. One for each run would
 fence as well, and cost Postgres a process of some megabytes each."""
-LEASE = 30.0
+LEASE = 10.0
 """Seconds of silence after which a process has lost its leases."""
 PATIENCE = 90.0
 """Seconds for which a call waits for a database that is gone, as in a restart."""

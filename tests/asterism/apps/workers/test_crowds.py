@@ -59,10 +59,10 @@ class Crowd:
     def log(self) -> Path:
         return self.folder / "log"
 
-    def start(self) -> Process:
+    def start(self, *options: str) -> Process:
         worker = Process(
             *(CLI, "worker", "--db", self.url, "--graph", TEAM),
-            *("--concurrency", str(CONCURRENCY), "--lease", str(LEASE)),
+            *("--concurrency", str(CONCURRENCY), "--lease", str(LEASE), *options),
             environment={"ASTERISM_TEST_LOG": str(self.log), "ASTERISM_TEST_PAUSE": "0.02"},
         )
         self.workers.append(worker)
@@ -219,6 +219,22 @@ def test_a_worker_is_killed_and_one_is_stopped_and_woken(
         f"{THREADS} threads, {THREADS * TURNS} turns, 1 worker killed, 1 stopped and woken: "
         f"nothing lost, nothing finished repeated, {again} turns under way ran twice"
     )
+
+
+def test_the_runs_of_a_killed_worker_go_on_long_before_its_lease_ends(
+    server: Server, tmp_path: Path
+) -> None:
+    url = server.create()
+    with crowd(url, tmp_path / "round") as gathered:
+        gathered.start("--lease", "600")
+        asyncio.run(gathered.fill(4))
+        until(lambda: gathered.running(1) > 0, gathered)
+        gathered.start("--lease", "600")
+        until(lambda: registered(url) == 2, gathered)
+        gathered.workers[0].kill()
+        until(lambda: gathered.counts() == {"succeeded": 4}, gathered, seconds=60)
+        gathered.check_end(disturbances=1)
+    server.drop(url)
 
 
 def registered(url: str) -> int:
