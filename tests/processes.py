@@ -28,6 +28,7 @@ forks.set_forkserver_preload(
         "asterism.apps.cli.engine",
         "asterism.graphs.examples.event_planning",
         "asterism.testing",
+        "langchain_openai",
         "asterism.apps.ui.app",
         "asterism.apps.workers.worker",
         "tests.asterism.apps.workers.teams",

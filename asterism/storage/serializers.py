@@ -305,8 +305,9 @@ def types_in_state(graph: Any) -> set[type]:
     found: set[type] = set()
     schemas: Iterable[Any] = getattr(builder, "schemas", ())
     values = (getattr(channel, "ValueType", None) for channel in graph.channels.values())
+    seen: dict[int, Any] = {}
     for annotation in (*schemas, *values, *_response_schemas(graph)):
-        _collect(annotation, found, set())
+        _collect(annotation, found, seen)
     _TYPES[builder] = nodes, frozenset(found)
     return found
 
@@ -325,11 +326,17 @@ def _response_schemas(graph: Any) -> Iterator[Any]:
                     yield getattr(held, "schema", None)
 
 
-def _collect(annotation: Any, found: set[type], seen: set[int]) -> None:
-    """Add the types that an annotation names to those that were found."""
+def _collect(annotation: Any, found: set[type], seen: dict[int, Any]) -> None:
+    """Add the types that an annotation names to those that were found.
+
+    Args:
+        annotation: The annotation.
+        found: The types.
+        seen: What was looked at, by its id; it is held, so that no other object gets the id.
+    """
     if id(annotation) in seen or get_origin(annotation) is Literal:
         return
-    seen.add(id(annotation))
+    seen[id(annotation)] = annotation
     parts: list[Any] = [*get_args(annotation)]
     if get_origin(annotation) is Annotated:
         parts = parts[:1]
@@ -352,10 +359,16 @@ def _collect_types(kind: type[Any], found: set[type]) -> list[Any]:
 
 
 def _hints(kind: type) -> list[Any]:
-    try:
-        return [*get_type_hints(kind, include_extras=True).values()]
-    except (NameError, TypeError):  # an annotation that only type checkers can read
-        return []
+    if kind not in _HINTS:
+        try:
+            _HINTS[kind] = [*get_type_hints(kind, include_extras=True).values()]
+        except (NameError, TypeError):  # an annotation that only type checkers can read
+            return []
+    return _HINTS[kind]
+
+
+_HINTS: WeakKeyDictionary[type, list[Any]] = WeakKeyDictionary()
+"""The annotations of classes."""
 
 
 _BOUND = "+gcm"

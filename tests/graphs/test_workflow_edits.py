@@ -45,7 +45,11 @@ EDITS = [nothing, nothing_as_supervisor, a_message, a_message_and_nothing]
 
 @pytest.mark.parametrize("kind", WAITING)
 @settings(max_examples=6, deadline=None)
-@given(edits=st.lists(st.tuples(st.sampled_from(EDITS), st.sampled_from(["By the way", "Ünd"]))))
+@given(
+    edits=st.lists(
+        st.tuples(st.sampled_from(EDITS), st.sampled_from(["By the way", "Ünd"])), max_size=6
+    )
+)
 def test_every_kind_of_decision_survives_edits_of_something_else(
     kind: str, edits: list[tuple[Callable[[Any, str], None], str]]
 ) -> None:

@@ -448,8 +448,7 @@ def test_the_ways_out_of_bad_decisions_exist_on_the_command_line(llmock: LLMock,
         llmock.reply("I would rather talk about the weather.")
     request = ("run", "event_planning", "A party", "--thread", "talk", "--db", db)
     # in a process of its own: clients of OpenAI are kept, with the loops of earlier tests
-    command = [sys.executable, "-c", CLI, *request, "--model", "openai:gpt-5-mini"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    result = asterism(*request, "--model", "openai:gpt-5-mini")
     said = " ".join(result.stderr.split())
     assert result.returncode == 1
     assert "the builder" not in said
