@@ -222,12 +222,15 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         contracts: RunContracts | None = None
         if facts.contracts:
             from asterism.limits.contracts import open_contracts
-            from asterism.storage.contract_ledger import ledger_of
+            from asterism.storage.contract_ledger import ContractLedger
+            from asterism.storage.transactions import transactions_of
 
             saver = cast(object, self.checkpointer)
             contracts = open_contracts(
                 facts.contracts,
-                ledger_of(saver if isinstance(saver, BaseCheckpointSaver) else facts),
+                ContractLedger(
+                    transactions_of(saver if isinstance(saver, BaseCheckpointSaver) else facts)
+                ),
                 team=facts.id,
                 config=config,
                 context=options.get("context"),

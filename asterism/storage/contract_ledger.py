@@ -6,57 +6,20 @@ Tests: tests/asterism/limits/test_contracts.py.
 """
 
 import json
-import sqlite3
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_UP, Decimal
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import finalize
+from typing import Any
 
 from asterism.core.usage import Usage, UsageEntry
-from asterism.errors import StorageError
 from asterism.limits.contracts import Measure, Term, period_name
-
-if TYPE_CHECKING:
-    from asterism.storage.postgres.connection import Address
-
-T = TypeVar("T")
+from asterism.storage.transactions import Execute, Transactions
 
 NANOS = Decimal(1_000_000_000)
 """Billionths in a dollar."""
 RESERVED_SECONDS = 900.0
 """Seconds after which a reservation counts as spent: the process that made it was killed, and the
 call was probably sent."""
-LOCK_WAIT = 60.0
-"""Seconds that sqlite waits for other writers."""
-
-SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS asterism_accounts (
-        account TEXT NOT NULL, period TEXT NOT NULL,
-        nanos BIGINT NOT NULL DEFAULT 0, tokens BIGINT NOT NULL DEFAULT 0,
-        calls BIGINT NOT NULL DEFAULT 0, runs BIGINT NOT NULL DEFAULT 0,
-        seconds DOUBLE PRECISION NOT NULL DEFAULT 0,
-        raised TEXT NOT NULL DEFAULT '{}', warned TEXT NOT NULL DEFAULT '',
-        PRIMARY KEY (account, period)
-    )""",
-    """CREATE TABLE IF NOT EXISTS asterism_reservations (
-        id TEXT NOT NULL, account TEXT NOT NULL, period TEXT NOT NULL,
-        nanos BIGINT NOT NULL, tokens BIGINT NOT NULL, until DOUBLE PRECISION NOT NULL,
-        PRIMARY KEY (account, period, id)
-    )""",
-    """CREATE TABLE IF NOT EXISTS asterism_spending (
-        day TEXT NOT NULL, account TEXT NOT NULL, team TEXT NOT NULL,
-        participant TEXT NOT NULL, model TEXT NOT NULL,
-        calls BIGINT NOT NULL, tokens BIGINT NOT NULL, nanos BIGINT NOT NULL,
-        seconds DOUBLE PRECISION NOT NULL, place BIGINT NOT NULL,
-        PRIMARY KEY (day, account, team, participant, model, place)
-    )""",
-)
-"""The tables; each statement may be repeated, in sqlite and in Postgres."""
-
 _OPEN = """
 INSERT INTO asterism_accounts (account, period) VALUES (?, ?)
 ON CONFLICT (account, period) DO UPDATE SET account = excluded.account
@@ -94,9 +57,6 @@ seconds = asterism_spending.seconds + excluded.seconds
 """Counts a call for an account. The `place` tells the first account of a call from further ones:
 where accounts are not told apart, each call is counted once."""
 
-Execute = Callable[..., list[Mapping[str, Any]]]
-"""Runs a statement with its values and returns the rows."""
-
 GROUPS = ("account", "team", "participant", "model", "day")
 """What spending can be grouped by."""
 
@@ -105,82 +65,16 @@ class ContractLedger:
     """What accounts have spent and reserved.
 
     Args:
-        connect: Opens a connection to sqlite. None: the database is on Postgres.
-        address: Where Postgres is.
+        transactions: To the database.
         clock: Returns the seconds since 1970.
     """
 
     def __init__(
-        self,
-        connect: Callable[[], sqlite3.Connection] | None = None,
-        *,
-        address: "Address | None" = None,
-        clock: Callable[[], float] = time.time,
+        self, transactions: Transactions, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._connect = connect
-        self._address = address
+        self._run = transactions.run
         self._clock = clock
-        self._lock = threading.Lock()
-        self._connection: Any = None
-
-    def _run(self, work: Callable[[Execute], T]) -> T:
-        """Run statements that all hold or none."""
-        with self._lock:
-            if self._address is None:
-                return self._run_in_sqlite(work)
-            from asterism.storage.postgres.lease_connections import retry_until_connected
-
-            with self._address.faults():
-                return retry_until_connected(partial(self._run_in_postgres, work))
-
-    def _run_in_sqlite(self, work: Callable[[Execute], T]) -> T:
-        try:
-            if self._connection is None:
-                assert self._connect is not None
-                self._connection = self._connect()
-            connection: sqlite3.Connection = self._connection
-
-            def execute(query: str, *values: Any) -> list[Mapping[str, Any]]:
-                return connection.execute(query, values).fetchall()
-
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                done = work(execute)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-            return done
-        except sqlite3.Error as error:
-            raise StorageError(f"The ledger of contracts cannot be used: {error}.") from error
-
-    def _run_in_postgres(self, work: Callable[[Execute], T]) -> T:
-        assert self._address is not None
-        if self._connection is None or self._connection.closed:
-            connection = self._connection = self._address.connect()
-            found = connection.execute(
-                "SELECT to_regclass('asterism_accounts') AS there"
-            ).fetchone()
-            if found["there"] is None:
-                raise StorageError(
-                    f"The database {self._address.shown!r} has no tables for contracts. Run once: "
-                    "asterism migrate --db URL"
-                )
-        connection = self._connection
-
-        def execute(query: str, *values: Any) -> list[Mapping[str, Any]]:
-            cursor = connection.execute(query.replace("?", "%s"), values)
-            return list(cursor.fetchall()) if cursor.description else []
-
-        with connection.transaction():
-            return work(execute)
-
-    def close(self) -> None:
-        """Close the connection; the next call opens another one."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        self.close = transactions.close
 
     def reserve(
         self, call: str, terms: Sequence[Term], least: Usage, most: Usage, runs: int
@@ -331,61 +225,6 @@ class ContractLedger:
             row["tokens"] += lost["tokens"]
             execute(_ADD, 1, lost["tokens"], lost["nanos"], 0.0, row["warned"], account, period)
         return _measures(row), dict(json.loads(row["raised"])), str(row["warned"]).split()
-
-
-_ledgers: dict[int, ContractLedger] = {}
-_guard = threading.Lock()
-
-
-def ledger_of(saver: Any) -> ContractLedger:
-    """Return the ledger of the database that a saver is on, which is closed when the saver is gone.
-
-    Args:
-        saver: Any saver. One that is neither on sqlite nor our own on Postgres, and any other
-            object, has a ledger in memory, which holds for this process.
-    """
-    with _guard:
-        found = _ledgers.get(id(saver))
-        if found is None:
-            address, path = getattr(saver, "address", None), _path_of(saver)
-            if address is not None:
-                found = ContractLedger(address=address)
-            else:
-                found = ContractLedger(lambda: open_sqlite(path))
-            _ledgers[id(saver)] = found
-            finalize(saver, _forget, id(saver))
-        return found
-
-
-def _forget(key: int) -> None:
-    _ledgers.pop(key).close()
-
-
-def _path_of(saver: Any) -> Path | None:
-    """Return the file of a sqlite saver, ours or LangGraph's; None: it is in memory."""
-    connection = getattr(saver, "conn", None)
-    if not isinstance(connection, sqlite3.Connection):
-        return None
-    found = [row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main"]
-    return Path(found[0]) if found and found[0] else None
-
-
-def open_sqlite(path: Path | None) -> sqlite3.Connection:
-    """Open the ledger in a file, or in memory, and make its tables."""
-    try:
-        connection = sqlite3.connect(
-            path or ":memory:", timeout=LOCK_WAIT, isolation_level=None, check_same_thread=False
-        )
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        for statement in SCHEMA:
-            connection.execute(statement)
-    except sqlite3.Error as error:
-        raise StorageError(
-            f"The ledger of contracts at {path} cannot be opened: {error}."
-        ) from error
-    return connection
 
 
 def _nanos(cost: Decimal) -> int:

@@ -26,7 +26,7 @@ from asterism.errors import StorageError
 from asterism.storage.serializers import serializer
 
 if TYPE_CHECKING:
-    from asterism.storage.contract_ledger import ContractLedger
+    from asterism.storage.transactions import Transactions
 
 T = TypeVar("T")
 
@@ -135,16 +135,15 @@ async def aopen_checkpointer(
         yield saver
 
 
-def open_ledger(url: str) -> "ContractLedger":
-    """Open the ledger of contracts at `url`; see `open_checkpointer`."""
-    from asterism.storage.contract_ledger import ContractLedger, open_sqlite
+def open_transactions(url: str) -> "Transactions":
+    """Open what is kept beside the threads of the database at `url`; see `open_checkpointer`."""
+    from asterism.storage.transactions import Transactions
 
     if is_postgres(url):
         from asterism.storage.postgres.connection import Address
 
-        return ContractLedger(address=Address(url))
-    path = sqlite_path(url)
-    return ContractLedger(lambda: open_sqlite(path))
+        return Transactions(address=Address(url))
+    return Transactions(sqlite_path(url))
 
 
 @contextmanager

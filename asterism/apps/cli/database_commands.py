@@ -153,11 +153,12 @@ def show_spending(
     """
 
     async def work() -> int:
-        from asterism.storage.open import open_ledger
+        from asterism.storage.contract_ledger import ContractLedger
+        from asterism.storage.open import open_transactions
 
         names = tuple(by or ("account", "participant", "model"))
-        with closing(open_ledger(engine.open_database(db))) as ledger:
-            rows = ledger.spending(names, since=_first_day(since))
+        with closing(open_transactions(engine.open_database(db))) as transactions:
+            rows = ContractLedger(transactions).spending(names, since=_first_day(since))
         if as_json:
             print_json(rows)
             return 0

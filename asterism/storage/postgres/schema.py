@@ -5,8 +5,8 @@ from contextlib import suppress
 from typing import Any
 
 from asterism.errors import StorageError
-from asterism.storage.contract_ledger import SCHEMA as CONTRACT_TABLES
 from asterism.storage.postgres.connection import Address
+from asterism.storage.transactions import SCHEMA as OTHER_TABLES
 
 FORMAT = 1
 """The version of what is stored; it grows when an older version could not read it."""
@@ -54,7 +54,7 @@ _STEPS = (
     """WITH first AS (
         INSERT INTO asterism VALUES ('texts', '1') ON CONFLICT (key) DO NOTHING RETURNING key
     ) UPDATE store SET value = value FROM first""",
-    *CONTRACT_TABLES,
+    *OTHER_TABLES,
     f"INSERT INTO asterism VALUES ('format', '{FORMAT}') ON CONFLICT (key) DO NOTHING",
 )
 """Each may be repeated."""

@@ -32,7 +32,7 @@ from asterism.errors import (
 from asterism.limits.contracts import Term, period_name
 from asterism.limits.prices import PriceTable
 from asterism.storage.contract_ledger import RESERVED_SECONDS, ContractLedger
-from asterism.storage.open import open_ledger
+from asterism.storage.open import open_transactions
 from asterism.testing import ScriptedChatModel
 from tests.databases import url_of
 from tests.processes import Process
@@ -43,9 +43,8 @@ DAY = 86_400.0
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ContractLedger]:
-    with closing(open_ledger(url_of(request.param, request, tmp_path))) as found:
-        found._clock = lambda: START
-        yield found
+    with closing(open_transactions(url_of(request.param, request, tmp_path))) as opened:
+        yield ContractLedger(opened, clock=lambda: START)
 
 
 def term(account: str = "user=ann", **limits: Any) -> Term:
@@ -288,8 +287,8 @@ def test_a_warning_is_an_event() -> None:
 def test_an_orchestrator_and_a_plain_saver_of_langgraph_have_contracts(tmp_path: Path) -> None:
     with SqliteSaver.from_conn_string(f"{tmp_path}/a.db") as saver:
         assert run(shop(saver, Contract(max_calls=1)), "1", "sync")["status"] == "limit"
-    with closing(open_ledger(f"{tmp_path}/a.db")) as ledger:
-        assert ledger.spending(("team",))[0]["calls"] == 1
+    with closing(open_transactions(f"{tmp_path}/a.db")) as opened:
+        assert ContractLedger(opened).spending(("team",))[0]["calls"] == 1
     agent = Agent(agent_id="main", model=ScriptedChatModel(script=["Four."]))
     team = AgentOrchestrator(agent, contracts=[Contract(max_calls=0)])
     assert asyncio.run(team.process("What is 2 + 2?")).status == "limit"
@@ -301,8 +300,9 @@ from asterism import Contract
 from asterism.core.usage import Usage
 from asterism.errors import BudgetExceededError
 from asterism.limits.contracts import Term
-from asterism.storage.open import open_ledger
-ledger = open_ledger(sys.argv[1])
+from asterism.storage.contract_ledger import ContractLedger
+from asterism.storage.open import open_transactions
+ledger = ContractLedger(open_transactions(sys.argv[1]))
 terms = [Term(account="team=shop", contract=Contract(max_tokens=1000))]
 while True:
     call = uuid.uuid4().hex
@@ -326,6 +326,6 @@ def test_twenty_processes_overspend_by_one_call_at_most(
     crowd = [Process(SPEND, url) for _ in range(20)]
     ends = [process.wait(120) for process in crowd]
     assert ends == [0] * 20, crowd[0].err.read_text()
-    with closing(open_ledger(url)) as ledger:
-        total = ledger.spending(("account",))[0]
+    with closing(open_transactions(url)) as opened:
+        total = ContractLedger(opened).spending(("account",))[0]
     assert 1000 <= total["tokens"] <= 1030 and total["calls"] * 30 == total["tokens"]
