@@ -38,6 +38,12 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 if TYPE_CHECKING:
     from asterism.apps.evaluation import aevaluate_team, evaluate_team
     from asterism.apps.evaluation_data import aexamples_from_threads, examples_from_threads
+    from asterism.apps.question_clock import (
+        QuestionClock,
+        Webhook,
+        acheck_questions,
+        awatch_questions,
+    )
     from asterism.apps.serving import create_service_app
     from asterism.apps.ui.opening import serve
     from asterism.core.agent_spec import Agent, MemoryConfig, Personality
@@ -167,6 +173,7 @@ if TYPE_CHECKING:
         "PriceTable",
         "ProgramConfig",
         "ProgramTask",
+        "QuestionClock",
         "Recollection",
         "ResourceManager",
         "ResponseCache",
@@ -195,11 +202,13 @@ if TYPE_CHECKING:
         "UpdateManifestSupervisor",
         "Usage",
         "UseCached",
+        "Webhook",
         "Workflow",
         "WorkflowEventType",
         "WorkflowInput",
         "WorkflowResult",
         "abatch_process",
+        "acheck_questions",
         "aevaluate_team",
         "aexamples_from_threads",
         "analyze_traces",
@@ -209,6 +218,7 @@ if TYPE_CHECKING:
         "aproceed",
         "aread_run",
         "aresume",
+        "awatch_questions",
         "awhat_if",
         "batch_process",
         "compare_runs",
@@ -328,6 +338,10 @@ _HOMES = {
     "create_service_app": "apps.serving",
     "serve": "apps.ui.opening",
     "create_supervisor_agent": "nodes.deciders.model_decider",
+    "QuestionClock": "apps.question_clock",
+    "Webhook": "apps.question_clock",
+    "acheck_questions": "apps.question_clock",
+    "awatch_questions": "apps.question_clock",
     "evaluate_team": "apps.evaluation",
     "examples_from_threads": "apps.evaluation_data",
     "generate_detailed_tool_trace": "observability",
