@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         QuestionClock,
         Webhook,
         acheck_questions,
+        asignal,
         awatch_questions,
     )
     from asterism.apps.serving import create_service_app
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from asterism.core.plan import ExecutionMode, SubAgentTask
     from asterism.core.run_types import WorkflowInput, WorkflowResult
     from asterism.core.supervisor_decision import HumanFeedbackRequest, SupervisorDecision
+    from asterism.core.timers import wait_for_event, wait_until
     from asterism.core.usage import Usage, lines_of, total_cost_breakdown
     from asterism.errors import AsterismError
     from asterism.events import (
@@ -218,6 +220,7 @@ if TYPE_CHECKING:
         "aproceed",
         "aread_run",
         "aresume",
+        "asignal",
         "awatch_questions",
         "awhat_if",
         "batch_process",
@@ -249,6 +252,8 @@ if TYPE_CHECKING:
         "show",
         "show_progress",
         "total_cost_breakdown",
+        "wait_for_event",
+        "wait_until",
         "what_if",
     ]
 
@@ -342,6 +347,9 @@ _HOMES = {
     "Webhook": "apps.question_clock",
     "acheck_questions": "apps.question_clock",
     "awatch_questions": "apps.question_clock",
+    "asignal": "apps.question_clock",
+    "wait_for_event": "core.timers",
+    "wait_until": "core.timers",
     "evaluate_team": "apps.evaluation",
     "examples_from_threads": "apps.evaluation_data",
     "generate_detailed_tool_trace": "observability",

@@ -43,7 +43,7 @@ from asterism.graphs.request_checks import (
     warn_unanswerable,
     with_plan_visits,
 )
-from asterism.graphs.workflow_config import WorkflowConfig
+from asterism.graphs.workflow_config import TEAM, WorkflowConfig
 from asterism.nodes.engine_keys import parent_checkpointer
 from asterism.nodes.participant_runtime import INTERRUPT, collect_output, invoke_options
 from asterism.nodes.request import read_fields
@@ -236,6 +236,8 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
                 context=options.get("context"),
                 counts_run=not values,
             )
+        labels = {**((config or {}).get("metadata") or {}), TEAM: facts.id}
+        config = {**(config or {}), "metadata": labels}
         limited = facts.budget is not None or contracts is not None
         return create_run_config(
             config,

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from asterism.limits.contracts import Contract
 
 
+TEAM = "asterism_team"
+"""The key of metadata under which checkpoints name the workflow that stored them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkflowConfig:
     """The configuration of a workflow."""

@@ -117,6 +117,7 @@ PUBLIC = [
     "aproceed",
     "aread_run",
     "aresume",
+    "asignal",
     "awatch_questions",
     "awhat_if",
     "batch_process",
@@ -148,6 +149,8 @@ PUBLIC = [
     "show",
     "show_progress",
     "total_cost_breakdown",
+    "wait_for_event",
+    "wait_until",
     "what_if",
 ]
 

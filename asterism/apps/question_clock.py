@@ -2,7 +2,8 @@
 
 A pass over the open questions of a database does what is due; any number of processes may make
 passes, and each step is taken once. Nothing runs between passes: what became due while no process
-ran is done by the first one that starts. Tests: tests/asterism/apps/test_question_clock.py.
+ran is done by the first one that starts.
+Tests: tests/asterism/apps/test_question_clock.py, tests/asterism/apps/test_timers.py.
 """
 
 import asyncio
@@ -11,9 +12,10 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from inspect import isawaitable
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
@@ -24,7 +26,8 @@ from langgraph.types import StateSnapshot
 from asterism.apps.stored_threads import latest_threads
 from asterism.core.interrupts import PendingRequest, aresume, open_requests
 from asterism.core.numbers import raise_number_faults, seconds_faults
-from asterism.core.values import log_failure
+from asterism.core.timers import EVENT, TIMER, check_token
+from asterism.core.values import as_dict, log_failure
 from asterism.errors import (
     AsterismError,
     ConfigurationError,
@@ -33,6 +36,7 @@ from asterism.errors import (
     UnknownRequestError,
 )
 from asterism.graphs.workflow import Workflow
+from asterism.graphs.workflow_config import TEAM
 from asterism.storage.transactions import Transactions, transactions_of
 
 NOTHING: Any = object()
@@ -48,6 +52,12 @@ INSERT INTO asterism_notices (thread_id, request, step, at) VALUES (?, ?, ?, ?)
 ON CONFLICT (thread_id, request, step) DO NOTHING RETURNING at
 """
 _READ = "SELECT step, at FROM asterism_notices WHERE thread_id = ? AND request = ?"
+_SIGNAL = """
+INSERT INTO asterism_events (token, value, at) VALUES (?, ?, ?)
+ON CONFLICT (token) DO UPDATE SET value = excluded.value, at = excluded.at
+"""
+_HEARD = "SELECT value, at FROM asterism_events WHERE token = ?"
+_TAKEN = "DELETE FROM asterism_events WHERE token = ? AND at = ?"
 _UNCLAIM = "DELETE FROM asterism_notices WHERE thread_id = ? AND request = ? AND step = ?"
 
 
@@ -119,17 +129,20 @@ class QuestionClock:
 
 async def acheck_questions(
     workflow: Workflow[Any],
-    clock: QuestionClock | Sequence[QuestionClock],
-    notify: Notify,
+    clock: QuestionClock | Sequence[QuestionClock] = (),
+    notify: Notify | None = None,
     *,
     now: Callable[[], float] = time.time,
     limit: int = THREADS,
 ) -> list[Notice]:
     """Make one pass over the open questions of a workflow: notify, escalate, take the default.
 
+    Timers that are over and events that have arrived let their runs go on.
+
     Args:
         workflow: The workflow, built with a checkpointer.
-        clock: The clock; of several, the first that applies to a request.
+        clock: The clock; of several, the first that applies to a request. Without one, timers and
+            events are seen to alone.
         notify: Sends a notice.
         now: Returns the seconds since 1970.
         limit: How many of the latest threads are looked at.
@@ -141,7 +154,7 @@ async def acheck_questions(
     if saver is None or isinstance(saver, bool):
         raise ConfigurationError("questions are stored: build the workflow with a checkpointer")
     clocks = [clock] if isinstance(clock, QuestionClock) else [*clock]
-    keeper = _Pass(workflow, transactions_of(saver), notify, now)
+    keeper = _Pass(workflow, transactions_of(saver), notify or (lambda _: None), now)
     for thread in await asyncio.to_thread(latest_threads, saver, limit):
         try:
             await keeper.check_thread(thread, clocks)
@@ -153,8 +166,8 @@ async def acheck_questions(
 
 async def awatch_questions(
     workflow: Workflow[Any],
-    clock: QuestionClock | Sequence[QuestionClock],
-    notify: Notify,
+    clock: QuestionClock | Sequence[QuestionClock] = (),
+    notify: Notify | None = None,
     *,
     poll: float = 30.0,
 ) -> None:
@@ -167,8 +180,38 @@ async def awatch_questions(
         await asyncio.sleep(poll)
 
 
-_Due = tuple[PendingRequest, QuestionClock, float]
-"""A question, its clock, and its age in seconds."""
+async def asignal(workflow: Workflow[Any], token: str, value: Any) -> None:
+    """Send an event from outside to whoever waits for it now, or will.
+
+    It is stored first, so it is not lost where nobody waits yet; a second one with the same token
+    takes the place of the first until that is taken in.
+
+    Args:
+        workflow: The workflow, built with a checkpointer.
+        token: What the event is called; see `wait_for_event`.
+        value: A JSON value.
+
+    Raises:
+        ConfigurationError: The token is not allowed, or the value is no JSON.
+    """
+    await asyncio.to_thread(store_event, transactions_of(workflow.checkpointer), token, value)
+    await acheck_questions(workflow)
+
+
+def store_event(transactions: Transactions, token: str, value: Any) -> None:
+    """Store an event for the next pass over the questions; see `asignal`."""
+    check_token(token)
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"the value of an event is no JSON: {error}") from error
+    transactions.run(lambda execute: execute(_SIGNAL, token, text, time.time()))
+
+
+_ENGINE_LABELS = ("source", "step", "parents", "thread_id", "run_id", "writes", TEAM)
+
+_Step = Callable[[], Awaitable[Any]]
+"""What is done once an answer was given."""
 
 
 @dataclass
@@ -180,17 +223,48 @@ class _Pass:
     notify: Notify
     now: Callable[[], float]
     sent: list[Notice] = field(default_factory=list[Notice])
-    due: dict[str, list[_Due]] = field(default_factory=dict[str, list[_Due]])
-    """The questions whose defaults are to be taken, by thread."""
+    configs: dict[str, RunnableConfig] = field(default_factory=dict[str, RunnableConfig])
+    """What a thread goes on with: whom it is for, and its labels, as it was begun."""
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    """The answers that are due, by thread and request."""
+    after: dict[str, list[_Step]] = field(default_factory=dict[str, list[_Step]])
+    """What is sent and deleted once they are given."""
 
     async def check_thread(self, thread: str, clocks: Sequence[QuestionClock]) -> None:
         config: RunnableConfig = {"configurable": {"thread_id": thread}}
         state: StateSnapshot = await self.workflow.aget_state(config, subgraphs=True)
+        if as_dict(state.metadata).get(TEAM, self.workflow.facts.id) != self.workflow.facts.id:
+            return  # of another workflow on this database
+        labels = {k: v for k, v in as_dict(state.metadata).items() if k not in _ENGINE_LABELS}
+        self.configs[thread] = {
+            "configurable": {**labels, "thread_id": thread},
+            "metadata": labels,
+        }
         for request in open_requests(state):
+            if request.request_type in (TIMER, EVENT):
+                await self._check_wait(thread, request)
+                continue
             for clock in clocks:
                 if clock.applies is None or clock.applies(request):
                     await self._check(thread, request, clock, state.created_at)
                     break
+
+    async def _check_wait(self, thread: str, request: PendingRequest) -> None:
+        """Note the answer to a timer or a wait for an event, where it is due."""
+        facts = as_dict(request.value)
+        until = facts.get("until")
+        token = str(facts.get("token") or "")
+        found = await self._run(_HEARD, token) if request.request_type == EVENT else []
+        if found:
+            self._give(thread, request, {"value": json.loads(str(found[0]["value"]))})
+            self.after[thread].append(partial(self._run, _TAKEN, token, float(found[0]["at"])))
+        elif until and self.now() >= datetime.fromisoformat(str(until)).timestamp():
+            at = datetime.fromtimestamp(self.now(), UTC).isoformat()
+            self._give(thread, request, {"at": at})
+
+    def _give(self, thread: str, request: PendingRequest, answer: Any) -> None:
+        self.answers.setdefault(thread, {})[request.id] = answer
+        self.after.setdefault(thread, [])
 
     async def _check(
         self, thread: str, request: PendingRequest, clock: QuestionClock, stored: str | None
@@ -203,7 +277,9 @@ class _Pass:
             asked = datetime.fromisoformat(stored).timestamp() if stored else now
         age = now - asked
         if clock.deadline is not None and age >= clock.deadline:
-            self.due.setdefault(thread, []).append((request, clock, age))
+            self._give(thread, request, clock.answer(request))
+            sent = (thread, request, "default", "default", clock.people(age)[-1], age, now)
+            self.after[thread].append(partial(self._send, *sent))
             return
         people = clock.people(age)
         for place, name in enumerate(people):
@@ -244,24 +320,22 @@ class _Pass:
         self.sent.append(notice)
 
     async def answer_all(self) -> None:
-        """Take the defaults that are due; of a thread that somebody drives, in the next pass."""
-        await asyncio.gather(*(self._answer(thread, due) for thread, due in self.due.items()))
+        """Give the answers that are due; of a thread that somebody drives, in the next pass."""
+        await asyncio.gather(*(self._answer(thread) for thread in self.answers))
 
-    async def _answer(self, thread: str, due: Sequence[_Due]) -> None:
-        """Answer questions of a thread by their defaults; whoever was asked last is told."""
-        answers = {request.id: clock.answer(request) for request, clock, _ in due}
+    async def _answer(self, thread: str) -> None:
+        """Give the answers of a thread, and say so to whoever was asked last."""
         try:
-            await aresume(self.workflow, thread, answers)
+            await aresume(self.workflow, self.configs[thread], self.answers[thread])
         except (NothingPendingError, ThreadBusyError, UnknownRequestError):
             return  # somebody answers just now
         except Exception as error:  # noqa: BLE001 - the other threads have answers, too
-            log_failure(_log, "the default of thread %s was not taken", thread, error=error)
+            log_failure(_log, "the answer of thread %s was not taken", thread, error=error)
             return
-        for request, clock, age in due:
-            to = clock.people(age)[-1]
-            await self._send(thread, request, "default", "default", to, age, self.now())
+        for step in self.after[thread]:
+            await step()
 
-    async def _run(self, query: str, *values: Any) -> Any:
+    async def _run(self, query: str, *values: Any) -> list[Mapping[str, Any]]:
         return await asyncio.to_thread(
             self.transactions.run, lambda execute: execute(query, *values)
         )

@@ -47,6 +47,9 @@ SCHEMA = (
         thread_id TEXT NOT NULL, request TEXT NOT NULL, step TEXT NOT NULL,
         at DOUBLE PRECISION NOT NULL, PRIMARY KEY (thread_id, request, step)
     )""",
+    """CREATE TABLE IF NOT EXISTS asterism_events (
+        token TEXT PRIMARY KEY, value TEXT NOT NULL, at DOUBLE PRECISION NOT NULL
+    )""",
 )
 """The tables; each statement may be repeated, in sqlite and in Postgres."""
 
@@ -104,7 +107,7 @@ class Transactions:
         assert self._address is not None
         if self._connection is None or self._connection.closed:
             connection = self._connection = self._address.connect()
-            query = "SELECT to_regclass('asterism_notices') AS there"
+            query = "SELECT to_regclass('asterism_events') AS there"
             if connection.execute(query).fetchone()["there"] is None:
                 raise StorageError(
                     f"The database {self._address.shown!r} is not prepared for this version. "

@@ -15,6 +15,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import interrupt
 
 from asterism import (
+    Contract,
     Participant,
     QuestionClock,
     SupervisorWorkflowBuilder,
@@ -31,7 +32,7 @@ from tests.databases import SAVERS, url_of
 from tests.teams import follow
 
 HOUR = 3_600.0
-ASKED = {"messages": [("user", "Book it")]}
+ASKED: Any = {"messages": [("user", "Book it")]}
 
 
 class Clock:
@@ -170,7 +171,7 @@ def test_a_default_that_is_no_answer_leaves_the_question_open(
     now.later = 9 * HOUR
     with caplog.at_level(logging.WARNING, "asterism"):
         assert check(workflow, BOB, lambda _: None, now) == []
-    assert "the default of thread t was not taken" in caplog.text
+    assert "the answer of thread t was not taken" in caplog.text
     assert len(pending_requests(workflow, "t")) == 1
 
 
@@ -282,3 +283,22 @@ async def test_watching_goes_on_until_it_is_cancelled() -> None:
 async def test_questions_need_a_checkpointer() -> None:
     with pytest.raises(ConfigurationError, match="with a checkpointer"):
         await acheck_questions(asking(None), BOB, lambda _: None)
+
+
+def test_a_run_goes_on_for_whom_it_was_begun() -> None:
+    def ask(messages: list[Any]) -> str:
+        return f"told: {interrupt({'prompt': 'Which hotel?'}, response_schema=str)}"
+
+    workflow = (
+        SupervisorWorkflowBuilder(
+            "Trip", finish="forward", contracts=[Contract(per="user", max_calls=9)]
+        )
+        .participants(clerk=Participant(runs=ask, description="Asks."))
+        .with_manager(follow(["clerk"]))
+        .build(checkpointer=InMemorySaver())
+    )
+    workflow.invoke(ASKED, {"configurable": {"thread_id": "t", "user_id": "ann"}})
+    now = Clock()
+    now.later = 9 * HOUR
+    assert [n.kind for n in check(workflow, BOB, lambda _: None, now)] == ["default"]
+    assert status(workflow) == "completed"

@@ -1,0 +1,81 @@
+"""The commands of runs that wait for a time or an event: watch, signal."""
+
+import json
+from contextlib import closing
+from typing import Annotated, Any, cast
+
+import typer
+
+from asterism.apps.cli.lazy_engine import engine
+from asterism.apps.cli.options import (
+    ERRORS,
+    WORK,
+    Database,
+    GraphName,
+    Model,
+    exit_with,
+)
+from asterism.errors import ConfigurationError
+
+commands = typer.Typer()
+
+
+@commands.command("watch", rich_help_panel=WORK)
+def watch_waits(
+    graph: GraphName,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once and stop, as for a timer of your own.")
+    ] = False,
+    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 30.0,
+    model: Model = None,
+    db: Database = None,
+) -> None:
+    """Continue runs of a graph whose timer is over, or whose event has arrived.
+
+    Example: asterism watch team:create_team --db threads.db
+    """
+
+    async def work() -> int:
+        from asterism.apps.question_clock import acheck_questions, awatch_questions
+        from asterism.graphs.workflow import Workflow
+
+        async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
+            opened: object = engine.open_graph(graph, model=model, checkpointer=saver)
+            if not isinstance(opened, Workflow):
+                raise ConfigurationError(f"{graph!r} is no workflow of this library.")
+            workflow = cast(Workflow[Any], opened)
+            if once:
+                await acheck_questions(workflow)
+            else:
+                ERRORS.print(f"Looks every {poll:g} seconds; press Ctrl-C to stop.")
+                await awatch_questions(workflow, poll=poll)
+        return 0
+
+    exit_with(work())
+
+
+@commands.command("signal", rich_help_panel=WORK)
+def send_event(
+    token: Annotated[str, typer.Argument(help="What the event is called.")],
+    value: Annotated[str, typer.Argument(help="Its value, as JSON.")] = "null",
+    db: Database = None,
+) -> None:
+    """Send an event to the run that waits for it, or will; `asterism watch` takes it in.
+
+    Example: asterism signal payment-17 '{"paid": true}' --db threads.db
+    """
+
+    async def work() -> int:
+        from asterism.apps.question_clock import store_event
+        from asterism.storage.open import open_transactions
+
+        try:
+            read = json.loads(value)
+        except ValueError as error:
+            raise ConfigurationError(f"The value {value!r} is no JSON: {error}.") from error
+        with closing(open_transactions(engine.open_database(db))) as transactions:
+            store_event(transactions, token, read)
+        ERRORS.print("Stored.")
+        return 0
+
+    exit_with(work())
