@@ -29,7 +29,6 @@ from asterism.core.numbers import raise_number_faults, seconds_faults
 from asterism.core.timers import EVENT, TIMER, check_token
 from asterism.core.values import as_dict, log_failure
 from asterism.errors import (
-    AsterismError,
     ConfigurationError,
     NothingPendingError,
     ThreadBusyError,
@@ -158,8 +157,8 @@ async def acheck_questions(
     for thread in await asyncio.to_thread(latest_threads, saver, limit):
         try:
             await keeper.check_thread(thread, clocks)
-        except AsterismError as error:
-            log_failure(_log, "the questions of %s cannot be read", thread, error=error)
+        except Exception as error:  # noqa: BLE001 - the other threads have questions, too
+            log_failure(_log, "the questions of thread %s were not seen to", thread, error=error)
     await keeper.answer_all()
     return keeper.sent
 
@@ -208,7 +207,7 @@ def store_event(transactions: Transactions, token: str, value: Any) -> None:
     transactions.run(lambda execute: execute(_SIGNAL, token, text, time.time()))
 
 
-_ENGINE_LABELS = ("source", "step", "parents", "thread_id", "run_id", "writes", TEAM)
+_ENGINE_LABELS: Sequence[str] = ("source", "step", "parents", "thread_id", "run_id", "writes", TEAM)
 
 _Step = Callable[[], Awaitable[Any]]
 """What is done once an answer was given."""

@@ -302,3 +302,22 @@ def test_a_run_goes_on_for_whom_it_was_begun() -> None:
     now.later = 9 * HOUR
     assert [n.kind for n in check(workflow, BOB, lambda _: None, now)] == ["default"]
     assert status(workflow) == "completed"
+
+
+def test_a_default_that_fails_keeps_no_other_question_from_its_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now, workflow = Clock(), asking(InMemorySaver())
+    begin(workflow, "a")
+    begin(workflow, "b")
+
+    def answer(request: Any) -> str:
+        if not caplog.records:
+            raise LookupError("no idea")
+        return "the cheapest"
+
+    now.later = 2 * HOUR
+    clock = QuestionClock(to="anna", deadline=HOUR, default=answer)
+    with caplog.at_level(logging.WARNING, "asterism"):
+        assert len(check(workflow, clock, lambda _: None, now)) == 1
+    assert "LookupError" in caplog.text
