@@ -3,7 +3,15 @@
 import asyncio
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, TypeVar
@@ -32,6 +40,7 @@ from asterism.core.checkpoints import (
     validate_write,
 )
 from asterism.core.history_cache import CheckpointLineage, HistoryCache, Place
+from asterism.core.steering import SteeringMessage, load_steering
 from asterism.storage.serializers import (
     StrictEncryptedSerializer,
     bind_writes,
@@ -45,6 +54,14 @@ T = TypeVar("T")
 
 PAGE = 200
 """How many checkpoints are listed with one query."""
+
+
+_ADD = (
+    "INSERT INTO asterism_steering (thread_id, id, kind, value) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT DO NOTHING"
+)
+_READ = "SELECT id, kind, value FROM asterism_steering WHERE thread_id = ? ORDER BY number"
+_DROP = "DELETE FROM asterism_steering WHERE thread_id = ? AND id = ?"
 
 
 class DatabaseSaver(BaseCheckpointSaver[str]):
@@ -75,6 +92,10 @@ class DatabaseSaver(BaseCheckpointSaver[str]):
         self, stock: Any, place: Place, target: str, channels: Sequence[str]
     ) -> tuple[HistoryCache, CheckpointLineage]:
         """Return what is known of a place, and what reads the rest."""
+
+    @abstractmethod
+    def _execute(self, stock: Any, statement: str, values: Sequence[Any]) -> Sequence[Any]:
+        """Execute a statement with its values at its question marks, and return its rows."""
 
     @abstractmethod
     def forget(self, thread_id: str) -> None:
@@ -226,6 +247,7 @@ class DatabaseSaver(BaseCheckpointSaver[str]):
         def call(stock: Any) -> None:
             self.forget(thread_id)
             stock.delete_thread(thread_id)
+            self._execute(stock, "DELETE FROM asterism_steering WHERE thread_id = ?", (thread_id,))
 
         self._run(checkpoint_key(thread_id), call)
 
@@ -233,6 +255,51 @@ class DatabaseSaver(BaseCheckpointSaver[str]):
         """Delete a thread; see `delete_thread`."""
         call = partial(self.delete_thread, thread_id)
         await self._group(checkpoint_key(thread_id), call, short=False)
+
+    # ---- steering messages: rows beside the checkpoints, which anybody may add
+
+    def add_steering(self, thread_id: str, message: SteeringMessage) -> None:
+        """Store a steering message; see `asterism.core.steering`."""
+        with sealing("steering", thread_id, message.id):
+            kind, value = self.serde.dumps_typed(message.dump())
+        row = (thread_id, message.id, kind, value)
+        self._run(checkpoint_key(thread_id), lambda stock: self._execute(stock, _ADD, row))
+
+    async def aadd_steering(self, thread_id: str, message: SteeringMessage) -> None:
+        """Store a steering message; see `add_steering`."""
+        call = partial(self.add_steering, thread_id, message)
+        await self._group(checkpoint_key(thread_id), call)
+
+    def read_steering(self, thread_id: str) -> Sequence[SteeringMessage]:
+        """Return the steering messages of a thread, in order."""
+        with reading(thread_id):
+            rows = self._run(
+                checkpoint_key(thread_id), lambda stock: self._execute(stock, _READ, (thread_id,))
+            )
+            return [self._load_steering(thread_id, *row) for row in rows]
+
+    async def aread_steering(self, thread_id: str) -> Sequence[SteeringMessage]:
+        """Return the steering messages of a thread; see `read_steering`."""
+        call = partial(self.read_steering, thread_id)
+        return await self._group(checkpoint_key(thread_id), call)
+
+    def _load_steering(self, thread_id: str, name: str, kind: str, value: Any) -> SteeringMessage:
+        found = self.serde.loads_typed((kind, bytes(value)))
+        return load_steering(name, decrypt_value(self.serde, found, "steering", thread_id, name))
+
+    def drop_steering(self, thread_id: str, ids: Collection[str]) -> None:
+        """Delete steering messages."""
+
+        def call(stock: Any) -> None:
+            for name in ids:
+                self._execute(stock, _DROP, (thread_id, name))
+
+        self._run(checkpoint_key(thread_id), call)
+
+    async def adrop_steering(self, thread_id: str, ids: Collection[str]) -> None:
+        """Delete steering messages; see `drop_steering`."""
+        call = partial(self.drop_steering, thread_id, ids)
+        await self._group(checkpoint_key(thread_id), call)
 
 
 def _list(config: RunnableConfig, stock: Any, **how: Any) -> Sequence[CheckpointTuple]:

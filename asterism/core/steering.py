@@ -1,0 +1,153 @@
+"""Messages into a running team: the steering messages of a thread, beside its checkpoints.
+
+Anybody may add one; whoever drives the thread takes it into the state, in the same checkpoint as
+what follows from it, and it is deleted only when that is stored. So a crash loses none, and takes
+none in twice: a message that stands in the state is not taken in again.
+Tests: tests/graphs/test_steering.py, tests/asterism/storage/test_steering.py.
+"""
+
+import uuid
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, cast, runtime_checkable
+
+from langchain_core.messages import BaseMessage, HumanMessage
+
+from asterism.core.sync_async import Call, Steps
+
+When = Literal["asap", "idle"]
+"""When a steering message is taken in: at the next boundary, or once the run is over."""
+
+STEER_ID = "steer-"
+"""How the ids of steering messages begin in a history; the message's own id follows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteeringMessage:
+    """A message that waits beside a thread to be taken in."""
+
+    content: str | list[Any]
+    """What the user says: a text, or content blocks."""
+    to: str = ""
+    """The path of the participant that it is for, as `"team/venue"`. Empty: the supervisor."""
+    when: When = "asap"
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def message_id(self) -> str:
+        """The id of the message in a history: it tells that it was taken in."""
+        return f"{STEER_ID}{self.id}"
+
+    def message(self, **facts: Any) -> HumanMessage:
+        """Return the message as it stands in a history."""
+        return HumanMessage(self.content, id=self.message_id, **facts)
+
+    def dump(self) -> dict[str, Any]:
+        """Return what is stored besides the id, as plain JSON."""
+        return {"content": self.content, "to": self.to, "when": self.when}
+
+
+@runtime_checkable
+class SteeringStore(Protocol):
+    """A saver that keeps steering messages where every process sees them."""
+
+    def add_steering(self, thread_id: str, message: SteeringMessage) -> None:
+        """Store a message."""
+        ...
+
+    async def aadd_steering(self, thread_id: str, message: SteeringMessage) -> None:
+        """Store a message."""
+        ...
+
+    def read_steering(self, thread_id: str) -> Sequence[SteeringMessage]:
+        """Return the messages of a thread, in the order in which they came."""
+        ...
+
+    async def aread_steering(self, thread_id: str) -> Sequence[SteeringMessage]:
+        """Return the messages of a thread, in the order in which they came."""
+        ...
+
+    def drop_steering(self, thread_id: str, ids: Collection[str]) -> None:
+        """Delete messages that were taken in."""
+        ...
+
+    async def adrop_steering(self, thread_id: str, ids: Collection[str]) -> None:
+        """Delete messages that were taken in."""
+        ...
+
+
+class _ProcessStore:
+    """The steering messages of a saver that keeps none itself: they last as long as the process."""
+
+    def __init__(self) -> None:
+        self._threads: dict[str, dict[str, SteeringMessage]] = {}
+
+    def add_steering(self, thread_id: str, message: SteeringMessage) -> None:
+        self._threads.setdefault(thread_id, {})[message.id] = message
+
+    async def aadd_steering(self, thread_id: str, message: SteeringMessage) -> None:
+        self.add_steering(thread_id, message)
+
+    def read_steering(self, thread_id: str) -> Sequence[SteeringMessage]:
+        return [*self._threads.get(thread_id, {}).values()]
+
+    async def aread_steering(self, thread_id: str) -> Sequence[SteeringMessage]:
+        return self.read_steering(thread_id)
+
+    def drop_steering(self, thread_id: str, ids: Collection[str]) -> None:
+        for name in ids:
+            self._threads.get(thread_id, {}).pop(name, None)
+
+    async def adrop_steering(self, thread_id: str, ids: Collection[str]) -> None:
+        self.drop_steering(thread_id, ids)
+
+
+def steering_store(saver: Any) -> SteeringStore:
+    """Return where the steering messages of a saver's threads are kept."""
+    if isinstance(saver, SteeringStore):
+        return saver
+    # copies of a saver, as those behind a write fence, share it
+    return cast(SteeringStore, vars(saver).setdefault("_asterism_steering", _ProcessStore()))
+
+
+def add_steering(saver: Any, thread_id: str, message: SteeringMessage) -> Steps[None]:
+    """Store a message beside a thread."""
+    store = steering_store(saver)
+    yield Call(store.add_steering, store.aadd_steering, (thread_id, message))
+
+
+def read_steering(saver: Any, thread_id: str) -> Steps[Sequence[SteeringMessage]]:
+    """Return the messages beside a thread, in order; some may have been taken in already."""
+    store = steering_store(saver)
+    found: Sequence[SteeringMessage] = yield Call(
+        store.read_steering, store.aread_steering, (thread_id,)
+    )
+    return found
+
+
+def drop_steering(saver: Any, thread_id: str, ids: Collection[str]) -> Steps[None]:
+    """Delete messages whose being taken in is stored."""
+    if ids:
+        store = steering_store(saver)
+        yield Call(store.drop_steering, store.adrop_steering, (thread_id, ids))
+
+
+def taken_ids(messages: Iterable[BaseMessage]) -> set[str]:
+    """Return the ids of the steering messages that a history holds."""
+    ids = (str(getattr(message, "id", None) or "") for message in messages)
+    return {name.removeprefix(STEER_ID) for name in ids if name.startswith(STEER_ID)}
+
+
+def load_steering(id: str, stored: Mapping[str, Any]) -> SteeringMessage:
+    """Read a message as it was stored.
+
+    Raises:
+        TypeError: It is none.
+    """
+    content, to, when = (stored.get(key) for key in ("content", "to", "when"))
+    if not isinstance(content, str | list) or not isinstance(to, str) or when not in _WHENS:
+        raise TypeError(f"a steering message is {stored!r:.80}")
+    return SteeringMessage(id=id, content=cast(Any, content), to=to, when=cast(When, when))
+
+
+_WHENS = ("asap", "idle")
