@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from asterism.graphs.orchestrator import AgentOrchestrator
     from asterism.graphs.participant_memory import ParticipantMemory, memory
     from asterism.graphs.programs import BaseSupervisor
+    from asterism.graphs.steering import asteer, create_steer_tool, steer
     from asterism.graphs.what_if import awhat_if, what_if
     from asterism.graphs.workflow import Workflow
     from asterism.limits.budgets import Budget
@@ -207,6 +208,7 @@ if TYPE_CHECKING:
         "aproceed",
         "aread_run",
         "aresume",
+        "asteer",
         "awhat_if",
         "batch_process",
         "compare_runs",
@@ -214,6 +216,7 @@ if TYPE_CHECKING:
         "convert_tool_content_to_text",
         "create_reviewer",
         "create_service_app",
+        "create_steer_tool",
         "create_supervisor_agent",
         "evaluate_team",
         "examples_from_threads",
@@ -236,6 +239,7 @@ if TYPE_CHECKING:
         "serve",
         "show",
         "show_progress",
+        "steer",
         "total_cost_breakdown",
         "what_if",
     ]
@@ -316,6 +320,7 @@ _HOMES = {
     "aproceed": "core.continuation",
     "aread_run": "observability",
     "aresume": "core.interrupts",
+    "asteer": "graphs.steering",
     "awhat_if": "graphs.what_if",
     "batch_process": "programs.batch",
     "compare_runs": "observability",
@@ -323,6 +328,7 @@ _HOMES = {
     "convert_tool_content_to_text": "core.messages",
     "create_reviewer": "nodes.deciders.reviewers",
     "create_service_app": "apps.serving",
+    "create_steer_tool": "graphs.steering",
     "serve": "apps.ui.opening",
     "create_supervisor_agent": "nodes.deciders.model_decider",
     "evaluate_team": "apps.evaluation",
@@ -345,6 +351,7 @@ _HOMES = {
     "resume": "core.interrupts",
     "show": "observability.render.notebook",
     "show_progress": "observability.render.notebook",
+    "steer": "graphs.steering",
     "total_cost_breakdown": "core.usage",
     "what_if": "graphs.what_if",
 }

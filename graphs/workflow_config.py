@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from asterism.core.steering import OnBusy
 from asterism.events import EventBus
 from asterism.limits.budgets import Budget
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
@@ -29,6 +30,8 @@ class WorkflowConfig:
     """The model of `structured_response`, where one was asked for."""
     thread_wait: float = 0.0
     """Seconds that a call waits for a thread that another one drives."""
+    on_busy: OnBusy = "steer"
+    """What a message does on a thread that is driven."""
     budget: Budget | None = None
     """The budget of one run."""
     events: EventBus | None = None

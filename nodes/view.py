@@ -194,7 +194,9 @@ def _render(
         if "withdrawn" in facts or ("decision" in facts and not options.decisions):
             continue
         if not isinstance(message, AIMessage):
-            rendered.append(message)
+            to = (facts.get("steer") or {}).get("to")
+            note = render("steered_to", participant=to, message=message.text) if to else ""
+            rendered.append(HumanMessage(note, id=message.id) if note else message)
             continue
         if "report" in facts:
             reported.add(message.text)

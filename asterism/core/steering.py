@@ -7,7 +7,7 @@ Tests: tests/graphs/test_steering.py, tests/asterism/storage/test_steering.py.
 """
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
@@ -17,6 +17,10 @@ from asterism.core.sync_async import Call, Steps
 
 When = Literal["asap", "idle"]
 """When a steering message is taken in: at the next boundary, or once the run is over."""
+
+OnBusy = Literal["steer", "queue", "refuse"]
+"""What a message of the user does on a thread that is driven: it steers the run, waits for its
+end, or is refused with `ThreadBusyError`."""
 
 STEER_ID = "steer-"
 """How the ids of steering messages begin in a history; the message's own id follows."""
@@ -74,6 +78,39 @@ class SteeringStore(Protocol):
     async def adrop_steering(self, thread_id: str, ids: Collection[str]) -> None:
         """Delete messages that were taken in."""
         ...
+
+
+class HandedOver(Exception):  # noqa: N818 - it is no error: a run has the message
+    """A message was handed to the run under way, or left for after it.
+
+    Args:
+        state: What the call returns.
+    """
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        super().__init__(state["reason"])
+        self.state = state
+
+    def parts(self, usual: object, asked: Mapping[str, Any]) -> Iterator[Any]:
+        """Yield what a stream shows of it.
+
+        Args:
+            usual: The mode of a stream for which none is asked.
+            asked: The options of the stream.
+        """
+        mode: Any = asked.get("stream_mode") or usual
+        change = {key: self.state[key] for key in ("status", "reason")}
+        shown = {"updates": {"steer": change}, "values": self.state}
+        for name in [mode] if isinstance(mode, str) else mode:
+            if name not in shown:
+                continue
+            if asked.get("version") == "v2":
+                part = {"type": name, "ns": (), "data": shown[name]}
+                yield {**part, "interrupts": ()} if name == "values" else part
+                continue
+            parts: list[Any] = [()] if asked.get("subgraphs") else []
+            parts += [] if isinstance(mode, str) else [name]
+            yield (*parts, shown[name]) if parts else shown[name]
 
 
 class _ProcessStore:

@@ -35,6 +35,8 @@ VARIABLES = {
     "repair": {"fault", "shape"},
     "repeated": {"calls", "times"},
     "results": {"reports"},
+    "steered": {"message", "request"},
+    "steered_to": {"message", "participant"},
     "structured": {"schema"},
     "supervisor": {"ending", "example", "instructions", "participants", "plans"},
     "visit": {"instruction", "request"},
