@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
@@ -31,6 +31,7 @@ from asterism.graphs.request_checks import check_thread
 from asterism.nodes.engine_keys import participant_config
 from asterism.nodes.steering import held_ids, history_message, is_orphan
 from asterism.nodes.team import Team
+from asterism.prompts import render
 
 _STATUS: Mapping[OnBusy, tuple[str, When, str]] = {
     "steer": ("steered", "asap", "takes it in at its next decision"),
@@ -86,7 +87,8 @@ def begin_with_waiting(workflow: Any, given: Any, config: RunnableConfig) -> Ste
     """Return the input of a run, with the messages that wait for a request to begin.
 
     A new request takes up what waits for the supervisor. Without one, what waits is the request,
-    where the thread has nothing else left to do; a message to a participant is that last of all.
+    where the thread has nothing else left to do. A message to a participant is taken in at its
+    next visit; where nothing else waits, the request is to make that visit.
     """
     thread = check_thread(config)
     waiting = yield from find_waiting(workflow, thread)
@@ -103,7 +105,10 @@ def begin_with_waiting(workflow: Any, given: Any, config: RunnableConfig) -> Ste
         return {**request, "messages": [*map(history_message, own), *request["messages"]]}
     if is_unfinished(state):
         return given
-    return {"messages": [*map(history_message, own or waiting)]}
+    if own:
+        return {"messages": [*map(history_message, own)]}
+    names = ", ".join(dict.fromkeys(message.to for message in waiting))
+    return {"messages": [HumanMessage(render("message_waits", participants=names))]}
 
 
 def drop_taken(workflow: Any, config: RunnableConfig | None, taken: Collection[str]) -> Steps[None]:

@@ -27,6 +27,7 @@ VARIABLES = {
     "read_source": {"path", "question"},
     "vote": {"answers", "before", "name", "names"},
     "orchestrator": {"creation", "instructions", "participants", "way"},
+    "message_waits": {"participants"},
     "participant": {"description", "name"},
     "personality": {"rules", "style", "traits"},
     "review": {"criteria"},
