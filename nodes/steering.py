@@ -16,7 +16,14 @@ from langgraph.types import Command
 from asterism.core.continuation import Graph, is_graph
 from asterism.core.messages import with_media
 from asterism.core.state import VisitRequest
-from asterism.core.steering import STEER_ID, SteeringMessage, read_steering, taken_ids
+from asterism.core.steering import (
+    STEER,
+    STEER_ID,
+    SteeringMessage,
+    read_steering,
+    steered_path,
+    taken_ids,
+)
 from asterism.core.sync_async import Call, Steps, StepsNode
 from asterism.core.values import as_dict
 from asterism.nodes.engine_keys import parent_checkpointer
@@ -24,8 +31,6 @@ from asterism.nodes.run_context import background_of, workflow_path
 from asterism.nodes.view import message_facts, message_label
 from asterism.prompts import render
 
-STEER = "steer"
-"""The fact by which a message of a history is known as one that steered the run."""
 _HOLDS = "steered"
 """The fact that names the steering messages whose text the request of a visit holds."""
 
@@ -33,11 +38,6 @@ _HOLDS = "steered"
 def history_message(message: SteeringMessage) -> HumanMessage:
     """Return a steering message as the history of a workflow shows it."""
     return message.message(response_metadata=message_label(**{STEER: {"to": message.to}}))
-
-
-def is_steering(message: BaseMessage) -> bool:
-    """Whether a message of a history steered the run."""
-    return STEER in message_facts(message)
 
 
 def _waiting(
@@ -211,7 +211,7 @@ class VisitSteering:
 
     def _keep(self, messages: Iterable[BaseMessage]) -> None:
         for message in messages:
-            to = as_dict(message_facts(message).get(STEER)).get("to") or self.path
+            to = steered_path(message) or self.path
             facts = message_label(**{STEER: {"to": to}})
             shown = HumanMessage(message.content, id=message.id, response_metadata=facts)
             self.messages = {str(message.id): shown, **self.messages}

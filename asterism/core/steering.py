@@ -25,6 +25,11 @@ end, or is refused with `ThreadBusyError`."""
 STEER_ID = "steer-"
 """How the ids of steering messages begin in a history; the message's own id follows."""
 
+MARK = "asterism"
+"""The key in a message's `response_metadata` under which the workflow labels its own messages."""
+STEER = "steer"
+"""The fact of that label by which a message is known as one that steered the run."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SteeringMessage:
@@ -173,6 +178,12 @@ def taken_ids(messages: Iterable[BaseMessage]) -> set[str]:
     """Return the ids of the steering messages that a history holds."""
     ids = (str(getattr(message, "id", None) or "") for message in messages)
     return {name.removeprefix(STEER_ID) for name in ids if name.startswith(STEER_ID)}
+
+
+def steered_path(message: BaseMessage) -> str | None:
+    """Return whom a message of a workflow's history steered; None where it did not steer."""
+    facts: dict[str, Any] = message.response_metadata.get(MARK) or {}
+    return None if STEER not in facts else str(facts[STEER]["to"])
 
 
 def load_steering(id: str, stored: Mapping[str, Any]) -> SteeringMessage:

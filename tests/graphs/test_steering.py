@@ -23,7 +23,10 @@ from asterism import (
     aproceed,
     asteer,
     create_steer_tool,
+    generate_detailed_tool_trace,
+    generate_orchestrator_flowchart,
     proceed,
+    read_run,
     resume,
     steer,
     what_if,
@@ -599,6 +602,31 @@ def test_what_is_no_plain_message_is_refused_on_a_busy_thread(
     finally:
         go.set()
         run.join()
+
+
+# ---- what is shown of it
+
+
+def test_records_and_pictures_show_what_steered_the_run(
+    saver: Saver, thread: RunnableConfig
+) -> None:
+    team = Team(saver, ["venue", "venue"])
+
+    def both() -> None:
+        steer(team.workflow, thread, "In French")
+        steer(team.workflow, thread, "No cellar", to="venue")
+
+    team.at["venue"] = [both]
+    team.workflow.invoke(REQUEST, thread)
+    record = read_run(team.workflow, thread)
+    (request,) = record.requests
+    assert request.request == "Plan it"
+    assert [decided.steering for decided in request.rounds] == [(), ("In French",), ()]
+    assert [visit.steering for visit in request.visits()] == [(), ("No cellar",)]
+    for draw in (generate_orchestrator_flowchart, generate_detailed_tool_trace):
+        for format in ("ascii", "mermaid"):
+            picture = " ".join(draw(record, format=format).split())
+            assert "In French" in picture and "No cellar" in picture
 
 
 # ---- what is refused; the tool
