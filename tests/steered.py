@@ -5,6 +5,7 @@ function. Every prompt is logged with the words in it, so that each message can 
 was really sent to whom it is for.
 """
 
+import asyncio
 import json
 import os
 import random
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from langchain.agents import create_agent
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
@@ -28,6 +30,8 @@ from asterism import (
     proceed,
     steer,
 )
+from asterism.apps.workers.queue import enqueue
+from asterism.apps.workers.worker import run_worker
 from asterism.core.run_types import WorkflowInput
 from asterism.core.steering import steering_store
 from asterism.errors import NothingPendingError, ThreadBusyError
@@ -39,6 +43,8 @@ from tests.processes import forks
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
 REQUEST: WorkflowInput = {"messages": [("user", "Plan it")]}
 RECIPIENTS = {"s": None, "a": "agent", "f": "function"}
+GRAPH, LEASE = f"{__name__}:team", 2
+_OPEN = "SELECT 1 FROM procrastinate_jobs WHERE status IN ('todo', 'doing') LIMIT 1"
 ROUTE = ("agent", "function", "plan", "agent")
 
 
@@ -51,7 +57,16 @@ def note(log: Path, who: str, texts: Iterable[str]) -> None:
     os.close(file)
 
 
+def team(model: Any) -> SupervisorWorkflowBuilder:
+    """The team as workers open it."""
+    return describe(Path(os.environ["ASTERISM_TEST_LOG"]), 0.002)
+
+
 def build(saver: Any, log: Path, pause: float) -> Any:
+    return describe(log, pause).build(checkpointer=saver)
+
+
+def describe(log: Path, pause: float) -> SupervisorWorkflowBuilder:
     @tool
     def look() -> str:
         """Look."""
@@ -87,7 +102,6 @@ def build(saver: Any, log: Path, pause: float) -> Any:
             function=Participant(runs=work, description="Works."),
         )
         .with_manager(decide)
-        .build(checkpointer=saver)
     )
 
 
@@ -110,6 +124,12 @@ def drive(url: str, folder: Path, pause: float) -> None:
             time.sleep(0.005)
 
 
+def work(url: str, folder: Path) -> None:
+    """Take jobs of the queue until somebody ends the process."""
+    os.environ["ASTERISM_TEST_LOG"] = str(folder / "log")
+    asyncio.run(run_worker(url, graphs=[GRAPH], lease=LEASE))
+
+
 @dataclass
 class Story:
     """A team that is sent messages at random moments, and whose processes are killed."""
@@ -119,6 +139,8 @@ class Story:
     drivers: int = 1
     """How many processes want to drive the thread at once."""
     pause: float = 0.002
+    share: float = 0.4
+    """How often a message is followed by a kill."""
     kills: int = 0
     sent: list[str] = field(default_factory=list[str])
     _running: list[Any] = field(default_factory=list[Any])
@@ -135,16 +157,19 @@ class Story:
                 who = chance.choice([*RECIPIENTS])
                 steer(workflow, THREAD, f"{who}{len(self.sent)}", to=RECIPIENTS[who])
                 self.sent.append(f"{who}{len(self.sent)}")
-                if chance.random() < 0.4:
+                if chance.random() < self.share:
                     self._kill(chance)
-            (self.folder / "over").touch()
             while len(self._running) < self.drivers:
                 self._start()
-            for process in self._running:
-                process.join(120)
-                assert process.exitcode == 0
+            self._finish()
             assert steering_store(saver).read_steering("t") == []
             self.history = [m.text for m in workflow.get_state(THREAD).values["messages"]]
+
+    def _finish(self) -> None:
+        (self.folder / "over").touch()
+        for process in self._running:
+            process.join(120)
+            assert process.exitcode == 0
 
     def _start(self) -> None:
         arguments = (self.url, self.folder, self.pause)
@@ -173,3 +198,23 @@ class Story:
                 yield f"{word} came {came} times, {max(shown)} times in one prompt"
             if self.history.count(word) != 1:
                 yield f"{word} stands {self.history.count(word)} times in the history"
+
+
+class WorkerStory(Story):
+    """The same with workers of a queue: what a killed one has left goes on in the other."""
+
+    def _start(self) -> None:
+        asyncio.run(enqueue(self.url, GRAPH, "Go on", thread="t", model="offline"))
+        self._running.append(forks.Process(target=work, args=(self.url, self.folder)))
+        self._running[-1].start()
+
+    def _finish(self) -> None:
+        asyncio.run(enqueue(self.url, GRAPH, "Come to an end", thread="t", model="offline"))
+        until = time.monotonic() + 120
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            while connection.execute(_OPEN).fetchone() is not None:
+                assert time.monotonic() < until
+                time.sleep(0.1)
+        for process in self._running:
+            process.kill()
+            process.join(60)

@@ -37,6 +37,8 @@ def finish(
     if outcome.handed_over:
         said = f"Another process runs the thread {thread}; the message was handed to that run."
         ERRORS.print(said, markup=False, highlight=False)
+        if as_json:
+            print_json({"thread": thread, "status": "steered", "reason": said})
         return 0
     if as_json:
         print_json(result_summary(outcome, thread))
