@@ -162,7 +162,7 @@ class Story:
             while len(self._running) < self.drivers:
                 self._start()
             self._finish()
-            assert steering_store(saver).read_steering("t") == []
+            assert steering_store(saver).steering("t") == []
             self.history = [m.text for m in workflow.get_state(THREAD).values["messages"]]
 
     def _finish(self) -> None:

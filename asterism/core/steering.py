@@ -9,7 +9,7 @@ Tests: tests/graphs/test_steering.py, tests/asterism/storage/test_steering.py.
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 from langchain_core.messages import BaseMessage, HumanMessage
 
@@ -56,34 +56,6 @@ class SteeringMessage:
         return {"content": self.content, "to": self.to, "when": self.when}
 
 
-class SteeringStore(Protocol):
-    """A saver that keeps steering messages where every process sees them."""
-
-    def add_steering(self, thread_id: str, message: SteeringMessage) -> None:
-        """Store a message."""
-        ...
-
-    async def aadd_steering(self, thread_id: str, message: SteeringMessage) -> None:
-        """Store a message."""
-        ...
-
-    def read_steering(self, thread_id: str) -> Sequence[SteeringMessage]:
-        """Return the messages of a thread, in the order in which they came."""
-        ...
-
-    async def aread_steering(self, thread_id: str) -> Sequence[SteeringMessage]:
-        """Return the messages of a thread, in the order in which they came."""
-        ...
-
-    def drop_steering(self, thread_id: str, ids: Collection[str]) -> None:
-        """Delete messages that were taken in."""
-        ...
-
-    async def adrop_steering(self, thread_id: str, ids: Collection[str]) -> None:
-        """Delete messages that were taken in."""
-        ...
-
-
 class HandedOver(Exception):  # noqa: N818 - it is no error: a run has the message
     """A message was handed to the run under way, or left for after it.
 
@@ -123,55 +95,50 @@ class _ProcessStore:
     def __init__(self) -> None:
         self._threads: dict[str, dict[str, SteeringMessage]] = {}
 
-    def add_steering(self, thread_id: str, message: SteeringMessage) -> None:
-        self._threads.setdefault(thread_id, {})[message.id] = message
+    def steering(
+        self, thread_id: str, add: SteeringMessage | None = None, drop: Collection[str] = ()
+    ) -> Sequence[SteeringMessage]:
+        held = self._threads.setdefault(thread_id, {})
+        if add is not None:
+            held.setdefault(add.id, add)
+        for name in drop:
+            held.pop(name, None)
+        return [*held.values()]
 
-    async def aadd_steering(self, thread_id: str, message: SteeringMessage) -> None:
-        self.add_steering(thread_id, message)
-
-    def read_steering(self, thread_id: str) -> Sequence[SteeringMessage]:
-        return [*self._threads.get(thread_id, {}).values()]
-
-    async def aread_steering(self, thread_id: str) -> Sequence[SteeringMessage]:
-        return self.read_steering(thread_id)
-
-    def drop_steering(self, thread_id: str, ids: Collection[str]) -> None:
-        for name in ids:
-            self._threads.get(thread_id, {}).pop(name, None)
-
-    async def adrop_steering(self, thread_id: str, ids: Collection[str]) -> None:
-        self.drop_steering(thread_id, ids)
+    async def asteering(self, *args: Any) -> Sequence[SteeringMessage]:
+        return self.steering(*args)
 
 
-def steering_store(saver: Any) -> SteeringStore:
-    """Return where the steering messages of a saver's threads are kept."""
-    if hasattr(saver, "read_steering"):  # as `isinstance` would find, in a twentieth of the time
-        return cast(SteeringStore, saver)
+def steering_store(saver: Any) -> Any:
+    """Return what keeps the messages of a saver's threads: `steering` and `asteering`.
+
+    Both add one message, delete those that were taken in, and return what is there then.
+    """
+    if hasattr(saver, "asteering"):
+        return saver
     # copies of a saver, as those behind a write fence, share it
     held: dict[str, Any] = getattr(saver, "__dict__", {})
-    return cast(SteeringStore, held.setdefault("_asterism_steering", _ProcessStore()))
+    return held.setdefault("_asterism_steering", _ProcessStore())
 
 
 def add_steering(saver: Any, thread_id: str, message: SteeringMessage) -> Steps[None]:
     """Store a message beside a thread."""
     store = steering_store(saver)
-    yield Call(store.add_steering, store.aadd_steering, (thread_id, message))
+    yield Call(store.steering, store.asteering, (thread_id, message))
 
 
 def read_steering(saver: Any, thread_id: str) -> Steps[Sequence[SteeringMessage]]:
     """Return the messages beside a thread, in order; some may have been taken in already."""
     store = steering_store(saver)
-    found: Sequence[SteeringMessage] = yield Call(
-        store.read_steering, store.aread_steering, (thread_id,)
-    )
+    found: Sequence[SteeringMessage] = yield Call(store.steering, store.asteering, (thread_id,))
     return found
 
 
 def drop_steering(saver: Any, thread_id: str, ids: Collection[str]) -> Steps[None]:
     """Delete messages whose being taken in is stored."""
+    store = steering_store(saver)
     if ids:
-        store = steering_store(saver)
-        yield Call(store.drop_steering, store.adrop_steering, (thread_id, ids))
+        yield Call(store.steering, store.asteering, (thread_id, None, ids))
 
 
 def taken_ids(messages: Iterable[BaseMessage]) -> set[str]:

@@ -258,48 +258,35 @@ class DatabaseSaver(BaseCheckpointSaver[str]):
 
     # ---- steering messages: rows beside the checkpoints, which anybody may add
 
-    def add_steering(self, thread_id: str, message: SteeringMessage) -> None:
-        """Store a steering message; see `asterism.core.steering`."""
-        with sealing("steering", thread_id, message.id):
-            kind, value = self.serde.dumps_typed(message.dump())
-        row = (thread_id, message.id, kind, value)
-        self._run(checkpoint_key(thread_id), lambda stock: self._execute(stock, _ADD, row))
+    def steering(
+        self, thread_id: str, add: SteeringMessage | None = None, drop: Collection[str] = ()
+    ) -> Sequence[SteeringMessage]:
+        """Add and delete steering messages, and return those of a thread in order."""
+        row: tuple[Any, ...] = ()
+        if add is not None:
+            with sealing("steering", thread_id, add.id):
+                row = (thread_id, add.id, *self.serde.dumps_typed(add.dump()))
 
-    async def aadd_steering(self, thread_id: str, message: SteeringMessage) -> None:
-        """Store a steering message; see `add_steering`."""
-        call = partial(self.add_steering, thread_id, message)
-        await self._group(checkpoint_key(thread_id), call)
-
-    def read_steering(self, thread_id: str) -> Sequence[SteeringMessage]:
-        """Return the steering messages of a thread, in order."""
-        with reading(thread_id):
-            rows = self._run(
-                checkpoint_key(thread_id), lambda stock: self._execute(stock, _READ, (thread_id,))
-            )
-            return [self._load_steering(thread_id, *row) for row in rows]
-
-    async def aread_steering(self, thread_id: str) -> Sequence[SteeringMessage]:
-        """Return the steering messages of a thread; see `read_steering`."""
-        call = partial(self.read_steering, thread_id)
-        return await self._group(checkpoint_key(thread_id), call)
-
-    def _load_steering(self, thread_id: str, name: str, kind: str, value: Any) -> SteeringMessage:
-        found = self.serde.loads_typed((kind, bytes(value)))
-        return load_steering(name, decrypt_value(self.serde, found, "steering", thread_id, name))
-
-    def drop_steering(self, thread_id: str, ids: Collection[str]) -> None:
-        """Delete steering messages."""
-
-        def call(stock: Any) -> None:
-            for name in ids:
+        def call(stock: Any) -> Sequence[Any]:
+            if row:
+                self._execute(stock, _ADD, row)
+            for name in drop:
                 self._execute(stock, _DROP, (thread_id, name))
+            return self._execute(stock, _READ, (thread_id,))
 
-        self._run(checkpoint_key(thread_id), call)
+        found: list[SteeringMessage] = []
+        with reading(thread_id):
+            for name, kind, value in self._run(checkpoint_key(thread_id), call):
+                stored = self.serde.loads_typed((kind, bytes(value)))
+                stored = decrypt_value(self.serde, stored, "steering", thread_id, name)
+                found.append(load_steering(name, stored))
+        return found
 
-    async def adrop_steering(self, thread_id: str, ids: Collection[str]) -> None:
-        """Delete steering messages; see `drop_steering`."""
-        call = partial(self.drop_steering, thread_id, ids)
-        await self._group(checkpoint_key(thread_id), call)
+    async def asteering(self, thread_id: str, *args: Any) -> Sequence[SteeringMessage]:
+        """Add, delete and return steering messages; see `steering`."""
+        return await self._group(
+            checkpoint_key(thread_id), partial(self.steering, thread_id, *args)
+        )
 
 
 def _list(config: RunnableConfig, stock: Any, **how: Any) -> Sequence[CheckpointTuple]:

@@ -110,7 +110,7 @@ async def test_a_worker_takes_messages_in_and_up_where_its_run_was_over(
 ) -> None:
     await put(postgres, thread="t")
     async with aopen_checkpointer(postgres) as saver:
-        opened = open_graph(TEAM, model="offline", checkpointer=saver)
+        opened: Any = open_graph(TEAM, model="offline", checkpointer=saver)
         for text, when, to in (
             ("French", "asap", None),
             ("More", "idle", None),
