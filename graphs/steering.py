@@ -5,7 +5,7 @@ nodes/steering.py. Tests: tests/graphs/test_steering.py.
 """
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -112,7 +112,8 @@ def read_message(text: object, to: str | None = None, when: object = "asap") -> 
 def _steer(
     workflow: Workflow[Any], config: ThreadLike, text: str, to: str | None, when: When
 ) -> Steps[str]:
-    saver, message = workflow.checkpointer, read_message(text, to, when)
+    saver = cast(Any, workflow.checkpointer)
+    message = read_message(text, to, when)
     if not isinstance(saver, BaseCheckpointSaver):
         raise ConfigurationError(
             f"The workflow {workflow.name!r} stores no threads, so no message can reach a run. "

@@ -25,7 +25,7 @@ from asterism.core.steering import (
     taken_ids,
 )
 from asterism.core.sync_async import Call, Steps, StepsNode
-from asterism.core.values import as_dict
+from asterism.core.values import as_dict, as_list
 from asterism.nodes.engine_keys import parent_checkpointer
 from asterism.nodes.run_context import background_of, workflow_path
 from asterism.nodes.view import message_facts, message_label
@@ -99,25 +99,24 @@ class SteeredNode(StepsNode):
 
     def _respond(self, state: Any, config: RunnableConfig) -> Steps[Any]:
         new: list[HumanMessage] = []
-        if isinstance(state, dict):
-            path, history = workflow_path(config), as_dict(cast(object, state))["messages"]
-            found = yield from _waiting(config, lambda message: message.to == path, history)
+        values = as_dict(state)
+        if "messages" in values:
+            path = workflow_path(config)
+            found = yield from _waiting(config, lambda m: m.to == path, values["messages"])
             new = [message.message() for message in found]
-        if new:
-            state = {**state, "messages": [*state["messages"], *new]}
-        answer = yield Call(self.bound.invoke, self.bound.ainvoke, (state, config))
+        given = {**values, "messages": [*values["messages"], *new]} if new else state
+        answer = yield Call(self.bound.invoke, self.bound.ainvoke, (given, config))
         return _put_first(answer, new) if new else answer
 
 
 def _put_first(answer: Any, new: Sequence[BaseMessage]) -> Any:
     """Return the update of a model's node with messages before those that it writes."""
-    if isinstance(answer, list):
-        first, *rest = answer or [{}]
-        return [_put_first(first, new), *rest]
+    if answer.__class__ is list:
+        return [_put_first(answer[0], new), *answer[1:]]
     if isinstance(answer, Command):
-        return replace(answer, update=_put_first(answer.update or {}, new))
-    written: Any = answer.get("messages") or []
-    written = written if isinstance(written, list) else [written]
+        command = cast(Any, answer)
+        return replace(command, update=_put_first(command.update or {}, new))
+    written = as_list(answer.get("messages") or [])
     return {**answer, "messages": [*new, *written]}
 
 
@@ -198,8 +197,7 @@ class VisitSteering:
             self.messages.clear()
         if parent_checkpointer(self.config) is None:
             return
-        found: object = values.get("messages") or ()
-        for message in reversed(found if isinstance(found, list | tuple) else ()):
+        for message in reversed(as_list(values.get("messages") or [])):
             if not isinstance(message, BaseMessage):
                 continue
             if str(message.id).startswith(STEER_ID):

@@ -162,7 +162,7 @@ def load_steering(id: str, stored: Mapping[str, Any]) -> SteeringMessage:
     content, to, when = (stored.get(key) for key in ("content", "to", "when"))
     if not isinstance(content, str | list) or not isinstance(to, str) or when not in _WHENS:
         raise TypeError(f"a steering message is {stored!r:.80}")
-    return SteeringMessage(id=id, content=cast(Any, content), to=to, when=cast(When, when))
+    return SteeringMessage(id=id, content=cast(Any, content), to=to, when=when)
 
 
 _WHENS = ("asap", "idle")
