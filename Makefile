@@ -87,7 +87,7 @@ real: $(VENV)/developed .venvs/real/installed ## Run teams on a small real model
 	$(BIN)/python -m benchmarks.real
 
 torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,000 children, stop workers, prune 1 GB, follow 10,000 tasks
-	ASTERISM_KILLS=300 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 ASTERISM_ROUNDS=10 \
+	ASTERISM_KILLS=300 ASTERISM_MESSAGES=100 ASTERISM_EXAMPLES=600 ASTERISM_SOAK=300 ASTERISM_ROUNDS=10 \
 		ASTERISM_MEGABYTES=1000 ASTERISM_TASKS=10000 $(BIN)/python -m pytest -o log_cli=true \
 		tests/test_crashes.py tests/graphs/test_machine.py tests/graphs/test_batch_stops.py \
 		tests/asterism/supervision/test_machine.py tests/asterism/supervision/test_soak.py \

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from asterism.graphs.orchestrator import AgentOrchestrator
     from asterism.graphs.participant_memory import ParticipantMemory, memory
     from asterism.graphs.programs import BaseSupervisor
+    from asterism.graphs.steering import asteer, create_steer_tool, steer
     from asterism.graphs.what_if import awhat_if, what_if
     from asterism.graphs.workflow import Workflow
     from asterism.limits.budgets import Budget
@@ -221,6 +222,7 @@ if TYPE_CHECKING:
         "aread_run",
         "aresume",
         "asignal",
+        "asteer",
         "awatch_questions",
         "awhat_if",
         "batch_process",
@@ -229,6 +231,7 @@ if TYPE_CHECKING:
         "convert_tool_content_to_text",
         "create_reviewer",
         "create_service_app",
+        "create_steer_tool",
         "create_supervisor_agent",
         "evaluate_team",
         "examples_from_threads",
@@ -251,6 +254,7 @@ if TYPE_CHECKING:
         "serve",
         "show",
         "show_progress",
+        "steer",
         "total_cost_breakdown",
         "wait_for_event",
         "wait_until",
@@ -334,6 +338,7 @@ _HOMES = {
     "aproceed": "core.continuation",
     "aread_run": "observability",
     "aresume": "core.interrupts",
+    "asteer": "graphs.steering",
     "awhat_if": "graphs.what_if",
     "batch_process": "programs.batch",
     "compare_runs": "observability",
@@ -341,6 +346,7 @@ _HOMES = {
     "convert_tool_content_to_text": "core.messages",
     "create_reviewer": "nodes.deciders.reviewers",
     "create_service_app": "apps.serving",
+    "create_steer_tool": "graphs.steering",
     "serve": "apps.ui.opening",
     "create_supervisor_agent": "nodes.deciders.model_decider",
     "QuestionClock": "apps.question_clock",
@@ -370,6 +376,7 @@ _HOMES = {
     "resume": "core.interrupts",
     "show": "observability.render.notebook",
     "show_progress": "observability.render.notebook",
+    "steer": "graphs.steering",
     "total_cost_breakdown": "core.usage",
     "what_if": "graphs.what_if",
 }

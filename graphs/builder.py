@@ -22,6 +22,7 @@ from typing_extensions import TypeVar
 from asterism.core.agent_spec import Agent, ModelLike, resolve_model
 from asterism.core.defaults import Method
 from asterism.core.digests import DIGEST_TOKENS
+from asterism.core.steering import OnBusy
 from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
 from asterism.graphs.star import create_star
@@ -118,8 +119,10 @@ class SupervisorWorkflowBuilder(Generic[M]):
             as the model's profile says, and the next way where its server refuses or ignores one.
         max_tasks: How many tasks a plan of a model may have; the model is told of the limit when
             it gives more. Plans that code makes may have any number.
-        thread_wait: How many seconds a call waits for a thread that another one drives,
-            before it raises `ThreadBusyError`.
+        thread_wait: How many seconds a call waits for a thread that another one drives.
+        on_busy: What a message does on a thread that is driven all that time: `"steer"` hands it
+            to the run under way and returns at once with `status="steered"`; `"queue"` leaves it
+            for after that run; `"refuse"` raises `ThreadBusyError`.
         context: Keeps the prompts of the supervisor and of the answer short where conversations
             get long. None: they hold the whole conversation.
         resource_manager: Holds back the calls of the workflow's model and of its participants' own
@@ -170,6 +173,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
         decisions: Method | None = None,
         max_tasks: int = MAX_TASKS,
         thread_wait: float = 0.0,
+        on_busy: OnBusy = "steer",
         context: "ContextManager | None" = None,
         digest_tokens: int | None = DIGEST_TOKENS,
         resource_manager: "ResourceManager | None" = None,
@@ -202,6 +206,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
         self._plans = plans
         self._decisions: Method | None = decisions
         self._thread_wait = thread_wait
+        self._on_busy: OnBusy = on_busy
         self._context = context
         self._digest_tokens = digest_tokens
         self._resource_manager = resource_manager
@@ -371,6 +376,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
             finish=self._finish,
             max_steps=self._max_steps,
             thread_wait=self._thread_wait,
+            on_busy=self._on_busy,
             policies=self._policies,
             max_parallel_tasks=self._max_parallel_tasks,
             context=self._context,
@@ -410,6 +416,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
             team=team,
             response_format=self._finish if isinstance(self._finish, type) else None,
             thread_wait=self._thread_wait,
+            on_busy=self._on_busy,
             budget=self._budget,
             contracts=self._contracts,
             prices=self._prices,

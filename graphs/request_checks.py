@@ -26,7 +26,13 @@ from langgraph.types import Command, PregelTask, StateSnapshot
 from asterism.core.checkpoints import check_state, thread_of
 from asterism.core.continuation import Graph
 from asterism.core.decision import RunPlan, VisitNext, load_decision
-from asterism.core.interrupts import NOBODY_WAITS, looks_like_ids, open_requests
+from asterism.core.interrupts import (
+    ERROR,
+    NOBODY_WAITS,
+    looks_like_ids,
+    open_requests,
+    past_request_ids,
+)
 from asterism.core.messages import clean
 from asterism.core.sync_async import Call, Steps
 from asterism.core.values import as_dict, as_list
@@ -240,6 +246,30 @@ def check_pending(snapshot: StateSnapshot, participants: Mapping[str, str]) -> N
         )
 
 
+def find_addressee(
+    workflow: Graph, given: Command[Any], found: StateSnapshot, whole: Call
+) -> Steps[Command[Any]]:
+    """Check who an answer is for, as far as `resume` does that of an answer without a schema.
+
+    Args:
+        workflow: Whose questions are answered.
+        given: The answer.
+        found: Its state.
+        whole: Reads the state with those of its participants.
+
+    Raises:
+        NothingPendingError: No request is open.
+        UnknownRequestError: It names requests, and none of them is open.
+    """
+    ids = {interrupt.id for interrupt in found.interrupts}
+    if not ids:  # those of a plan that was stopped are known inside of it alone
+        ids = {request.id for request in open_requests((yield whole))}
+    asked: frozenset[str] = frozenset()
+    if looks_like_ids(given.resume) and not ids & as_dict(given.resume).keys():
+        asked = yield from past_request_ids(workflow, found.config)
+    return address_answer(given, ids, asked)
+
+
 def address_answer(
     given: Command[Any], ids: Collection[str], asked: Collection[str] = ()
 ) -> Command[Any]:
@@ -303,6 +333,18 @@ def cancellation_notes(
             facts = message_label(report="cancelled")
             notes.append(AIMessage(text, name=name, response_metadata=facts))
     return notes
+
+
+CANCELLED = "cancelled: the run was stopped from outside"
+"""The text that is stored as the error of a step that was under way."""
+
+
+def record_cancellation(saver: Any, found: StateSnapshot) -> Steps[None]:
+    """Store with the steps that were under way that the run was cancelled."""
+    for task in found.tasks:
+        if not task.error and not task.interrupts and task.result is None:
+            written = (found.config, [(ERROR, CANCELLED)], task.id)
+            yield Call(saver.put_writes, saver.aput_writes, written)
 
 
 def warn_unanswerable(name: str) -> None:

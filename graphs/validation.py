@@ -33,6 +33,7 @@ def find_faults(
     finish: object,
     max_steps: object,
     thread_wait: float,
+    on_busy: object = "steer",
     policies: Sequence[Any] = (),
     max_parallel_tasks: object = 1,
     context: object = None,
@@ -54,6 +55,7 @@ def find_faults(
         *count_faults("max_steps", max_steps, least=1),
         *count_faults("max_parallel_tasks", max_parallel_tasks, least=1),
         *seconds_faults("thread_wait", thread_wait),
+        *_on_busy_faults(on_busy),
         *_finish_faults(finish, model),  # 6. an end that can be reached
         *_rule_faults(rules, names),  # 7. a fallback that exists, requirements that can be met
         *_manager_faults(manager),  # 8. a decider, or a strategy
@@ -135,6 +137,11 @@ def _model_faults(
                 resolve_model(given)
             except ModelNotFoundError as error:
                 yield f"the model of {owner}: {error}"
+
+
+def _on_busy_faults(on_busy: object) -> Iterator[str]:
+    if on_busy not in ("steer", "queue", "refuse"):
+        yield f"on_busy is {on_busy!r:.100}; allowed: 'steer', 'queue', 'refuse'"
 
 
 def _finish_faults(finish: object, model: ModelLike | None) -> Iterator[str]:

@@ -7,7 +7,7 @@ Tests: tests/graphs/test_workflow.py.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, closing, suppress
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast, overload
+from typing import Any, Self, Unpack, cast, overload
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
@@ -17,27 +17,27 @@ from langgraph.types import Command, Durability, GraphOutput, StateSnapshot, Sta
 from asterism.core.checkpoints import check_state, reading, thread_of
 from asterism.core.continuation import is_unfinished
 from asterism.core.interrupts import (
-    ERROR,
     PendingAnswers,
     answering,
-    looks_like_ids,
     open_requests,
-    past_request_ids,
 )
 from asterism.core.run_types import Returns, RunInput, RunOptions, T, WorkflowResult
+from asterism.core.steering import HandedOver, read_steering
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps, running_loop
 from asterism.core.thread_lease import Release, wait_for_lease
 from asterism.core.values import as_dict
-from asterism.errors import ConfigurationError
+from asterism.errors import ConfigurationError, ThreadBusyError
 from asterism.graphs.clocks import read_latest_state, wait_past_checkpoint
 from asterism.graphs.request_checks import (
-    address_answer,
+    CANCELLED,
     cancellation_notes,
     check_pending,
     check_thread,
     check_thread_readable,
+    find_addressee,
     is_at_rest,
     is_new_request,
+    record_cancellation,
     resent,
     validate_request,
     warn_unanswerable,
@@ -48,12 +48,6 @@ from asterism.nodes.engine_keys import parent_checkpointer
 from asterism.nodes.participant_runtime import INTERRUPT, collect_output, invoke_options
 from asterism.nodes.request import read_fields
 from asterism.nodes.run_context import RunContext, create_run_config, run_events
-
-if TYPE_CHECKING:
-    from asterism.limits.contracts import RunContracts
-
-CANCELLED = "cancelled: the run was stopped from outside"
-"""The text that is stored as the error of a step that was under way."""
 
 
 def _message_filter(asked: Mapping[str, Any]) -> Callable[[Any], Any] | None:
@@ -114,9 +108,13 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         **kwargs: Any,
     ) -> Iterator[Any]:
         """Run and yield what happens, as LangGraph's `stream` does."""
-        given, durability, release, values = run_steps(
-            self._check_and_lease(input, config, durability)
-        )
+        try:
+            given, durability, release, values = run_steps(
+                self._check_and_lease(input, config, durability)
+            )
+        except HandedOver as handed:
+            yield from handed.parts(self.stream_mode, kwargs)
+            return
         background = RunContext()
         try:
             config = self._run_config(config, background, values, kwargs, held=running_loop())
@@ -136,6 +134,8 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         finally:
             try:
                 background.close()
+                if background.taken:
+                    run_steps(self._drop_taken(config, background.taken))
             finally:
                 release()
 
@@ -148,9 +148,14 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         """Run and yield what happens, as LangGraph's `astream` does."""
-        given, durability, release, values = await arun_steps(
-            self._check_and_lease(input, config, durability)
-        )
+        try:
+            given, durability, release, values = await arun_steps(
+                self._check_and_lease(input, config, durability)
+            )
+        except HandedOver as handed:
+            for part in handed.parts(self.stream_mode, kwargs):
+                yield part
+            return
         background = RunContext()
         try:
             config = self._run_config(config, background, values, kwargs)
@@ -171,6 +176,8 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         finally:
             try:
                 await background.aclose()
+                if background.taken:
+                    await arun_steps(self._drop_taken(config, background.taken))
             finally:
                 release()
 
@@ -219,23 +226,9 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
     ) -> RunnableConfig:
         """Create the config of a run, with all that its nodes need; see `create_run_config`."""
         facts = self.facts
-        contracts: RunContracts | None = None
-        if facts.contracts:
-            from asterism.limits.contracts import open_contracts
-            from asterism.storage.contract_ledger import ContractLedger
-            from asterism.storage.transactions import transactions_of
-
-            saver = cast(object, self.checkpointer)
-            contracts = open_contracts(
-                facts.contracts,
-                ContractLedger(
-                    transactions_of(saver if isinstance(saver, BaseCheckpointSaver) else facts)
-                ),
-                team=facts.id,
-                config=config,
-                context=options.get("context"),
-                counts_run=not values,
-            )
+        contracts = facts.open_contracts(
+            self.checkpointer, config, options.get("context"), counts_run=not values
+        )
         labels = {**((config or {}).get("metadata") or {}), TEAM: facts.id}
         config = {**(config or {}), "metadata": labels}
         limited = facts.budget is not None or contracts is not None
@@ -271,7 +264,14 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
                 "durability='exit' loses the finished turns of participants in a crash; "
                 "use 'sync' (the default) or 'async'"
             )
-        release = yield from self.take_thread_lease(check_thread(config))
+        try:
+            release = yield from self.take_thread_lease(check_thread(config))
+        except ThreadBusyError:
+            from asterism.graphs.waiting_messages import hand_over
+
+            if (lease := (yield from hand_over(self, input, config))) is None:
+                raise
+            release, input = lease, None
         try:
             given, values = yield from self._prepare_input(input, config or {})
             yield from self._rewind(config or {})
@@ -292,6 +292,10 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         self, given: Any, config: RunnableConfig
     ) -> Steps[tuple[Any, Mapping[str, Any]]]:
         """Fit an input to the state that it finds, and return that where the run goes on."""
+        if (yield from read_steering(self.checkpointer, check_thread(config))):
+            from asterism.graphs.waiting_messages import begin_with_waiting
+
+            given = yield from begin_with_waiting(self, given, config)
         if is_new_request(given, config):
             saver = cast(BaseCheckpointSaver[Any], self.checkpointer)
             stored: CheckpointTuple | None = yield Call(
@@ -313,7 +317,7 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         if not request:
             check_pending(found, self.facts.participants)
             if getattr(given, "resume", None) is not None:
-                given = yield from self._address_answer(given, found, whole)
+                given = yield from find_addressee(self, given, found, whole)
             return given, as_dict(found.values)
         request = resent(request, as_dict(found.values))
         if not is_unfinished(found):
@@ -322,43 +326,36 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         notes = cancellation_notes(found, self.facts.participants)
         return {**request, "messages": [*notes, *request["messages"]]}, {}
 
-    def _address_answer(
-        self, given: Command[Any], found: StateSnapshot, whole: Call
-    ) -> Steps[Command[Any]]:
-        """Check who an answer is for, as far as `resume` does that of an answer without a schema.
-
-        Raises:
-            NothingPendingError: No request is open.
-            UnknownRequestError: It names requests, and none of them is open.
-        """
-        ids = {interrupt.id for interrupt in found.interrupts}
-        if not ids:  # those of a plan that was stopped are known inside of it alone
-            ids = {request.id for request in open_requests((yield whole))}
-        asked: frozenset[str] = frozenset()
-        if looks_like_ids(given.resume) and not ids & as_dict(given.resume).keys():
-            asked = yield from past_request_ids(self, found.config)
-        return address_answer(given, ids, asked)
-
     def _record_cancellation(
         self, config: RunnableConfig | None, background: RunContext
     ) -> Steps[None]:
-        """Note with the steps that were under way that the run was cancelled.
-
-        They are made again when it goes on, as those that have failed.
-        """
-        saver = cast(Any, self.checkpointer)
-        if not isinstance(saver, BaseCheckpointSaver) or background.end is not None:
-            return
-        thread: RunnableConfig = {"configurable": {"thread_id": check_thread(config)}}
-        found: StateSnapshot = yield Call(super().get_state, super().aget_state, (thread,))
-        for task in found.tasks:
-            if not task.error and not task.interrupts and task.result is None:
-                written = (found.config, [(ERROR, CANCELLED)], task.id)
-                yield Call(saver.put_writes, saver.aput_writes, written)
+        """Note a cancellation; steps that were under way are made again when the run goes on."""
+        if isinstance(self.checkpointer, BaseCheckpointSaver) and background.end is None:
+            thread: RunnableConfig = {"configurable": {"thread_id": check_thread(config)}}
+            found = yield Call(super().get_state, super().aget_state, (thread,))
+            yield from record_cancellation(self.checkpointer, found)
 
     def take_thread_lease(self, thread: str) -> Steps[Release]:
         """Take the thread, so that nobody else drives it."""
         return wait_for_lease(self.checkpointer, thread, self.facts.thread_wait)
+
+    def has_waiting(self, config: RunnableConfig) -> bool:
+        """Whether messages wait beside a thread, which `invoke(None, config)` would take up."""
+        return bool(run_steps(self._find_waiting(config)))
+
+    async def ahas_waiting(self, config: RunnableConfig) -> bool:
+        """Whether messages wait beside a thread; see `has_waiting`."""
+        return bool(await arun_steps(self._find_waiting(config)))
+
+    def _find_waiting(self, config: RunnableConfig) -> Steps[Sequence[object]]:
+        from asterism.graphs.waiting_messages import find_waiting
+
+        return (yield from find_waiting(self, check_thread(config)))
+
+    def _drop_taken(self, config: RunnableConfig | None, taken: set[str]) -> Steps[None]:
+        from asterism.graphs.waiting_messages import drop_taken
+
+        yield from drop_taken(self, config, taken)
 
     # ---- reading
 

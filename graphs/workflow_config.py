@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import BaseModel
 
+from asterism.core.steering import OnBusy
 from asterism.events import EventBus
 from asterism.limits.budgets import Budget
 from asterism.limits.prices import DEFAULT_PRICES, PriceTable
@@ -17,7 +20,7 @@ from asterism.nodes.team import Team
 from asterism.prompts import prompts_hash, text_hash
 
 if TYPE_CHECKING:
-    from asterism.limits.contracts import Contract
+    from asterism.limits.contracts import Contract, RunContracts
 
 
 TEAM = "asterism_team"
@@ -36,6 +39,8 @@ class WorkflowConfig:
     """The model of `structured_response`, where one was asked for."""
     thread_wait: float = 0.0
     """Seconds that a call waits for a thread that another one drives."""
+    on_busy: OnBusy = "steer"
+    """What a message does on a thread that is driven."""
     budget: Budget | None = None
     """The budget of one run."""
     contracts: "Sequence[Contract]" = ()
@@ -60,6 +65,26 @@ class WorkflowConfig:
             from asterism.limits.contracts import check_contracts
 
             check_contracts(self.contracts)
+
+    def open_contracts(
+        self, saver: object, config: RunnableConfig | None, context: object, *, counts_run: bool
+    ) -> "RunContracts | None":
+        """Find the accounts of a run, where the workflow has contracts; see `open_contracts`."""
+        if not self.contracts:
+            return None
+        from asterism.limits.contracts import open_contracts
+        from asterism.storage.contract_ledger import ContractLedger
+        from asterism.storage.transactions import transactions_of
+
+        is_stored = isinstance(saver, BaseCheckpointSaver)
+        return open_contracts(
+            self.contracts,
+            ContractLedger(transactions_of(saver if is_stored else self)),
+            team=self.id,
+            config=config,
+            context=context,
+            counts_run=counts_run,
+        )
 
     @property
     def participants(self) -> Mapping[str, str]:

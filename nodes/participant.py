@@ -86,6 +86,7 @@ from asterism.nodes.run_context import (
     visit_span_config,
     workflow_path,
 )
+from asterism.nodes.steering import VisitSteering
 from asterism.prompts import render
 
 _log = logging.getLogger(__name__)
@@ -139,6 +140,7 @@ class Visit:
             "handoff": self.request["id"],
             "task": self.request.get("task"),
         }
+        self._steering = VisitSteering(self.request, self.runtime.graph, self._path, self.config)
         self._collector = StateCollector(self.runtime.graph)
         self._lines: list[UsageEntry] = []  # what a workflow counts for itself, where not stored
 
@@ -192,6 +194,7 @@ class Visit:
                 raise
             failure = error
             left = yield from self._last_state()
+            self._steering.note(left, anew=True)
             self._meter.put_back(lines_of(left) or self._lines)
             breach: dict[str, Any] | None = None
             if isinstance(error, BudgetExceededError):
@@ -212,6 +215,7 @@ class Visit:
         self.attempts += 1
         self._collector = StateCollector(self.runtime.graph)
         values = yield from self.run_turn(context)
+        self._steering.note(values)
         report = report_from_state(self.request, values)
         report["attempts"] = self.attempts
         if self.runtime.grant is None:
@@ -232,6 +236,7 @@ class Visit:
                 messages = last.values.get("messages") or ()
                 is_known = self.request["id"] in {getattr(m, "id", None) for m in messages}
             else:
+                self._steering.note(last.values, anew=True)
                 if not is_retry:  # an earlier attempt is counted already
                     self._count_earlier(last.values)
                 if answers_others(config, last):
@@ -245,6 +250,7 @@ class Visit:
         if is_known:
             before.append(RemoveMessage(self.request["id"]))  # else it would stay at its old place
         request = yield from self._turn_input(before)
+        request = yield from self._steering.add_to_input(request)
         values = yield from self._run_graph(request, self._turn_config(context, turn), config)
         return (yield from self._output(values, config))
 
@@ -292,7 +298,7 @@ class Visit:
             update: Mapping[str, Any] = {"messages": [report_message(report)]}
         else:
             update = grant.state_update(report, result.state, self.request.get("state_input") or {})
-        return result._replace(report=report, update=update)
+        return result._replace(report=report, update=self._steering.add_to_update(update))
 
     def _turn_config(self, context: AttemptContext, turn: Mapping[str, Any]) -> RunnableConfig:
         """Create the config of a turn."""

@@ -58,6 +58,7 @@ from asterism.nodes.participant_spec import (
 )
 from asterism.nodes.report import as_messages, report_message, with_unique_ids
 from asterism.nodes.run_context import workflow_path
+from asterism.nodes.steering import steered_nodes
 from asterism.prompts import render
 
 if TYPE_CHECKING:
@@ -177,7 +178,10 @@ def _with_checkpointed_history(graph: Graph) -> Graph:
     config = {**(graph.config or {})}
     if chosen_limit(graph.config) is None:
         config.pop("recursion_limit", None)
-    return graph.copy({"checkpointer": True, "channels": channels, "config": config})
+    nodes = steered_nodes(graph)
+    return graph.copy(
+        {"checkpointer": True, "channels": channels, "config": config, "nodes": nodes}
+    )
 
 
 def _adds_messages(channel: Any) -> bool:

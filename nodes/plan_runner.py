@@ -41,6 +41,7 @@ from asterism.nodes.run_context import (
     outside_step_span,
     workflow_path,
 )
+from asterism.nodes.steering import waiting_for_supervisor
 from asterism.nodes.team import Team
 from asterism.nodes.view import fenced_report
 from asterism.prompts import render
@@ -88,16 +89,20 @@ def create_plan_runner_node(team: Team, *, max_parallel_tasks: int) -> StepsNode
     def dispatch(state: Any, config: RunnableConfig) -> Steps[Command[Any] | list[Command[Any]]]:
         background = background_of(config)
         plan, due = _plan(state, background, max_parallel_tasks, config)
+        live = team.live(state)
+        steered = bool((yield from waiting_for_supervisor(state, config, live)))
         results: list[VisitResult] = []
         beside = outside_step_span(config)
-        while not results or (is_draining() and background.names):
-            due += [] if is_draining() or plan.breach else plan.schedule.start()
+        while not results or ((is_draining() or steered) and background.names):
+            rests = is_draining() or plan.breach or steered  # of what has begun, all is waited for
+            due += [] if rests else plan.schedule.start()
             visits = {name: partial(_visit, plan, name, state, beside, team) for name in due}
             if not visits and not background.names:
                 break
             done = yield Call(background.start_and_wait, background.aadvance, (visits, beside))
             due = []
             results += _record_results(plan, done, state)
+            steered = steered or bool((yield from waiting_for_supervisor(state, config, live)))
         begun = [
             name
             for name in state.get("running") or ()
@@ -122,6 +127,7 @@ def create_plan_runner_node(team: Team, *, max_parallel_tasks: int) -> StepsNode
             if not results and set(running) == set(state.get("running") or ()):
                 _raise(plan.stopped)
         over = plan.schedule.done or not (running or results or is_draining())
+        over = over or (steered and not running)  # the supervisor makes the rest of the plan anew
         last = Command(update=update, goto=SUPERVISOR if over else DISPATCH)
         return [*further, last] if further else last
 

@@ -23,6 +23,7 @@ from asterism.core.history_cache import look_at
 from asterism.core.messages import clean, clean_text, with_media, words_of
 from asterism.core.model_input import prepare_messages
 from asterism.core.state import Report, VisitRequest, WorkflowState
+from asterism.core.steering import taken_ids
 from asterism.core.supervisor_decision import answer_fault, decider_text, is_decision, read_objects
 from asterism.core.sync_async import Call, Steps, StepsNode, sync_async_pair
 from asterism.core.usage import Usage
@@ -73,7 +74,9 @@ def create_begin_node() -> StepsNode:
 
     def begin(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
         yield from ()
-        brief = list(reversed([m.text for m in _latest_words(state["messages"])]))
+        words = [*_latest_words(state["messages"])][::-1]
+        background_of(config).taken.update(taken_ids(words))
+        brief = [message.text for message in words]
         if state.get("status") == "waiting":
             # A chat client answers a question with a plain message: that is a new run, and
             # what was asked before still belongs to what is asked now.

@@ -63,6 +63,8 @@ class RunContext:
         """The `status`, the `reason` and the `answer` that the run ended with, once it has."""
         self.failure: Exception | None = None
         """The error that ends the run in the step after the one that stored it."""
+        self.taken: set[str] = set()
+        """The ids of the steering messages that the history of the workflow holds by now."""
         self._threads: dict[str, Future[VisitResult]] = {}
         self._tasks: dict[str, asyncio.Task[VisitResult]] = {}
         self._pool: ThreadPoolExecutor | None = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.managed import RemainingSteps
 from langgraph.types import Command
@@ -20,6 +20,7 @@ from asterism.core.decision import (
     AskUser,
     ContinueStopped,
     Decision,
+    FinishRun,
     RaiseLimit,
     RunPlan,
     UndoWork,
@@ -33,6 +34,7 @@ from asterism.core.decision import (
     work_of,
 )
 from asterism.core.state import Report, WorkflowState
+from asterism.core.steering import taken_ids
 from asterism.core.sync_async import Steps, StepsNode
 from asterism.errors import BudgetExceededError, RoutingError
 from asterism.events import WorkflowEventType, emit, has_event_bus
@@ -55,6 +57,7 @@ from asterism.nodes.run_context import (
     participant_path,
     workflow_path,
 )
+from asterism.nodes.steering import waiting_for_supervisor
 from asterism.nodes.team import Team
 from asterism.nodes.view import (
     SupervisorView,
@@ -158,6 +161,7 @@ class Supervisor:
         if background.failure is not None:
             raise background.failure.with_traceback(None)  # this step is the one that raises it
         compaction: Compaction | None = None
+        steered: list[HumanMessage] = []
         breach: dict[str, Any] | None = None
         try:
             before = load_decision(state.get("decision"))
@@ -166,12 +170,21 @@ class Supervisor:
             decision, number = self._decide_by_rule(state, before)
             decided = ValidatedDecision(decision) if decision is not None else None
             if decided is None:
+                new = yield from waiting_for_supervisor(state, config, self.team.live(state))
                 try:
-                    view, compaction = yield from self._build_view(state, config)
-                    on_retry = partial(_emit_retry, config)
-                    decided = yield from ask_decider(
-                        view, self._ask, self.rules, self.team.creation, on_retry=on_retry
-                    )
+                    while True:
+                        steered += new
+                        state = _with_steering(state, new)
+                        view, compaction = yield from self._build_view(state, config)
+                        on_retry = partial(_emit_retry, config)
+                        decided = yield from ask_decider(
+                            view, self._ask, self.rules, self.team.creation, on_retry=on_retry
+                        )
+                        if not isinstance(decided.decision, FinishRun | AskUser):
+                            break  # what comes meanwhile is seen at the next decision
+                        live = self.team.live(state)
+                        if not (new := (yield from waiting_for_supervisor(state, config, live))):
+                            break
                 except BudgetExceededError as error:
                     if error.owner != workflow_path(config):
                         raise
@@ -182,6 +195,10 @@ class Supervisor:
                     if stall and _insists(decided.decision, state):
                         decided = ValidatedDecision(finish_early("stalled", stall_reason(stall)))
             update = self._update(state, decided, number)
+            if steered:
+                update["messages"] = [*steered, *update["messages"]]
+                update["brief"] = [message.text for message in steered]
+                background.taken.update(taken_ids(steered))
             if compaction:
                 update["compaction"] = compaction
             if breach:
@@ -294,6 +311,14 @@ class Supervisor:
         update = {"decision": dump_decision(decision), "status": "running"}
         after = {**state, **update}
         return Command(update=update, goto=route(after, self.team.live(after)))
+
+
+def _with_steering(state: Mapping[str, Any], new: Sequence[HumanMessage]) -> Mapping[str, Any]:
+    """Return the state as it is once steering messages are taken in."""
+    if not new:
+        return state
+    brief = [*(state.get("brief") or ()), *(message.text for message in new)]
+    return {**state, "messages": [*state["messages"], *new], "brief": brief}
 
 
 def _usage_update(config: RunnableConfig) -> dict[str, Any]:

@@ -26,11 +26,9 @@ from asterism.core.digests import CHARACTERS_PER_TOKEN, digest, is_long
 from asterism.core.history_cache import look_at
 from asterism.core.messages import convert_tool_content_to_text
 from asterism.core.state import Report
+from asterism.core.steering import MARK, steered_path
 from asterism.core.values import fence
 from asterism.prompts import render
-
-MARK = "asterism"
-"""The key in a message's `response_metadata` under which the workflow labels its own messages."""
 
 REPORT_ID = "report-"
 """How the ids of reports' messages begin; the report's own id follows."""
@@ -194,7 +192,9 @@ def _render(
         if "withdrawn" in facts or ("decision" in facts and not options.decisions):
             continue
         if not isinstance(message, AIMessage):
-            rendered.append(message)
+            to = steered_path(message)
+            note = render("steered_to", participant=to, message=message.text) if to else ""
+            rendered.append(HumanMessage(note, id=message.id) if note else message)
             continue
         if "report" in facts:
             reported.add(message.text)

@@ -34,6 +34,7 @@ forks.set_forkserver_preload(
         "tests.asterism.apps.workers.teams",
         "tests.crashing",
         "tests.payments",
+        "tests.steered",
         "uvicorn",
     ]
 )

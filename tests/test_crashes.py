@@ -20,6 +20,8 @@ from tests.databases import Server
 from tests.payments import EXPECTED, FORMS, run, supervise
 from tests.plans import plan, task
 from tests.processes import forks
+from tests.steered import Story as Steered
+from tests.steered import WorkerStory
 
 PLAN_REQUEST: WorkflowInput = {"messages": [("user", "Go")]}
 KILLS = int(os.environ.get("ASTERISM_KILLS", "15"))
@@ -49,6 +51,31 @@ def test_nothing_finished_is_lost_or_repeated(
         f"lost, none repeated; {again} effects that were under way ran again"
     )
     logging.getLogger(__name__).warning(said)
+
+
+MESSAGES = int(os.environ.get("ASTERISM_MESSAGES", "12"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "drivers"), [("sqlite", 1), ("sqlite", 2), ("postgres", 2), ("workers", 2)]
+)
+def test_each_steering_message_is_seen_once_by_whom_it_is_for(
+    kind: str, drivers: int, server: Server, tmp_path: Path
+) -> None:
+    is_postgres = kind in ("postgres", "workers")
+    url = server.create() if is_postgres else f"sqlite:///{tmp_path / 'threads.db'}"
+    steered = Steered(tmp_path, url, drivers)
+    if kind == "workers":
+        steered = WorkerStory(tmp_path, url, drivers, share=0.15)
+    steered.run(MESSAGES, seed=drivers)
+    assert [*steered.faults()] == []
+    prompts = len((tmp_path / "log").read_text().splitlines())
+    logging.getLogger(__name__).warning(
+        f"{kind}, {drivers} processes: {len(steered.sent)} messages, {steered.kills} kills, "
+        f"{prompts} prompts: each message seen once, none lost"
+    )
+    if is_postgres:
+        server.drop(url)
 
 
 def killed_in_a_plan(folder: Path) -> None:

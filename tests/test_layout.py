@@ -118,6 +118,7 @@ PUBLIC = [
     "aread_run",
     "aresume",
     "asignal",
+    "asteer",
     "awatch_questions",
     "awhat_if",
     "batch_process",
@@ -126,6 +127,7 @@ PUBLIC = [
     "convert_tool_content_to_text",
     "create_reviewer",
     "create_service_app",
+    "create_steer_tool",
     "create_supervisor_agent",
     "evaluate_team",
     "examples_from_threads",
@@ -148,6 +150,7 @@ PUBLIC = [
     "serve",
     "show",
     "show_progress",
+    "steer",
     "total_cost_breakdown",
     "wait_for_event",
     "wait_until",
@@ -251,7 +254,7 @@ def test_the_builder_loads_few_modules() -> None:
         "print(*(m for m in sys.modules if m.split('.')[0] == 'asterism'))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert len(run.stdout.split()) <= 65, run.stdout
+    assert len(run.stdout.split()) <= 66, run.stdout
 
 
 def test_the_public_names_are_these() -> None:

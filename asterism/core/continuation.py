@@ -152,7 +152,8 @@ def proceed(graph: Graph, config: ThreadLike, *, control: RunControl | None = No
 def proceed(graph: Any, config: ThreadLike, *, control: RunControl | None = None) -> Any:
     """Continue a run that was stopped: by a crash, a drain, a failure, a limit since raised.
 
-    Finished work is not repeated. A run that ended at a limit goes on with the next decision.
+    Finished work is not repeated. A run that ended at a limit goes on with the next decision. A
+    message that came too late for the run (see `asterism.steer`) is the next request.
 
     Args:
         graph: The workflow.
@@ -163,7 +164,9 @@ def proceed(graph: Any, config: ThreadLike, *, control: RunControl | None = None
         NothingPendingError: Nothing is unfinished, or what is open waits for a person.
     """
     config = thread_config(config)
-    if update := _reopening(graph.get_state(config)):
+    state = graph.get_state(config)
+    takes_up = _may_take_up(graph, state) and graph.has_waiting(config)
+    if not takes_up and (update := _reopening(state)):
         graph.update_state(config, update, as_node=REOPENS)
     return graph.invoke(None, config, control=control)
 
@@ -183,13 +186,15 @@ async def aproceed(graph: Any, config: ThreadLike, *, control: RunControl | None
     return await graph.ainvoke(None, config, control=control)
 
 
-async def areopen(graph: Graph, config: RunnableConfig) -> None:
+async def areopen(graph: Any, config: RunnableConfig) -> None:
     """Make ready what `aproceed` continues: `graph.astream(None, config)` then goes on.
 
     Raises:
         NothingPendingError: Nothing is unfinished, or what is open waits for a person.
     """
-    if update := _reopening(await graph.aget_state(config)):
+    state = await graph.aget_state(config)
+    takes_up = _may_take_up(graph, state) and await graph.ahas_waiting(config)
+    if not takes_up and (update := _reopening(state)):
         await graph.aupdate_state(config, update, as_node=REOPENS)
 
 
@@ -200,6 +205,13 @@ def is_unfinished(snapshot: StateSnapshot) -> bool:
     checkpoint is not.
     """
     return bool(snapshot.next or snapshot.tasks)
+
+
+def _may_take_up(graph: object, snapshot: StateSnapshot) -> bool:
+    """Whether a run is over, and messages may wait beside its thread."""
+    status = as_dict(snapshot.values).get("status")
+    is_open = snapshot.interrupts or is_unfinished(snapshot) or status == "running"
+    return not is_open and hasattr(graph, "has_waiting")
 
 
 def _reopening(snapshot: StateSnapshot) -> dict[str, Any] | None:

@@ -14,8 +14,20 @@ from asterism.core.messages import Places, fold_messages, places_of
 from asterism.core.usage import UsageEntry
 from asterism.errors import StorageError
 
-Status = Literal["running", "completed", "waiting", "limit", "stalled", "failed", "cancelled"]
-"""How a run stands. Only `"running"` and `"waiting"` are not an end."""
+Status = Literal[
+    "running",
+    "completed",
+    "waiting",
+    "limit",
+    "stalled",
+    "failed",
+    "cancelled",
+    "steered",
+    "queued",
+]
+"""How a run stands. Only `"running"` and `"waiting"` are not an end. `"steered"` and `"queued"` are
+what a call returns whose message was handed to the run under way, or waits for its end; no thread
+has them."""
 
 ReportStatus = Literal["ok", "empty", "failed", "timeout", "limit", "cancelled", "skipped"]
 """How a visit ended. An empty text is never `"ok"`; a skipped visit was never made."""

@@ -89,6 +89,8 @@ class VisitRecord:
     tools: tuple[ToolRecord, ...] = ()
     questions: tuple[QuestionRecord, ...] = ()
     """What it asked people itself."""
+    steering: tuple[str, ...] = ()
+    """The messages to it that it took in, shortened."""
     usage: Usage = field(default_factory=Usage)
     """What it took, with everything below it."""
     inside: "RequestRecord | None" = None
@@ -123,6 +125,8 @@ class RoundRecord:
     tasks: tuple[TaskRecord, ...] = ()
     question: QuestionRecord | None = None
     """What the user was asked."""
+    steering: tuple[str, ...] = ()
+    """The messages into the run that the decision took in, shortened."""
     created: tuple[str, ...] = ()
     """The agents that the decision created."""
     tries: tuple[TryRecord, ...] = ()

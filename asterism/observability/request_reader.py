@@ -22,6 +22,7 @@ from asterism.core.decision import (
 )
 from asterism.core.interrupts import approval_prompt, is_approval
 from asterism.core.state import Report, Status
+from asterism.core.steering import steered_path
 from asterism.core.usage import Usage, UsageEntry
 from asterism.core.values import as_dict, redact, shorten
 from asterism.limits.usage import tool_cost
@@ -70,6 +71,7 @@ class OpenRound:
     starts: dict[str, CheckpointTuple] = field(default_factory=dict[str, CheckpointTuple])
     """What each task of a plan began after."""
     answer: str | None = None
+    steering: tuple[str, ...] = ()
 
     def close(self, number: int, *, asks: bool) -> RoundRecord:
         """Return the round."""
@@ -88,6 +90,7 @@ class OpenRound:
             instruction=instruction and shorten(instruction, TEXT_LIMIT),
             tasks=tuple(self.tasks()),
             question=question,
+            steering=self.steering,
             created=self.created,
             tries=tuple(TryRecord(**one) for one in self.tries),
             visits=tuple(self.visits),
@@ -121,6 +124,12 @@ class OpenRound:
             else:
                 left.pop(visit.task or "", None)
         return list(left.values())
+
+
+def _steering(step: CheckpointStep, path: str) -> tuple[str, ...]:
+    """Return the messages to somebody that a step took in."""
+    found = (message for message in step.new["messages"] if steered_path(message) == path)
+    return tuple(shorten(redact(message.text), TEXT_LIMIT) for message in found)
 
 
 class RequestReader:
@@ -177,6 +186,7 @@ class RequestReader:
                     usage=lines,
                     created=tuple(created),
                     tries=tries.get("tries") or [],
+                    steering=_steering(step, self._path),
                 )
             )
 
@@ -191,7 +201,7 @@ class RequestReader:
                 self._lines += report.get("usage") or ()
                 current.visits.append(self._visit(report, current, step))
         for message in step.new["messages"]:
-            if message.type == "human":
+            if message.type == "human" and steered_path(message) is None:
                 current.answer = message.text
             elif isinstance(message, AIMessage):
                 self._answer = message.text
@@ -226,6 +236,7 @@ class RequestReader:
             checkpoint=id_of(start),
             usage=Usage.of(report.get("usage") or ()),
         )
+        found = replace(found, steering=_steering(step, path))
         return found if skipped or undoes else self._add_details(found, namespace)
 
     def _add_details(self, visit: VisitRecord, namespace: str) -> VisitRecord:

@@ -74,6 +74,11 @@ def question_line(question: QuestionRecord) -> str:
     return f"“{question.prompt}” → {answer}"
 
 
+def steering_lines(found: Sequence[str]) -> list[str]:
+    """Say which messages into the run were taken in."""
+    return [f"the user steered: “{text}”" for text in found]
+
+
 def tools_line(tools: Sequence[ToolRecord]) -> str:
     """Name the tools that were called, each once."""
     counts = Counter((tool.name, MARKS[tool.ok]) for tool in tools)

@@ -3,7 +3,15 @@
 import asyncio
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, TypeVar
@@ -32,6 +40,7 @@ from asterism.core.checkpoints import (
     validate_write,
 )
 from asterism.core.history_cache import CheckpointLineage, HistoryCache, Place
+from asterism.core.steering import SteeringMessage, load_steering
 from asterism.storage.serializers import (
     StrictEncryptedSerializer,
     bind_writes,
@@ -45,6 +54,14 @@ T = TypeVar("T")
 
 PAGE = 200
 """How many checkpoints are listed with one query."""
+
+
+_ADD = (
+    "INSERT INTO asterism_steering (thread_id, id, kind, value) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT DO NOTHING"
+)
+_READ = "SELECT id, kind, value FROM asterism_steering WHERE thread_id = ? ORDER BY number"
+_DROP = "DELETE FROM asterism_steering WHERE thread_id = ? AND id = ?"
 
 
 class DatabaseSaver(BaseCheckpointSaver[str]):
@@ -75,6 +92,10 @@ class DatabaseSaver(BaseCheckpointSaver[str]):
         self, stock: Any, place: Place, target: str, channels: Sequence[str]
     ) -> tuple[HistoryCache, CheckpointLineage]:
         """Return what is known of a place, and what reads the rest."""
+
+    @abstractmethod
+    def _execute(self, stock: Any, statement: str, values: Sequence[Any]) -> Sequence[Any]:
+        """Execute a statement with its values at its question marks, and return its rows."""
 
     @abstractmethod
     def forget(self, thread_id: str) -> None:
@@ -226,6 +247,7 @@ class DatabaseSaver(BaseCheckpointSaver[str]):
         def call(stock: Any) -> None:
             self.forget(thread_id)
             stock.delete_thread(thread_id)
+            self._execute(stock, "DELETE FROM asterism_steering WHERE thread_id = ?", (thread_id,))
 
         self._run(checkpoint_key(thread_id), call)
 
@@ -233,6 +255,38 @@ class DatabaseSaver(BaseCheckpointSaver[str]):
         """Delete a thread; see `delete_thread`."""
         call = partial(self.delete_thread, thread_id)
         await self._group(checkpoint_key(thread_id), call, short=False)
+
+    # ---- steering messages: rows beside the checkpoints, which anybody may add
+
+    def steering(
+        self, thread_id: str, add: SteeringMessage | None = None, drop: Collection[str] = ()
+    ) -> Sequence[SteeringMessage]:
+        """Add and delete steering messages, and return those of a thread in order."""
+        row: tuple[Any, ...] = ()
+        if add is not None:
+            with sealing("steering", thread_id, add.id):
+                row = (thread_id, add.id, *self.serde.dumps_typed(add.dump()))
+
+        def call(stock: Any) -> Sequence[Any]:
+            if row:
+                self._execute(stock, _ADD, row)
+            for name in drop:
+                self._execute(stock, _DROP, (thread_id, name))
+            return self._execute(stock, _READ, (thread_id,))
+
+        found: list[SteeringMessage] = []
+        with reading(thread_id):
+            for name, kind, value in self._run(checkpoint_key(thread_id), call):
+                stored = self.serde.loads_typed((kind, bytes(value)))
+                stored = decrypt_value(self.serde, stored, "steering", thread_id, name)
+                found.append(load_steering(name, stored))
+        return found
+
+    async def asteering(self, thread_id: str, *args: Any) -> Sequence[SteeringMessage]:
+        """Add, delete and return steering messages; see `steering`."""
+        return await self._group(
+            checkpoint_key(thread_id), partial(self.steering, thread_id, *args)
+        )
 
 
 def _list(config: RunnableConfig, stock: Any, **how: Any) -> Sequence[CheckpointTuple]:

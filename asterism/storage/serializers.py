@@ -319,7 +319,8 @@ _TYPES: WeakKeyDictionary[Any, tuple[list[str], frozenset[type]]] = WeakKeyDicti
 def _response_schemas(graph: Any) -> Iterator[Any]:
     """Yield the schemas of structured responses, which an agent's nodes hold."""
     for node in graph.nodes.values():
-        function = getattr(getattr(node, "bound", None), "func", None)
+        bound = getattr(node, "bound", None)
+        function = getattr(getattr(bound, "bound", bound), "func", None)
         if inspect.isfunction(function):
             for held in inspect.getclosurevars(function).nonlocals.values():
                 if type(held).__module__ == "langchain.agents.structured_output":

@@ -157,7 +157,8 @@ def resume(
                     return await _hand_over(db, thread, given, (name, used))
             else:
                 given = None
-                if pending or not engine.is_unfinished(await opened.aget_state(config)):
+                rests = not engine.is_unfinished(await opened.aget_state(config))
+                if pending or (rests and not await engine.has_waiting(opened, thread)):
                     what = "waits for an answer" if pending else "has nothing unfinished"
                     ERRORS.print(f"The thread {thread} {what}.", markup=False)
                     return NEEDS_INPUT if pending else FAILED

@@ -27,10 +27,14 @@ from asterism.apps.stored_threads import (
 )
 from asterism.core.continuation import is_unfinished
 from asterism.core.interrupts import answer_command, apending_requests
+from asterism.core.steering import SteeringMessage, add_steering
+from asterism.core.sync_async import arun_steps
 from asterism.errors import ConfigurationError
 from asterism.events import Event, EventBus
 from asterism.graphs.catalog import allowed_graphs, check_named, models_of, open_graph
 from asterism.graphs.request_checks import check_thread
+from asterism.graphs.steering import read_message
+from asterism.graphs.workflow import Workflow
 from asterism.memories.long_term import forget_everywhere
 from asterism.observability import (
     Format,
@@ -50,6 +54,25 @@ from asterism.storage.open import (
 )
 from asterism.storage.retention import USER_KEYS, export_thread, forget_user, import_thread, prune
 from asterism.supervision import AgentProgress, SupervisorConfig
+
+
+async def has_waiting(graph: object, thread: str) -> bool:
+    """Whether messages wait beside a thread that no run has taken in."""
+    if not isinstance(graph, Workflow):
+        return False
+    return await graph.ahas_waiting({"configurable": {"thread_id": thread}})
+
+
+async def steer_thread(url: str, thread: str, message: SteeringMessage) -> None:
+    """Store a message beside a thread of a database, whoever runs it.
+
+    Raises:
+        ConfigurationError: There is no such thread.
+    """
+    async with aopen_checkpointer(url) as saver:
+        await origin_of(saver, thread)
+        await arun_steps(add_steering(saver, thread, message))
+
 
 PICTURES: Mapping[str, Callable[..., str]] = {
     "flowchart": generate_orchestrator_flowchart,
@@ -188,6 +211,7 @@ __all__ = [
     "finish",
     "forget_everywhere",
     "forget_user",
+    "has_waiting",
     "import_thread",
     "is_postgres",
     "is_unfinished",
@@ -201,9 +225,11 @@ __all__ = [
     "origin_of",
     "picture",
     "prune",
+    "read_message",
     "reader_of",
     "report",
     "serve_page",
+    "steer_thread",
     "supervise_file",
     "supervision_summary",
     "transcript",

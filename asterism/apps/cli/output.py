@@ -34,6 +34,12 @@ def finish(
 ) -> int:
     """Print the answer, or the questions that are open, and return the exit code."""
     values = outcome.snapshot.values
+    if outcome.handed_over:
+        said = f"Another process runs the thread {thread}; the message was handed to that run."
+        ERRORS.print(said, markup=False, highlight=False)
+        if as_json:
+            print_json({"thread": thread, "status": "steered", "reason": said})
+        return 0
     if as_json:
         print_json(result_summary(outcome, thread))
     elif outcome.pending:

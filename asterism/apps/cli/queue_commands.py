@@ -13,6 +13,7 @@ from rich.table import Table
 from asterism.apps.cli.lazy_engine import engine
 from asterism.apps.cli.options import (
     ERRORS,
+    RUN,
     WORK,
     AsJson,
     ContinuedThread,
@@ -139,6 +140,32 @@ def show_status(db: Database = None, as_json: AsJson = False) -> None:
             progress = await supervisor.aggregate_progress()
         with engine.open_checkpointer(url) as saver:
             _print(saver, progress, as_json=as_json)
+        return 0
+
+    exit_with(work())
+
+
+@commands.command("steer", rich_help_panel=RUN)
+def steer_run(
+    thread: ThreadId,
+    message: Annotated[str, typer.Argument(help="The message, in your words.")],
+    to: Annotated[
+        str | None, typer.Option(help="The participant that it is for. Default: the supervisor.")
+    ] = None,
+    idle: Annotated[
+        bool, typer.Option("--idle", help="Make it the next request, after the run.")
+    ] = False,
+    db: Database = None,
+) -> None:
+    """Send a message into a run, wherever it runs. Where none does, `resume` takes it up.
+
+    Example: asterism steer THREAD "in French, and drop the catering"
+    """
+
+    async def work() -> int:
+        said = engine.read_message(message, to, "idle" if idle else "asap")
+        await engine.steer_thread(engine.open_database(db), thread, said)
+        ERRORS.print(f"The message waits beside the thread {thread}.", markup=False)
         return 0
 
     exit_with(work())

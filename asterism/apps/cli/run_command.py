@@ -38,6 +38,8 @@ class CommandOutcome:
     pending: list[PendingRequest]
     drained: bool = False
     """Whether the user stopped it."""
+    handed_over: bool = False
+    """Whether another process runs the thread, and was handed the request."""
 
 
 async def drive(graph: Graph, config: RunnableConfig, given: Any, *, ask: bool) -> CommandOutcome:
@@ -50,8 +52,10 @@ async def drive(graph: Graph, config: RunnableConfig, given: Any, *, ask: bool) 
         ask: Whether questions may be asked in the terminal.
     """
     while True:
-        drained = await _run(graph, config, given)
+        drained, has_run = await _run(graph, config, given)
         snapshot = await graph.aget_state(config, subgraphs=True)
+        if not has_run and isinstance(given, dict):
+            return CommandOutcome(snapshot=snapshot, pending=[], handed_over=True)
         pending = open_requests(snapshot)
         if drained or not pending or not (ask and sys.stdin.isatty()):
             return CommandOutcome(snapshot=snapshot, pending=pending, drained=drained)
@@ -63,7 +67,11 @@ async def drive(graph: Graph, config: RunnableConfig, given: Any, *, ask: bool) 
         given = answer_command(pending, answers)
 
 
-async def _run(graph: Graph, config: RunnableConfig, given: Command[Any] | Any) -> bool:
+async def _run(
+    graph: Graph, config: RunnableConfig, given: Command[Any] | Any
+) -> tuple[bool, bool]:
+    """Run a graph; return whether the user stopped it, and whether anything ran here."""
+    has_run = False
     control = RunControl()
     participants = getattr(getattr(graph, "facts", None), "participants", {})
     bus = EventBus(history=0)
@@ -74,10 +82,11 @@ async def _run(graph: Graph, config: RunnableConfig, given: Command[Any] | Any) 
         try:
             parts = graph.astream(given, told, stream_mode="tasks", subgraphs=True, control=control)
             async for path, task in parts:
+                has_run = True
                 board.note(cast(tuple[str, ...], path), cast(dict[str, Any], task))
         except GraphDrained:
-            return True
-    return False
+            return True, True
+    return False, has_run
 
 
 @contextmanager

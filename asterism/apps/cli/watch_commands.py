@@ -2,7 +2,7 @@
 
 import json
 from contextlib import closing
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
@@ -40,10 +40,10 @@ def watch_waits(
         from asterism.graphs.workflow import Workflow
 
         async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
-            opened: object = engine.open_graph(graph, model=model, checkpointer=saver)
+            opened: Any = engine.open_graph(graph, model=model, checkpointer=saver)
             if not isinstance(opened, Workflow):
                 raise ConfigurationError(f"{graph!r} is no workflow of this library.")
-            workflow = cast(Workflow[Any], opened)
+            workflow: Workflow[Any] = opened
             if once:
                 await acheck_questions(workflow)
             else:

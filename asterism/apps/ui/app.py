@@ -19,12 +19,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from asterism.apps.stored_threads import open_database
+from asterism.apps.stored_threads import open_database, origin_of
 from asterism.apps.ui.operations import read_operations, steer_run
 from asterism.apps.ui.origin_guard import OriginGuard
 from asterism.apps.ui.responses import (
     AnswerBody,
     ForkBody,
+    MessageBody,
     RetryBody,
     RunBody,
     SearchBody,
@@ -40,10 +41,13 @@ from asterism.apps.ui.run_manager import RunManager, StartRun
 from asterism.apps.ui.thread_watch import STREAM_SECONDS, ThreadWatch, config_at
 from asterism.core.continuation import areopen
 from asterism.core.interrupts import answer_command, apending_requests
+from asterism.core.steering import add_steering
+from asterism.core.sync_async import arun_steps
 from asterism.errors import AsterismError, ConfigurationError
 from asterism.graphs.catalog import models_of
 from asterism.graphs.request_checks import check_thread
 from asterism.graphs.shipped import SHIPPED
+from asterism.graphs.steering import read_message
 from asterism.storage.open import open_checkpointer
 
 STATIC = Path(__file__).with_name("static")
@@ -106,6 +110,7 @@ def create_app(
         Route("/api/answer", _answer, methods=["POST"]),
         Route("/api/proceed", _proceed, methods=["POST"]),
         Route("/api/stop", _stop, methods=["POST"]),
+        Route("/api/steer", _steer_thread, methods=["POST"]),
         Route("/api/fork", _fork, methods=["POST"]),
         Route("/api/retry", _retry, methods=["POST"]),
         Route("/api/delete", _delete, methods=["POST"]),
@@ -234,6 +239,16 @@ async def _proceed(request: Request) -> Response:
 async def _stop(request: Request) -> Response:
     body = await read_body(request, ThreadBody)
     return answer({"stopping": request.app.state.hub.stop(_validate_thread(body.thread))}, 202)
+
+
+async def _steer_thread(request: Request) -> Response:
+    """Store a message beside a thread, for the run that is under way, or the next one."""
+    body = await read_body(request, MessageBody)
+    thread, message = _validate_thread(body.thread), read_message(body.message)
+    saver = request.app.state.hub.saver
+    await origin_of(saver, thread)
+    await arun_steps(add_steering(saver, thread, message))
+    return answer({"thread": thread}, 202)
 
 
 async def _fork(request: Request) -> Response:

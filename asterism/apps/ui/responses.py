@@ -93,6 +93,12 @@ class SteerBody(ThreadBody):
     action: Literal["pause", "resume", "kill"]
 
 
+class MessageBody(ThreadBody):
+    """Steers a run, wherever it runs."""
+
+    message: StrictStr
+
+
 class ForkBody(ThreadBody):
     """Goes on from a checkpoint with another decision."""
 

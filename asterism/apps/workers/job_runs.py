@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,6 +11,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from asterism.apps.workers.job import JOB_KEY, NOTHING, JobArguments, next_input
 from asterism.apps.workers.job_manager import PARKED
 from asterism.core.continuation import Graph
+from asterism.core.steering import SteeringMessage
+from asterism.core.sync_async import arun_steps
 from asterism.errors import (
     AbandonedError,
     AnswerError,
@@ -25,6 +27,8 @@ from asterism.errors import (
 )
 from asterism.events import BUS, EventBus
 from asterism.events import SupervisionEventType as Type
+from asterism.graphs.waiting_messages import find_waiting
+from asterism.graphs.workflow import Workflow
 from asterism.limits.prices import DEFAULT_PRICES
 from asterism.limits.usage_callbacks import UsageMeter
 from asterism.supervision.child import Child, ChildState
@@ -113,6 +117,13 @@ class QueuedChild(Child):
         raise RequeueJobError(self.reason, self.again, failed=self.error is not None)
 
 
+async def _waiting(child: QueuedChild) -> Sequence[SteeringMessage]:
+    """Return the messages that no run of a thread has taken in."""
+    if not isinstance(child.graph, Workflow):
+        return ()
+    return await arun_steps(find_waiting(child.graph, child.thread_id))
+
+
 class WorkerChildHost:
     """The host of a worker's children: it restarts none, but hands what failed back.
 
@@ -162,6 +173,8 @@ class WorkerChildHost:
         """Drive a child as far as it goes, and return how it stands; see `outcome`."""
         snapshot = await child.graph.aget_state(child.work.config, subgraphs=True)
         given, order = next_input(child.work, snapshot), child.work.order
+        if given is NOTHING and await _waiting(child):
+            given = None  # messages came into a run that was over
         if given is NOTHING and child.over:
             return child.over  # its job was begun again because its end was lost
         if order is not None and order.kind == "pause":
@@ -178,7 +191,10 @@ class WorkerChildHost:
             child.hand_back("its worker was stopped", at_once=True)
             await child.wait_until_settled()
             raise
-        return child.outcome()
+        outcome = child.outcome()
+        if outcome == "completed" and not all(message.to for message in await _waiting(child)):
+            raise RequeueJobError("a message came as its run ended", 0.0)
+        return outcome
 
     # ---- what a child asks of it
 

@@ -22,6 +22,7 @@ from asterism.observability.wording import (
     question_line,
     request_summary,
     state_of,
+    steering_lines,
     title_of,
     tools_line,
     try_line,
@@ -108,6 +109,8 @@ def _decision(decided: RoundRecord) -> list[str]:
         lines += wrap_text(try_line(bad), TEXT_WIDTH, TEXT_LINES)
     if decided.question is not None:
         lines += wrap_text(question_line(decided.question), TEXT_WIDTH, TEXT_LINES)
+    for said in steering_lines(decided.steering):
+        lines += wrap_text(said, TEXT_WIDTH, TEXT_LINES)
     return [*lines, *_took(decided.usage)]
 
 
@@ -121,6 +124,8 @@ def _visit(visit: VisitRecord, width: int) -> TextBlock:
         lines += wrap_text(said, TEXT_WIDTH, TEXT_LINES)
     for question in visit.questions:
         lines += wrap_text(f"asked {question_line(question)}", TEXT_WIDTH, TEXT_LINES)
+    for said in steering_lines(visit.steering):
+        lines += wrap_text(said, TEXT_WIDTH, TEXT_LINES)
     if visit.heir:
         lines.append(fit_text(f"handed over to {visit.heir}", TEXT_WIDTH))
     lines += _took(visit.usage)

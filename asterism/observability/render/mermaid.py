@@ -14,6 +14,7 @@ from asterism.observability.wording import (
     question_line,
     request_summary,
     state_of,
+    steering_lines,
     title_of,
     tools_line,
     try_line,
@@ -114,6 +115,7 @@ class _Chart:
             decided.instruction or "",
             *(try_line(bad) for bad in decided.tries),
             asks,
+            *steering_lines(decided.steering),
             usage_text(decided.usage),
         )
         decision = self.node("{{}}", text)
@@ -132,6 +134,7 @@ class _Chart:
     def _visit(self, visit: VisitRecord) -> tuple[str, list[str]]:
         title = f"{name_of(visit)} {state_of(visit)}"
         asked = [f"asked {question_line(question)}" for question in visit.questions]
+        asked += steering_lines(visit.steering)
         asked += [f"handed over to {visit.heir}"] if visit.heir else []
         lines = (visit.text and f"“{visit.text}”", visit.error or "", tools_line(visit.tools))
         text = mermaid_label(title, *lines, *asked, usage_text(visit.usage))

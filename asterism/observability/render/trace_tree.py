@@ -21,6 +21,7 @@ from asterism.observability.wording import (
     question_line,
     request_summary,
     state_of,
+    steering_lines,
     title_of,
     try_line,
 )
@@ -84,7 +85,8 @@ def _round(decided: RoundRecord) -> TraceNode:
     short = (replace(bad, said=fit_text(bad.said, room)) for bad in decided.tries)
     tries = [TraceNode(text=try_line(bad), kind="note", ok=False) for bad in short]
     visits = [_visit(visit) for wave in waves(decided) for visit in wave]
-    return TraceNode(text=text, kind="round", below=(*tries, *visits))
+    steering = [TraceNode(text=line, kind="note") for line in steering_lines(decided.steering)]
+    return TraceNode(text=text, kind="round", below=(*steering, *tries, *visits))
 
 
 def _visit(visit: VisitRecord) -> TraceNode:
@@ -95,6 +97,7 @@ def _visit(visit: VisitRecord) -> TraceNode:
     text += "" if more in ("ok", "skipped") else f" {more}"
     below = [_tool(tool) for tool in visit.tools]
     below += [TraceNode(text=f"asked {question_line(q)}", kind="note") for q in visit.questions]
+    below += [TraceNode(text=line, kind="note") for line in steering_lines(visit.steering)]
     if visit.heir:
         below.append(TraceNode(text=f"handed over to {visit.heir}", kind="note"))
     if visit.inside is not None:

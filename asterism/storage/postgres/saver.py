@@ -124,6 +124,12 @@ class LeasedPostgresSaver(DatabaseSaver):
         (found,) = in_pipeline(connection, [lambda: call(stock)])
         return cast(T, found)
 
+    def _execute(self, stock: Any, statement: str, values: Sequence[Any]) -> Sequence[Any]:
+        cursor = stock.conn.execute(statement.replace("?", "%s"), values)
+        if not statement.startswith("SELECT"):  # in a pipeline, its end is not waited for
+            return []
+        return [tuple(row.values()) for row in cursor.fetchall()]
+
     def _places(
         self, filter: dict[str, Any] | None, before: RunnableConfig | None
     ) -> Iterator[RunnableConfig]:

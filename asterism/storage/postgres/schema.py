@@ -55,6 +55,14 @@ _STEPS = (
         INSERT INTO asterism VALUES ('texts', '1') ON CONFLICT (key) DO NOTHING RETURNING key
     ) UPDATE store SET value = value FROM first""",
     *OTHER_TABLES,
+    """CREATE TABLE IF NOT EXISTS asterism_steering (
+        number BIGINT GENERATED ALWAYS AS IDENTITY,
+        thread_id TEXT NOT NULL,
+        id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        value BYTEA NOT NULL,
+        PRIMARY KEY (thread_id, id)
+    )""",
     f"INSERT INTO asterism VALUES ('format', '{FORMAT}') ON CONFLICT (key) DO NOTHING",
 )
 """Each may be repeated."""
@@ -97,7 +105,8 @@ def check(connection: Any, address: Address) -> None:
     Raises:
         StorageError: It was not, or a newer version wrote it.
     """
-    if _one(connection, "SELECT to_regclass('store_texts')") is None or not _is_current(connection):
+    last = _one(connection, "SELECT to_regclass('asterism_steering')")
+    if last is None or not _is_current(connection):
         raise StorageError(
             f"The database {address.shown!r} is not prepared for this version. Run once: "
             "asterism migrate --db URL"

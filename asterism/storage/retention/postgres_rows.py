@@ -9,7 +9,13 @@ from asterism.storage.postgres.saver import LeasedPostgresSaver
 from asterism.storage.postgres.schema import has_queue
 from asterism.storage.retention.row_protocol import Rows
 
-TABLES = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "asterism_leases")
+TABLES = (
+    "checkpoints",
+    "checkpoint_blobs",
+    "checkpoint_writes",
+    "asterism_steering",
+    "asterism_leases",
+)
 
 _HERE = "WHERE thread_id = %s AND checkpoint_ns = %s"
 _BLOBS = f"""
@@ -70,7 +76,7 @@ class PostgresRows(Rows):
 
         def work(connection: Any) -> None:
             with connection.transaction():
-                for table in TABLES[:3]:
+                for table in TABLES[:-1]:
                     connection.execute(f"DELETE FROM {table} WHERE thread_id = %s", (thread,))
                 if self._queue:
                     connection.execute("DELETE FROM procrastinate_jobs WHERE lock = %s", (thread,))

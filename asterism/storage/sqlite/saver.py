@@ -45,6 +45,14 @@ _PLACES = """
 """
 
 
+_STEERING = """
+CREATE TABLE IF NOT EXISTS asterism_steering (
+    number INTEGER PRIMARY KEY, thread_id TEXT NOT NULL, id TEXT NOT NULL,
+    kind TEXT NOT NULL, value BLOB NOT NULL, UNIQUE (thread_id, id)
+)
+"""
+
+
 class GroupCommitSaver(DatabaseSaver, SqliteSaver):
     """LangGraph's `SqliteSaver`, same tables, with async methods that share transactions."""
 
@@ -88,6 +96,7 @@ class GroupCommitSaver(DatabaseSaver, SqliteSaver):
                 return
             prepare(self.conn, self.path, "format", FORMAT)
             super().setup()
+            self.conn.execute(_STEERING)
 
     def get_next_version(self, current: Any, channel: None) -> str:
         """Number the versions of channels: `" 000007"` where LangGraph's saver has 49 characters.
@@ -141,6 +150,13 @@ class GroupCommitSaver(DatabaseSaver, SqliteSaver):
     async def _group(self, config: Any, call: Callable[[], T], *, short: bool = True) -> T:
         with faults(self.path):
             return await self._groups.run(call, short=short)
+
+    def _execute(self, stock: Any, statement: str, values: Sequence[Any]) -> Sequence[Any]:
+        is_read = statement.startswith("SELECT")
+        if self._archive and is_read:  # an older version made no such table
+            return []
+        with self.cursor(transaction=not is_read) as cursor:
+            return cursor.execute(statement, values).fetchall()
 
     def _places(
         self, filter: dict[str, Any] | None, before: RunnableConfig | None

@@ -91,7 +91,7 @@ def held(saver: Any, **options: Any) -> tuple[Any, threading.Event, threading.Ev
 
 
 def test_the_second_caller_is_refused_at_once(saver: Saver, thread: RunnableConfig) -> None:
-    workflow, begun, go = held(saver)
+    workflow, begun, go = held(saver, on_busy="refuse")
     results: list[Any] = []
     first = threading.Thread(target=lambda: results.append(workflow.invoke(REQUEST, thread)))
     first.start()
@@ -127,7 +127,8 @@ def test_the_second_caller_can_wait(saver: Saver, thread: RunnableConfig) -> Non
 async def test_in_async_too_and_an_abandoned_stream_gives_the_thread_back(
     thread: RunnableConfig,
 ) -> None:
-    workflow = star(Turns(), ["venue", "food"]).build(checkpointer=InMemorySaver())
+    builder = star(Turns(), ["venue", "food"], on_busy="refuse")
+    workflow = builder.build(checkpointer=InMemorySaver())
     stream = workflow.astream(REQUEST, thread)
     await anext(aiter(stream))
     with pytest.raises(ThreadBusyError):
@@ -167,7 +168,7 @@ def test_another_process_is_kept_off_and_a_lease_dies_with_its_holder(
     holder.said("held\n")
     config: RunnableConfig = {"configurable": {"thread_id": "t"}}
     with open_checkpointer(url) as saver:
-        workflow = star(Turns(), ["venue"]).build(checkpointer=saver)
+        workflow = star(Turns(), ["venue"], on_busy="refuse").build(checkpointer=saver)
         with pytest.raises(ThreadBusyError):
             workflow.invoke(REQUEST, config)
         holder.send_signal(signal.SIGKILL)

@@ -135,6 +135,7 @@ function draw(shown) {
   $("stop").hidden = past || shown.driven !== "here";
   $("proceed").hidden = past || running || !(cut || state === "stopped");
   $("delete").hidden = past || running;
+  $("steer").hidden = past || !running;
   $("again").hidden = past || running || state === "stopped" || shown.questions.length > 0;
   $("past").hidden = !past;
   const before = $("questions").children.length;
@@ -194,6 +195,11 @@ async function start() {
   open();
 }
 
+onSubmit($("steer"), async () => {
+  await api("steer", { thread, message: $("steering").value });
+  $("steering").value = "";
+  say("The team takes the message in at its next step.");
+});
 onSubmit($("again"), async () => {
   await api("run", { thread, request: $("next-request").value });
   $("next-request").value = "";

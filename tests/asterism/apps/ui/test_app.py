@@ -163,6 +163,22 @@ def test_a_thread_takes_the_next_request(page: Page) -> None:
     assert [row["thread"] for row in page.get("threads")["runs"]] == [thread]
 
 
+def test_a_message_from_the_page_steers_the_run_under_way(page: Page) -> None:
+    thread = page.begin("gated")
+    assert GATE.reached.acquire(timeout=60)
+    assert page.post("steer", thread=thread, message="In French") == {"thread": thread}
+    for bad in (" ", ""):
+        status, found = page.refused("steer", thread=thread, message=bad)
+        assert status in (400, 422) and "The message is" in found["error"]["message"]
+    status, found = page.refused("steer", thread="unknown", message="x")
+    assert "There is no thread 'unknown'" in found["error"]["message"]
+    for _ in range(2):
+        GATE.open.release()
+    view = page.settled(thread)
+    assert view["status"] == "completed"
+    assert [m["text"] for m in view["messages"] if m["type"] == "human"] == ["Do it", "In French"]
+
+
 def test_one_run_to_a_thread_and_it_is_stopped_and_goes_on(page: Page) -> None:
     thread = page.begin("gated")
     assert GATE.reached.acquire(timeout=60)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -13,7 +13,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command
 from typer.testing import CliRunner, Result
 
-from asterism import aopen_checkpointer, apending_requests
+from asterism import aopen_checkpointer, apending_requests, asteer
 from asterism.apps.cli.app import app
 from asterism.apps.workers.job import NOTHING, JobArguments, next_input
 from asterism.apps.workers.job_runs import (
@@ -103,6 +103,28 @@ async def test_a_conversation_goes_on_in_order(postgres: str) -> None:
     assert [m.text for m in found["messages"]] == [
         "say 0", "answer 1", "say 1", "answer 3", "say 2", "answer 5",
     ]  # fmt: skip
+
+
+async def test_a_worker_takes_messages_in_and_up_where_its_run_was_over(
+    postgres: str, log: Path
+) -> None:
+    await put(postgres, thread="t")
+    async with aopen_checkpointer(postgres) as saver:
+        opened: Any = open_graph(TEAM, model="offline", checkpointer=saver)
+        for text, when, to in (
+            ("French", "asap", None),
+            ("More", "idle", None),
+            ("x", "asap", "two"),
+        ):
+            await asteer(opened, "t", text, when=cast(Any, when), to=to)
+        await work(postgres)
+        state = (await opened.aget_state({"configurable": {"thread_id": "t"}})).values
+        assert not await opened.ahas_waiting({"configurable": {"thread_id": "t"}})
+    said = [m.text for m in state["messages"] if m.type == "human"]
+    assert sorted(said) == ["French", "Go", "More", "x"]
+    assert said[-1] == "More"
+    assert state["status"] == "completed"
+    assert len(log.read_text().split()) == 2 * 6
 
 
 async def test_higher_priority_comes_first(postgres: str) -> None:

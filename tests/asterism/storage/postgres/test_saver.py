@@ -227,7 +227,7 @@ def test_two_savers_share_no_lease(postgres: str, thread: RunnableConfig) -> Non
         assert go.wait(60)
         return "done"
 
-    builder = SupervisorWorkflowBuilder("Held", finish="forward")
+    builder = SupervisorWorkflowBuilder("Held", finish="forward", on_busy="refuse")
     builder.participants(p=Participant(runs=wait, description="Waits."))
     builder.with_manager(follow(["p"]))
     with (
