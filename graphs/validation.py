@@ -5,7 +5,7 @@ Tests: tests/graphs/test_builder.py.
 
 import reprlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.runnables import Runnable
@@ -40,6 +40,8 @@ def find_faults(
     decisions: object = None,
     checkpointer: object = None,
     resource_manager: object = None,
+    version: object = "",
+    migrations: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Return every fault, each with the culprit, what is allowed and the way out."""
     names = [name for name, _ in participants]
@@ -63,7 +65,18 @@ def find_faults(
         *decisions_faults(decisions),  # 11. a way to decide that exists
         *_checkpointer_faults(checkpointer),  # 12. a place for threads
         *_capacity_faults(resource_manager),
+        *_version_faults(version, migrations or {}),
     ]
+
+
+def _version_faults(version: object, migrations: Mapping[str, Any]) -> Iterator[str]:
+    if not isinstance(version, str) or len(version) > 100 or not version.isprintable():
+        yield f"version is {version!r:.120}; allowed: a text of at most 100 printable characters"
+    elif migrations and (not version or version in migrations):
+        yield (
+            f"migrations lead from {', '.join(map(repr, migrations))} to version={version!r}; give "
+            "the team a version that none of them begins with"
+        )
 
 
 def _team_faults(names: Sequence[str], creates: bool) -> Iterator[str]:

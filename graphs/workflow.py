@@ -43,7 +43,7 @@ from asterism.graphs.request_checks import (
     warn_unanswerable,
     with_plan_visits,
 )
-from asterism.graphs.workflow_config import WorkflowConfig
+from asterism.graphs.workflow_config import VERSION, WorkflowConfig
 from asterism.nodes.engine_keys import parent_checkpointer
 from asterism.nodes.participant_runtime import INTERRUPT, collect_output, invoke_options
 from asterism.nodes.request import read_fields
@@ -215,6 +215,9 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
     ) -> RunnableConfig:
         """Create the config of a run, with all that its nodes need; see `create_run_config`."""
         facts = self.facts
+        if facts.version:
+            labels = {**((config or {}).get("metadata") or {}), VERSION: facts.version}
+            config = {**(config or {}), "metadata": labels}
         return create_run_config(
             config,
             background,
@@ -248,6 +251,10 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
             )
         release = yield from self.take_thread_lease(check_thread(config))
         try:
+            if self.facts.migrations:
+                from asterism.graphs.migrations import migrate_thread
+
+                yield from migrate_thread(self, config or {})
             given, values = yield from self._prepare_input(input, config or {})
             yield from self._rewind(config or {})
         except BaseException:
@@ -414,16 +421,17 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Steps[RunnableConfig]:
         if parent_checkpointer(config) is not None:  # its own workflow has the thread
-            return (yield from self._apply_edit(config, supersteps))
+            return (yield from self.edit_leased(config, supersteps))
         release = yield from self.take_thread_lease(check_thread(config))
         try:
-            return (yield from self._apply_edit(config, supersteps))
+            return (yield from self.edit_leased(config, supersteps))
         finally:
             release()
 
-    def _apply_edit(
+    def edit_leased(
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Steps[RunnableConfig]:
+        """Update the state of a thread that the caller has leased."""
         from asterism.graphs.workflow_edits import prepare_state_update
 
         found = yield from read_latest_state(Call(super().get_state, super().aget_state, (config,)))

@@ -16,6 +16,9 @@ from asterism.limits.prices import DEFAULT_PRICES, PriceTable
 from asterism.nodes.team import Team
 from asterism.prompts import prompts_hash, text_hash
 
+VERSION = "team_version"
+"""The metadata key under which a checkpoint names the version of the team that stored it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkflowConfig:
@@ -23,6 +26,12 @@ class WorkflowConfig:
 
     id: str
     description: str | None
+    version: str = ""
+    """The version of the team, which its threads name; empty: it has none."""
+    migrations: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """How threads of earlier versions come to the next one, by version, the oldest first."""
+    made_of: Callable[[], Mapping[str, str]] = dict
+    """Returns the hashes of what is asked of models, by participant; see `hashes_of`."""
     team: Team
     """The participants."""
     response_format: type[BaseModel] | None = None
