@@ -14,7 +14,7 @@ Answer questions:  pending_requests, resume, proceed
 Limit and retry:   Budget, ResourceManager, Timeout, CircuitBreaker, Compensation, PriceTable
 Remember:          ContextManager, memory, LongTermMemory, SharedMemory, ResponseCache
 See what ran:      read_run, generate_orchestrator_flowchart, generate_timeline, show, instrument
-Try otherwise:     what_if, compare_runs, evaluate_team
+Try otherwise:     what_if, compare_runs, evaluate_team, check
 Operate:           serve, open_checkpointer, create_service_app, AgentSupervisor, batch_process
 Test:              asterism.testing
 
@@ -36,6 +36,8 @@ if not Path(__file__).with_name("graphs").is_dir():  # a checkout whose links we
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
+    from asterism.apps.change_check.check import acheck, check
+    from asterism.apps.change_check.report import CheckReport
     from asterism.apps.evaluation import aevaluate_team, evaluate_team
     from asterism.apps.evaluation_data import aexamples_from_threads, examples_from_threads
     from asterism.apps.serving import create_service_app
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from asterism.graphs.catalog import graph_factory
     from asterism.graphs.examples.toy_example import ToyExampleSupervisor
     from asterism.graphs.examples.update_manifest import UpdateManifestSupervisor
+    from asterism.graphs.migrations import Migration
     from asterism.graphs.orchestrator import AgentOrchestrator
     from asterism.graphs.participant_memory import ParticipantMemory, memory
     from asterism.graphs.programs import BaseSupervisor
@@ -145,6 +148,7 @@ if TYPE_CHECKING:
         "BatchOutcome",
         "BatchProgress",
         "Budget",
+        "CheckReport",
         "ChildStatus",
         "CircuitBreaker",
         "Compensation",
@@ -158,6 +162,7 @@ if TYPE_CHECKING:
         "Importance",
         "LongTermMemory",
         "MemoryConfig",
+        "Migration",
         "Participant",
         "ParticipantMemory",
         "PendingRequest",
@@ -198,6 +203,7 @@ if TYPE_CHECKING:
         "WorkflowInput",
         "WorkflowResult",
         "abatch_process",
+        "acheck",
         "aevaluate_team",
         "aexamples_from_threads",
         "analyze_traces",
@@ -209,6 +215,7 @@ if TYPE_CHECKING:
         "aresume",
         "awhat_if",
         "batch_process",
+        "check",
         "compare_runs",
         "context_middleware",
         "convert_tool_content_to_text",
@@ -242,6 +249,10 @@ if TYPE_CHECKING:
 
 
 _HOMES = {
+    "acheck": "apps.change_check.check",
+    "check": "apps.change_check.check",
+    "CheckReport": "apps.change_check.report",
+    "Migration": "graphs.migrations",
     "Agent": "core.agent_spec",
     "AgentOrchestrator": "graphs.orchestrator",
     "AgentProgress": "supervision",

@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -31,6 +32,7 @@ from asterism.errors import ConfigurationError
 from asterism.events import Event, EventBus
 from asterism.graphs.catalog import allowed_graphs, check_named, models_of, open_graph
 from asterism.graphs.request_checks import check_thread
+from asterism.graphs.workflow import Workflow
 from asterism.memories.long_term import forget_everywhere
 from asterism.observability import (
     Format,
@@ -45,6 +47,7 @@ from asterism.storage.open import (
     aopen_checkpointer,
     is_postgres,
     migrate,
+    open_archive,
     open_checkpointer,
     open_store,
 )
@@ -116,6 +119,31 @@ async def evaluate_dataset(team: str, dataset: str, **options: Any) -> int:
     return await eval_command.evaluate_dataset(team, dataset, **options)
 
 
+async def check_threads(
+    team: str, db: str | None, *, baseline: str | None, model: str | None, **chosen: Any
+) -> Any:
+    """Check the threads of a database with a team; see `asterism.apps.change_check`.
+
+    Raises:
+        ConfigurationError: One of the graphs is no workflow, or the report cannot be read.
+    """
+    from asterism.apps.change_check.check import acheck, read_baseline
+
+    new, old = _open_workflow(team, model), None
+    if baseline is not None:
+        is_report = baseline.endswith(".json")
+        old = read_baseline(Path(baseline)) if is_report else _open_workflow(baseline, model)
+    with open_archive(open_database(db)) as saver:
+        return await acheck(new, saver, baseline=old, graph=team, **chosen)
+
+
+def _open_workflow(name: str, model: str | None) -> Workflow[Any]:
+    graph = open_graph(name, model=model)
+    if not isinstance(graph, Workflow):
+        raise ConfigurationError(f"{name!r} is no supervisor workflow, so it cannot be checked.")
+    return graph
+
+
 async def serve_page(
     *,
     port: int,
@@ -180,6 +208,7 @@ __all__ = [
     "apending_requests",
     "check_model_label",
     "check_named",
+    "check_threads",
     "config_of",
     "drive",
     "evaluate_dataset",

@@ -1,0 +1,57 @@
+"""The commands for new versions of a team: check."""
+
+from typing import Annotated, Any
+
+import typer
+
+from asterism.apps.cli.lazy_engine import engine
+from asterism.apps.cli.options import (
+    RUN,
+    AsJson,
+    GraphName,
+    Model,
+    exit_with,
+    print_json,
+    print_text,
+)
+
+commands = typer.Typer()
+
+
+@commands.command("check", rich_help_panel=RUN)
+def check_threads(
+    team: GraphName,
+    against: Annotated[
+        str | None,
+        typer.Option(envvar="ASTERISM_DB", help="The database: a sqlite file, postgresql://..."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="The team as it was: a graph, or a .json file that --json wrote with the old code."
+        ),
+    ] = None,
+    thread: Annotated[
+        list[str] | None, typer.Option(help="A thread; may be repeated. Default: all.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many threads, the latest first.")] = 10_000,
+    past: Annotated[int, typer.Option(min=0, help="How many finished threads to replay.")] = 5,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 1 also where a thread changes.")
+    ] = False,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find which stored threads new code breaks or changes. Calls no model, writes nothing.
+
+    Example: asterism check event_planning --against threads.db
+    """
+
+    async def work() -> int:
+        chosen: dict[str, Any] = {"threads": thread, "limit": limit, "past": past}
+        report = await engine.check_threads(team, against, baseline=baseline, model=model, **chosen)
+        print_json(report.as_json()) if as_json else print_text(str(report).rstrip())
+        code: int = report.exit_code(strict=strict)
+        return code
+
+    exit_with(work())
