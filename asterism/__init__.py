@@ -36,8 +36,7 @@ if not Path(__file__).with_name("graphs").is_dir():  # a checkout whose links we
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
-    from asterism.apps.change_check.check import acheck, check
-    from asterism.apps.change_check.report import CheckReport
+    from asterism.apps.change_check import acheck, check
     from asterism.apps.evaluation import aevaluate_team, evaluate_team
     from asterism.apps.evaluation_data import aexamples_from_threads, examples_from_threads
     from asterism.apps.serving import create_service_app
@@ -134,6 +133,7 @@ if TYPE_CHECKING:
         SupervisedAgent,
         SupervisorConfig,
     )
+    from asterism.testing.change_check.report import CheckReport
 
     __all__ = [
         "Agent",
@@ -249,9 +249,9 @@ if TYPE_CHECKING:
 
 
 _HOMES = {
-    "acheck": "apps.change_check.check",
-    "check": "apps.change_check.check",
-    "CheckReport": "apps.change_check.report",
+    "acheck": "apps.change_check",
+    "check": "apps.change_check",
+    "CheckReport": "testing.change_check.report",
     "Migration": "graphs.migrations",
     "Agent": "core.agent_spec",
     "AgentOrchestrator": "graphs.orchestrator",

@@ -12,7 +12,7 @@ from langgraph.types import RetryPolicy
 
 from asterism import Budget, Participant
 from asterism.testing import TeamChatModel
-from tests.asterism.apps.change_check.teams import (
+from tests.asterism.testing.change_check.teams import (
     STOPS,
     OtherModel,
     Result,

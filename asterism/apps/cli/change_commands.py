@@ -1,13 +1,17 @@
-"""The commands for new versions of a team: check."""
+"""The commands for new versions of a team: check, record."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from asterism.apps.cli.lazy_engine import engine
 from asterism.apps.cli.options import (
+    ERRORS,
+    OWN_GRAPH,
     RUN,
     AsJson,
+    Database,
     GraphName,
     Model,
     exit_with,
@@ -53,5 +57,29 @@ def check_threads(
         print_json(report.as_json()) if as_json else print_text(str(report).rstrip())
         code: int = report.exit_code(strict=strict)
         return code
+
+    exit_with(work())
+
+
+@commands.command("record", rich_help_panel=RUN)
+def record_threads(
+    threads: Annotated[list[str], typer.Argument(help="Threads, as `asterism threads` lists.")],
+    to: Annotated[Path, typer.Option(help="The folder of the recordings.")],
+    graph: Annotated[
+        str | None,
+        typer.Option(help=f"The graph, where it is not a shipped one: {OWN_GRAPH}."),
+    ] = None,
+    model: Model = None,
+    db: Database = None,
+) -> None:
+    """Write threads as tests, without secrets, for `pytest --asterism-replay`.
+
+    Example: asterism record THREAD --to tests/recordings
+    """
+
+    async def work() -> int:
+        for path in await engine.record_threads(threads, db, to=to, graph=graph, model=model):
+            ERRORS.print(f"wrote {path}", markup=False, highlight=False)
+        return 0
 
     exit_with(work())

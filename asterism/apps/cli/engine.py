@@ -1,6 +1,7 @@
 """What commands need of the engine: graphs, threads, drawings, the page. Loads LangGraph."""
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -127,7 +128,7 @@ async def check_threads(
     Raises:
         ConfigurationError: One of the graphs is no workflow, or the report cannot be read.
     """
-    from asterism.apps.change_check.check import acheck, read_baseline
+    from asterism.apps.change_check import acheck, read_baseline
 
     new, old = _open_workflow(team, model), None
     if baseline is not None:
@@ -135,6 +136,34 @@ async def check_threads(
         old = read_baseline(Path(baseline)) if is_report else _open_workflow(baseline, model)
     with open_archive(open_database(db)) as saver:
         return await acheck(new, saver, baseline=old, graph=team, **chosen)
+
+
+async def record_threads(
+    threads: Sequence[str], db: str | None, *, to: Path, graph: str | None, model: str | None
+) -> list[Path]:
+    """Write threads as tests, and return the files; see `asterism.testing.change_check`.
+
+    Raises:
+        ConfigurationError: A graph is no workflow, or stored data alone names it.
+        StorageError: There is no such thread.
+    """
+    from asterism.testing.change_check.recordings import SUFFIX, record_thread
+
+    written: list[Path] = []
+    with open_archive(open_database(db)) as saver:
+        for thread in threads:
+            name, used = graph, model
+            if name is None:
+                name, label = await origin_of(saver, thread)
+                check_named(name, allowed_graphs())
+                used = model or check_model_label(label)
+            team = _open_workflow(name, used)
+            recording = record_thread(team, saver, thread, graph=name, model=used)
+            path = to / f"{re.sub(r'[^A-Za-z0-9_-]+', '-', thread)}{SUFFIX}"
+            to.mkdir(parents=True, exist_ok=True)
+            path.write_text(recording.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            written.append(path)
+    return written
 
 
 def _open_workflow(name: str, model: str | None) -> Workflow[Any]:
@@ -231,6 +260,7 @@ __all__ = [
     "picture",
     "prune",
     "reader_of",
+    "record_threads",
     "report",
     "serve_page",
     "supervise_file",

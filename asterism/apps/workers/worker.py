@@ -195,8 +195,8 @@ class Worker:
             fits = saved is not None and stored in self._versions
         else:
             known = () if own is None else ("", own.version, *own.migrations)
-            fits = not (own and own.version) or saved is None or stored in known
-            fits = fits or is_at_rest(saved)
+            is_new = saved is None or is_at_rest(saved)
+            fits = is_new or not (own and own.version) or stored in known
         if not fits:
             raise RequeueJobError(
                 f"the thread was stored by version {stored or '(none)'!r} of its team, which this "

@@ -13,7 +13,6 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import Interrupt, StateSnapshot
 from pydantic import TypeAdapter, ValidationError
 
-from asterism.apps.change_check.dry_run import graph_at
 from asterism.core.checkpoints import id_of, namespace_of
 from asterism.core.decision import VisitNext, load_decision
 from asterism.core.interrupts import open_requests, request_prompt
@@ -22,6 +21,7 @@ from asterism.graphs.request_checks import running_participants, unfinished_task
 from asterism.graphs.workflow import Workflow
 from asterism.nodes.engine_keys import nodes_sent_to
 from asterism.observability.checkpoint_steps import interrupts_in
+from asterism.testing.change_check.dry_run import graph_at
 
 FaultKind = Literal["participant", "node", "key", "tool", "question", "answer", "error"]
 """What it is that does not fit."""

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from asterism.apps.change_check.dry_run import NextStep
-from asterism.apps.change_check.faults import Fault
 from asterism.core.values import plain_facts
 from asterism.memories.shared import approximate_tokens
 from asterism.testing.cassette_requests import Request, difference, readable
+from asterism.testing.change_check.dry_run import NextStep
+from asterism.testing.change_check.faults import Fault
 
 Verdict = Literal["unchanged", "changed", "breaks", "over"]
 """What becomes of a thread; `"over"`: nothing is left to do on it."""
@@ -176,7 +176,7 @@ def _changed_lines(changed: Sequence[ThreadCheck]) -> Iterator[str]:
     for found in groups.values():
         change = found[0][1]
         yield f"  {change.place} ({change.kind}), {_named([thread for thread, _ in found])}"
-        yield from _change_lines(change)
+        yield from change_lines(change)
 
 
 def _likeness(change: StepChange) -> tuple[str, ...]:
@@ -186,7 +186,8 @@ def _likeness(change: StepChange) -> tuple[str, ...]:
     return (change.kind, change.place, *own)
 
 
-def _change_lines(change: StepChange) -> Iterator[str]:
+def change_lines(change: StepChange) -> Iterator[str]:
+    """Write what differs in a step, in lines for people."""
     if change.tokens:
         yield f"    about {abs(change.tokens)} tokens {'more' if change.tokens > 0 else 'less'}"
     if change.kind == "route":
@@ -200,7 +201,7 @@ def _past_lines(past: Sequence[PastStep]) -> Iterator[str]:
     for step in past:
         yield f"  {step.thread}, step {step.step}: {step.what}"
         for change in step.changes:
-            yield from _change_lines(change)
+            yield from change_lines(change)
 
 
 def _named(threads: Sequence[str]) -> str:

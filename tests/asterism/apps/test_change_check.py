@@ -27,10 +27,10 @@ from asterism import (
     proceed,
     resume,
 )
-from asterism.apps.change_check.report import CheckReport
 from asterism.apps.cli.app import app
 from asterism.testing import ScriptedChatModel, ScriptedReply, TeamChatModel
-from tests.asterism.apps.change_check.teams import (
+from asterism.testing.change_check.report import CheckReport
+from tests.asterism.testing.change_check.teams import (
     LOG,
     STOPS,
     LongerResult,

@@ -119,7 +119,7 @@ def next_steps(
     token = _probe.set(probe)
     try:
         with tracing_context(enabled=False):
-            result = workflow.invoke(given, config)
+            result: Any = workflow.invoke(given, config)
     except _Stop:
         return sorted(probe.steps, key=lambda step: (step.place, step.what))
     except Exception as error:  # noqa: BLE001 - it is what the check is to tell
@@ -127,7 +127,7 @@ def next_steps(
         return [NextStep(kind="fails", place=SUPERVISOR, what=said, fault=said)]
     finally:
         _probe.reset(token)
-    if asked := list[Any](result.get(INTERRUPT) or ()):
+    if asked := result.get(INTERRUPT):
         prompts = "; ".join(request_prompt(one.value) for one in asked)
         return [NextStep(kind="asks", place=SUPERVISOR, what=f"asks: {shorten(prompts, 200)}")]
     said = f"ends as {result.get('status')}: {result.get('reason')}"

@@ -14,27 +14,10 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.types import StateSnapshot
 from pydantic import ValidationError
 
-from asterism.apps.change_check.dry_run import (
-    NextStep,
-    copy_thread,
-    dry_workflow,
-    next_steps,
-)
-from asterism.apps.change_check.faults import Fault, find_faults
-from asterism.apps.change_check.report import (
-    CheckReport,
-    PastStep,
-    ThreadCheck,
-    Verdict,
-    compare_steps,
-)
 from asterism.apps.stored_threads import latest_threads
 from asterism.core.checkpoints import (
     checkpoint_key,
-    id_of,
-    lineage,
     list_checkpoints,
-    namespace_of,
 )
 from asterism.core.interrupts import open_requests
 from asterism.core.sync_async import Call, Steps, arun_steps, run_steps
@@ -42,7 +25,21 @@ from asterism.core.values import as_dict, describe_error
 from asterism.errors import AsterismError, ConfigurationError, StorageError
 from asterism.graphs.migrations import migrate_thread
 from asterism.graphs.workflow import Workflow
-from asterism.observability.checkpoint_steps import source_of
+from asterism.testing.change_check.dry_run import (
+    NextStep,
+    copy_thread,
+    dry_workflow,
+    next_steps,
+)
+from asterism.testing.change_check.faults import Fault, find_faults
+from asterism.testing.change_check.recordings import replay_steps
+from asterism.testing.change_check.report import (
+    CheckReport,
+    PastStep,
+    ThreadCheck,
+    Verdict,
+    compare_steps,
+)
 
 Baseline = Workflow[Any] | Mapping[str, Any]
 """What threads did before: the old workflow, or the JSON of a report that was made with it."""
@@ -183,7 +180,8 @@ def _look(
         return _broken(thread, "?", describe_error(error)), []
     state = _state_of(snapshot)
     if state not in ("waiting", "running"):
-        past = _replay(workflow, baseline, saver, items, thread) if replays else []
+        old = baseline if isinstance(baseline, Workflow) else None
+        past = replay_steps(workflow, old, saver, items, thread) if replays else []
         return ThreadCheck(thread=thread, state=state, verdict="over"), past
     steps = next_steps(new, thread, snapshot)
     faults += [
@@ -262,46 +260,3 @@ def _changed_parts(
     if not differing:
         return ""
     return f"the prompt, tools or model of {', '.join(differing)} are not those it began with"
-
-
-def _replay(
-    workflow: Workflow[Any],
-    baseline: Baseline | None,
-    saver: BaseCheckpointSaver[Any],
-    items: Sequence[CheckpointTuple],
-    thread: str,
-) -> list[PastStep]:
-    """Make each step of the latest request of a thread again, from what was stored before it."""
-    star = [item for item in items if not namespace_of(item)]
-    line = lineage(star, max(star, key=id_of))
-    begun = max((n for n, item in enumerate(line) if source_of(item) == "input"), default=0)
-    old = baseline if isinstance(baseline, Workflow) else None
-    found: list[PastStep] = []
-    for number, item in enumerate(line[begun + 1 : -1], 1):
-        now = _steps_at(workflow, saver, items, thread, id_of(item))
-        was = None if old is None else _steps_at(old, saver, items, thread, id_of(item))
-        expected = was or [NextStep(kind="code", place="?", what="went on")]
-        is_last = item is line[-2]
-        stops = [s for s in now if s.kind == "fails" or (s.kind == "ends" and not is_last)]
-        changes = compare_steps(expected, now) if was is not None else ()
-        if changes or (was is None and stops):
-            what = "; ".join(step.what for step in (stops or now))
-            found.append(PastStep(thread=thread, step=number, what=what, changes=tuple(changes)))
-    return found
-
-
-def _steps_at(
-    workflow: Workflow[Any],
-    saver: BaseCheckpointSaver[Any],
-    items: Sequence[CheckpointTuple],
-    thread: str,
-    checkpoint: str,
-) -> list[NextStep]:
-    dry = dry_workflow(workflow, copy_thread(saver, items, thread))
-    config = checkpoint_key(thread, checkpoint=checkpoint)
-    try:
-        snapshot = dry.get_state(config)
-    except (AsterismError, ValidationError) as error:
-        said = describe_error(error)
-        return [NextStep(kind="fails", place="supervisor", what=said, fault=said)]
-    return next_steps(dry, thread, snapshot, checkpoint)
