@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from asterism.apps.evaluation import aevaluate_team, evaluate_team
     from asterism.apps.evaluation_data import aexamples_from_threads, examples_from_threads
     from asterism.apps.serving import create_service_app
+    from asterism.apps.team_comparison import TeamComparison, acompare_teams, compare_teams
     from asterism.apps.ui.opening import serve
     from asterism.core.agent_spec import Agent, MemoryConfig, Personality
     from asterism.core.continuation import aproceed, idempotency_key, proceed
@@ -191,6 +192,7 @@ if TYPE_CHECKING:
         "SupervisorView",
         "SupervisorWorkflowBuilder",
         "TaskResult",
+        "TeamComparison",
         "Timeout",
         "ToyExampleSupervisor",
         "Trace",
@@ -204,6 +206,7 @@ if TYPE_CHECKING:
         "WorkflowResult",
         "abatch_process",
         "acheck",
+        "acompare_teams",
         "aevaluate_team",
         "aexamples_from_threads",
         "analyze_traces",
@@ -217,6 +220,7 @@ if TYPE_CHECKING:
         "batch_process",
         "check",
         "compare_runs",
+        "compare_teams",
         "context_middleware",
         "convert_tool_content_to_text",
         "create_reviewer",
@@ -249,6 +253,9 @@ if TYPE_CHECKING:
 
 
 _HOMES = {
+    "TeamComparison": "apps.team_comparison",
+    "acompare_teams": "apps.team_comparison",
+    "compare_teams": "apps.team_comparison",
     "acheck": "apps.change_check",
     "check": "apps.change_check",
     "CheckReport": "testing.change_check.report",

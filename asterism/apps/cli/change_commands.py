@@ -1,4 +1,4 @@
-"""The commands for new versions of a team: check, record."""
+"""The commands for new versions of a team: check, record, compare."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,5 +81,46 @@ def record_threads(
         for path in await engine.record_threads(threads, db, to=to, graph=graph, model=model):
             ERRORS.print(f"wrote {path}", markup=False, highlight=False)
         return 0
+
+    exit_with(work())
+
+
+@commands.command("compare", rich_help_panel=RUN)
+def compare_teams(
+    team: GraphName,
+    other: Annotated[str, typer.Argument(help=f"The other version: {OWN_GRAPH}.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(help="A file of examples (.jsonl, .json, .yaml, .csv), or a database."),
+    ],
+    thread: Annotated[
+        list[str] | None,
+        typer.Option(help="A thread of the database, as an example; may be repeated."),
+    ] = None,
+    evaluator: Annotated[
+        list[str] | None, typer.Option(help="A score, as for eval; may be repeated.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 1 where an example differs.")
+    ] = False,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run two versions of a team on examples: route, answer, turns and cost side by side.
+
+    Example: asterism compare team:old team:new examples.jsonl
+    """
+
+    async def work() -> int:
+        differs = await engine.compare_on_dataset(
+            team,
+            other,
+            dataset,
+            threads=thread or (),
+            evaluators=evaluator or (),
+            options={} if model is None else {"model": model},
+            as_json=as_json,
+        )
+        return int(strict and differs)
 
     exit_with(work())

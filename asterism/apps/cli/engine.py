@@ -173,6 +173,13 @@ def _open_workflow(name: str, model: str | None) -> Workflow[Any]:
     return graph
 
 
+async def compare_on_dataset(team: str, other: str, dataset: str, **options: Any) -> bool:
+    """Run two teams on the same examples; see `asterism.apps.cli.eval_command`."""
+    from asterism.apps.cli import eval_command  # it loads LangSmith's evaluation
+
+    return await eval_command.compare_on_dataset(team, other, dataset, **options)
+
+
 async def serve_page(
     *,
     port: int,
@@ -238,6 +245,7 @@ __all__ = [
     "check_model_label",
     "check_named",
     "check_threads",
+    "compare_on_dataset",
     "config_of",
     "drive",
     "evaluate_dataset",
