@@ -98,7 +98,7 @@ torture: $(VENV)/developed ## Kill 300 times, try 600 orders of events, keep 1,0
 		tests/graphs/test_bad_inputs.py tests/graphs/test_batch.py tests/graphs/test_memory.py \
 		tests/graphs/test_plans.py tests/graphs/test_prefixes.py tests/graphs/test_turns.py \
 		tests/graphs/test_usage.py tests/graphs/test_babble.py tests/graphs/test_forks.py \
-		tests/asterism/apps/test_stored_labels.py
+		tests/asterism/apps/test_stored_labels.py tests/asterism/apps/test_change_check.py
 
 # What makes the mutants is not in [dev]: no other target uses it. The figures are in docs/mutation.md.
 mutants: $(VENV)/developed ## Change each line of the rules of a run, and see whether a test notices

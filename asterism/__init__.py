@@ -14,7 +14,7 @@ Answer questions:  pending_requests, resume, proceed
 Limit and retry:   Budget, ResourceManager, Timeout, CircuitBreaker, Compensation, PriceTable
 Remember:          ContextManager, memory, LongTermMemory, SharedMemory, ResponseCache
 See what ran:      read_run, generate_orchestrator_flowchart, generate_timeline, show, instrument
-Try otherwise:     what_if, compare_runs, evaluate_team
+Try otherwise:     what_if, compare_runs, evaluate_team, check
 Operate:           serve, open_checkpointer, create_service_app, AgentSupervisor, batch_process
 Test:              asterism.testing
 
@@ -36,6 +36,7 @@ if not Path(__file__).with_name("graphs").is_dir():  # a checkout whose links we
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
+    from asterism.apps.change_check import acheck, check
     from asterism.apps.evaluation import aevaluate_team, evaluate_team
     from asterism.apps.evaluation_data import aexamples_from_threads, examples_from_threads
     from asterism.apps.question_clock import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         awatch_questions,
     )
     from asterism.apps.serving import create_service_app
+    from asterism.apps.team_comparison import TeamComparison, acompare_teams, compare_teams
     from asterism.apps.ui.opening import serve
     from asterism.core.agent_spec import Agent, MemoryConfig, Personality
     from asterism.core.continuation import aproceed, idempotency_key, proceed
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from asterism.graphs.catalog import graph_factory
     from asterism.graphs.examples.toy_example import ToyExampleSupervisor
     from asterism.graphs.examples.update_manifest import UpdateManifestSupervisor
+    from asterism.graphs.migrations import Migration
     from asterism.graphs.orchestrator import AgentOrchestrator
     from asterism.graphs.participant_memory import ParticipantMemory, memory
     from asterism.graphs.programs import BaseSupervisor
@@ -141,6 +144,7 @@ if TYPE_CHECKING:
         SupervisedAgent,
         SupervisorConfig,
     )
+    from asterism.testing.change_check.report import CheckReport
 
     __all__ = [
         "Agent",
@@ -155,6 +159,7 @@ if TYPE_CHECKING:
         "BatchOutcome",
         "BatchProgress",
         "Budget",
+        "CheckReport",
         "ChildStatus",
         "CircuitBreaker",
         "Compensation",
@@ -169,6 +174,7 @@ if TYPE_CHECKING:
         "Importance",
         "LongTermMemory",
         "MemoryConfig",
+        "Migration",
         "Participant",
         "ParticipantMemory",
         "PendingRequest",
@@ -198,6 +204,7 @@ if TYPE_CHECKING:
         "SupervisorView",
         "SupervisorWorkflowBuilder",
         "TaskResult",
+        "TeamComparison",
         "Timeout",
         "ToyExampleSupervisor",
         "Trace",
@@ -211,7 +218,9 @@ if TYPE_CHECKING:
         "WorkflowInput",
         "WorkflowResult",
         "abatch_process",
+        "acheck",
         "acheck_questions",
+        "acompare_teams",
         "aevaluate_team",
         "aexamples_from_threads",
         "analyze_traces",
@@ -226,7 +235,9 @@ if TYPE_CHECKING:
         "awatch_questions",
         "awhat_if",
         "batch_process",
+        "check",
         "compare_runs",
+        "compare_teams",
         "context_middleware",
         "convert_tool_content_to_text",
         "create_reviewer",
@@ -263,6 +274,13 @@ if TYPE_CHECKING:
 
 
 _HOMES = {
+    "TeamComparison": "apps.team_comparison",
+    "acompare_teams": "apps.team_comparison",
+    "compare_teams": "apps.team_comparison",
+    "acheck": "apps.change_check",
+    "check": "apps.change_check",
+    "CheckReport": "testing.change_check.report",
+    "Migration": "graphs.migrations",
     "Agent": "core.agent_spec",
     "AgentOrchestrator": "graphs.orchestrator",
     "AgentProgress": "supervision",

@@ -20,6 +20,7 @@ AsterismError
 ├── ThreadBusyError         (RuntimeError)  somebody else drives the thread, or the batch
 ├── UnknownParticipantError (LookupError)   a stored run waits for somebody who is gone
 ├── UnknownThreadError      (LookupError)   nothing is stored of a thread
+├── ThreadVersionError      (ValueError)    no migration leads from the version of a thread
 ├── WhatIfError             (ValueError)    a past run cannot be changed like that
 ├── AgentTimeoutError       (TimeoutError)  a participant gave no answer in time
 ├── BudgetExceededError     (RuntimeError)  a call does not fit into a budget
@@ -286,6 +287,12 @@ class UnknownThreadError(AsterismError, LookupError):
     """Nothing of a workflow is stored on a thread, or not that checkpoint."""
 
     code = "unknown_thread"
+
+
+class ThreadVersionError(AsterismError, ValueError):
+    """A thread was stored by a version of the team from which no migration leads to this one."""
+
+    code = "thread_version"
 
 
 class WhatIfError(AsterismError, ValueError):

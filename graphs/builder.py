@@ -26,7 +26,7 @@ from asterism.core.steering import OnBusy
 from asterism.errors import WorkflowBuildError
 from asterism.events import EventBus
 from asterism.graphs.star import create_star
-from asterism.graphs.validation import find_faults
+from asterism.graphs.validation import find_faults, with_own_name
 from asterism.graphs.workflow import Workflow
 from asterism.graphs.workflow_config import WorkflowConfig
 from asterism.limits.budgets import Budget
@@ -52,6 +52,7 @@ from asterism.nodes.request import Finish, FinishWord, writer_of
 from asterism.nodes.team import AgentCreationRules, Team, participant_of
 
 if TYPE_CHECKING:
+    from asterism.graphs.migrations import Migration
     from asterism.limits.contracts import Contract
     from asterism.limits.rate_limits import ResourceManager
     from asterism.memories.context_policies import ContextManager
@@ -128,8 +129,10 @@ class SupervisorWorkflowBuilder(Generic[M]):
         resource_manager: Holds back the calls of the workflow's model and of its participants' own
             chat models. Graphs, functions and workflows see to that themselves. A run says its
             priority with `config={"configurable": {"priority": "high"}}`.
-        debug: Whether the exception of a participant is raised, so that its traceback is seen,
-            rather than reported to the supervisor.
+        debug: Whether the exception of a participant is raised rather than reported.
+        version: The version of the team, which its threads are labelled with.
+        migrations: How threads come from earlier versions to the next one, the oldest first; `""`
+            is that of a team without one.
         digest_tokens: Above how many tokens a report is shown to the supervisor as a digest; it
             can read the whole, and the answer is written from it. None: never.
 
@@ -178,6 +181,8 @@ class SupervisorWorkflowBuilder(Generic[M]):
         digest_tokens: int | None = DIGEST_TOKENS,
         resource_manager: "ResourceManager | None" = None,
         debug: bool = False,
+        version: str = "",
+        migrations: "Mapping[str, Migration] | None" = None,
     ) -> None:
         model = client if model is None else model
         self._name = name
@@ -211,6 +216,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
         self._digest_tokens = digest_tokens
         self._resource_manager = resource_manager
         self._debug = debug
+        self._version, self._migrations = version, dict(migrations or {})
         self._model = model
         self._prompt = prompt
         self._finish: Finish = finish
@@ -241,7 +247,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
         if isinstance(team, Mapping):
             members = [*cast(Mapping[str, Any], team).items()]
         else:
-            members = [self._with_name(thing) for thing in team]
+            members = [with_own_name(self._name, thing) for thing in team]
         for name, thing in (*members, *by_id.items()):
             if isinstance(thing, Agent):
                 try:
@@ -250,20 +256,6 @@ class SupervisorWorkflowBuilder(Generic[M]):
                     raise WorkflowBuildError(self._name, [f"{error}; give functions"]) from error
             self._participants.append((name, thing))
         return self
-
-    def _with_name(self, thing: Any) -> tuple[str, Any]:
-        """Return a participant with the name that it has itself."""
-        found = (getattr(thing, key, None) for key in ("agent_id", "name", "__name__"))
-        name = next((name for name in found if isinstance(name, str) and name), None)
-        if name is None or name in ("LangGraph", "<lambda>"):  # a graph that was given no name
-            raise WorkflowBuildError(
-                self._name,
-                [
-                    f"{thing!r:.200} in a list of participants has no name; add it by "
-                    ".participants(name=thing)"
-                ],
-            )
-        return name, thing
 
     def with_participants(self, team: ParticipantSet = (), /, **by_id: Any) -> Self:
         """Add participants: another name for `participants`."""
@@ -383,6 +375,8 @@ class SupervisorWorkflowBuilder(Generic[M]):
             digest_tokens=self._digest_tokens,
             decisions=self._decisions,
             resource_manager=self._resource_manager,
+            version=self._version,
+            migrations=self._migrations,
         )
         if self._executor is not None:
             faults += self._executor.faults(name for name, _ in self._participants)
@@ -396,7 +390,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
         model = None if self._model is None else resolve_model(self._model)
         if model is not None and self._resource_manager is not None:
             model = self._resource_manager.wrap(model)
-        team, compactor = self._team(model), None
+        team, compactor, made_of = self._team(model), None, lru_cache(1)(copy(self)._made_of)
         if self._context is not None:
             from asterism.nodes.compaction import compactor_of
 
@@ -409,10 +403,14 @@ class SupervisorWorkflowBuilder(Generic[M]):
             max_parallel_tasks=self._max_parallel_tasks,
             compactor=compactor,
             context_schema=self._context_schema,
+            made_of=made_of,
         )
         facts = WorkflowConfig(
             id=self._id,
             description=self._description,
+            version=self._version,
+            migrations=self._migrations,
+            made_of=made_of,
             team=team,
             response_format=self._finish if isinstance(self._finish, type) else None,
             thread_wait=self._thread_wait,
@@ -443,6 +441,14 @@ class SupervisorWorkflowBuilder(Generic[M]):
             instead = Participant(runs=instead, description=describe(old) or name)
         self._participants = [(k, instead if k == name else thing) for k, thing in participants]
         return self.build(checkpointer, store)
+
+    def _made_of(self) -> dict[str, str]:
+        """Return the hashes of what models are asked, by participant."""
+        from asterism.nodes.hashes import hashes_of
+
+        said = (self._prompt, self._answer_prompt, self._finish, self._context, self._manager)
+        options = (*said, self._plans, self._decisions, self._digest_tokens)
+        return hashes_of(options, dict(self._participants), self._model)
 
     def _find_models(self) -> tuple[str, ...]:
         """Name the models that the workflow calls: to decide, to write, in its participants."""

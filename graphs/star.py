@@ -8,7 +8,7 @@ dispatch -> {dispatch, supervisor} ; undo -> {undo, supervisor}
 Tests: tests/graphs/test_builder.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from langgraph.graph import END, START, StateGraph
@@ -43,6 +43,7 @@ def create_star(
     compactor: "Compactor | None" = None,
     keys: Mapping[str, Any] | None = None,
     context_schema: type[Any] | None = None,
+    made_of: Callable[[], Mapping[str, str]] | None = None,
 ) -> StateGraph[Any, Any, Any, Any]:
     """Join a team to its supervisor.
 
@@ -55,6 +56,7 @@ def create_star(
         compactor: Keeps the supervisor's prompts short.
         keys: Further keys of the state, for participants with a grant: name and annotation.
         context_schema: What a run is given besides its input.
+        made_of: Returns what each request is stored with, as `hashes_of` does.
     """
     whole = extend_state_schema(WorkflowState, keys)
     star: StateGraph[Any, Any, Any, Any] = StateGraph(
@@ -64,7 +66,7 @@ def create_star(
         output_schema=extend_state_schema(WorkflowOutput, keys),
     )
     undoing = [UNDO] if any(member.undo for member in team.members.values()) else []
-    star.add_node(BEGIN, create_begin_node())
+    star.add_node(BEGIN, create_begin_node(made_of))
     star.add_node(
         SUPERVISOR,
         create_supervisor_node(decider, team, rules, compactor),

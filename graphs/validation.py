@@ -5,7 +5,7 @@ Tests: tests/graphs/test_builder.py.
 
 import reprlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.runnables import Runnable
@@ -16,7 +16,7 @@ from asterism.core.agent_spec import AGENT_ID, ID_RULE, RESERVED, ModelLike, res
 from asterism.core.defaults import METHODS
 from asterism.core.numbers import count_faults, seconds_faults
 from asterism.core.values import normal_name
-from asterism.errors import ModelNotFoundError
+from asterism.errors import ModelNotFoundError, WorkflowBuildError
 from asterism.limits.failure_policies import Compensation, UndoAll, policy_faults
 from asterism.nodes.decider import ConfigurableDecider, Decider, DecisionRules
 from asterism.nodes.deciders.model_decider import is_model
@@ -41,6 +41,8 @@ def find_faults(
     decisions: object = None,
     checkpointer: object = None,
     resource_manager: object = None,
+    version: object = "",
+    migrations: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Return every fault, each with the culprit, what is allowed and the way out."""
     names = [name for name, _ in participants]
@@ -65,7 +67,37 @@ def find_faults(
         *decisions_faults(decisions),  # 11. a way to decide that exists
         *_checkpointer_faults(checkpointer),  # 12. a place for threads
         *_capacity_faults(resource_manager),
+        *_version_faults(version, migrations or {}),
     ]
+
+
+def with_own_name(workflow: str, thing: Any) -> tuple[str, Any]:
+    """Return a participant with the name that it has itself.
+
+    Raises:
+        WorkflowBuildError: It has none.
+    """
+    found = (getattr(thing, key, None) for key in ("agent_id", "name", "__name__"))
+    name = next((name for name in found if isinstance(name, str) and name), None)
+    if name is None or name in ("LangGraph", "<lambda>"):  # a graph that was given no name
+        raise WorkflowBuildError(
+            workflow,
+            [
+                f"{thing!r:.200} in a list of participants has no name; add it by "
+                ".participants(name=thing)"
+            ],
+        )
+    return name, thing
+
+
+def _version_faults(version: object, migrations: Mapping[str, Any]) -> Iterator[str]:
+    if not isinstance(version, str) or len(version) > 100 or not version.isprintable():
+        yield f"version is {version!r:.120}; allowed: a text of at most 100 printable characters"
+    elif migrations and (not version or version in migrations):
+        yield (
+            f"migrations lead from {', '.join(map(repr, migrations))} to version={version!r}; give "
+            "the team a version that none of them begins with"
+        )
 
 
 def _team_faults(names: Sequence[str], creates: bool) -> Iterator[str]:

@@ -43,7 +43,7 @@ from asterism.graphs.request_checks import (
     warn_unanswerable,
     with_plan_visits,
 )
-from asterism.graphs.workflow_config import TEAM, WorkflowConfig
+from asterism.graphs.workflow_config import WorkflowConfig
 from asterism.nodes.engine_keys import parent_checkpointer
 from asterism.nodes.participant_runtime import INTERRUPT, collect_output, invoke_options
 from asterism.nodes.request import read_fields
@@ -229,7 +229,7 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         contracts = facts.open_contracts(
             self.checkpointer, config, options.get("context"), counts_run=not values
         )
-        labels = {**((config or {}).get("metadata") or {}), TEAM: facts.id}
+        labels = {**((config or {}).get("metadata") or {}), **facts.labels}
         config = {**(config or {}), "metadata": labels}
         limited = facts.budget is not None or contracts is not None
         return create_run_config(
@@ -273,6 +273,10 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
                 raise
             release, input = lease, None
         try:
+            if self.facts.migrations:
+                from asterism.graphs.migrations import migrate_thread
+
+                yield from migrate_thread(self, config or {})
             given, values = yield from self._prepare_input(input, config or {})
             yield from self._rewind(config or {})
         except BaseException:
@@ -436,16 +440,17 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Steps[RunnableConfig]:
         if parent_checkpointer(config) is not None:  # its own workflow has the thread
-            return (yield from self._apply_edit(config, supersteps))
+            return (yield from self.edit_leased(config, supersteps))
         release = yield from self.take_thread_lease(check_thread(config))
         try:
-            return (yield from self._apply_edit(config, supersteps))
+            return (yield from self.edit_leased(config, supersteps))
         finally:
             release()
 
-    def _apply_edit(
+    def edit_leased(
         self, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
     ) -> Steps[RunnableConfig]:
+        """Update the state of a thread that the caller has leased."""
         from asterism.graphs.workflow_edits import prepare_state_update
 
         found = yield from read_latest_state(Call(super().get_state, super().aget_state, (config,)))
@@ -483,8 +488,6 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
         from asterism.graphs.workflow_edits import rename_participants
 
         return await arun_steps(rename_participants(self, config, names))
-
-    # ---- drawing
 
     def __repr__(self) -> str:
         return f"Workflow({self.name!r}, participants={list(self.facts.participants)})"

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from asterism.limits.contracts import Contract, RunContracts
 
 
-TEAM = "asterism_team"
-"""The key of metadata under which checkpoints name the workflow that stored them."""
+TEAM, VERSION = "team_id", "team_version"
+"""The keys of metadata under which checkpoints name the team that stored them, and its version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,12 @@ class WorkflowConfig:
 
     id: str
     description: str | None
+    version: str = ""
+    """The version of the team, which its threads name; empty: it has none."""
+    migrations: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """How threads of earlier versions come to the next one, by version, the oldest first."""
+    made_of: Callable[[], Mapping[str, str]] = dict
+    """Returns the hashes of what is asked of models, by participant; see `hashes_of`."""
     team: Team
     """The participants."""
     response_format: type[BaseModel] | None = None
@@ -90,6 +96,11 @@ class WorkflowConfig:
     def participants(self) -> Mapping[str, str]:
         """The participants from the beginning: id and description."""
         return self.team.descriptions
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        """What its checkpoints are labelled with."""
+        return {TEAM: self.id, VERSION: self.version} if self.version else {TEAM: self.id}
 
     @cached_property
     def types(self) -> frozenset[type]:

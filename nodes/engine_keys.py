@@ -35,6 +35,7 @@ _RESUME = "__resume__"
 _SCRATCHPAD = "__pregel_scratchpad"
 _STREAM = "__pregel_stream"
 _PLACE = "checkpoint_ns"
+_SENDS, _BRANCH = "__pregel_tasks", "branch:to:"
 UNCHOSEN = (None, LANGCHAIN_LIMIT, 10_007, 9_999)
 """Values of `recursion_limit` that nobody has chosen: the defaults of LangChain, LangGraph and
 `create_agent`."""
@@ -207,6 +208,12 @@ def has_saver(config: RunnableConfig) -> bool:
 def streams_subgraphs(config: RunnableConfig) -> bool:
     """Whether what happens inside of participants is streamed, too."""
     return _configurable(config).get(_STREAM) is not None
+
+
+def nodes_sent_to(values: Mapping[str, Any]) -> list[str]:
+    """Return the nodes that a checkpoint has sent to, given its channel values."""
+    named = [key.removeprefix(_BRANCH) for key in values if key.startswith(_BRANCH)]
+    return named + [str(send.node) for send in values.get(_SENDS) or ()]
 
 
 def _configurable(config: RunnableConfig) -> dict[str, Any]:

@@ -69,8 +69,12 @@ _EMPTY: dict[str, Any] = {
 has left something: each checkpoint names all channels that were ever written."""
 
 
-def create_begin_node() -> StepsNode:
-    """Create the node that opens a request on a thread."""
+def create_begin_node(made_of: Callable[[], Mapping[str, str]] | None = None) -> StepsNode:
+    """Create the node that opens a request on a thread.
+
+    Args:
+        made_of: Returns what the request is to be known by later, as `hashes_of` does.
+    """
 
     def begin(state: Any, config: RunnableConfig) -> Steps[dict[str, Any]]:
         yield from ()
@@ -81,8 +85,10 @@ def create_begin_node() -> StepsNode:
             # A chat client answers a question with a plain message: that is a new run, and
             # what was asked before still belongs to what is asked now.
             brief = [*(state.get("brief") or ()), *brief]
+        hashes = {} if made_of is None else dict(made_of())
         return {
             **{key: empty for key, empty in _EMPTY.items() if state.get(key)},
+            **({"made_of": hashes} if hashes != (state.get("made_of") or {}) else {}),
             "brief": Overwrite(brief),
             "status": "running",
             "reason": None,

@@ -182,6 +182,10 @@ class DecisionChannel(DeltaChannel[Any]):
             new.value = getattr(checkpoint, "value", checkpoint)
         return new
 
+    def get(self) -> Any:
+        """Return what was decided; a fork stores it also where nothing was decided yet."""
+        return super().get() if self.is_available() else None
+
     def update(self, values: Sequence[Any]) -> bool:
         """Take the decision that is written.
 
@@ -249,6 +253,9 @@ class WorkflowState(WorkflowOutput):
     `asterism.nodes.decider.tries_of`."""
     running: list[str]
     """The tasks of its plan that have begun and have no report yet."""
+    made_of: Annotated[dict[str, str] | None, DecisionChannel(take_last, snapshot_frequency=1)]
+    """Hashes of what models are asked by the team that began the request, by participant; see
+    `asterism.nodes.hashes`."""
 
 
 class ParticipantNodeInput(TypedDict):

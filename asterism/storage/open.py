@@ -13,7 +13,7 @@ from contextlib import (
     contextmanager,
 )
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from langchain_core.embeddings import Embeddings
@@ -26,6 +26,7 @@ from asterism.errors import StorageError
 from asterism.storage.serializers import serializer
 
 if TYPE_CHECKING:
+    from asterism.storage.sqlite import GroupCommitSaver
     from asterism.storage.transactions import Transactions
 
 T = TypeVar("T")
@@ -82,31 +83,59 @@ def open_checkpointer(
     if path is None:
         yield InMemorySaver(serde=serde)
         return
-    import sqlite3
-
-    from asterism.storage.sqlite import GroupCommitSaver
-
-    def open_file(address: str, *, archive: bool) -> GroupCommitSaver:
-        connection = sqlite3.connect(address, check_same_thread=False, uri=archive)
-        try:
-            saver = GroupCommitSaver(connection, serde=serde, path=path, archive=archive)
-            saver.setup()
-        except BaseException:
-            connection.close()
-            raise
-        return saver
-
     try:
         make_private(path)
-        saver = open_file(str(path), archive=False)
+        saver = _open_file(path, str(path), serde)
     except StorageError as error:
         if not _is_archive(path, error):
             raise
         # what is in a log beside the file is read as well, where sqlite can read it
-        fixed = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
-        saver = open_file(f"file:{quote(str(path.absolute()))}?mode=ro{fixed}", archive=True)
+        saver = _open_archive(path, serde, fixed=not path.with_name(f"{path.name}-wal").exists())
     with closing(saver.conn), closing(saver):
         yield saver
+
+
+@contextmanager
+def open_archive(
+    url: str, *, key: bytes | Sequence[bytes] | None = None
+) -> Generator[BaseCheckpointSaver[str]]:
+    """Open the database of checkpoints at `url` to read it: a file is neither made nor written.
+
+    Raises:
+        StorageError: The URL means nothing here, or there is no such database.
+    """
+    path = None if is_postgres(url) else sqlite_path(url)
+    if path is None:
+        with open_checkpointer(url, key=key) as saver:
+            yield saver
+        return
+    if not path.is_file():
+        raise StorageError(f"There is no database {str(path)!r}.")
+    file = _open_archive(path, serializer(key))
+    with closing(file.conn), closing(file):
+        yield file
+
+
+def _open_archive(path: Path, serde: Any, *, fixed: bool = False) -> "GroupCommitSaver":
+    how = "mode=ro&immutable=1" if fixed else "mode=ro"
+    return _open_file(path, f"file:{quote(str(path.absolute()))}?{how}", serde, archive=True)
+
+
+def _open_file(
+    path: Path, address: str, serde: Any, *, archive: bool = False
+) -> "GroupCommitSaver":
+    import sqlite3
+
+    from asterism.storage.sqlite import GroupCommitSaver
+
+    connection = sqlite3.connect(address, check_same_thread=False, uri=archive)
+    try:
+        saver = GroupCommitSaver(connection, serde=serde, path=path, archive=archive)
+        saver.setup()
+    except BaseException:
+        connection.close()
+        raise
+    return saver
 
 
 def keep_open(opening: AbstractContextManager[T]) -> T:

@@ -287,6 +287,11 @@ def allow_types(saver: object, types: Collection[type]) -> None:
         serde.allow(types)
 
 
+def plain_serializer(saver: Any) -> Any:
+    """Return what writes the types that a saver stores, and encrypts nothing: for a copy."""
+    return _strict(saver) or saver.serde
+
+
 def _strict(saver: object) -> StrictSerializer | None:
     serde: object = getattr(saver, "serde", None)
     if isinstance(serde, StrictEncryptedSerializer):

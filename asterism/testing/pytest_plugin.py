@@ -1,7 +1,8 @@
 """Fixtures for pytest, there wherever Asterism is installed; what they need is imported by use.
 
 `asterism_cassette` is a cassette named after the test, beside its file; `asterism_team` and
-`asterism_agent` make testers, and check at the end that their scripts are finished.
+`asterism_agent` make testers, and check at the end that their scripts are finished. With
+`--asterism-replay`, recordings that `asterism record` wrote are tests as well.
 """
 
 from __future__ import annotations
@@ -19,12 +20,71 @@ PASSED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that records cassettes."""
-    parser.getgroup("asterism").addoption(
+    """Add the options that record cassettes, and replay threads."""
+    group = parser.getgroup("asterism")
+    group.addoption(
+        "--asterism-replay",
+        action="store_true",
+        help="replay the threads that `asterism record` wrote: no model is called, no tool runs",
+    )
+    group.addoption(
+        "--asterism-graph",
+        action="append",
+        default=[],
+        help="a graph that recordings may name, besides those of asterism.toml",
+    )
+    group.addoption(
         "--asterism-record",
         action="store_true",
         help="call real models, and record their answers on the cassettes of the tests that run",
     )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect recordings, where they are to be replayed."""
+    if parent.config.getoption("--asterism-replay") and file_path.name.endswith(".thread.json"):
+        collected: _RecordingFile = _RecordingFile.from_parent(parent, path=file_path)
+        return collected
+    return None
+
+
+class _RecordingFile(pytest.File):
+    """The file of a recorded thread."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield the one test of it."""
+        yield _Replay.from_parent(self, name="replay")
+
+
+class PromptChangedError(AssertionError):
+    """A step of a recorded thread would not be what it was."""
+
+
+class _Replay(pytest.Item):
+    """Makes a recorded thread again, up to the first step that differs."""
+
+    def runtest(self) -> None:
+        """Replay it with the team as it is now."""
+        from asterism.graphs.catalog import allowed_graphs, check_named, open_graph
+        from asterism.testing.change_check.recordings import read_recording, replay_thread
+        from asterism.testing.change_check.report import change_lines
+
+        recording = read_recording(self.path)
+        check_named(
+            recording.graph, allowed_graphs(self.config.getoption("--asterism-graph") or ())
+        )
+        team: Any = open_graph(recording.graph, model=recording.model)
+        if changes := replay_thread(team, recording):
+            lines = [line for change in changes for line in change_lines(change)]
+            raise PromptChangedError("\n".join([f"{changes[0].place} differs:", *lines]))
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> str:
+        """Show the difference alone."""
+        return str(excinfo.value)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Name the test."""
+        return self.path, 0, f"replay of {self.path.name}"
 
 
 @pytest.hookimpl(wrapper=True)

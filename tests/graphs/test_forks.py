@@ -329,3 +329,15 @@ def test_a_question_of_a_branch_that_was_left_is_asked_again_from_the_memory_of_
     assert team.invoke(None, past)["status"] == "waiting"
     assert "SECRET" not in str(seen[-1])
     assert resume(team, thread, "no")["messages"][-1].text == "was told no"
+
+
+def test_a_fork_goes_on_from_before_the_first_decision(
+    saver: Saver, thread: RunnableConfig
+) -> None:
+    seen: list[list[str]] = []
+    team = routed(saver, seen)
+    team.invoke(asking("One"), thread)
+    first = [item.config for item in saver.list(thread) if item.metadata["step"] == 1]
+    begun = next(place for place in first if not place["configurable"]["checkpoint_ns"])
+    assert team.invoke(None, begun)["status"] == "completed"
+    assert len(seen) == 2

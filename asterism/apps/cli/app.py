@@ -11,7 +11,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from asterism.apps.cli import database_commands, new_command, queue_commands, watch_commands
+from asterism.apps.cli import (
+    change_commands,
+    database_commands,
+    new_command,
+    queue_commands,
+    watch_commands,
+)
 from asterism.apps.cli.lazy_engine import engine
 from asterism.apps.cli.options import (
     ERRORS,
@@ -42,6 +48,7 @@ from asterism.graphs.shipped import SHIPPED
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_show_locals=False)
 app.add_typer(new_command.commands)
+app.add_typer(change_commands.commands)
 app.add_typer(database_commands.commands)
 app.add_typer(queue_commands.commands)
 app.add_typer(watch_commands.commands)

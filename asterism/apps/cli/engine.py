@@ -1,8 +1,10 @@
 """What commands need of the engine: graphs, threads, drawings, the page. Loads LangGraph."""
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -49,6 +51,7 @@ from asterism.storage.open import (
     aopen_checkpointer,
     is_postgres,
     migrate,
+    open_archive,
     open_checkpointer,
     open_store,
 )
@@ -139,6 +142,66 @@ async def evaluate_dataset(team: str, dataset: str, **options: Any) -> int:
     return await eval_command.evaluate_dataset(team, dataset, **options)
 
 
+async def check_threads(
+    team: str, db: str | None, *, baseline: str | None, model: str | None, **chosen: Any
+) -> Any:
+    """Check the threads of a database with a team; see `asterism.apps.change_check`.
+
+    Raises:
+        ConfigurationError: One of the graphs is no workflow, or the report cannot be read.
+    """
+    from asterism.apps.change_check import acheck, read_baseline
+
+    new, old = _open_workflow(team, model), None
+    if baseline is not None:
+        is_report = baseline.endswith(".json")
+        old = read_baseline(Path(baseline)) if is_report else _open_workflow(baseline, model)
+    with open_archive(open_database(db)) as saver:
+        return await acheck(new, saver, baseline=old, graph=team, **chosen)
+
+
+async def record_threads(
+    threads: Sequence[str], db: str | None, *, to: Path, graph: str | None, model: str | None
+) -> list[Path]:
+    """Write threads as tests, and return the files; see `asterism.testing.change_check`.
+
+    Raises:
+        ConfigurationError: A graph is no workflow, or stored data alone names it.
+        StorageError: There is no such thread.
+    """
+    from asterism.testing.change_check.recordings import SUFFIX, record_thread
+
+    written: list[Path] = []
+    with open_archive(open_database(db)) as saver:
+        for thread in threads:
+            name, used = graph, model
+            if name is None:
+                name, label = await origin_of(saver, thread)
+                check_named(name, allowed_graphs())
+                used = model or check_model_label(label)
+            team = _open_workflow(name, used)
+            recording = record_thread(team, saver, thread, graph=name, model=used)
+            path = to / f"{re.sub(r'[^A-Za-z0-9_-]+', '-', thread)}{SUFFIX}"
+            to.mkdir(parents=True, exist_ok=True)
+            path.write_text(recording.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def _open_workflow(name: str, model: str | None) -> Workflow[Any]:
+    graph = open_graph(name, model=model)
+    if not isinstance(graph, Workflow):
+        raise ConfigurationError(f"{name!r} is no supervisor workflow, so it cannot be checked.")
+    return graph
+
+
+async def compare_on_dataset(team: str, other: str, dataset: str, **options: Any) -> bool:
+    """Run two teams on the same examples; see `asterism.apps.cli.eval_command`."""
+    from asterism.apps.cli import eval_command  # it loads LangSmith's evaluation
+
+    return await eval_command.compare_on_dataset(team, other, dataset, **options)
+
+
 async def serve_page(
     *,
     port: int,
@@ -203,6 +266,8 @@ __all__ = [
     "apending_requests",
     "check_model_label",
     "check_named",
+    "check_threads",
+    "compare_on_dataset",
     "config_of",
     "drive",
     "evaluate_dataset",
@@ -227,6 +292,7 @@ __all__ = [
     "prune",
     "read_message",
     "reader_of",
+    "record_threads",
     "report",
     "serve_page",
     "steer_thread",

@@ -62,6 +62,31 @@ async def evaluate_dataset(
     return FAILED if shortfalls else 0
 
 
+async def compare_on_dataset(
+    team: str,
+    other: str,
+    dataset: str,
+    *,
+    threads: Sequence[str],
+    evaluators: Sequence[str],
+    options: EvaluationOptions,
+    as_json: bool,
+) -> bool:
+    """Run two teams on the same examples and print both; whether any of them differs.
+
+    The arguments are those of `evaluate_dataset`.
+    """
+    from asterism.apps.team_comparison import acompare_teams
+
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    logging.getLogger("langsmith").setLevel(logging.CRITICAL)
+    examples = await _read_examples(dataset, threads)
+    found = await acompare_teams(team, other, examples, evaluators or None, **options)
+    print_json(found.as_json()) if as_json else print_text(str(found))
+    return any(row.differences() for row in found.rows)
+
+
 def read_thresholds(given: Sequence[str]) -> Mapping[str, float]:
     """Read thresholds such as `route=0.9`.
 

@@ -93,6 +93,13 @@ def run_a_worker(
         bool,
         typer.Option("--ask", help="Pause a run that exceeds its quota instead of killing it."),
     ] = False,
+    versions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--version",
+            help="Take no threads but those that this version of a team stored; may be repeated.",
+        ),
+    ] = None,
     graphs: Graphs = None,
     db: Database = None,
 ) -> None:
@@ -119,6 +126,7 @@ def run_a_worker(
             wait=not once,
             config=config,
             on_done=show,
+            versions=versions or (),
         )
         return 0
 
@@ -287,6 +295,9 @@ def _print(saver: Any, progress: "engine.AgentProgress", *, as_json: bool) -> No
         return
     counts = ", ".join(f"{count} {name}" for name, count in found.counts.items())
     print_text(f"queue: {counts or 'empty'}; {len(found.workers)} workers")
+    if any(found.versions):
+        shown = ", ".join(f"{n} of {name or 'none yet'}" for name, n in found.versions.items())
+        print_text(f"versions: {shown}")
     if progress.children:
         print_text(
             f"runs: {engine.supervision_summary(progress)}; {progress.percent:.0f} % completed"

@@ -8,6 +8,7 @@ from langgraph.types import Interrupt
 from asterism.apps.workers.queue import TASK
 from asterism.core.interrupts import PendingRequest, request_of
 from asterism.core.values import as_list
+from asterism.graphs.workflow_config import VERSION
 from asterism.storage.postgres.saver import LeasedPostgresSaver
 from asterism.storage.serializers import decrypt_value
 
@@ -46,6 +47,22 @@ AND NOT EXISTS (
     SELECT 1 FROM procrastinate_jobs j WHERE j.lock = w.thread_id AND j.status IN ('todo', 'doing')
 )
 ORDER BY w.checkpoint_id LIMIT %s
+"""
+_VERSIONS = """
+WITH live AS (
+    SELECT lock AS thread FROM procrastinate_jobs
+    WHERE task_name = %s AND status IN ('todo', 'doing')
+    UNION SELECT w.thread_id FROM checkpoint_writes w
+    WHERE w.channel = '__interrupt__' AND w.checkpoint_ns = '' AND w.checkpoint_id = (
+        SELECT max(c.checkpoint_id) FROM checkpoints c
+        WHERE c.thread_id = w.thread_id AND c.checkpoint_ns = ''
+    )
+)
+SELECT COALESCE((
+    SELECT c.metadata ->> %s FROM checkpoints c
+    WHERE c.thread_id = live.thread AND c.checkpoint_ns = ''
+    ORDER BY c.checkpoint_id DESC LIMIT 1
+), '') AS version, count(*) AS count FROM live GROUP BY 1 ORDER BY 1
 """
 
 
@@ -88,6 +105,9 @@ class QueueStatus:
     failed: tuple[Job, ...]
     questions: tuple[tuple[str, PendingRequest], ...]
     """Open questions to people, each with its thread."""
+    versions: dict[str, int]
+    """How many threads with work or a question which version of their team has stored; empty:
+    none, also of new ones."""
 
 
 def queue_status(saver: LeasedPostgresSaver, *, shown: int = SHOWN) -> QueueStatus:
@@ -122,6 +142,7 @@ def queue_status(saver: LeasedPostgresSaver, *, shown: int = SHOWN) -> QueueStat
             for row in read(_QUESTIONS, shown)
             for interrupt in _interrupts(saver, row)
         ),
+        versions={row["version"]: row["count"] for row in read(_VERSIONS, TASK, VERSION)},
     )
 
 

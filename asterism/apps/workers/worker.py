@@ -23,12 +23,15 @@ from asterism.apps.workers.job_runs import (
     strategy,
 )
 from asterism.apps.workers.queue import NAME, ORDERS, TASK, Queue, open_queue
+from asterism.core.checkpoints import checkpoint_key
 from asterism.core.continuation import Graph
 from asterism.core.thread_lease import atake_lease, with_process_leases
 from asterism.core.values import describe_error
 from asterism.errors import ChildKilledError, ConfigurationError, ThreadBusyError
 from asterism.events import EventBus
 from asterism.graphs.catalog import allowed_graphs, check_named, open_graph
+from asterism.graphs.migrations import version_of
+from asterism.graphs.request_checks import is_at_rest
 from asterism.storage.postgres.connection import notices
 from asterism.storage.postgres.lease_connections import LEASE
 from asterism.storage.postgres.saver import open_saver
@@ -67,6 +70,8 @@ class Worker:
         config: How runs are kept.
         on_done: Is told what came of each job.
         bus: Where it is told what happens; all who listen at the database hear it as well.
+        versions: Take no threads but those that these versions of their teams have stored. None:
+            new ones, and those whose version their team has or has a migration from.
     """
 
     def __init__(
@@ -79,7 +84,9 @@ class Worker:
         config: SupervisorConfig | None = None,
         on_done: Callable[[JobResult], None] | None = None,
         bus: EventBus | None = None,
+        versions: Sequence[str] = (),
     ) -> None:
+        self._versions = tuple(versions)
         self._named = allowed_graphs(graphs)
         bus = bus or EventBus(history=0)
         self._saver = saver
@@ -169,7 +176,9 @@ class Worker:
         if release is None:
             raise ThreadBusyError(f"The thread {work.thread!r} is being driven by somebody else.")
         try:
-            child = await self._nursery.child(work, await self._graph(work))
+            graph = await self._graph(work)
+            await self._check_version(work.thread, graph)
+            child = await self._nursery.child(work, graph)
             self._children[job.id] = child
             self._follow(await self._queue.work([job.id]))  # an order may just have come
             if self._stopping:
@@ -178,6 +187,27 @@ class Worker:
         finally:
             self._children.pop(job.id, None)
             await asyncio.to_thread(release)
+
+    async def _check_version(self, thread: str, graph: Graph) -> None:
+        """Leave a thread to others whose version is not here.
+
+        Raises:
+            RequeueJobError: It is not.
+        """
+        saved = await self._saver.aget_tuple(checkpoint_key(thread, ""))
+        stored, own = version_of(saved), getattr(graph, "facts", None)
+        if self._versions:
+            fits = saved is not None and stored in self._versions
+        else:
+            known = () if own is None else ("", own.version, *own.migrations)
+            is_new = saved is None or is_at_rest(saved)
+            fits = is_new or not (own and own.version) or stored in known
+        if not fits:
+            raise RequeueJobError(
+                f"the thread was stored by version {stored or '(none)'!r} of its team, which this "
+                "worker does not have",
+                self._lease,
+            )
 
     async def _record_failure(self, job: Any, work: JobArguments, error: BaseException) -> None:
         again = requeue_delay(error, job.attempts, self._lease) is not None
@@ -265,6 +295,7 @@ async def run_worker(
     config: SupervisorConfig | None = None,
     on_done: Callable[[JobResult], None] | None = None,
     bus: EventBus | None = None,
+    versions: Sequence[str] = (),
 ) -> None:
     """Run what stands in the queue of a database, until SIGTERM or SIGINT.
 
@@ -282,6 +313,7 @@ async def run_worker(
         config: How runs are kept; restarts are the queue's affair.
         on_done: Is told what came of each job.
         bus: Where it is told what happens.
+        versions: As for `Worker`.
 
     Raises:
         ConfigurationError: The database is no Postgres, or a package is missing.
@@ -297,6 +329,7 @@ async def run_worker(
                 config=config,
                 on_done=on_done,
                 bus=bus,
+                versions=versions,
             )
             with _stop_on_signals(worker):
                 await worker.run(concurrency, wait=wait)

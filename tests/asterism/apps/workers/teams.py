@@ -8,7 +8,7 @@ from typing import Any
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import interrupt
 
-from asterism import Participant, SupervisorWorkflowBuilder
+from asterism import Migration, Participant, SupervisorWorkflowBuilder
 from tests.crashing import effect, visit_of
 from tests.teams import follow
 
@@ -49,6 +49,13 @@ def team(model: Any) -> SupervisorWorkflowBuilder:
     )
 
 
+def versions() -> dict[str, Any]:
+    """The version that a test wants, and those that it comes from."""
+    earlier = os.environ.get("ASTERISM_TEST_EARLIER", "").split()
+    steps = {name: Migration() for name in earlier}
+    return {"version": os.environ.get("ASTERISM_TEST_VERSION", ""), "migrations": steps}
+
+
 def asking(model: Any) -> SupervisorWorkflowBuilder:
     """A participant that asks a person."""
 
@@ -56,7 +63,7 @@ def asking(model: Any) -> SupervisorWorkflowBuilder:
         return f"told: {interrupt({'prompt': 'Which colour?'})}"
 
     return (
-        SupervisorWorkflowBuilder("Asking", finish="forward")
+        SupervisorWorkflowBuilder("Asking", finish="forward", **versions())
         .participants(clerk=Participant(runs=ask, description="Asks."))
         .with_manager(follow(["clerk"]))
     )

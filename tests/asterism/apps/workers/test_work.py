@@ -388,3 +388,47 @@ async def test_a_job_whose_graph_nobody_named_fails(postgres: str) -> None:
     await run_worker(postgres, wait=False, on_done=done.append)
     assert [(each.thread, each.outcome) for each in done] == [(queued.thread, "failed")]
     assert "'os:system' is not served here" in (done[0].error or "")
+
+
+async def test_a_worker_takes_only_versions_that_it_has(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deploy(version: str, earlier: str = "") -> None:
+        monkeypatch.setenv("ASTERISM_TEST_VERSION", version)
+        monkeypatch.setenv("ASTERISM_TEST_EARLIER", earlier)
+
+    async def answer(colour: str) -> None:
+        async with aopen_checkpointer(postgres) as saver:
+            opened = open_graph(ASKING, model="offline", checkpointer=saver)
+            pending = await apending_requests(opened, "t")
+        given = {pending[0].id: colour}
+        await enqueue_answers(postgres, "t", given, graph=ASKING, model="offline")
+
+    def outcomes(done: list[JobResult]) -> list[tuple[str, str]]:
+        return [(each.thread, each.outcome) for each in done]
+
+    async def wake() -> None:
+        async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
+            await connection.execute("UPDATE procrastinate_jobs SET scheduled_at = NULL")
+
+    deploy("1")
+    await put(postgres, graph=ASKING, thread="t")
+    assert outcomes(await work(postgres)) == [("t", "waiting")]
+    await answer("red")
+    await put(postgres, graph=ASKING, thread="new")
+    with open_saver(postgres, serde=serializer()) as saver:
+        assert queue_status(saver).versions == {"": 1, "1": 1}
+    deploy("2")  # it has no way from there, so it leaves the old thread to others
+    assert sorted(outcomes(await work(postgres))) == [("new", "waiting"), ("t", "stopped")]
+    await wake()
+    deploy("1")  # the old code drains: it begins nothing
+    await put(postgres, graph=ASKING, thread="newest")
+    done = sorted(outcomes(await work(postgres, versions=["1"])))
+    assert done == [("newest", "stopped"), ("t", "completed")]
+    await wake()
+    deploy("3", earlier="1 2")
+    assert outcomes(await work(postgres)) == [("newest", "waiting")]
+    with open_saver(postgres, serde=serializer()) as saver:
+        assert queue_status(saver).versions == {"2": 1, "3": 1}
+    result = await asyncio.to_thread(cli, "status", "--db", postgres)
+    assert "versions: 1 of 2, 1 of 3" in result.stdout
