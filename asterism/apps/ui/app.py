@@ -25,6 +25,7 @@ from asterism.apps.ui.origin_guard import OriginGuard
 from asterism.apps.ui.responses import (
     AnswerBody,
     ForkBody,
+    RenameBody,
     RetryBody,
     RunBody,
     SearchBody,
@@ -108,6 +109,7 @@ def create_app(
         Route("/api/stop", _stop, methods=["POST"]),
         Route("/api/fork", _fork, methods=["POST"]),
         Route("/api/retry", _retry, methods=["POST"]),
+        Route("/api/rename", _rename, methods=["POST"]),
         Route("/api/delete", _delete, methods=["POST"]),
         Route("/agui/info", _agui),
         Route("/agui/{graph:path}", _agui, methods=["POST"]),
@@ -269,6 +271,12 @@ async def _retry(request: Request) -> Response:
 async def _steer(request: Request) -> Response:
     body = await read_body(request, SteerBody)
     await steer_run(request.app.state.database, _validate_thread(body.thread), body.action)
+    return answer({"thread": body.thread}, 202)
+
+
+async def _rename(request: Request) -> Response:
+    body = await read_body(request, RenameBody)
+    await request.app.state.hub.rename(_validate_thread(body.thread), body.title)
     return answer({"thread": body.thread}, 202)
 
 
