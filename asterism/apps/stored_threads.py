@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import StateSnapshot
@@ -130,6 +130,37 @@ def check_model_label(model: str | None) -> str | None:
             "provider:model. Choose one with --model."
         )
     return model
+
+
+TITLES = "asterism:title"
+"""The namespace beside a thread, which no graph uses, where its title is."""
+
+
+async def write_title(saver: BaseCheckpointSaver[Any], thread: str, title: str) -> None:
+    """Store the title that a person gives a thread, beside its checkpoints; `""`: none.
+
+    It stands in a channel, so it is encrypted where those are, and is deleted with the thread.
+
+    Raises:
+        ConfigurationError: There is no such thread.
+    """
+    await origin_of(saver, thread)
+    blank = empty_checkpoint()
+    versions: Any = {"title": blank["id"]}
+    stored: Any = {**blank, "channel_values": {"title": [title]}, "channel_versions": versions}
+    metadata: Any = {"source": "update", "step": -1, "parents": {}}
+    await saver.aput(_title_place(thread), stored, metadata, versions)
+
+
+def read_title(saver: BaseCheckpointSaver[Any], thread: str) -> str:
+    """Return the title that a person gave a thread; `""`: none."""
+    found = saver.get_tuple(_title_place(thread))
+    values = found.checkpoint["channel_values"] if found else {}
+    return str(as_list(values.get("title", ""))[0])
+
+
+def _title_place(thread: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": TITLES}}
 
 
 def transcript(snapshot: StateSnapshot) -> list[dict[str, str]]:

@@ -26,6 +26,7 @@ from asterism.apps.ui.responses import (
     AnswerBody,
     ForkBody,
     MessageBody,
+    RenameBody,
     RetryBody,
     RunBody,
     SearchBody,
@@ -113,6 +114,7 @@ def create_app(
         Route("/api/steer", _steer_thread, methods=["POST"]),
         Route("/api/fork", _fork, methods=["POST"]),
         Route("/api/retry", _retry, methods=["POST"]),
+        Route("/api/rename", _rename, methods=["POST"]),
         Route("/api/delete", _delete, methods=["POST"]),
         Route("/agui/info", _agui),
         Route("/agui/{graph:path}", _agui, methods=["POST"]),
@@ -284,6 +286,12 @@ async def _retry(request: Request) -> Response:
 async def _steer(request: Request) -> Response:
     body = await read_body(request, SteerBody)
     await steer_run(request.app.state.database, _validate_thread(body.thread), body.action)
+    return answer({"thread": body.thread}, 202)
+
+
+async def _rename(request: Request) -> Response:
+    body = await read_body(request, RenameBody)
+    await request.app.state.hub.rename(_validate_thread(body.thread), body.title)
     return answer({"thread": body.thread}, 202)
 
 

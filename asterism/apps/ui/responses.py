@@ -2,9 +2,9 @@
 
 import json
 import logging
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, StrictStr, StringConstraints, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -64,6 +64,12 @@ class ThreadBody(Body):
     """Names a thread."""
 
     thread: StrictStr
+
+
+class RenameBody(ThreadBody):
+    """Gives a thread a title; none: its request is shown again."""
+
+    title: Annotated[StrictStr, StringConstraints(strip_whitespace=True, max_length=200)]
 
 
 class AnswerBody(ThreadBody):

@@ -1,18 +1,18 @@
-"""The runs of a database as the page lists them: in pages, by status, and by words of a request.
+"""The runs of a database as the page lists them: in pages, by status, and by words.
 
 Tests: tests/asterism/apps/ui/test_run_list.py.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
-from asterism.apps.stored_threads import reader_of
+from asterism.apps.stored_threads import TITLES, read_title, reader_of
 from asterism.core.interrupts import APPROVAL, PendingRequest, request_of
 from asterism.core.usage import Usage, lines_of
 from asterism.core.values import as_dict, as_list, redact, shorten
@@ -24,7 +24,7 @@ READ_AT_ONCE = 100
 """How many runs one call reads; a search that needs more goes on with the next call."""
 ROWS_KEPT = 20_000
 SEARCHED = 2_000
-"""How many characters of a request are searched."""
+"""How many characters of a request, and of an answer, are searched."""
 FINAL = ("completed", "failed", "limit", "stalled")
 FAILED = (*FINAL[1:], "damaged")
 
@@ -40,7 +40,7 @@ class RunList:
     def __init__(self, saver: BaseCheckpointSaver[Any], is_driven: Callable[[str], bool]) -> None:
         self._saver, self._is_driven = saver, is_driven
         self._reader = reader_of(saver)
-        self._rows: dict[str, tuple[tuple[str, int], dict[str, Any]]] = {}
+        self._rows: dict[str, tuple[tuple[str, int, str], dict[str, Any]]] = {}
         self._reads = 0
 
     async def page(
@@ -52,7 +52,7 @@ class RunList:
 
         Args:
             limit: How many, at most.
-            words: What the request has to contain, in any case.
+            words: What the title, the request or the answer has to contain, in any case.
             status: A status; `"failed"`: any that is no good end.
             before: Where the call before this one came to.
         """
@@ -64,28 +64,35 @@ class RunList:
         found: list[dict[str, Any]] = []
         until = self._reads + READ_AT_ONCE
         while older and len(found) < limit and self._reads < until:
-            thread, before = older.popleft()
-            row = self._row(thread, before)
+            thread, before, titled = older.popleft()
+            row = self._row(thread, before, titled)
             if _matches(row, words, status):
                 found.append({key: value for key, value in row.items() if key != "text"})
         return {"runs": found, "before": before if older else None, "total": len(places)}
 
-    def _places(self) -> list[tuple[str, str]]:
-        """Return all threads with their latest checkpoints, the latest first."""
+    def _places(self) -> list[tuple[str, str, str]]:
+        """Return all threads with their latest checkpoints and titles, the latest first."""
         if isinstance(self._saver, InMemorySaver):
-            stored = [(t, max(s[""])) for t, s in self._saver.storage.items() if s.get("")]
-            return sorted(stored, key=lambda place: place[1], reverse=True)
+            spaces = [
+                (t, s[""], s.get(TITLES)) for t, s in self._saver.storage.items() if s.get("")
+            ]
+            found = [(t, max(own), max(titles or [""])) for t, own, titles in spaces]
+            return sorted(found, key=lambda place: place[1], reverse=True)
         rows = open_rows(self._saver)
         query = (
-            "SELECT thread_id, max(checkpoint_id) AS latest FROM checkpoints "
-            f"WHERE checkpoint_ns = '' {rows.only_readable} GROUP BY thread_id ORDER BY 2 DESC"
+            "SELECT thread_id, max(CASE checkpoint_ns WHEN '' THEN checkpoint_id END) AS latest, "
+            "max(CASE checkpoint_ns WHEN '' THEN NULL ELSE checkpoint_id END) AS titled "
+            f"FROM checkpoints WHERE checkpoint_ns IN ('', '{TITLES}') {rows.only_readable} "
+            "GROUP BY thread_id ORDER BY 2 DESC"
         )
-        return [(str(thread), str(latest)) for thread, latest in rows.read(query)]
+        found = [(str(t), str(at or ""), str(titled or "")) for t, at, titled in rows.read(query)]
+        return [place for place in found if place[1]]
 
-    def _row(self, thread: str, at: str) -> dict[str, Any]:
+    def _row(self, thread: str, at: str, titled: str) -> dict[str, Any]:
         known = self._rows.get(thread)
-        if known is None or known[0][0] != at or known[1]["status"] not in FINAL:
-            place = latest_place(self._saver, thread) or (at, 0)
+        kept = known and (known[0][0], known[0][2]) == (at, titled)
+        if known is None or not kept or known[1]["status"] not in FINAL:
+            place = (*(latest_place(self._saver, thread) or (at, 0)), titled)
             if known is None or known[0] != place:
                 while len(self._rows) >= ROWS_KEPT:
                     del self._rows[next(iter(self._rows))]
@@ -96,7 +103,15 @@ class RunList:
 
     def _read(self, thread: str) -> dict[str, Any]:
         row: dict[str, Any] = {"thread": thread, "graph": "?", "status": "?", "when": "?"}
-        row |= {"request": "", "text": "", "asks": "", "visits": 0, "failures": 0, "cost_usd": None}
+        row |= {
+            "title": "",
+            "request": "",
+            "text": "",
+            "asks": "",
+            "visits": 0,
+            "failures": 0,
+            "cost_usd": None,
+        }
         place: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
         try:
             saved = self._saver.get_tuple(place)
@@ -105,6 +120,7 @@ class RunList:
             row["graph"] = str(as_dict(saved.metadata).get("graph") or "?")
             row["when"] = str(saved.checkpoint["ts"])
             values = as_dict(self._reader.get_state(place).values)
+            title = read_title(self._saver, thread)
         except StorageError:
             return {**row, "status": "damaged"}
         asked = [request_of(found) for found, _, is_open in interrupts_in(saved) if is_open]
@@ -113,8 +129,9 @@ class RunList:
         return {
             **row,
             "status": "waiting" if asked else str(values.get("status", "?")),
+            "title": title,
             "request": shorten(request, 200),
-            "text": request[:SEARCHED].lower(),
+            "text": f"{title} {request[:SEARCHED]} {_last_words(values)}".lower(),
             "asks": shorten(redact(_prompt(asked[0])), 200) if asked else "",
             "visits": len(reports),
             "failures": sum(as_dict(r).get("status") not in ("ok", "skipped") for r in reports),
@@ -148,6 +165,12 @@ def _prompt(request: PendingRequest) -> str:
     names = dict.fromkeys(str(as_dict(call).get("name")) for call in calls)
     is_approval = APPROVAL in (request.request_type, value.get("type"))
     return f"requests approval: {', '.join(names)}" if is_approval else request.prompt
+
+
+def _last_words(values: Mapping[str, Any]) -> str:
+    """Return what was said last; of a run that has ended, its answer."""
+    messages = as_list(values.get("messages") or [""])
+    return str(getattr(messages[-1], "text", ""))[:SEARCHED]
 
 
 def _matches(row: dict[str, Any], words: str, status: str) -> bool:

@@ -16,7 +16,13 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
-from asterism.apps.stored_threads import check_model_label, config_of, origin_of
+from asterism.apps.stored_threads import (
+    check_model_label,
+    config_of,
+    origin_of,
+    read_title,
+    write_title,
+)
 from asterism.apps.ui.markdown import parse_markdown
 from asterism.apps.ui.run_list import latest_place
 from asterism.core.agent_spec import ModelLike
@@ -171,6 +177,7 @@ class RunManager:
         self._within = with_process_leases(saver)  # the hub takes leases against others in a thread
         self._opened: dict[tuple[str, str | None], Graph] = {}
         self._origins: dict[str, tuple[object, tuple[str, str | None]]] = {}
+        self._titles: dict[str, str] = {}
         self._runs: dict[str, Run] = {}
         self.failures: dict[str, str] = {}
         """Why the latest run of a thread broke off."""
@@ -211,6 +218,24 @@ class RunManager:
         name, model = known[1]
         graph = await self.graph(name, check_model_label(model), is_label=True)
         return graph, config_of(thread, name, model)
+
+    async def title(self, thread: str) -> str:
+        """Return the title that a person gave a thread; `""`: none."""
+        if thread not in self._titles:
+            while len(self._titles) >= ORIGINS_KEPT:
+                del self._titles[next(iter(self._titles))]
+            self._titles[thread] = await asyncio.to_thread(read_title, self.saver, thread)
+        return self._titles[thread]
+
+    async def rename(self, thread: str, title: str) -> None:
+        """Give a thread a title; `""`: its request is shown again.
+
+        Raises:
+            ConfigurationError: There is no such thread.
+        """
+        await write_title(self.saver, thread, title)
+        self._titles[thread] = title
+        self._tell()
 
     def run(self, thread: str) -> Run | None:
         """Return the run of a thread that is under way here."""
@@ -303,6 +328,7 @@ class RunManager:
                 raise _busy(thread)
             await self.saver.adelete_thread(thread)
             self.failures.pop(thread, None)
+            self._titles.pop(thread, None)
         finally:
             await asyncio.to_thread(release)
         self._tell()

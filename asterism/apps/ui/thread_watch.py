@@ -229,14 +229,15 @@ class ThreadWatch:
 
     async def now(self, thread: str) -> dict[str, Any]:
         """Show a thread as it stands; the same object as long as nothing has changed."""
-        run = self._hub.run(thread)
+        run, title = self._hub.run(thread), await self._hub.title(thread)
         if run and run.values is not None:
-            key: object = (run, run.steps)
+            key: object = (run, run.steps, title)
             if (known := self._cached_view(thread, key)) is None:
                 known = _thread_view(run.graph, run.config, run.values, driven="here")
+                known["title"] = title
             return self._keep(thread, key, known)
         failure = self._hub.failures.get(thread)
-        key = (await asyncio.to_thread(latest_place, self._hub.saver, thread), failure)
+        key = (await asyncio.to_thread(latest_place, self._hub.saver, thread), failure, title)
         if (known := self._cached_view(thread, key)) is None:
             known = {**await self.at(thread), "error": failure}
         if (driven := await self._find_driver(thread, known)) != known["driven"]:
@@ -253,6 +254,7 @@ class ThreadWatch:
         snapshot = await graph.aget_state(config_at(config, checkpoint), subgraphs=True)
         _check_found(snapshot, thread, checkpoint)
         shown = _thread_view(graph, config, snapshot.values)
+        shown["title"] = await self._hub.title(thread)
         if not checkpoint:
             shown["questions"] = [question_view(one, graph) for one in open_requests(snapshot)]
             shown["unfinished"] = is_unfinished(snapshot)

@@ -483,6 +483,23 @@ def test_the_state_is_shown_without_secrets(page: Page) -> None:
     assert missing.status_code == 400
 
 
+def test_a_thread_is_renamed_while_it_runs_and_after_it(page: Page) -> None:
+    thread = page.begin("gated", "Work on it")
+    assert GATE.reached.acquire(timeout=60)
+    assert page.get("thread", thread=thread)["title"] == ""
+    page.post("rename", thread=thread, title="  The long job ")
+    view = page.get("thread", thread=thread)
+    assert (view["title"], view["driven"]) == ("The long job", "here")
+    GATE.open.release(2)
+    view = page.settled(thread)
+    assert (view["title"], view["request"]) == ("The long job", "Work on it")
+    assert page.get("threads")["runs"][0]["title"] == "The long job"
+    assert page.refused("rename", thread=thread, title="x" * 201)[0] == 400
+    assert page.refused("rename", thread="unknown", title="x")[0] == 400
+    page.post("rename", thread=thread, title="")
+    assert page.get("thread", thread=thread)["title"] == ""
+
+
 def test_a_thread_is_deleted_unless_it_is_driven(page: Page) -> None:
     kept, thread = page.begin("hostile"), page.begin("gated")
     page.settled(kept)

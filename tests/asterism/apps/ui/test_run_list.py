@@ -9,8 +9,9 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from asterism import aresume
-from asterism.apps.stored_threads import config_of
+from asterism.apps.stored_threads import config_of, read_title, write_title
 from asterism.apps.ui.run_list import RunList
+from asterism.errors import ConfigurationError
 from asterism.storage.open import open_checkpointer
 from tests.asterism.apps.ui.teams import bank, failing, markdown, teller, trips
 
@@ -68,6 +69,7 @@ async def test_words_and_statuses_are_looked_for_in_the_whole_database(
         await run(saver, f"t{number}", "Mow the lawn")
     runs = RunList(saver, lambda thread: False)
     assert names(await runs.page(limit=9, words="the fence")) == ["a"]
+    assert names(await runs.page(limit=9, words="THE SHEET")) == ["t2", "t1", "t0"]  # the answer
     assert names(await runs.page(limit=9, words="waiting")) == ["b"]  # the name of its team
     assert names(await runs.page(limit=9, status="waiting")) == ["b"]
     assert names(await runs.page(limit=9, status="completed")) == ["t2", "t1", "t0", "a"]
@@ -125,3 +127,39 @@ async def test_a_question_is_seen_without_a_checkpoint_of_its_own(saver: Any) ->
         seen += [row["status"] for row in (await runs.page(limit=9))["runs"]]
     (row,) = (await runs.page(limit=9))["runs"]
     assert seen[0] == "running" and row["status"] == "waiting"
+
+
+async def test_a_title_is_shown_searched_and_deleted_with_its_thread(saver: Any) -> None:
+    await run(saver, "a", "Mow the lawn")
+    await run(saver, "b", "Paint the fence")
+    runs = RunList(saver, lambda thread: False)
+    assert [row["title"] for row in (await runs.page(limit=9))["runs"]] == ["", ""]
+    for title in ("The garden", "The Meadow"):
+        await write_title(saver, "a", title)
+    page = await runs.page(limit=9)
+    assert [(row["thread"], row["title"]) for row in page["runs"]] == [
+        ("b", ""),
+        ("a", "The Meadow"),
+    ]
+    assert (page["total"], names(await runs.page(limit=9, words="MEADOW"))) == (2, ["a"])
+    assert names(await runs.page(limit=9, words="lawn")) == ["a"]
+    await run(saver, "a", "Mow it again")
+    assert (await runs.page(limit=1))["runs"][0]["title"] == "The Meadow"
+    await write_title(saver, "a", "")
+    assert (await runs.page(limit=1))["runs"][0]["title"] == ""
+    await write_title(saver, "a", "Again")
+    await saver.adelete_thread("a")
+    assert read_title(saver, "a") == "" and names(await runs.page(limit=9)) == ["b"]
+    with pytest.raises(ConfigurationError, match="no thread 'a'"):
+        await write_title(saver, "a", "Nobody")
+
+
+async def test_a_title_is_encrypted_as_the_thread_is(tmp_path: Path) -> None:
+    file = tmp_path / "threads.db"
+    key = b"0123456789abcdef0123456789abcdef"
+    with open_checkpointer(f"sqlite:///{file}", key=key) as saver:
+        await run(saver, "a", "Mow the lawn")
+        await write_title(saver, "a", "The hidden garden")
+        assert read_title(saver, "a") == "The hidden garden"
+    stored = b"".join(path.read_bytes() for path in tmp_path.glob("threads.db*") if path.is_file())
+    assert b"hidden garden" not in stored
