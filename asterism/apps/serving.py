@@ -35,8 +35,8 @@ from asterism.nodes.report import failure_kind_of_status
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
-    from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """The names by which this machine calls itself. Any other is a site that may have pointed its own
@@ -74,6 +74,7 @@ def create_service_app(
     """
     try:
         from starlette.applications import Starlette
+        from starlette.middleware import Middleware
         from starlette.requests import Request
         from starlette.responses import JSONResponse, Response
         from starlette.routing import Route
@@ -89,11 +90,6 @@ def create_service_app(
         )
 
     async def answer(request: Request) -> Response:
-        names = hosts or (HOSTS if token is None else ())
-        if said := stranger(request.headers.raw, names):
-            return _refusal(403, said)
-        if token is not None and not _is_known(request, token):
-            return _refusal(401, "The token is missing or wrong.")
         if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
             return _refusal(415, "The body must be JSON, with the content type application/json.")
         body = bytearray()
@@ -111,7 +107,39 @@ def create_service_app(
             return _refusal(409, "This conversation is being worked on.", {"retry-after": "1"})
         return Response(reply.model_dump_json(), media_type="application/json")
 
-    return Starlette(routes=[Route("/", answer, methods=["POST"])])
+    return Starlette(
+        routes=[Route("/", answer, methods=["POST"])],
+        middleware=[Middleware(CallGuard, token=token, hosts=hosts)],
+    )
+
+
+class CallGuard:
+    """Refuses calls of pages of other sites, and calls without the token.
+
+    Args:
+        app: What it guards.
+        token: What callers send as `authorization: Bearer ...`. None: they send nothing.
+        hosts: The names that the server may be called by. Empty: any with a token, else those of
+            this machine.
+    """
+
+    def __init__(
+        self, app: "ASGIApp", *, token: SecretStr | None = None, hosts: Sequence[str] = ()
+    ) -> None:
+        self._app = app
+        self._token = token
+        self._hosts = hosts or (HOSTS if token is None else ())
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Let a call through, or refuse it."""
+        if scope["type"] == "http":
+            headers: Headers = scope["headers"]
+            if said := stranger(headers, self._hosts):
+                return await _refusal(403, said)(scope, receive, send)
+            if self._token is not None and not is_token(bearer(headers), self._token):
+                refusal = _refusal(401, "The token is missing or wrong.")
+                return await refusal(scope, receive, send)
+        return await self._app(scope, receive, send)
 
 
 def _workflow(thing: Any, checkpointer: BaseCheckpointSaver[str] | None) -> Workflow:
@@ -221,10 +249,6 @@ def bearer(headers: Headers) -> str | None:
     """Return the bearer token of a call; the name of the scheme has no case."""
     scheme, _, given = (header(headers, b"authorization") or "").partition(" ")
     return given.strip() if scheme.lower() == "bearer" else None
-
-
-def _is_known(request: "Request", token: SecretStr) -> bool:
-    return is_token(bearer(request.headers.raw), token)
 
 
 def _refusal(status: int, said: str, headers: dict[str, str] | None = None) -> "Response":

@@ -292,6 +292,32 @@ def ui(
 
 
 @app.command(rich_help_panel=RUN)
+def mcp(
+    graph: GraphName,
+    model: Model = None,
+    decisions: Decisions = None,
+    port: Annotated[
+        int | None, typer.Option(help="Serve HTTP at this port; 0: any free one.")
+    ] = None,
+    db: Database = None,
+    no_token: Annotated[bool, typer.Option("--no-token", help="HTTP without a token.")] = False,
+) -> None:
+    """Serve a graph as a tool of an MCP server, for clients of this machine.
+
+    Example: asterism mcp event_planning
+    """
+
+    async def work() -> int:
+        async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
+            opened = engine.open_graph(graph, model=model, checkpointer=saver)
+            print_models(engine.models_of(opened))
+            labels = engine.config_of("", graph, model).get("metadata") or {}
+            return await engine.serve_mcp(opened, labels, port=port, open_to_all=no_token)
+
+    exit_with(work())
+
+
+@app.command(rich_help_panel=RUN)
 def doctor(model: Model = None, as_json: AsJson = False) -> None:
     """Check what a model supports, by six short calls, and print what to set.
 
