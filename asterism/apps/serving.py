@@ -14,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 
 from asterism.core.continuation import aproceed, is_unfinished
 from asterism.core.interrupts import apending_requests, aresume
+from asterism.core.messages import with_media
 from asterism.core.usage import lines_of
 from asterism.core.values import describe_error
 from asterism.errors import AsterismError, ConfigurationError, ThreadBusyError
@@ -81,13 +82,7 @@ def create_service_app(
     except ImportError as error:
         raise ImportError("Serving needs packages: pip install 'asterism-agents[ui]'.") from error
 
-    is_one = isinstance(thing, Workflow)
-    workflow: Workflow = cast(Workflow, thing) if is_one else _workflow(thing, checkpointer)
-    if not isinstance(workflow.checkpointer, BaseCheckpointSaver):
-        raise ConfigurationError(
-            "A service keeps conversations, so it needs a checkpointer: build the workflow with "
-            "one, or give checkpointer= for anything else."
-        )
+    workflow = served_workflow(thing, checkpointer)
 
     async def answer(request: Request) -> Response:
         if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
@@ -142,6 +137,23 @@ class CallGuard:
         return await self._app(scope, receive, send)
 
 
+def served_workflow(thing: Any, checkpointer: BaseCheckpointSaver[str] | None) -> Workflow:
+    """Return a workflow that keeps conversations, made of anything that may be a participant.
+
+    Raises:
+        ConfigurationError: There is nowhere to store conversations.
+        WorkflowBuildError: `thing` cannot be a participant.
+    """
+    is_one = isinstance(thing, Workflow)
+    workflow: Workflow = cast(Workflow, thing) if is_one else _workflow(thing, checkpointer)
+    if not isinstance(workflow.checkpointer, BaseCheckpointSaver):
+        raise ConfigurationError(
+            "A service keeps conversations, so it needs a checkpointer: build the workflow with "
+            "one, or give checkpointer= for anything else."
+        )
+    return workflow
+
+
 def _workflow(thing: Any, checkpointer: BaseCheckpointSaver[str] | None) -> Workflow:
     given = thing if isinstance(thing, Participant) else Participant(runs=thing)
     alone = replace(given, description=given.description or "Does what is asked.")
@@ -157,15 +169,20 @@ async def _handle_request(workflow: Workflow, asked: ServiceRequest) -> ServiceR
     """Do what is asked, as far as it is not done already."""
     thread: RunnableConfig = {"configurable": {"thread_id": asked.conversation_id}}
     try:
-        await _run_request(workflow, thread, asked)
-        return await _reply(workflow, thread, await workflow.aget_state(thread))
+        await run_request(workflow, thread, asked)
+        return await read_reply(workflow, thread, await workflow.aget_state(thread))
     except ThreadBusyError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked is told
         return ServiceFailed(error=describe_error(error), kind=failure_kind(error))
 
 
-async def _run_request(workflow: Workflow, thread: RunnableConfig, asked: ServiceRequest) -> None:
+async def run_request(
+    workflow: Workflow,
+    thread: RunnableConfig,
+    asked: ServiceRequest,
+    media: Sequence[dict[str, Any]] = (),
+) -> None:
     """Begin the request, answer its question, or go on with it: whichever is left to do."""
     state = await workflow.aget_state(thread)
     sent, own = _request_ids(state), REQUEST + asked.idempotency_key
@@ -180,7 +197,7 @@ async def _run_request(workflow: Workflow, thread: RunnableConfig, asked: Servic
     elif own in sent[:-1]:
         raise AsterismError("a later request of this conversation was taken in already")
     elif own not in sent:
-        message = HumanMessage(asked.request, id=own)
+        message = HumanMessage(with_media(asked.request, media), id=own)
         await workflow.ainvoke({"messages": [message]}, thread)
         return
     if is_unfinished(state) and not state.interrupts:
@@ -193,7 +210,9 @@ def _request_ids(state: StateSnapshot) -> list[str]:
     return [message.id for message in messages if message.id and message.id.startswith(REQUEST)]
 
 
-async def _reply(workflow: Workflow, thread: RunnableConfig, state: StateSnapshot) -> ServiceReply:
+async def read_reply(
+    workflow: Workflow, thread: RunnableConfig, state: StateSnapshot
+) -> ServiceReply:
     """Write what came of it: the first open question, the answer, or the failure."""
     values = cast(dict[str, Any], state.values)
     for request in await apending_requests(workflow, thread):
