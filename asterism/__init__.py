@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from asterism.graphs.orchestrator import AgentOrchestrator
     from asterism.graphs.participant_memory import ParticipantMemory, memory
     from asterism.graphs.programs import BaseSupervisor
+    from asterism.graphs.review_loop import create_review_loop
     from asterism.graphs.what_if import awhat_if, what_if
     from asterism.graphs.workflow import Workflow
     from asterism.limits.budgets import Budget
@@ -212,6 +213,7 @@ if TYPE_CHECKING:
         "compare_runs",
         "context_middleware",
         "convert_tool_content_to_text",
+        "create_review_loop",
         "create_reviewer",
         "create_service_app",
         "create_supervisor_agent",
@@ -321,6 +323,7 @@ _HOMES = {
     "compare_runs": "observability",
     "context_middleware": "nodes.middleware",
     "convert_tool_content_to_text": "core.messages",
+    "create_review_loop": "graphs.review_loop",
     "create_reviewer": "nodes.deciders.reviewers",
     "create_service_app": "apps.serving",
     "serve": "apps.ui.opening",

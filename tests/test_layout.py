@@ -118,6 +118,7 @@ PUBLIC = [
     "compare_runs",
     "context_middleware",
     "convert_tool_content_to_text",
+    "create_review_loop",
     "create_reviewer",
     "create_service_app",
     "create_supervisor_agent",
