@@ -25,6 +25,7 @@ from asterism.apps.cli.options import (
     Database,
     Debug,
     Decisions,
+    Files,
     GraphName,
     Graphs,
     Model,
@@ -77,6 +78,7 @@ Out = Annotated[
 def run(
     graph: GraphName,
     request: RequestText,
+    file: Files = None,
     model: Model = None,
     decisions: Decisions = None,
     thread: ContinuedThread = None,
@@ -100,7 +102,7 @@ def run(
                 known = f"Thread {thread}; look at it: asterism trace {thread}"
                 ERRORS.print(known, style="dim", markup=False, highlight=False)
             config = engine.config_of(thread, graph, model)
-            given = {"messages": [("user", request)]}
+            given = engine.read_request(request, file or ())
             with _going_on(engine.again(thread, graph), kept=is_stored):
                 outcome = await engine.drive(opened, config, given, ask=not as_json)
             return engine.finish(outcome, thread, graph=graph, as_json=as_json, out=out)

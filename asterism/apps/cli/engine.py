@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from asterism.apps.cli.doctor import examine, report
 from asterism.apps.cli.options import ERRORS
 from asterism.apps.cli.output import again, finish
-from asterism.apps.cli.run_command import drive
+from asterism.apps.cli.run_command import drive, read_request
 from asterism.apps.cli.supervise_command import supervise_file, supervision_summary
 from asterism.apps.stored_threads import (
     MEMORY_FILE,
@@ -237,6 +237,7 @@ __all__ = [
     "origin_of",
     "picture",
     "prune",
+    "read_request",
     "reader_of",
     "report",
     "serve_mcp",
