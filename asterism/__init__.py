@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from asterism.graphs.orchestrator import AgentOrchestrator
     from asterism.graphs.participant_memory import ParticipantMemory, memory
     from asterism.graphs.programs import BaseSupervisor
+    from asterism.graphs.review_loop import create_review_loop
     from asterism.graphs.steering import asteer, create_steer_tool, steer
     from asterism.graphs.what_if import awhat_if, what_if
     from asterism.graphs.workflow import Workflow
@@ -240,6 +241,7 @@ if TYPE_CHECKING:
         "compare_teams",
         "context_middleware",
         "convert_tool_content_to_text",
+        "create_review_loop",
         "create_reviewer",
         "create_service_app",
         "create_steer_tool",
@@ -362,6 +364,7 @@ _HOMES = {
     "compare_runs": "observability",
     "context_middleware": "nodes.middleware",
     "convert_tool_content_to_text": "core.messages",
+    "create_review_loop": "graphs.review_loop",
     "create_reviewer": "nodes.deciders.reviewers",
     "create_service_app": "apps.serving",
     "create_steer_tool": "graphs.steering",

@@ -339,7 +339,8 @@ class Visit:
             found = yield from memory.recalling(text, user, self.runtime.name)
             if found:
                 text = render("recalled", request=text, memories=recollections_text(found))
-        content = with_media(text, request.get("media"))
+        media = self.runtime.media.choose(request.get("media") or ())
+        content = with_media(text if text.strip() or media else "(no text)", media)
         return {"messages": [*before, HumanMessage(content, id=request["id"])]}
 
     def _run_graph(

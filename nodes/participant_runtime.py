@@ -49,6 +49,7 @@ from asterism.nodes.middleware import (
 from asterism.nodes.participant_spec import (
     MAX_STEPS,
     GraphSource,
+    MediaRule,
     Participant,
     approval_middleware,
     context_of,
@@ -381,6 +382,8 @@ class ParticipantRuntime:
     """The most model calls of a visit. None: unlimited here."""
     counts_calls: bool = False
     """Whether its graph counts them itself."""
+    media: MediaRule = field(default_factory=MediaRule)
+    """Which pictures, recordings and files it is sent."""
     is_workflow: bool = field(init=False)
     collects_leanly: bool = field(init=False)
     needs_async: bool = field(init=False)
@@ -461,6 +464,7 @@ def create_participant_runtime(
         task_budget=task_budget,
         forgets=spec.memory is not None and not spec.memory.enabled,
         recalls=spec.recalls or recalls,
+        media=MediaRule.of(thing, default_model),
     )
 
 

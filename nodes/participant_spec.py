@@ -9,7 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
 
 from langchain_core.tools import BaseTool
 from langchain_core.tools import tool as create_tool
@@ -21,10 +21,13 @@ from asterism.core.agent_spec import (
     ModelLike,
     Personality,
     innermost_model,
+    label_of_model,
     resolve_model,
 )
 from asterism.core.continuation import Graph, is_graph, is_runnable
 from asterism.core.state import Report
+from asterism.core.values import as_dict
+from asterism.errors import InvalidRequestError
 from asterism.limits.budgets import Budget
 from asterism.limits.circuit_breaker import CircuitBreaker
 from asterism.limits.failure_policies import Policy
@@ -83,6 +86,8 @@ class Participant:
             it.
         recalls: What is recalled for each visit, besides its own history.
         budget: What its visits for one request may take together, with everything below it.
+        media: Whether it is sent the pictures, recordings and files of a request: `"all"` or
+            `"none"`, the text alone.
         max_steps: How many model calls one visit may make, of an agent or a graph. None: as the
             workflow says. At the limit the visit ends with what it has found.
         undo: Takes back what a report tells of, where a `Compensation` says `UndoAll`.
@@ -106,6 +111,7 @@ class Participant:
     recalls: "LongTermMemory | None" = None
     budget: Budget | None = None
     max_steps: int | None = None
+    media: Literal["all", "none"] = "all"
     undo: Callable[[Report], Any] | None = None
 
     def __post_init__(
@@ -130,6 +136,8 @@ class Participant:
 def find_participant_fault(thing: object, default_model: ModelLike | None) -> str | None:
     """Say why `thing` cannot be a participant, or return None."""
     if isinstance(thing, Participant):
+        if thing.media not in ("all", "none"):
+            return f"has media={thing.media!r}; allowed: 'all', 'none'"
         if thing.runs is not None and (own := _agent_fields(thing)):
             return (
                 f"has `runs` and also {', '.join(f'`{name}`' for name in own)}, which are of an "
@@ -331,6 +339,59 @@ def _graph_fault(graph: Graph) -> str | None:
 
 def _keys(graph: Graph) -> list[str]:
     return [key for key in graph.channels if not key.startswith(("__", "branch:", "join:"))]
+
+
+_INPUTS = {
+    "image": "image_inputs",
+    "image_url": "image_inputs",
+    "audio": "audio_inputs",
+    "input_audio": "audio_inputs",
+    "video": "video_inputs",
+    "pdf": "pdf_inputs",
+}
+"""The entry of a model's profile that says whether it reads a kind of block."""
+
+
+@dataclass(frozen=True)
+class MediaRule:
+    """Which pictures, recordings and files a participant is sent."""
+
+    sends: bool = True
+    model: Any = None
+    """Its own chat model, whose profile may say what it cannot read."""
+
+    @classmethod
+    def of(cls, thing: object, default_model: ModelLike | None) -> "MediaRule":
+        """Return the rule of a participant; what calls its models itself has none to look at."""
+        spec = thing if isinstance(thing, Participant) else Participant(runs=thing)
+        model: Any = spec.runs
+        if spec.runs is None:
+            model = resolve_model(cast(ModelLike, spec.model or default_model))
+        return cls(spec.media == "all", innermost_model(model))
+
+    def choose(self, media: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        """Return what of a request's media is sent.
+
+        Raises:
+            InvalidRequestError: The model cannot read it, as its profile says.
+        """
+        if not self.sends:
+            return ()
+        profile = as_dict(getattr(self.model, "profile", None)) if media else {}
+        kinds = ["pdf" if _is_pdf(block) else str(block.get("type")) for block in media]
+        unread = [kind for kind in kinds if profile.get(_INPUTS.get(kind, "")) is False]
+        if unread:
+            raise InvalidRequestError(
+                f"The request holds {', '.join(dict.fromkeys(unread))}, which the model "
+                f"{label_of_model(self.model)!r} cannot read. Give the participant a model that "
+                "can, or media='none'."
+            )
+        return media
+
+
+def _is_pdf(block: Mapping[str, Any]) -> bool:
+    """Whether a content block is a PDF."""
+    return block.get("type") == "file" and block.get("mime_type") == "application/pdf"
 
 
 def service_of(thing: object, default_model: ModelLike | None) -> str | None:

@@ -15,7 +15,7 @@ from contextvars import copy_context
 from decimal import Decimal
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackManager
@@ -51,6 +51,17 @@ VisitOutcome = VisitResult | BaseException
 """The result of a visit, or what stopped it, as an interrupt does."""
 
 
+class Closable(Protocol):
+    """Something that lives as long as a run, such as a session with a server."""
+
+    def close(self) -> Future[None]:
+        """Begin to close it; the future ends when it is closed."""
+        ...
+
+
+C = TypeVar("C", bound=Closable)
+
+
 class RunContext:
     """The visits of a plan that run at the moment."""
 
@@ -68,6 +79,7 @@ class RunContext:
         self._threads: dict[str, Future[VisitResult]] = {}
         self._tasks: dict[str, asyncio.Task[VisitResult]] = {}
         self._pool: ThreadPoolExecutor | None = None
+        self._kept: dict[Any, Closable] = {}
 
     def __deepcopy__(self, memo: Any) -> "RunContext":
         """Stay the one that it is: servers copy the configs of runs."""
@@ -102,19 +114,31 @@ class RunContext:
         done = [name for name, task in self._tasks.items() if task.done()]
         return {name: _outcome(self._tasks.pop(name)) for name in done}
 
+    def keep(self, key: Any, create: Callable[[], C]) -> C:
+        """Return what is kept under a key until the run ends; it is created where it is not there.
+
+        Threads may create it at once, so it must begin nothing before it is used.
+        """
+        if key not in self._kept:
+            self._kept.setdefault(key, create())
+        return cast(C, self._kept[key])
+
     def close(self) -> None:
-        """Wait for the visits that still run: a thread cannot be stopped."""
+        """Wait for the visits that still run: a thread cannot be stopped. Close what is kept."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         self._threads.clear()
+        wait([kept.close() for kept in self._kept.values()])
 
     async def aclose(self) -> None:
-        """Cancel the visits that still run."""
+        """Cancel the visits that still run, and close what is kept."""
         tasks = [*self._tasks.values()]
         self._tasks.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        closed = [asyncio.wrap_future(kept.close()) for kept in self._kept.values()]
+        await asyncio.gather(*closed, return_exceptions=True)
 
 
 def run_visit(steps: Callable[[], Steps[VisitResult]], config: RunnableConfig) -> VisitResult:

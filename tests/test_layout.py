@@ -132,6 +132,7 @@ PUBLIC = [
     "compare_teams",
     "context_middleware",
     "convert_tool_content_to_text",
+    "create_review_loop",
     "create_reviewer",
     "create_service_app",
     "create_steer_tool",

@@ -14,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 
 from asterism.core.continuation import aproceed, is_unfinished
 from asterism.core.interrupts import apending_requests, aresume
+from asterism.core.messages import with_media
 from asterism.core.usage import lines_of
 from asterism.core.values import describe_error
 from asterism.errors import AsterismError, ConfigurationError, ThreadBusyError
@@ -35,8 +36,8 @@ from asterism.nodes.report import failure_kind_of_status
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
-    from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """The names by which this machine calls itself. Any other is a site that may have pointed its own
@@ -74,26 +75,16 @@ def create_service_app(
     """
     try:
         from starlette.applications import Starlette
+        from starlette.middleware import Middleware
         from starlette.requests import Request
         from starlette.responses import JSONResponse, Response
         from starlette.routing import Route
     except ImportError as error:
         raise ImportError("Serving needs packages: pip install 'asterism-agents[ui]'.") from error
 
-    is_one = isinstance(thing, Workflow)
-    workflow: Workflow = cast(Workflow, thing) if is_one else _workflow(thing, checkpointer)
-    if not isinstance(workflow.checkpointer, BaseCheckpointSaver):
-        raise ConfigurationError(
-            "A service keeps conversations, so it needs a checkpointer: build the workflow with "
-            "one, or give checkpointer= for anything else."
-        )
+    workflow = served_workflow(thing, checkpointer)
 
     async def answer(request: Request) -> Response:
-        names = hosts or (HOSTS if token is None else ())
-        if said := stranger(request.headers.raw, names):
-            return _refusal(403, said)
-        if token is not None and not _is_known(request, token):
-            return _refusal(401, "The token is missing or wrong.")
         if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
             return _refusal(415, "The body must be JSON, with the content type application/json.")
         body = bytearray()
@@ -111,7 +102,56 @@ def create_service_app(
             return _refusal(409, "This conversation is being worked on.", {"retry-after": "1"})
         return Response(reply.model_dump_json(), media_type="application/json")
 
-    return Starlette(routes=[Route("/", answer, methods=["POST"])])
+    return Starlette(
+        routes=[Route("/", answer, methods=["POST"])],
+        middleware=[Middleware(CallGuard, token=token, hosts=hosts)],
+    )
+
+
+class CallGuard:
+    """Refuses calls of pages of other sites, and calls without the token.
+
+    Args:
+        app: What it guards.
+        token: What callers send as `authorization: Bearer ...`. None: they send nothing.
+        hosts: The names that the server may be called by. Empty: any with a token, else those of
+            this machine.
+    """
+
+    def __init__(
+        self, app: "ASGIApp", *, token: SecretStr | None = None, hosts: Sequence[str] = ()
+    ) -> None:
+        self._app = app
+        self._token = token
+        self._hosts = hosts or (HOSTS if token is None else ())
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Let a call through, or refuse it."""
+        if scope["type"] == "http":
+            headers: Headers = scope["headers"]
+            if said := stranger(headers, self._hosts):
+                return await _refusal(403, said)(scope, receive, send)
+            if self._token is not None and not is_token(bearer(headers), self._token):
+                refusal = _refusal(401, "The token is missing or wrong.")
+                return await refusal(scope, receive, send)
+        return await self._app(scope, receive, send)
+
+
+def served_workflow(thing: Any, checkpointer: BaseCheckpointSaver[str] | None) -> Workflow:
+    """Return a workflow that keeps conversations, made of anything that may be a participant.
+
+    Raises:
+        ConfigurationError: There is nowhere to store conversations.
+        WorkflowBuildError: `thing` cannot be a participant.
+    """
+    is_one = isinstance(thing, Workflow)
+    workflow: Workflow = cast(Workflow, thing) if is_one else _workflow(thing, checkpointer)
+    if not isinstance(workflow.checkpointer, BaseCheckpointSaver):
+        raise ConfigurationError(
+            "A service keeps conversations, so it needs a checkpointer: build the workflow with "
+            "one, or give checkpointer= for anything else."
+        )
+    return workflow
 
 
 def _workflow(thing: Any, checkpointer: BaseCheckpointSaver[str] | None) -> Workflow:
@@ -129,15 +169,20 @@ async def _handle_request(workflow: Workflow, asked: ServiceRequest) -> ServiceR
     """Do what is asked, as far as it is not done already."""
     thread: RunnableConfig = {"configurable": {"thread_id": asked.conversation_id}}
     try:
-        await _run_request(workflow, thread, asked)
-        return await _reply(workflow, thread, await workflow.aget_state(thread))
+        await run_request(workflow, thread, asked)
+        return await read_reply(workflow, thread, await workflow.aget_state(thread))
     except ThreadBusyError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked is told
         return ServiceFailed(error=describe_error(error), kind=failure_kind(error))
 
 
-async def _run_request(workflow: Workflow, thread: RunnableConfig, asked: ServiceRequest) -> None:
+async def run_request(
+    workflow: Workflow,
+    thread: RunnableConfig,
+    asked: ServiceRequest,
+    media: Sequence[dict[str, Any]] = (),
+) -> None:
     """Begin the request, answer its question, or go on with it: whichever is left to do."""
     state = await workflow.aget_state(thread)
     sent, own = _request_ids(state), REQUEST + asked.idempotency_key
@@ -152,7 +197,7 @@ async def _run_request(workflow: Workflow, thread: RunnableConfig, asked: Servic
     elif own in sent[:-1]:
         raise AsterismError("a later request of this conversation was taken in already")
     elif own not in sent:
-        message = HumanMessage(asked.request, id=own)
+        message = HumanMessage(with_media(asked.request, media), id=own)
         await workflow.ainvoke({"messages": [message]}, thread)
         return
     if is_unfinished(state) and not state.interrupts:
@@ -165,7 +210,9 @@ def _request_ids(state: StateSnapshot) -> list[str]:
     return [message.id for message in messages if message.id and message.id.startswith(REQUEST)]
 
 
-async def _reply(workflow: Workflow, thread: RunnableConfig, state: StateSnapshot) -> ServiceReply:
+async def read_reply(
+    workflow: Workflow, thread: RunnableConfig, state: StateSnapshot
+) -> ServiceReply:
     """Write what came of it: the first open question, the answer, or the failure."""
     values = cast(dict[str, Any], state.values)
     for request in await apending_requests(workflow, thread):
@@ -221,10 +268,6 @@ def bearer(headers: Headers) -> str | None:
     """Return the bearer token of a call; the name of the scheme has no case."""
     scheme, _, given = (header(headers, b"authorization") or "").partition(" ")
     return given.strip() if scheme.lower() == "bearer" else None
-
-
-def _is_known(request: "Request", token: SecretStr) -> bool:
-    return is_token(bearer(request.headers.raw), token)
 
 
 def _refusal(status: int, said: str, headers: dict[str, str] | None = None) -> "Response":

@@ -107,7 +107,7 @@ class Service:
                 "its port where that is not the standard one."
             )
         for name, value in self.headers.items():
-            _check_header(name, value)
+            check_header(name, value)
         faults = [
             *seconds_faults("timeout", self.timeout, above_zero=True),
             *count_faults("max_bytes", self.max_bytes),
@@ -162,7 +162,7 @@ class Service:
             httpx.URL(self.url),
             asked.model_dump_json().encode(),
             headers={"idempotency-key": asked.idempotency_key},
-            secrets={name: _header_value(name, value) for name, value in self.headers.items()},
+            secrets={name: header_value(name, value) for name, value in self.headers.items()},
             hosts=self.allowed,
             max_bytes=self.max_bytes,
             seconds=self.timeout,
@@ -208,7 +208,12 @@ def _history(messages: Sequence[AnyMessage]) -> list[ServiceMessage]:
     ]
 
 
-def _check_header(name: str, value: Any) -> None:
+def check_header(name: str, value: Any) -> None:
+    """Refuse a header that a call has already, or whose value would be shown.
+
+    Raises:
+        ConfigurationError: The header cannot be sent.
+    """
     if not _NAME.fullmatch(name):
         raise ConfigurationError(f"{name!r} is no name of a header; allowed: letters, digits, '-'.")
     if name.lower() in OURS:
@@ -220,7 +225,7 @@ def _check_header(name: str, value: Any) -> None:
         )
 
 
-def _header_value(name: str, value: Secret) -> str:
+def header_value(name: str, value: Secret) -> str:
     """Return a header's value; an error of httpx about it would quote it."""
     text: Any = value.get_secret_value() if isinstance(value, SecretStr) else value()
     if not (isinstance(text, str) and text.isascii() and text.isprintable()):

@@ -22,6 +22,7 @@ VARIABLES = {
     "summarize": {"words"},
     "creation": {"tools"},
     "designer": {"names", "tools"},
+    "improve": {"complaints", "score", "threshold"},
     "judge": {"criteria"},
     "lead": {"team"},
     "read_source": {"path", "question"},

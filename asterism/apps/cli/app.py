@@ -31,6 +31,7 @@ from asterism.apps.cli.options import (
     Database,
     Debug,
     Decisions,
+    Files,
     GraphName,
     Graphs,
     Model,
@@ -85,6 +86,7 @@ Out = Annotated[
 def run(
     graph: GraphName,
     request: RequestText,
+    file: Files = None,
     model: Model = None,
     decisions: Decisions = None,
     thread: ContinuedThread = None,
@@ -108,7 +110,7 @@ def run(
                 known = f"Thread {thread}; look at it: asterism trace {thread}"
                 ERRORS.print(known, style="dim", markup=False, highlight=False)
             config = engine.config_of(thread, graph, model)
-            given = {"messages": [("user", request)]}
+            given = engine.read_request(request, file or ())
             with _going_on(engine.again(thread, graph), kept=is_stored):
                 outcome = await engine.drive(opened, config, given, ask=not as_json)
             return engine.finish(outcome, thread, graph=graph, as_json=as_json, out=out)
@@ -296,6 +298,32 @@ def ui(
             port=port, db=db, graphs=named, model=model, pace=pace, open_to_all=no_token
         )
         return 0
+
+    exit_with(work())
+
+
+@app.command(rich_help_panel=RUN)
+def mcp(
+    graph: GraphName,
+    model: Model = None,
+    decisions: Decisions = None,
+    port: Annotated[
+        int | None, typer.Option(help="Serve HTTP at this port; 0: any free one.")
+    ] = None,
+    db: Database = None,
+    no_token: Annotated[bool, typer.Option("--no-token", help="HTTP without a token.")] = False,
+) -> None:
+    """Serve a graph as a tool of an MCP server, for clients of this machine.
+
+    Example: asterism mcp event_planning
+    """
+
+    async def work() -> int:
+        async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
+            opened = engine.open_graph(graph, model=model, checkpointer=saver)
+            print_models(engine.models_of(opened))
+            labels = engine.config_of("", graph, model).get("metadata") or {}
+            return await engine.serve_mcp(opened, labels, port=port, open_to_all=no_token)
 
     exit_with(work())
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from asterism.apps.cli.doctor import examine, report
 from asterism.apps.cli.options import ERRORS
 from asterism.apps.cli.output import again, finish
-from asterism.apps.cli.run_command import drive
+from asterism.apps.cli.run_command import drive, read_request
 from asterism.apps.cli.supervise_command import supervise_file, supervision_summary
 from asterism.apps.stored_threads import (
     MEMORY_FILE,
@@ -27,7 +27,7 @@ from asterism.apps.stored_threads import (
     reader_of,
     transcript,
 )
-from asterism.core.continuation import is_unfinished
+from asterism.core.continuation import Graph, is_unfinished
 from asterism.core.interrupts import answer_command, apending_requests
 from asterism.core.steering import SteeringMessage, add_steering
 from asterism.core.sync_async import arun_steps
@@ -251,6 +251,42 @@ async def serve_page(
     await serve(app, port, ready)
 
 
+async def serve_mcp(
+    graph: Graph, labels: Mapping[str, Any], *, port: int | None, open_to_all: bool
+) -> int:
+    """Serve a graph as a tool of an MCP server until the client, or whoever started it, ends it.
+
+    Args:
+        graph: The graph, with a checkpointer.
+        labels: Metadata of its threads.
+        port: The port of this machine for HTTP; 0: any that is free. None: stdin and stdout.
+        open_to_all: Whether everybody on this machine may call it by HTTP.
+
+    Raises:
+        ConfigurationError: What it needs is not installed, or the port is taken.
+    """
+    try:
+        from asterism.apps.mcp_server import create_mcp_server, serve_http
+    except ImportError as error:
+        raise ConfigurationError(
+            f"MCP needs packages ({error.name} is missing): pip install 'asterism-agents[mcp]'."
+        ) from error
+
+    server = create_mcp_server(graph, name=str(labels["graph"]).split(":")[-1], labels=labels)
+    if port is None:
+        await server.run_stdio_async()
+        return 0
+    token = None if open_to_all else SecretStr(secrets.token_urlsafe(24))
+
+    def ready(opened: int) -> None:
+        ERRORS.print(f"The server is at http://localhost:{opened}/mcp for this machine alone.")
+        if token is not None:
+            ERRORS.print(f"Send the header: Authorization: Bearer {token.get_secret_value()}")
+
+    await serve_http(server, port, token, ready)
+    return 0
+
+
 __all__ = [
     "MEMORY_FILE",
     "USER_KEYS",
@@ -291,9 +327,11 @@ __all__ = [
     "picture",
     "prune",
     "read_message",
+    "read_request",
     "reader_of",
     "record_threads",
     "report",
+    "serve_mcp",
     "serve_page",
     "steer_thread",
     "supervise_file",

@@ -139,6 +139,10 @@ Database = Annotated[
         help="A sqlite file, postgresql://... or :memory:. Default: a file in your home folder.",
     ),
 ]
+Files = Annotated[
+    list[str] | None,
+    typer.Option("--file", help="A file or URL that belongs to the request; may be repeated."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 OWN_GRAPH = "module:attribute or ./file.py:attribute"
 """How a graph is named that is not a shipped one."""

@@ -1,14 +1,18 @@
 """One run from the command line: drive it, show it, ask, stop at a step boundary."""
 
 import asyncio
+import base64
+import mimetypes
 import os
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
+from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from langgraph.errors import GraphDrained
@@ -21,6 +25,7 @@ from asterism.apps.cli.progress_board import Board
 from asterism.core.continuation import Graph
 from asterism.core.interrupts import PendingRequest, answer_command, open_requests
 from asterism.core.values import printable_text
+from asterism.errors import ConfigurationError
 from asterism.events import BUS, EventBus
 from asterism.nodes.run_context import DEBUG
 
@@ -40,6 +45,47 @@ class CommandOutcome:
     """Whether the user stopped it."""
     handed_over: bool = False
     """Whether another process runs the thread, and was handed the request."""
+
+
+FILE_LIMIT = 20 * 1024 * 1024
+"""How many bytes a file of a request may have: it is stored with the thread."""
+
+
+def read_request(text: str, files: Sequence[str]) -> dict[str, Any]:
+    """Write a request with files as the input of a workflow.
+
+    Args:
+        text: What is asked.
+        files: Paths, or URLs, which are sent as such.
+
+    Raises:
+        ConfigurationError: A file cannot be read, or is too long.
+    """
+    if not files:
+        return {"messages": [("user", text)]}
+    return {"messages": [HumanMessage([{"type": "text", "text": text}, *map(_block, files)])]}
+
+
+def _block(name: str) -> dict[str, Any]:
+    """Read a file as a content block; one with text is a text."""
+    path = Path(name)
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    family = kind.partition("/")[0]
+    about = {"type": family if family in ("image", "audio", "video") else "file", "mime_type": kind}
+    if "://" in name:
+        return {**about, "url": name}
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"The file {name} cannot be read: {error.strerror}.") from error
+    if len(data) > FILE_LIMIT:
+        raise ConfigurationError(
+            f"The file {name} has {len(data)} bytes; allowed: {FILE_LIMIT}. Give its URL instead."
+        )
+    if family == "text" or kind == "application/json":
+        return {"type": "text", "text": f"{path.name}:\n{data.decode(errors='replace')}"}
+    named = {} if about["type"] != "file" else {"filename": path.name}
+    return {**about, "base64": base64.b64encode(data).decode(), **named}
 
 
 async def drive(graph: Graph, config: RunnableConfig, given: Any, *, ask: bool) -> CommandOutcome:

@@ -456,3 +456,33 @@ def test_the_ways_out_of_bad_decisions_exist_on_the_command_line(llmock: LLMock,
         assert way in said
     drawn = cli("trace", "talk", "--db", db, "--tools").stdout
     assert "gives no valid decision" in drawn and "talk about the weather" in drawn
+
+
+def test_run_sends_files(db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "office.py").write_text(
+        "from asterism import SupervisorWorkflowBuilder\n"
+        "def reader(messages):\n"
+        "    'Reads.'\n"
+        "    return str(messages[-1].content)\n"
+        "office = (SupervisorWorkflowBuilder('Office', finish='forward')\n"
+        "    .participants(reader=reader).with_strategy('sequential'))\n"
+    )
+    (tmp_path / "cat.png").write_bytes(b"png")
+    (tmp_path / "notes.txt").write_text("a note")
+    (tmp_path / "terms.pdf").write_bytes(b"%PDF")
+    names = ["cat.png", "notes.txt", "terms.pdf", "https://example.com/dog.jpg"]
+    files = [part for name in names for part in ("--file", name)]
+    done = CliRunner().invoke(app, ["run", "./office.py:office", "Read", *files, "--db", db])
+    assert done.exit_code == 0, done.output
+    assert "'image', 'mime_type': 'image/png', 'base64': 'cG5n'" in done.stdout
+    assert "notes.txt:" in done.stdout and "a note" in done.stdout
+    assert "'application/pdf'" in done.stdout and "'filename': 'terms.pdf'" in done.stdout
+    assert "'image/jpeg', 'url': 'https://example.com/dog.jpg'" in done.stdout
+
+
+def test_run_names_a_file_that_is_not_there(db: str) -> None:
+    command = ["run", "event_planning", "Read", "--file", "no.png", "--db", db]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    assert "The file no.png cannot be read" in done.stderr
