@@ -115,6 +115,7 @@ if TYPE_CHECKING:
     from asterism.nodes.middleware import context_middleware
     from asterism.nodes.participant_spec import Participant
     from asterism.nodes.remote.service import Service
+    from asterism.nodes.skills import skills_middleware
     from asterism.nodes.view import SupervisorView
     from asterism.observability import (
         Difference,
@@ -267,6 +268,7 @@ if TYPE_CHECKING:
         "serve",
         "show",
         "show_progress",
+        "skills_middleware",
         "steer",
         "total_cost_breakdown",
         "wait_for_event",
@@ -398,6 +400,7 @@ _HOMES = {
     "show": "observability.render.notebook",
     "show_progress": "observability.render.notebook",
     "steer": "graphs.steering",
+    "skills_middleware": "nodes.skills",
     "total_cost_breakdown": "core.usage",
     "what_if": "graphs.what_if",
 }

@@ -158,6 +158,7 @@ PUBLIC = [
     "serve",
     "show",
     "show_progress",
+    "skills_middleware",
     "steer",
     "total_cost_breakdown",
     "wait_for_event",

@@ -29,10 +29,15 @@ def read_values(path: Path) -> object:
         raise ConfigurationError(f"The file {str(path)!r} cannot be read: {error}") from error
     kind = path.suffix.lower()
     if kind in _YAML:
-        return _read("YAML", path, _yaml, text)
+        return read_yaml(path, text)
     if kind == ".json":
         return _read("JSON", path, _json, text)
     return _read("TOML", path, tomllib.loads, text, hint=_HINT)
+
+
+def read_yaml(path: Path, text: str) -> object:
+    """Read the YAML of a file, or of a part of it; see `read_values`."""
+    return _read("YAML", path, _yaml, text)
 
 
 _HINT = " A file of YAML is called .yaml or .yml, one of JSON .json."

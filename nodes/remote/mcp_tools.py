@@ -222,7 +222,7 @@ class _Session:
         except GraphBubbleUp as question:
             self._question = question
             return ElicitResult(action="cancel")
-        except Exception:  # noqa: BLE001 - outside of a run with a checkpointer nobody can be asked
+        except (KeyError, RuntimeError):  # outside of a run with a checkpointer nobody is asked
             return ElicitResult(action="cancel")
         if isinstance(answer, str) and answer.strip().lower() == DECLINE:
             return ElicitResult(action="decline")

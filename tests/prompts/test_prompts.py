@@ -39,6 +39,7 @@ VARIABLES = {
     "results": {"reports"},
     "steered": {"message", "request"},
     "steered_to": {"message", "participant"},
+    "skills": {"skills"},
     "structured": {"schema"},
     "supervisor": {"ending", "example", "instructions", "participants", "plans"},
     "visit": {"instruction", "request"},

@@ -16,7 +16,7 @@ from asterism.apps.cli import (
     database_commands,
     new_command,
     queue_commands,
-    watch_commands,
+    serve_commands,
 )
 from asterism.apps.cli.lazy_engine import engine
 from asterism.apps.cli.options import (
@@ -52,7 +52,7 @@ app.add_typer(new_command.commands)
 app.add_typer(change_commands.commands)
 app.add_typer(database_commands.commands)
 app.add_typer(queue_commands.commands)
-app.add_typer(watch_commands.commands)
+app.add_typer(serve_commands.commands)
 
 
 def _print_version(chosen: bool) -> None:
@@ -298,32 +298,6 @@ def ui(
             port=port, db=db, graphs=named, model=model, pace=pace, open_to_all=no_token
         )
         return 0
-
-    exit_with(work())
-
-
-@app.command(rich_help_panel=RUN)
-def mcp(
-    graph: GraphName,
-    model: Model = None,
-    decisions: Decisions = None,
-    port: Annotated[
-        int | None, typer.Option(help="Serve HTTP at this port; 0: any free one.")
-    ] = None,
-    db: Database = None,
-    no_token: Annotated[bool, typer.Option("--no-token", help="HTTP without a token.")] = False,
-) -> None:
-    """Serve a graph as a tool of an MCP server, for clients of this machine.
-
-    Example: asterism mcp event_planning
-    """
-
-    async def work() -> int:
-        async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
-            opened = engine.open_graph(graph, model=model, checkpointer=saver)
-            print_models(engine.models_of(opened))
-            labels = engine.config_of("", graph, model).get("metadata") or {}
-            return await engine.serve_mcp(opened, labels, port=port, open_to_all=no_token)
 
     exit_with(work())
 

@@ -1,4 +1,4 @@
-"""The commands of runs that wait for a time or an event: watch, signal."""
+"""The commands that keep running for others: watch, signal, mcp."""
 
 import json
 from contextlib import closing
@@ -9,11 +9,14 @@ import typer
 from asterism.apps.cli.lazy_engine import engine
 from asterism.apps.cli.options import (
     ERRORS,
+    RUN,
     WORK,
     Database,
+    Decisions,
     GraphName,
     Model,
     exit_with,
+    print_models,
 )
 from asterism.errors import ConfigurationError
 
@@ -77,5 +80,31 @@ def send_event(
             store_event(transactions, token, read)
         ERRORS.print("Stored.")
         return 0
+
+    exit_with(work())
+
+
+@commands.command("mcp", rich_help_panel=RUN)
+def serve_by_mcp(
+    graph: GraphName,
+    model: Model = None,
+    decisions: Decisions = None,
+    port: Annotated[
+        int | None, typer.Option(help="Serve HTTP at this port; 0: any free one.")
+    ] = None,
+    db: Database = None,
+    no_token: Annotated[bool, typer.Option("--no-token", help="HTTP without a token.")] = False,
+) -> None:
+    """Serve a graph as a tool of an MCP server, for clients of this machine.
+
+    Example: asterism mcp event_planning
+    """
+
+    async def work() -> int:
+        async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
+            opened = engine.open_graph(graph, model=model, checkpointer=saver)
+            print_models(engine.models_of(opened))
+            labels = engine.config_of("", graph, model).get("metadata") or {}
+            return await engine.serve_mcp(opened, labels, port=port, open_to_all=no_token)
 
     exit_with(work())
