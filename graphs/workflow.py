@@ -226,9 +226,8 @@ class Workflow(Returns[T], CompiledStateGraph[Any, Any, Any, Any]):
     ) -> RunnableConfig:
         """Create the config of a run, with all that its nodes need; see `create_run_config`."""
         facts = self.facts
-        contracts = facts.open_contracts(
-            self.checkpointer, config, options.get("context"), counts_run=not values
-        )
+        saver, context = cast(object, self.checkpointer), options.get("context")
+        contracts = facts.open_contracts(saver, config, context, counts_run=not values)
         labels = {**((config or {}).get("metadata") or {}), **facts.labels}
         config = {**(config or {}), "metadata": labels}
         limited = facts.budget is not None or contracts is not None

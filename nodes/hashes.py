@@ -93,15 +93,16 @@ def _parts(thing: Any, default: Any) -> Iterator[Any]:
         yield from (const for const in thing.__code__.co_consts if isinstance(const, str))
         yield from inspect.getclosurevars(thing).nonlocals.values()
     elif isinstance(thing, Mapping):
-        yield from (part for pair in dict(thing).items() for part in pair)
+        yield from (part for pair in cast(Any, thing).items() for part in pair)
     elif isinstance(thing, list | tuple):
         yield from cast(Any, thing)
-    elif is_dataclass(thing) or hasattr(type(thing), "wrap_model_call"):
+    elif is_dataclass(thing) or hasattr(cast(Any, type(thing)), "wrap_model_call"):
         yield type(thing).__qualname__
         yield from getattr(thing, "__dict__", {}).values()
     elif type(thing).__module__.startswith("asterism."):  # a decider, which keeps more than texts
         yield type(thing).__qualname__
-        values = [*vars(thing).values(), getattr(getattr(thing, "_output", None), "model", None)]
+        inner: Any = getattr(getattr(thing, "_output", None), "model", None)
+        values: list[Any] = [*vars(thing).values(), inner]
         yield from (v for v in values if isinstance(v, str | bool | int | type | BaseChatModel))
     else:
         yield type(thing).__qualname__

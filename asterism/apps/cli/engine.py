@@ -189,10 +189,10 @@ async def record_threads(
 
 
 def _open_workflow(name: str, model: str | None) -> Workflow[Any]:
-    graph = open_graph(name, model=model)
-    if not isinstance(graph, Workflow):
-        raise ConfigurationError(f"{name!r} is no supervisor workflow, so it cannot be checked.")
-    return graph
+    graph: Any = open_graph(name, model=model)
+    if isinstance(cast(object, graph), Workflow):
+        return cast(Workflow[Any], graph)
+    raise ConfigurationError(f"{name!r} is no supervisor workflow, so it cannot be checked.")
 
 
 async def compare_on_dataset(team: str, other: str, dataset: str, **options: Any) -> bool:

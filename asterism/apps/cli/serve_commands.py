@@ -2,7 +2,7 @@
 
 import json
 from contextlib import closing
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -43,10 +43,9 @@ def watch_waits(
         from asterism.graphs.workflow import Workflow
 
         async with engine.aopen_checkpointer(engine.open_database(db)) as saver:
-            opened: Any = engine.open_graph(graph, model=model, checkpointer=saver)
-            if not isinstance(opened, Workflow):
+            workflow: Any = engine.open_graph(graph, model=model, checkpointer=saver)
+            if not isinstance(cast(object, workflow), Workflow):
                 raise ConfigurationError(f"{graph!r} is no workflow of this library.")
-            workflow: Workflow[Any] = opened
             if once:
                 await acheck_questions(workflow)
             else:

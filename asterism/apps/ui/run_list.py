@@ -92,7 +92,8 @@ class RunList:
         known = self._rows.get(thread)
         kept = known and (known[0][0], known[0][2]) == (at, titled)
         if known is None or not kept or known[1]["status"] not in FINAL:
-            place = (*(latest_place(self._saver, thread) or (at, 0)), titled)
+            found = latest_place(self._saver, thread) or (at, 0)
+            place = (found[0], found[1], titled)
             if known is None or known[0] != place:
                 while len(self._rows) >= ROWS_KEPT:
                     del self._rows[next(iter(self._rows))]

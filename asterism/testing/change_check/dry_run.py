@@ -25,7 +25,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.prebuilt import ToolNode
 from langgraph.store.base import BaseStore
 from langgraph.types import Command, StateSnapshot
-from langsmith import tracing_context
+from langsmith import tracing_context  # pyright: ignore[reportUnknownVariableType]
 from pydantic import ValidationError
 
 from asterism.core.checkpoints import checkpoint_key, copy_checkpoint, namespace_of
@@ -160,10 +160,10 @@ class _Probe(BaseCallbackHandler):
         self, serialized: Any, messages: Any, *, metadata: Any = None, **kwargs: Any
     ) -> None:
         """Keep what a chat model would be sent."""
-        options = dict(kwargs.get("invocation_params") or {})
+        options = as_dict(kwargs.get("invocation_params")).copy()
         kind = options.pop("_type", "")
         named = options.pop("model", None) or options.pop("model_name", None)
-        model = (metadata or {}).get("ls_model_name") or named or kind
+        model = as_dict(metadata).get("ls_model_name") or named or kind
         request = canonical_request(str(model), messages[0], options)
         self._stop(kind="model", metadata=metadata, what=f"asks the model {model}", request=request)
 
@@ -187,8 +187,9 @@ class _Probe(BaseCallbackHandler):
         """Stop before a node that runs code of the user."""
         if not any(tag.startswith(_STEP) for tag in tags or ()):
             return
-        node = str((metadata or {}).get("langgraph_node"))
-        inside = _containers(str((metadata or {}).get("langgraph_checkpoint_ns") or ""))
+        facts = as_dict(metadata)
+        node = str(facts.get("langgraph_node"))
+        inside = _containers(str(facts.get("langgraph_checkpoint_ns") or ""))
         graph = graph_at(self._workflow, inside, self._values)
         bound = None if graph is None or node not in graph.nodes else graph.nodes[node].bound
         if isinstance(bound, ToolNode):
@@ -216,7 +217,7 @@ def graph_at(workflow: Any, names: Sequence[str], values: Mapping[str, Any]) -> 
     """
     graph: Any = workflow
     for name in names:
-        if isinstance(graph, Workflow):
+        if isinstance(cast(object, graph), Workflow):
             if name == DISPATCH:
                 continue
             member = graph.facts.team.member(name, values)
@@ -314,13 +315,14 @@ def _parts_of(thing: Any) -> Iterator[Any]:
     elif isinstance(thing, list | tuple | set | frozenset):
         yield from cast(Any, thing)
     elif thing is not None:
-        own = type(thing)
+        own: Any = type(cast(object, thing))
         if not is_library(own.__module__) and callable(getattr(own, "__call__", None)):  # noqa: B004
             yield _Code(own.__qualname__)
         if hasattr(own, "wrap_model_call"):  # a middleware, which a decorator may have made
             if not is_library(own.__module__):
                 yield _Code(own.__qualname__)
-            yield from (part for part in vars(own).values() if isinstance(part, FunctionType))
+            held: list[Any] = [*vars(own).values()]
+            yield from (part for part in held if isinstance(part, FunctionType))
         yield from list(getattr(thing, "__dict__", {}).values())
 
 
@@ -345,10 +347,10 @@ def _tool_calls(inputs: Any) -> list[dict[str, Any]]:
     if "tool_call" in given:
         return [as_dict(given["tool_call"])]
     messages = as_list(inputs) or as_list(given.get("messages"))
-    calls = [call for call in messages if isinstance(call, dict)]
+    calls = [found for call in messages if (found := as_dict(call))]
     if not calls and messages:
-        calls = as_list(getattr(messages[-1], "tool_calls", ()))
-    return [as_dict(call) for call in calls]
+        calls = [as_dict(call) for call in as_list(getattr(messages[-1], "tool_calls", ()))]
+    return calls
 
 
 def _tool_step(node: ToolNode, call: Mapping[str, Any], place: str) -> NextStep:
