@@ -416,3 +416,19 @@ CONTRASTS = """() => {
   return [...bad];
 }"""
 """The texts that are hard to read: below the contrast that WCAG AA asks for."""
+
+
+def test_a_run_is_renamed_and_listed_by_day(visit: Visit) -> None:
+    page = visit()
+    begin(page, PARTY)
+    status(page, "Completed")
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_label("Title", exact=True).fill("The holiday party")
+    page.get_by_role("button", name="Save title").click()
+    page.get_by_role("heading", name="The holiday party", level=1).wait_for()
+    page.reload()
+    page.get_by_role("heading", name="The holiday party", level=1).wait_for()
+    runs = page.locator("#threads")
+    runs.get_by_role("heading", name="Today").wait_for()
+    runs.get_by_role("link", name=re.compile("The holiday party")).wait_for()
+    assert "holiday" not in page.url

@@ -120,7 +120,7 @@ const byId = (visits) => new Map(visits.map((visit) => [visit.id, visit]));
 // ---- drawing
 
 function draw(shown) {
-  const state = past ? "past" : standing(shown), title = shown.request.split("\n")[0] || shown.thread, now = past ? null : live;
+  const state = past ? "past" : standing(shown), title = shown.title || shown.request.split("\n")[0] || shown.thread, now = past ? null : live;
   const failures = state === "completed" ? shown.reports.filter(failed).length : 0;
   const said = failures ? `${word(state)}, ${failures} failure${failures > 1 ? "s" : ""}` : word(state);
   const running = Boolean(shown.driven), cut = ["limit", "stalled", "failed"].includes(state);
@@ -135,6 +135,7 @@ function draw(shown) {
   $("stop").hidden = past || shown.driven !== "here";
   $("proceed").hidden = past || running || !(cut || state === "stopped");
   $("delete").hidden = past || running;
+  $("rename-open").hidden = past;
   $("steer").hidden = past || !running;
   $("again").hidden = past || running || state === "stopped" || shown.questions.length > 0;
   $("past").hidden = !past;
@@ -211,6 +212,16 @@ $("proceed").onclick = () => send($("proceed").parentNode, () => api("proceed", 
 $("delete").onclick = () => remove(thread);
 $("compare-open").onclick = () => send($("past"), () => compare(thread, past, latest()));
 $("earlier").onclick = () => send($("talk-box"), () => showEarlier(thread, past));
+$("rename-open").onclick = () => {
+  const form = $("rename");
+  form.hidden = !form.hidden;
+  $("rename-open").setAttribute("aria-expanded", String(!form.hidden));
+  if (!form.hidden) { $("rename-title").value = $("title").textContent; $("rename-title").select(); }
+};
+onSubmit($("rename"), () => api("rename", { thread, title: $("rename-title").value.trim() }).then(() => {
+  $("rename-open").click();
+  $("title").focus();
+}));
 $("now").onclick = () => { back(); $("title").focus(); };
 $("state-card").ontoggle = () => send($("state-card"), showState);
 $("state-head").append(copyButton("Copy", () => $("state").textContent));

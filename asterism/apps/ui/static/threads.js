@@ -2,7 +2,7 @@
 import { api, query, send } from "./api.js";
 import { $, el, sync } from "./dom.js";
 import { drawHome } from "./home.js";
-import { ago, mark, word } from "./words.js";
+import { ago, dayOf, mark, word } from "./words.js";
 
 let found = [], before = null, total = 0, open = null, asked = 0;
 const FAILED = ["failed", "limit", "stalled", "damaged"];
@@ -42,10 +42,16 @@ async function asking() {
 }
 
 function show(narrowed) {
-  const rows = found.map((one) => ({ ...one, here: one.thread === open }));
-  sync($("threads"), rows, (one) => one.thread, (one) => el("li", {},
+  let last = "";
+  const waits = (one) => Number(one.status === "waiting");
+  const rows = [...found].sort((one, other) => waits(other) - waits(one)).map((one) => {
+    const day = one.status === "waiting" ? "Needs you" : dayOf(one.when), first = day !== last;
+    last = day;
+    return { ...one, here: one.thread === open, day: first ? day : "" };
+  });
+  sync($("threads"), rows, (one) => one.thread, (one) => el("li", {}, one.day ? el("h3", { class: "day" }, one.day) : "",
     el("a", { href: `#${query({ thread: one.thread })}`, "aria-current": one.here ? "page" : null },
-      el("span", {}, one.request || one.thread),
+      el("span", {}, one.title || one.request || one.thread),
       el("small", { title: one.when }, [`${one.failures && one.status === "completed" ? "!" : mark(one.status)} ${word(one.status)}`,
         one.failures ? `${one.failures} failed` : "", one.graph.split(":").at(-1), ago(one.when)].filter(Boolean).join(" · ")))));
   const count = (wanted) => found.filter(wanted).length;

@@ -39,6 +39,14 @@ export function span(seconds) {
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
+// The group of the list of runs that a time belongs to.
+export function dayOf(when) {
+  const midnight = new Date();
+  midnight.setHours(0, 0, 0, 0);
+  const days = (midnight - new Date(when)) / 86_400_000;
+  return days <= 0 ? "Today" : days <= 1 ? "Yesterday" : "Earlier";
+}
+
 // How long ago something was; the exact time stands in a title.
 export function ago(when) {
   const seconds = (Date.now() - new Date(when)) / 1000;
