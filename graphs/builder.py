@@ -448,7 +448,7 @@ class SupervisorWorkflowBuilder(Generic[M]):
 
         said = (self._prompt, self._answer_prompt, self._finish, self._context, self._manager)
         options = (*said, self._plans, self._decisions, self._digest_tokens)
-        return hashes_of(options, dict(self._participants), self._model)
+        return hashes_of(options, dict(self._participants), self._model, self)
 
     def _find_models(self) -> tuple[str, ...]:
         """Name the models that the workflow calls: to decide, to write, in its participants."""

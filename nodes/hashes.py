@@ -5,6 +5,7 @@ Tests: tests/nodes/test_hashes.py.
 
 import inspect
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from types import FunctionType, MethodType
 from typing import Any, cast
@@ -27,7 +28,10 @@ _LIMITS = ("policies", "budget", "max_steps", "undo", "recalls", "memory", "fall
 
 
 def hashes_of(
-    asks: object, participants: Mapping[str, Any], default: ModelLike | None
+    asks: object,
+    participants: Mapping[str, Any],
+    default: ModelLike | None,
+    builder: object = None,
 ) -> dict[str, str]:
     """Return a hash for the supervisor and for each participant.
 
@@ -37,7 +41,23 @@ def hashes_of(
         asks: What the supervisor is made of besides its team.
         participants: The participants, by id.
         default: The model of those that name none, the supervisor among them.
+        builder: Who built the workflow. A participant may hold its own workflow, as one that reads
+            its own memory does; that is passed over.
     """
+    token = _UNDER_WAY.set((*_UNDER_WAY.get(), builder))
+    try:
+        return _hashes_of(asks, participants, default)
+    finally:
+        _UNDER_WAY.reset(token)
+
+
+_UNDER_WAY: ContextVar[tuple[object, ...]] = ContextVar("asterism_hashes", default=())
+"""The builders whose workflows are hashed just now."""
+
+
+def _hashes_of(
+    asks: object, participants: Mapping[str, Any], default: ModelLike | None
+) -> dict[str, str]:
     model = None if default is None else label_of_model(default)
     team = [(name, describe(thing)) for name, thing in participants.items()]
     return {
@@ -70,7 +90,9 @@ def _texts(thing: Any, default: Any, seen: set[int], depth: int) -> Iterator[str
         shape = thing.model_json_schema() if issubclass(thing, BaseModel) else ""
         yield f"{thing.__qualname__} {shape}"
     elif made_of := getattr(getattr(thing, "facts", None), "made_of", None):
-        yield repr(made_of())
+        builder = getattr(getattr(made_of, "__wrapped__", None), "__self__", None)
+        if builder not in _UNDER_WAY.get():
+            yield repr(made_of())
     else:
         for part in _parts(thing, default):
             yield from _texts(part, default, seen, depth - 1)

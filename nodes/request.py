@@ -88,7 +88,9 @@ def create_begin_node(made_of: Callable[[], Mapping[str, str]] | None = None) ->
         hashes = {} if made_of is None else dict(made_of())
         return {
             **{key: empty for key, empty in _EMPTY.items() if state.get(key)},
-            **({"made_of": hashes} if hashes != (state.get("made_of") or {}) else {}),
+            # at each request: a growing channel is read back to where it was written last, so
+            # that no checkpoint after that could be pruned
+            **({"made_of": hashes} if hashes or state.get("made_of") else {}),
             "brief": Overwrite(brief),
             "status": "running",
             "reason": None,

@@ -10,7 +10,7 @@ from langchain.agents import create_agent
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import RetryPolicy
 
-from asterism import Budget, Participant
+from asterism import Budget, Participant, SupervisorWorkflowBuilder
 from asterism.testing import TeamChatModel
 from tests.asterism.testing.change_check.teams import (
     STOPS,
@@ -101,7 +101,7 @@ def test_the_hashes_are_the_same_in_another_process() -> None:
     assert found == {f"{sorted(hashes().items())}\n"}
 
 
-def test_they_are_stored_once_and_again_where_they_differ() -> None:
+def test_they_are_stored_once_a_request() -> None:
     from langgraph.checkpoint.memory import InMemorySaver
 
     saver, thread = InMemorySaver(), RunnableConfig(configurable={"thread_id": "t"})
@@ -116,6 +116,24 @@ def test_they_are_stored_once_and_again_where_they_differ() -> None:
 
     first, count = stored()
     assert (first, count) == (hashes(), 1)
-    assert stored() == (first, 1)
+    assert stored() == (first, 2)
     changed, count = stored(prompt="Be kind.")
-    assert (changed != first, count) == (True, 2)
+    assert (changed != first, count) == (True, 3)
+
+
+def test_teams_that_hold_each_other_are_hashed_once_and_the_same_each_time() -> None:
+    held: dict[str, Any] = {}
+
+    def one(messages: list[Any]) -> str:
+        return str(held)
+
+    def other(messages: list[Any]) -> str:
+        return str(held)
+
+    for name, work in (("a", one), ("b", other)):
+        builder = SupervisorWorkflowBuilder(name, model="offline", finish="forward")
+        held[name] = builder.participants(
+            clerk=Participant(runs=work, description="Works.")
+        ).build()
+    first, again = held["a"].facts.made_of(), held["a"].facts.made_of()
+    assert first == again and set(first) == {"supervisor", "clerk"}
