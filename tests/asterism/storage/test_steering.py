@@ -69,7 +69,7 @@ def test_copies_of_a_saver_share_the_messages(saver: Saver) -> None:
     assert texts(WriteFence().saver(saver)) == texts(copy.copy(saver)) == ["one"]
 
 
-@pytest.mark.parametrize("saver", ["sqlite", "postgres"], indirect=True)
+@pytest.mark.parametrize("url", ["sqlite", "postgres"], indirect=True)
 def test_a_thread_is_deleted_with_its_messages(saver: Saver) -> None:
     add(saver, "one")
     add(saver, "two", thread="other")
