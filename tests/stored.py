@@ -3,6 +3,7 @@
 import sqlite3
 import tempfile
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def main() -> None:
             resume(built, FINISHED, "yes")
         with closing(sqlite3.connect(path)) as connection, connection:
             dump = "\n".join(connection.iterdump())
-    (FOLDER / f"threads_v{FORMAT}.sql").write_text(dump + "\n")
+    name = f"threads_v{FORMAT}_of_{version('asterism-agents')}.sql"
+    (FOLDER / name).write_text(dump + "\n")
 
 
 if __name__ == "__main__":

@@ -33,13 +33,25 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 @commands.command("migrate", rich_help_panel=KEEP)
-def migrate_database(db: Database = None) -> None:
+def migrate_database(
+    back_to: Annotated[
+        str | None,
+        typer.Option(help="Change nothing; print what this older version would not read."),
+    ] = None,
+    db: Database = None,
+) -> None:
     """Create the tables of a Postgres database, or upgrade them.
 
     Example: asterism migrate --db postgresql://user:password@host/name
     """
 
     async def work() -> int:
+        if back_to is not None:
+            from asterism.storage.versions import find_losses
+
+            losses = find_losses(engine.open_database(db), back_to)
+            print_text("\n".join(losses) or f"Version {back_to} reads all that is there.")
+            return FAILED if losses else 0
         engine.migrate(engine.open_database(db))
         ERRORS.print("The database is ready.")
         return 0
