@@ -85,7 +85,7 @@ def create_begin_node(made_of: Callable[[], Mapping[str, str]] | None = None) ->
             # A chat client answers a question with a plain message: that is a new run, and
             # what was asked before still belongs to what is asked now.
             brief = [*(state.get("brief") or ()), *brief]
-        hashes = {} if made_of is None else dict(made_of())
+        hashes = {} if made_of is None or not has_saver(config) else dict(made_of())
         return {
             **{key: empty for key, empty in _EMPTY.items() if state.get(key)},
             # at each request: a growing channel is read back to where it was written last, so
